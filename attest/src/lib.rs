@@ -1,0 +1,1 @@
+//! Signs statements, attaches them to images, finds and verifies them again.

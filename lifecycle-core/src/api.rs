@@ -1,0 +1,104 @@
+//! Versions of the CNB APIs, and what each of them has.
+//!
+//! Nothing else compares versions: a difference between versions is a method here, named for what
+//! differs.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! versions {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+        #[non_exhaustive]
+        pub enum $name {
+            $(#[doc = $text] $variant,)*
+        }
+
+        impl $name {
+            /// All that are supported, lowest first.
+            pub const SUPPORTED: &[Self] = &[$(Self::$variant,)*];
+
+            /// The version as text.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Unsupported;
+
+            fn from_str(text: &str) -> Result<Self, Unsupported> {
+                let bare = text.strip_prefix('v').unwrap_or(text);
+                Self::SUPPORTED
+                    .iter()
+                    .copied()
+                    .find(|it| it.as_str() == bare)
+                    .ok_or_else(|| Unsupported { text: text.to_owned() })
+            }
+        }
+    };
+}
+
+versions! {
+    /// The API between a platform and the lifecycle.
+    ///
+    /// <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md>
+    PlatformApi {
+        V0_7 = "0.7",
+        V0_8 = "0.8",
+        V0_9 = "0.9",
+        V0_10 = "0.10",
+        V0_11 = "0.11",
+        V0_12 = "0.12",
+        V0_13 = "0.13",
+        V0_14 = "0.14",
+        V0_15 = "0.15",
+    }
+}
+
+versions! {
+    /// The API between the lifecycle and a buildpack or extension.
+    ///
+    /// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md>
+    BuildpackApi {
+        V0_7 = "0.7",
+        V0_8 = "0.8",
+        V0_9 = "0.9",
+        V0_10 = "0.10",
+        V0_11 = "0.11",
+        V0_12 = "0.12",
+    }
+}
+
+/// A version that this lifecycle does not speak.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("API version `{text}` is not supported")]
+#[non_exhaustive]
+pub struct Unsupported {
+    /// What was asked for.
+    pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_order_as_numbers() {
+        assert!(PlatformApi::V0_9 < PlatformApi::V0_10);
+        assert_eq!("0.10".parse(), Ok(PlatformApi::V0_10));
+        assert_eq!("v0.10".parse(), Ok(BuildpackApi::V0_10));
+        for bad in ["", "0.16", "1.0", "0.1", "0.010", "0"] {
+            assert!(bad.parse::<PlatformApi>().is_err());
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The Cloud Native Buildpacks lifecycle: app source in, image out.
+//!
+//! A phase is a function from the phase before it; one that takes an `oci::Store` may touch the
+//! network, one that does not cannot. Nothing here knows of keys, signatures or policies, and
+//! nothing prints: what a phase has to say goes to a [`Log`].
+
+pub mod api;
+mod log;
+
+pub use log::{Level, Log};

@@ -1,0 +1,24 @@
+use std::fmt;
+
+/// Where a phase says what it does, in upstream's words: platforms match these lines.
+pub trait Log: fmt::Debug + Send + Sync {
+    /// One line, or several with line feeds between.
+    fn line(&self, level: Level, text: &str);
+
+    /// What a buildpack printed, as it came.
+    fn output(&self, bytes: &[u8]);
+}
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_enums, reason = "the specification lists them all")]
+pub enum Level {
+    /// For who looks for a fault.
+    Debug,
+    /// For everyone.
+    Info,
+    /// Something is odd.
+    Warn,
+    /// Something failed.
+    Error,
+}

@@ -1,0 +1,103 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, MediaType};
+
+/// Says what a piece of content is, which it is, and how long: the only way this workspace refers
+/// to content.
+///
+/// What stands beside digest and size in a descriptor from elsewhere is a hint.
+///
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// What the content is.
+    pub media_type: MediaType,
+    /// Which content it is.
+    pub digest: Digest,
+    /// How many bytes it is.
+    pub size: u64,
+    /// Where else the content may be had. Never followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Extra facts, sorted so that they serialise one way only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The content itself, base64. Never read in place of the content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Of a manifest in an index: what it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Of an artifact manifest: what the artifact is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
+}
+
+impl Descriptor {
+    /// The descriptor of content that lies elsewhere.
+    pub fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type,
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            data: None,
+            platform: None,
+            artifact_type: None,
+        }
+    }
+
+    /// Describes `content`.
+    pub fn of(media_type: MediaType, content: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(content), content.len() as u64)
+    }
+
+    /// The same content without the hints: media type, digest and size.
+    pub fn bare(&self) -> Self {
+        Self::new(self.media_type.clone(), self.digest.clone(), self.size)
+    }
+}
+
+/// What an image runs on.
+///
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
+#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Platform {
+    /// As Go's `GOARCH`.
+    pub architecture: String,
+    /// As Go's `GOOS`.
+    pub os: String,
+    /// E.g. the build of Windows.
+    #[serde(
+        default,
+        rename = "os.version",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub os_version: Option<String>,
+    /// E.g. `win32k`.
+    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    pub os_features: Vec<String>,
+    /// E.g. `v8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The platform that this program was built for.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        Self {
+            architecture: architecture.to_owned(),
+            os: std::env::consts::OS.to_owned(),
+            ..Self::default()
+        }
+    }
+}

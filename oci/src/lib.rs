@@ -1,0 +1,20 @@
+//! OCI content: what it is ([`Descriptor`]), where it lies ([`Store`]), how it moves.
+//!
+//! Everything in this workspace that has a digest is named by a [`Descriptor`] and lies in a
+//! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
+
+mod descriptor;
+mod digest;
+mod limits;
+mod manifest;
+mod media_type;
+mod reference;
+pub mod store;
+
+pub use descriptor::{Descriptor, Platform};
+pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use limits::Limits;
+pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
+pub use media_type::MediaType;
+pub use reference::{Location, Reference, ReferenceError, Registry, Repository, Selector, Tag};
+pub use store::{Content, Store, StoreError, Upload};

@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Descriptor, Limits, MediaType};
+
+/// A parsed manifest: the one place that knows what refers to what.
+///
+/// Parsed to be read, never to be written back: whoever moves a manifest moves its bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the specification knows these two")]
+#[expect(clippy::large_enum_variant, reason = "one is made, read and dropped")]
+pub enum Manifest {
+    /// Of one image or artifact.
+    Image(ImageManifest),
+    /// Of several.
+    Index(Index),
+}
+
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageManifest {
+    /// 2.
+    pub schema_version: u32,
+    /// What it is; absent in some OCI manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Extra facts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What this one is attached to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// Of an artifact: what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
+}
+
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Index {
+    /// 2.
+    pub schema_version: u32,
+    /// What it is; absent in some OCI indexes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<MediaType>,
+    /// The manifests.
+    pub manifests: Vec<Descriptor>,
+    /// Extra facts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// What this one is attached to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
+    /// Of an artifact: what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<MediaType>,
+}
+
+impl Manifest {
+    /// Parses `bytes`, which the store says are of `media_type`.
+    ///
+    /// A document that could be read as both kinds is refused (CVE-2021-41190), as is one whose
+    /// own `mediaType` is another than the one it came with.
+    pub fn parse(
+        media_type: &MediaType,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Self, ManifestError> {
+        if bytes.len() as u64 > limits.manifest_bytes {
+            return Err(ManifestError::TooLarge {
+                limit: limits.manifest_bytes,
+            });
+        }
+        let probe: Probe = serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+        if probe.manifests.is_some() && (probe.config.is_some() || probe.layers.is_some()) {
+            return Err(ManifestError::Ambiguous);
+        }
+        if let Some(own) = probe.media_type
+            && own != *media_type
+        {
+            return Err(ManifestError::OtherType {
+                expected: media_type.clone(),
+                own,
+            });
+        }
+        if media_type.is_index() {
+            let index: Index = serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+            if index.manifests.len() > limits.manifests {
+                return Err(ManifestError::TooMany {
+                    limit: limits.manifests,
+                });
+            }
+            Ok(Self::Index(index))
+        } else if media_type.is_image_manifest() {
+            let image: ImageManifest =
+                serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+            if image.layers.len() > limits.layers {
+                return Err(ManifestError::TooMany {
+                    limit: limits.layers,
+                });
+            }
+            Ok(Self::Image(image))
+        } else {
+            Err(ManifestError::NotAManifest {
+                media_type: media_type.clone(),
+            })
+        }
+    }
+
+    /// What it refers to, but for its subject: config and layers, or manifests.
+    pub fn successors(&self) -> Vec<&Descriptor> {
+        match self {
+            Self::Image(image) => std::iter::once(&image.config)
+                .chain(&image.layers)
+                .collect(),
+            Self::Index(index) => index.manifests.iter().collect(),
+        }
+    }
+
+    /// What it is attached to.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        match self {
+            Self::Image(image) => image.subject.as_ref(),
+            Self::Index(index) => index.subject.as_ref(),
+        }
+    }
+
+    /// What kind of artifact it is, by its own word: `artifactType`, else the config's media type.
+    pub fn artifact_type(&self) -> Option<&MediaType> {
+        match self {
+            Self::Image(image) => Some(
+                image
+                    .artifact_type
+                    .as_ref()
+                    .unwrap_or(&image.config.media_type),
+            ),
+            Self::Index(index) => index.artifact_type.as_ref(),
+        }
+    }
+
+    /// Its annotations.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        match self {
+            Self::Image(image) => &image.annotations,
+            Self::Index(index) => &index.annotations,
+        }
+    }
+}
+
+/// As much of a manifest as tells its kind.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Probe {
+    media_type: Option<MediaType>,
+    #[serde(default)]
+    config: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    layers: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    manifests: Option<serde::de::IgnoredAny>,
+}
+
+/// Why bytes are no manifest that we read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// It has fields of both an image manifest and an index.
+    #[error("document is both an image manifest and an index")]
+    Ambiguous,
+    /// No JSON, or not of this shape.
+    #[error("malformed manifest")]
+    Malformed(#[source] serde_json::Error),
+    /// Its media type is none of a manifest.
+    #[error("`{media_type}` is not the media type of a manifest")]
+    NotAManifest {
+        /// What it came with.
+        media_type: MediaType,
+    },
+    /// It says to be something else than the store says.
+    #[error("manifest says to be `{own}`, but came as `{expected}`")]
+    OtherType {
+        /// What it came with.
+        expected: MediaType,
+        /// What it says.
+        own: MediaType,
+    },
+    /// More bytes than we read.
+    #[error("manifest is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// More entries than we follow.
+    #[error("manifest has more than {limit} entries")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+}

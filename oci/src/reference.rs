@@ -1,0 +1,443 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::{Digest, DigestError};
+
+/// Where an image lies, and which one of those that lie there.
+///
+/// | text | means |
+/// |---|---|
+/// | `registry.example/repo[:tag][@sha256:…]` | a registry |
+/// | `oci:DIR[:tag\|@sha256:…]` | an OCI image layout |
+/// | `oci-archive:FILE[:tag\|@sha256:…]` | the same, as one tar file |
+/// | `docker-archive:FILE[:name:tag]` | what `docker save` writes |
+/// | `docker-daemon:NAME[:tag\|@sha256:…]` | a Docker daemon |
+///
+/// A reference says where to look. It is no identity: only a [`Digest`] is.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub struct Reference {
+    /// Where.
+    pub location: Location,
+    /// Which, by a name that may move.
+    pub tag: Option<Tag>,
+    /// Which, for good. Where both are given, this one holds.
+    pub digest: Option<Digest>,
+}
+
+/// Where images lie.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Location {
+    /// In a repository of a registry.
+    Registry(Repository),
+    /// In an OCI image layout.
+    Layout(PathBuf),
+    /// In an OCI image layout inside a tar file.
+    LayoutArchive(PathBuf),
+    /// In what `docker save` writes.
+    DockerArchive(PathBuf),
+    /// In a Docker daemon, under this name.
+    DockerDaemon(Repository),
+}
+
+/// The host of a registry, with its port if any.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Registry(String);
+
+/// A repository of a registry.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Repository {
+    registry: Registry,
+    path: String,
+}
+
+/// A name of an image, which may move.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Tag(String);
+
+/// Picks one image of a location.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_enums, reason = "the specification knows these two")]
+pub enum Selector {
+    /// By a name that may move.
+    Tag(Tag),
+    /// For good.
+    Digest(Digest),
+}
+
+impl Registry {
+    /// Docker's own registry, by the name that its API has.
+    pub const DOCKER_HUB: &str = "index.docker.io";
+
+    /// Host, and port if any.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The host without the port.
+    pub fn host(&self) -> &str {
+        match self.0.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map_or(rest, |(host, _)| host),
+            None => self.0.split_once(':').map_or(&self.0, |(host, _)| host),
+        }
+    }
+
+    /// Whether it is this very machine: then plain HTTP is safe, and is tried without being asked.
+    pub fn is_loopback(&self) -> bool {
+        let host = self.host();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl FromStr for Registry {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let text = if text == "docker.io" {
+            Self::DOCKER_HUB
+        } else {
+            text
+        };
+        let (host, port) = match text.strip_prefix('[').and_then(|it| it.split_once(']')) {
+            Some((host, rest)) => (
+                host,
+                rest.strip_prefix(':')
+                    .or_else(|| rest.is_empty().then_some("")),
+            ),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port).filter(|it| !it.is_empty())),
+                None => (text, Some("")),
+            },
+        };
+        let host_ok = !host.is_empty()
+            && host.len() <= 255
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
+            && (text.starts_with('[') || !host.contains(':'));
+        let port_ok = port.is_some_and(|it| it.is_empty() || it.parse::<u16>().is_ok());
+        if host_ok && port_ok {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(ReferenceError::Registry {
+                text: text.to_owned(),
+            })
+        }
+    }
+}
+
+impl Repository {
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The path within the registry.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Another repository of the same registry.
+    pub fn sibling(&self, path: &str) -> Result<Self, ReferenceError> {
+        Self::new(self.registry.clone(), path)
+    }
+
+    fn new(registry: Registry, path: &str) -> Result<Self, ReferenceError> {
+        let component = |it: &str| {
+            let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            let bytes = it.as_bytes();
+            bytes.first().copied().is_some_and(edge)
+                && bytes.last().copied().is_some_and(edge)
+                && bytes
+                    .iter()
+                    .all(|b| edge(*b) || matches!(b, b'.' | b'-' | b'_'))
+                && !it.contains("..")
+        };
+        if path.len() <= 255 && path.split('/').all(component) {
+            Ok(Self {
+                registry,
+                path: path.to_owned(),
+            })
+        } else {
+            Err(ReferenceError::Repository {
+                text: path.to_owned(),
+            })
+        }
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ReferenceError;
+
+    /// Parses `registry.example/path`. Without a registry it is Docker's, and without a folder there
+    /// `library/`, as everywhere in this field.
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        match text.split_once('/') {
+            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
+                let registry: Registry = first.parse()?;
+                if registry.as_str() == Registry::DOCKER_HUB && !path.contains('/') {
+                    return Self::new(registry, &format!("library/{path}"));
+                }
+                Self::new(registry, path)
+            }
+            Some(_) => Self::new(Registry(Registry::DOCKER_HUB.to_owned()), text),
+            None => Self::new(
+                Registry(Registry::DOCKER_HUB.to_owned()),
+                &format!("library/{text}"),
+            ),
+        }
+    }
+}
+
+impl Tag {
+    /// The tag that is meant where none is given.
+    pub const LATEST: &str = "latest";
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let bytes = text.as_bytes();
+        if bytes.len() <= 128
+            && bytes.first().copied().is_some_and(word)
+            && bytes.iter().all(|b| word(*b) || matches!(b, b'.' | b'-'))
+        {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ReferenceError::Tag {
+                text: text.to_owned(),
+            })
+        }
+    }
+}
+
+impl Reference {
+    /// What to look for at the location: the digest if there is one, else the tag, else nothing.
+    pub fn selector(&self) -> Option<Selector> {
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => Some(Selector::Digest(digest.clone())),
+            (None, Some(tag)) => Some(Selector::Tag(tag.clone())),
+            (None, None) => None,
+        }
+    }
+
+    /// The same place, but this very image.
+    pub fn at(&self, digest: Digest) -> Self {
+        Self {
+            location: self.location.clone(),
+            tag: None,
+            digest: Some(digest),
+        }
+    }
+}
+
+/// Takes `@digest` and `:tag` off the end of `text`. A colon before the last slash is no tag.
+fn split_selector(text: &str) -> Result<(&str, Option<Tag>, Option<Digest>), ReferenceError> {
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest.parse().map_err(ReferenceError::Digest)?)),
+        None => (text, None),
+    };
+    match rest.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => Ok((path, Some(tag.parse()?), digest)),
+        _ => Ok((rest, None, digest)),
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        type OfPath = fn(PathBuf) -> Location;
+        const PATHS: [(&str, OfPath); 3] = [
+            ("oci:", Location::Layout),
+            ("oci-archive:", Location::LayoutArchive),
+            ("docker-archive:", Location::DockerArchive),
+        ];
+        if text.is_empty() {
+            return Err(ReferenceError::Empty);
+        }
+        for (prefix, location) in PATHS {
+            if let Some(rest) = text.strip_prefix(prefix) {
+                let (path, tag, digest) = split_selector(rest)?;
+                if path.is_empty() {
+                    return Err(ReferenceError::Empty);
+                }
+                return Ok(Self {
+                    location: location(PathBuf::from(path)),
+                    tag,
+                    digest,
+                });
+            }
+        }
+        let (rest, daemon) = match text.strip_prefix("docker-daemon:") {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        let (path, tag, digest) = split_selector(rest)?;
+        let repository = path.parse()?;
+        Ok(Self {
+            location: if daemon {
+                Location::DockerDaemon(repository)
+            } else {
+                Location::Registry(repository)
+            },
+            tag,
+            digest,
+        })
+    }
+}
+
+impl fmt::Display for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.path)
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(f),
+            Self::Digest(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(repository) => repository.fmt(f),
+            Self::Layout(path) => write!(f, "oci:{}", path.display()),
+            Self::LayoutArchive(path) => write!(f, "oci-archive:{}", path.display()),
+            Self::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+            Self::DockerDaemon(repository) => write!(f, "docker-daemon:{repository}"),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.location.fmt(f)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a text is no [`Reference`].
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReferenceError {
+    /// The digest is none.
+    #[error("reference has a bad digest")]
+    Digest(#[source] DigestError),
+    /// Nothing was given.
+    #[error("reference is empty")]
+    Empty,
+    /// The registry is none.
+    #[error("`{text}` is not the name of a registry")]
+    Registry {
+        /// What was given.
+        text: String,
+    },
+    /// The repository is none.
+    #[error(
+        "`{text}` is not the name of a repository: lower-case letters, digits, `.`, `_`, `-` and `/`"
+    )]
+    Repository {
+        /// What was given.
+        text: String,
+    },
+    /// The tag is none.
+    #[error("`{text}` is not a tag: at most 128 letters, digits, `.`, `_` and `-`")]
+    Tag {
+        /// What was given.
+        text: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_print_as_they_parse() {
+        let digest = Digest::of(b"");
+        for text in [
+            "registry.example/app".to_owned(),
+            "registry.example:5000/a/b:v1".to_owned(),
+            format!("127.0.0.1:5000/app@{digest}"),
+            format!("127.0.0.1:5000/app:v1@{digest}"),
+            "localhost/app:v1".to_owned(),
+            "[::1]:5000/app:v1".to_owned(),
+            "oci:out:hello".to_owned(),
+            "oci:/some/where".to_owned(),
+            format!("oci:./here@{digest}"),
+            "oci-archive:x.tar:v1".to_owned(),
+            "docker-daemon:index.docker.io/library/app:v1".to_owned(),
+        ] {
+            let reference: Reference = text.parse().unwrap();
+            assert_eq!(reference.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn short_names_are_dockers() {
+        let reference: Reference = "ubuntu:24.04".parse().unwrap();
+        assert_eq!(
+            reference.to_string(),
+            "index.docker.io/library/ubuntu:24.04"
+        );
+        let reference: Reference = "docker.io/paketo/builder".parse().unwrap();
+        assert_eq!(reference.to_string(), "index.docker.io/paketo/builder");
+    }
+
+    #[test]
+    fn what_is_no_reference_is_refused() {
+        for text in [
+            "",
+            "oci:",
+            "registry.example/App",
+            "registry.example/app:",
+            "registry.example/app:a/b:",
+            "registry.example/../app",
+            "registry.example//app",
+            "registry.example/app@sha256:00",
+            "registry.example/app@md5:00",
+            "registry.example:99999/app",
+            "reg istry.example/app",
+            "[::1/app",
+            "app:tag with space",
+        ] {
+            assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Where content lies: a registry repository, an OCI layout, memory, …
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+
+use crate::{Descriptor, Digest, ManifestError, Selector, Tag};
+
+/// A place that holds content by digest, names some of it by tag, and knows what is attached to
+/// what. One repository of a registry, one layout.
+///
+/// All that comes out of a store has been checked against digest and size, or is an error; all else
+/// that a store says (media types, listings) is a hint.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Finds the manifest that `selector` names. A tag may move: resolve it once, then go by the
+    /// digest.
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError>;
+
+    /// Whether the store holds `target`.
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError>;
+
+    /// Opens `target`, a manifest or a blob. The stream ends with an error if what came is not what
+    /// `target` describes; nothing read from it may be used before its end.
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError>;
+
+    /// Adds a blob. What is there already is not sent again; pushing twice is no error.
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError>;
+
+    /// Adds a manifest, byte for byte; what it refers to should be there. One with a subject
+    /// appears among the [referrers](Store::referrers) of that subject, however the store keeps
+    /// them. Pushing twice is no error.
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError>;
+
+    /// Names the manifest `target`.
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError>;
+
+    /// All tags, sorted.
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError>;
+
+    /// The manifests whose subject is `subject`, in digest order; empty if there are none.
+    ///
+    /// There is no filter: what a listing says of a manifest (artifact type, annotations, even that
+    /// it refers to `subject`) is a hint by the store, and some get it wrong.
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError>;
+
+    /// Removes a manifest, and it from the referrers of its subject. What is not there is no error.
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError>;
+}
+
+/// Reads all of `target`, of at most `limit` bytes, checked.
+pub async fn read(store: &dyn Store, target: &Descriptor, limit: u64) -> Result<Bytes, StoreError> {
+    use futures_util::StreamExt as _;
+
+    if target.size > limit {
+        return Err(StoreError::TooLarge {
+            digest: target.digest.clone(),
+            limit,
+        });
+    }
+    let mut content = store.fetch(target).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = content.next().await {
+        let chunk = chunk?;
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(StoreError::TooLarge {
+                digest: target.digest.clone(),
+                limit,
+            });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// Bytes as they come. See [`Store::fetch`].
+pub type Content = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// Where the bytes of a blob are had from; more than once, if a store has to try again.
+#[non_exhaustive]
+pub enum Upload {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a file, all of it.
+    File(PathBuf),
+    /// As they come; cannot be tried again.
+    Stream(Content),
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// Why content could not be read or added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// What came is not what was described. Never to be tried again elsewhere without a word.
+    #[error("content is not what its digest says: expected {expected}, got {presented}")]
+    DigestMismatch {
+        /// The digest that the descriptor names.
+        expected: Digest,
+        /// The digest of what came.
+        presented: Digest,
+    },
+    /// What came is longer or shorter than was described.
+    #[error("content of {digest} has the wrong size: expected {expected} bytes, got {presented}")]
+    SizeMismatch {
+        /// Which content.
+        digest: Digest,
+        /// The size that the descriptor names.
+        expected: u64,
+        /// What came, or at least so much.
+        presented: u64,
+    },
+    /// The store does not hold it: it answered, and said no.
+    #[error("`{what}` was not found in `{place}`")]
+    NotFound {
+        /// What was asked for: a tag or a digest.
+        what: String,
+        /// Which store.
+        place: String,
+    },
+    /// More than we read.
+    #[error("{digest} is larger than {limit} bytes")]
+    TooLarge {
+        /// Which content.
+        digest: Digest,
+        /// The limit.
+        limit: u64,
+    },
+    /// More than we follow: pages, referrers, manifests, depth.
+    #[error("`{place}` has more than {limit} {what}")]
+    TooMany {
+        /// Which store.
+        place: String,
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// A manifest could not be read.
+    #[error("manifest {digest} cannot be read")]
+    Manifest {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: ManifestError,
+    },
+    /// The store is not of a form that we know: a folder that is no layout, a registry without API.
+    #[error("`{place}` is malformed: {problem}")]
+    Malformed {
+        /// Which store.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The store said no: credentials, rights, quota.
+    #[error("`{place}` refused to {action}")]
+    Refused {
+        /// Which store.
+        place: String,
+        /// What it refused.
+        action: String,
+        /// In its own words.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store could not be asked: it is down, unreachable, overloaded, or the disk failed.
+    #[error("failed to {action} at `{place}`")]
+    Unavailable {
+        /// Which store.
+        place: String,
+        /// What was tried.
+        action: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store cannot do this at all.
+    #[error("`{place}` cannot {action}")]
+    Unsupported {
+        /// Which store.
+        place: String,
+        /// What it cannot.
+        action: &'static str,
+    },
+}
+
+impl StoreError {
+    /// The local file system failed.
+    pub fn io(place: impl fmt::Display, action: impl Into<String>, source: io::Error) -> Self {
+        Self::Unavailable {
+            place: place.to_string(),
+            action: action.into(),
+            source: source.into(),
+        }
+    }
+
+    /// Whether the store answered that it does not hold it. All other errors leave that open.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+}

@@ -1,0 +1,1 @@
+//! What a CNB platform gives a build: builder, sandbox, base image, source.

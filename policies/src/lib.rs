@@ -1,0 +1,1 @@
+//! Judges an image by what is proven about it.
