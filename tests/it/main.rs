@@ -1,1 +1,8 @@
 //! All integration tests, as one binary.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
+)]
+
+mod tidy;

@@ -1,1 +1,15 @@
-//! What the tests share.
+//! What the tests share: our binaries, real peers, a folder of their own.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says loudly what it skips"
+)]
+
+mod binaries;
+mod peers;
+mod workspace;
+
+pub use binaries::{binary, repository};
+pub use peers::{Server, docker_registry, free_port, olareg, peer};
+pub use workspace::{Output, Workspace};

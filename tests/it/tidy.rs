@@ -1,0 +1,119 @@
+//! Rules of the architecture that no compiler checks.
+
+use std::collections::BTreeMap;
+
+use testkit::repository;
+
+/// Each crate, and all that it may depend on among our own. The order is that of the data.
+const MAY_USE: [(&str, &[&str]); 11] = [
+    ("oci", &[]),
+    ("intoto", &["oci"]),
+    ("sbom", &["oci", "intoto"]),
+    ("lifecycle-core", &["oci", "intoto", "sbom"]),
+    ("attest", &["oci", "intoto"]),
+    ("policies", &["oci", "intoto", "attest"]),
+    ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
+    ("cli/launcher", &["lifecycle-core"]),
+    ("cli/lifecycle", &["oci", "lifecycle-core"]),
+    (
+        "cli",
+        &[
+            "oci",
+            "intoto",
+            "sbom",
+            "lifecycle-core",
+            "attest",
+            "policies",
+            "platform",
+        ],
+    ),
+    (
+        "tests",
+        &[
+            "oci",
+            "intoto",
+            "sbom",
+            "lifecycle-core",
+            "attest",
+            "policies",
+            "platform",
+        ],
+    ),
+];
+
+/// A library that only these crates may name, and why.
+const ONLY: [(&str, &[&str], &str); 5] = [
+    (
+        "regorus",
+        &["policies"],
+        "the engine stays behind `policies`",
+    ),
+    ("reqwest", &["oci"], "only the registry store speaks HTTP"),
+    (
+        "ring",
+        &["attest"],
+        "signatures are made and checked in one place",
+    ),
+    (
+        "p256",
+        &["attest"],
+        "signatures are made and checked in one place",
+    ),
+    ("indicatif", &["cli"], "only `cli` speaks to the user"),
+];
+
+fn dependencies(folder: &str) -> Vec<String> {
+    let text = fs_err::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    manifest
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .map(|it| it.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+#[test]
+fn crates_depend_only_upstream() {
+    let ours: BTreeMap<_, _> = MAY_USE.into_iter().collect();
+    for (folder, may_use) in MAY_USE {
+        for dependency in dependencies(folder) {
+            assert!(
+                !ours.contains_key(dependency.as_str()) || may_use.contains(&dependency.as_str()),
+                "{folder} must not depend on {dependency}: data flows the other way"
+            );
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_behind_their_walls() {
+    for (folder, _) in MAY_USE {
+        for dependency in dependencies(folder) {
+            for (library, allowed, why) in ONLY {
+                assert!(
+                    dependency != library || allowed.contains(&folder),
+                    "{folder} must not name {library}: {why}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_member_is_known_here() {
+    let text = fs_err::read_to_string(repository().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = text.parse().unwrap();
+    let members: Vec<_> = manifest["workspace"]["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    for member in &members {
+        assert!(
+            MAY_USE.iter().any(|(folder, _)| folder == member),
+            "say in tidy.rs what {member} may depend on"
+        );
+    }
+    assert_eq!(members.len(), MAY_USE.len());
+}
