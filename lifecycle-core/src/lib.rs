@@ -5,6 +5,8 @@
 //! nothing prints: what a phase has to say goes to a [`Log`].
 
 pub mod api;
+#[cfg(feature = "phases")]
+pub mod files;
 mod log;
 
 pub use log::{Level, Log};
