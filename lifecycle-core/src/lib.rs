@@ -8,5 +8,7 @@ pub mod api;
 #[cfg(feature = "phases")]
 pub mod files;
 mod log;
+#[cfg(feature = "phases")]
+pub mod provenance;
 
 pub use log::{Level, Log};
