@@ -17,4 +17,4 @@ pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
 pub use media_type::MediaType;
 pub use reference::{Location, Reference, ReferenceError, Registry, Repository, Selector, Tag};
-pub use store::{Content, Store, StoreError, Upload};
+pub use store::{Content, LayoutStore, MemoryStore, Store, StoreError, Upload};

@@ -9,7 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::{Descriptor, Digest, ManifestError, Selector, Tag};
+use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Selector, Tag};
+
+mod layout;
+mod memory;
+
+pub use layout::{GcRoots, LayoutStore};
+pub use memory::MemoryStore;
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to
 /// what. One repository of a registry, one layout.
@@ -36,6 +42,29 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// appears among the [referrers](Store::referrers) of that subject, however the store keeps
     /// them. Pushing twice is no error.
     async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError>;
+
+    /// Adds manifests that do not refer to each other but as subjects, in any order: as
+    /// [`push_manifest`](Store::push_manifest), with whatever list the store keeps of referrers
+    /// written once for all of them.
+    async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
+        for (target, content) in manifests {
+            self.push_manifest(&target, content).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the blob `target` over from the repository `from`, without moving its bytes. False if
+    /// that cannot be done: then the blob has to be pushed.
+    async fn mount(&self, target: &Descriptor, from: &Repository) -> Result<bool, StoreError> {
+        let (_, _) = (target, from);
+        Ok(false)
+    }
+
+    /// The repository that this store is, if it is in a registry: others there may
+    /// [mount](Store::mount) from it.
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
 
     /// Names the manifest `target`.
     async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError>;
@@ -76,6 +105,40 @@ pub async fn read(store: &dyn Store, target: &Descriptor, limit: u64) -> Result<
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.into())
+}
+
+/// Checks that `content` is what `target` describes.
+pub(crate) fn check(target: &Descriptor, content: &[u8]) -> Result<(), StoreError> {
+    if content.len() as u64 != target.size {
+        return Err(StoreError::SizeMismatch {
+            digest: target.digest.clone(),
+            expected: target.size,
+            presented: content.len() as u64,
+        });
+    }
+    let mut hasher = Hasher::new(target.digest.algorithm());
+    hasher.update(content);
+    let presented = hasher.finish();
+    if presented == target.digest {
+        Ok(())
+    } else {
+        Err(StoreError::DigestMismatch {
+            expected: target.digest.clone(),
+            presented,
+        })
+    }
+}
+
+/// The entry that a listing of referrers has for `target`: artifact type and annotations are those
+/// of the manifest itself.
+///
+/// <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers>
+pub(crate) fn listed(target: &Descriptor, manifest: &Manifest) -> Descriptor {
+    Descriptor {
+        artifact_type: manifest.artifact_type().cloned(),
+        annotations: manifest.annotations().clone(),
+        ..target.bare()
+    }
 }
 
 /// Bytes as they come. See [`Store::fetch`].

@@ -1,0 +1,534 @@
+//! An OCI image layout: a folder that holds images.
+//!
+//! | file | holds | written |
+//! |---|---|---|
+//! | `oci-layout` | the version of the form | once |
+//! | `index.json` | tags, and manifests that nothing else refers to | new file, fsync, rename; under `.lock` |
+//! | `blobs/sha256/…` | content by digest | `.tmp-…`, hashed as it is written, fsync, rename |
+//! | `.lock` | nothing; locked while `index.json` changes | once, never removed |
+//!
+//! So a crash at any time leaves a good layout, and at most a `.tmp-…` file that
+//! [gc](LayoutStore::gc) takes away; and two writers, in one process or in two, lose nothing.
+//!
+//! Tags are annotations in `index.json`, as other tools have them. A manifest with a subject is
+//! listed there too, with its artifact type and annotations, so that other tools find it. What
+//! `index.json` says of a manifest is never relied on here: referrers are found by the subject in
+//! the manifests' own bytes, among all manifests that can be reached from `index.json` through
+//! indexes (thus also through the fallback tags of registries). Each manifest is read once for
+//! that, by the first question for referrers, and again never while the store is open: content
+//! does not change under its digest. Listing is so linear in the number of manifests, and after
+//! the first time a look at `index.json`'s time and length.
+//!
+//! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md>
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+
+use self::blobs::{Blobs, Reader, Writer};
+use self::graph::Graph;
+use self::index::IndexFile;
+use self::snapshot::Snapshots;
+use crate::{Content, Descriptor, Digest, Limits, Manifest, Selector, Store, StoreError, Tag};
+use crate::{MediaType, Upload};
+
+mod blobs;
+mod gc;
+mod graph;
+mod index;
+mod snapshot;
+
+pub use gc::GcRoots;
+
+/// A [`Store`] in a folder: an OCI image layout.
+///
+/// Layouts may be sparse: that a layer is missing shows only when it is asked for.
+#[derive(Clone, Debug)]
+pub struct LayoutStore {
+    layout: Arc<Layout>,
+}
+
+#[derive(Debug)]
+struct Layout {
+    path: PathBuf,
+    blobs: Blobs,
+    snapshots: Snapshots,
+    graph: Graph,
+    limits: Limits,
+}
+
+impl LayoutStore {
+    /// Opens the layout at `path`. A folder that is none, or only half of one, is
+    /// [malformed](StoreError::Malformed), and nothing is written.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let layout = Layout::at(path.into());
+        if kind_of(&layout.path, &layout.path)?.is_none() {
+            return Err(StoreError::NotFound {
+                what: "layout".to_owned(),
+                place: layout.place(),
+            });
+        }
+        if !layout.has_version()? {
+            return Err(layout.malformed("it has no `oci-layout` file"));
+        }
+        layout.blobs.check_folders()?;
+        layout.snapshots.current()?;
+        Ok(Self {
+            layout: Arc::new(layout),
+        })
+    }
+
+    /// Opens the layout at `path`, or makes it, with the folders above it. Also mends one whose
+    /// making was broken off; a folder with anything else in it is left alone.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let layout = Layout::at(path.into());
+        let failed = |source| StoreError::io(layout.place(), "make a layout", source);
+        fs_err::create_dir_all(&layout.path).map_err(failed)?;
+        if !layout.has_version()? {
+            layout.refuse_other_content()?;
+            let _lock = layout.snapshots.lock()?;
+            layout.blobs.create_folders()?;
+            if kind_of(&layout.path, &layout.path.join("index.json"))?.is_none() {
+                layout.snapshots.write(IndexFile::default())?;
+            }
+            let version = Version {
+                image_layout_version: VERSION.to_owned(),
+            };
+            let text = serde_json::to_vec(&version).map_err(|it| failed(it.into()))?;
+            snapshot::replace(&layout.path, "oci-layout", &text).map_err(failed)?;
+        }
+        Self::open(layout.path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.layout.path
+    }
+
+    /// Lists `target`, a manifest that the layout holds, in `index.json` without a tag, for tools
+    /// that look there and for [gc](Self::gc), which would otherwise take it away.
+    pub async fn list(&self, target: &Descriptor) -> Result<(), StoreError> {
+        let target = target.bare();
+        self.blocking(move |layout| {
+            layout.manifest(&target)?;
+            layout.snapshots.update(|index| Ok(index.list(&target)))
+        })
+        .await
+    }
+
+    /// The image in it, if it is the only one: what a reference without tag and digest means.
+    /// Manifests with a subject do not count.
+    pub async fn only(&self) -> Result<Descriptor, StoreError> {
+        self.blocking(|layout| {
+            let snapshot = layout.snapshots.current()?;
+            let mut found: Option<Descriptor> = None;
+            for entry in &snapshot.index.manifests {
+                let target = &entry.descriptor;
+                if found.as_ref().is_some_and(|it| it.digest == target.digest)
+                    || entry.is_digest_tag()
+                    || layout.manifest(target)?.subject().is_some()
+                {
+                    continue;
+                }
+                if found.is_some() {
+                    return Err(layout.malformed("it holds several images, and none was named"));
+                }
+                found = Some(target.bare());
+            }
+            found.ok_or_else(|| layout.not_found("any image"))
+        })
+        .await
+    }
+
+    /// Takes away content that cannot be reached from `roots`, and what broken writes left, as far
+    /// as it was last written or pushed before `before`: choose that so far back that no writer is
+    /// still at it. Returns how many bytes were freed.
+    ///
+    /// If a manifest cannot be read, nothing is taken away.
+    pub async fn gc(&self, roots: GcRoots, before: SystemTime) -> Result<u64, StoreError> {
+        self.blocking(move |layout| gc::collect(layout, roots, before))
+            .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let layout = Arc::clone(&self.layout);
+        let place = layout.place();
+        joined(&place, tokio::task::spawn_blocking(move || work(&layout))).await
+    }
+}
+
+#[async_trait]
+impl Store for LayoutStore {
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        let selector = selector.clone();
+        self.blocking(move |layout| match selector {
+            Selector::Tag(tag) => layout.resolve_tag(&tag),
+            Selector::Digest(digest) => layout.resolve_digest(&digest),
+        })
+        .await
+    }
+
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        let target = target.bare();
+        self.blocking(move |layout| layout.blobs.freshen(&target))
+            .await
+    }
+
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
+        let target = target.bare();
+        let (first, reader) = self
+            .blocking(move |layout| layout.blobs.open(&target)?.step())
+            .await?;
+        let place = self.layout.place();
+        // The next chunk is read and hashed while the one before is being used.
+        let chunks = stream::try_unfold(Next::Ready(first, Box::new(reader)), move |next| {
+            let place = place.clone();
+            async move {
+                let (chunk, reader) = match next {
+                    Next::Ready(chunk, reader) => (chunk, reader),
+                    Next::Reading(task) => {
+                        let (chunk, reader) = joined(&place, task).await?;
+                        (chunk, Box::new(reader))
+                    }
+                };
+                Ok(chunk.map(|chunk| {
+                    let next = if reader.is_done() {
+                        Next::Ready(None, reader)
+                    } else {
+                        Next::Reading(tokio::task::spawn_blocking(move || reader.step()))
+                    };
+                    (chunk, next)
+                }))
+            }
+        });
+        Ok(Box::pin(chunks))
+    }
+
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
+        if self.contains(target).await? {
+            return Ok(());
+        }
+        let target = target.bare();
+        match upload {
+            Upload::Bytes(bytes) => {
+                self.blocking(move |layout| layout.blobs.write(&target, &bytes))
+                    .await
+            }
+            Upload::File(path) => {
+                self.blocking(move |layout| layout.blobs.copy(&target, &path))
+                    .await
+            }
+            Upload::Stream(content) => self.push_stream(target, content).await,
+        }
+    }
+
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
+        self.push_manifests(vec![(target.clone(), content)]).await
+    }
+
+    async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
+        self.blocking(move |layout| layout.push_manifests(&manifests))
+            .await
+    }
+
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
+        let (target, tag) = (target.bare(), tag.clone());
+        self.blocking(move |layout| {
+            layout.manifest(&target)?;
+            layout.snapshots.update(|index| {
+                index.tag(&target, &tag);
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        self.blocking(|layout| Ok(layout.snapshots.current()?.index.tags()))
+            .await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let subject = subject.clone();
+        self.blocking(move |layout| {
+            let snapshot = layout.snapshots.current()?;
+            layout.graph.referrers(layout, &snapshot, &subject)
+        })
+        .await
+    }
+
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
+        let target = target.bare();
+        self.blocking(move |layout| {
+            if !target.media_type.is_manifest() {
+                return Err(StoreError::Unsupported {
+                    place: layout.place(),
+                    action: "delete a single blob",
+                });
+            }
+            layout
+                .snapshots
+                .update(|index| Ok(index.remove(&target.digest)))?;
+            layout.graph.forget(&target.digest);
+            layout.blobs.remove(&target.digest)
+        })
+        .await
+    }
+}
+
+impl LayoutStore {
+    async fn push_stream(&self, target: Descriptor, content: Content) -> Result<(), StoreError> {
+        // Small chunks, as they come from a network, are written together; each batch is hashed
+        // and written while the next one comes.
+        let place = self.layout.place();
+        let mut content = content;
+        let mut batch = Batch::default();
+        let mut writing: Option<tokio::task::JoinHandle<Result<Writer, StoreError>>> = None;
+        let mut writer = Some(
+            self.blocking({
+                let target = target.clone();
+                move |layout| layout.blobs.writer(&target)
+            })
+            .await?,
+        );
+        loop {
+            let chunk = content.next().await.transpose()?;
+            let last = chunk.is_none();
+            batch.add(chunk);
+            if !last && batch.size < BATCH {
+                continue;
+            }
+            if let Some(task) = writing.take() {
+                writer = Some(joined(&place, task).await?);
+            }
+            let Some(mut current) = writer.take() else {
+                return Ok(());
+            };
+            let chunks = std::mem::take(&mut batch).chunks;
+            let task = tokio::task::spawn_blocking(move || {
+                for chunk in chunks {
+                    current.write(&chunk)?;
+                }
+                Ok(current)
+            });
+            if last {
+                let current = joined(&place, task).await?;
+                let finished = tokio::task::spawn_blocking(move || current.finish());
+                return joined(&place, finished).await;
+            }
+            writing = Some(task);
+        }
+    }
+}
+
+/// Bytes that are written at once.
+const BATCH: usize = 1 << 20;
+
+#[derive(Default)]
+struct Batch {
+    chunks: Vec<Bytes>,
+    size: usize,
+}
+
+impl Batch {
+    fn add(&mut self, chunk: Option<Bytes>) {
+        self.size += chunk.as_ref().map_or(0, Bytes::len);
+        self.chunks.extend(chunk);
+    }
+}
+
+/// Where the next chunk of a blob is.
+enum Next {
+    Ready(Option<Bytes>, Box<Reader>),
+    Reading(tokio::task::JoinHandle<Result<(Option<Bytes>, Reader), StoreError>>),
+}
+
+/// The outcome of `task`; a panic in it goes on here.
+async fn joined<T>(
+    place: &str,
+    task: tokio::task::JoinHandle<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match task.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(StoreError::io(place, "go on", io::Error::other(cancelled))),
+        },
+    }
+}
+
+const VERSION: &str = "1.0.0";
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version {
+    image_layout_version: String,
+}
+
+impl Layout {
+    fn at(path: PathBuf) -> Self {
+        Self {
+            blobs: Blobs::new(&path),
+            snapshots: Snapshots::new(&path),
+            graph: Graph::default(),
+            limits: Limits::default(),
+            path,
+        }
+    }
+
+    fn place(&self) -> String {
+        place(&self.path)
+    }
+
+    fn malformed(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Malformed {
+            place: self.place(),
+            problem: problem.into(),
+        }
+    }
+
+    fn not_found(&self, what: impl Into<String>) -> StoreError {
+        StoreError::NotFound {
+            what: what.into(),
+            place: self.place(),
+        }
+    }
+
+    /// Whether there is an `oci-layout` file; one that we do not know is an error.
+    fn has_version(&self) -> Result<bool, StoreError> {
+        let path = self.path.join("oci-layout");
+        let Some(text) = snapshot::read_small(&self.path, &path, 4096)? else {
+            return Ok(false);
+        };
+        let version: Version = serde_json::from_slice(&text)
+            .map_err(|error| self.malformed(format!("`oci-layout` cannot be read: {error}")))?;
+        if version.image_layout_version != VERSION {
+            return Err(self.malformed(format!(
+                "`oci-layout` says version `{}`, and only `{VERSION}` is known",
+                version.image_layout_version
+            )));
+        }
+        Ok(true)
+    }
+
+    /// An error if the folder holds what no broken-off `create` leaves.
+    fn refuse_other_content(&self) -> Result<(), StoreError> {
+        let failed = |source| StoreError::io(self.place(), "make a layout", source);
+        for entry in fs_err::read_dir(&self.path).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_string_lossy();
+            if !matches!(&*name, "blobs" | "index.json" | ".lock")
+                && !name.starts_with(blobs::TEMPORARY)
+            {
+                return Err(
+                    self.malformed(format!("it is no layout, and not empty: it holds `{name}`"))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_tag(&self, tag: &Tag) -> Result<Descriptor, StoreError> {
+        let snapshot = self.snapshots.current()?;
+        let mut found = snapshot.index.tagged(tag.as_str());
+        let Some(first) = found.next() else {
+            return Err(self.not_found(tag.as_str()));
+        };
+        if found.next().is_some() {
+            return Err(self.malformed(format!("`index.json` has the tag `{tag}` twice")));
+        }
+        if !self.blobs.has(&first.descriptor)? {
+            return Err(self.malformed(format!(
+                "`index.json` tags {} as `{tag}`, which is missing or not {} bytes long",
+                first.descriptor.digest, first.descriptor.size
+            )));
+        }
+        Ok(first.descriptor.bare())
+    }
+
+    /// Its media type is what `index.json` says, else what the manifest itself says or looks like.
+    fn resolve_digest(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
+        let Some(content) = self.blobs.read(digest, self.limits.manifest_bytes)? else {
+            return Err(self.not_found(digest.as_str()));
+        };
+        let snapshot = self.snapshots.current()?;
+        let listed = snapshot.index.find(digest).map(|it| &it.media_type);
+        let media_type = listed
+            .filter(|it| it.is_manifest())
+            .cloned()
+            .or_else(|| graph::media_type_of(&content))
+            .unwrap_or_else(|| MediaType::from("application/octet-stream"));
+        let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
+        self.parse(&target, &content)?;
+        Ok(target)
+    }
+
+    /// Reads and parses the manifest `target`.
+    fn manifest(&self, target: &Descriptor) -> Result<Manifest, StoreError> {
+        let Some(content) = self
+            .blobs
+            .read(&target.digest, self.limits.manifest_bytes)?
+        else {
+            return Err(self.not_found(target.digest.as_str()));
+        };
+        super::check(target, &content)?;
+        self.parse(target, &content)
+    }
+
+    fn parse(&self, target: &Descriptor, content: &[u8]) -> Result<Manifest, StoreError> {
+        Manifest::parse(&target.media_type, content, &self.limits).map_err(|source| {
+            StoreError::Manifest {
+                digest: target.digest.clone(),
+                source,
+            }
+        })
+    }
+
+    fn push_manifests(&self, manifests: &[(Descriptor, Bytes)]) -> Result<(), StoreError> {
+        let mut to_list = Vec::new();
+        for (target, content) in manifests {
+            super::check(target, content)?;
+            let manifest = self.parse(target, content)?;
+            if manifest.subject().is_some() {
+                to_list.push(super::listed(target, &manifest));
+            }
+            if !self.blobs.freshen(target)? {
+                self.blobs.write(target, content)?;
+            }
+            self.graph.learn(target, &manifest);
+        }
+        if to_list.is_empty() {
+            return Ok(());
+        }
+        self.snapshots.update(|index| Ok(index.list_all(&to_list)))
+    }
+}
+
+/// How the layout at `path` is called in errors.
+fn place(path: &Path) -> String {
+    format!("oci:{}", path.display())
+}
+
+/// What `path`, of the layout at `root`, is, if there is anything; links are not followed.
+fn kind_of(root: &Path, path: &Path) -> Result<Option<Metadata>, StoreError> {
+    let found = if root == path {
+        fs_err::metadata(path)
+    } else {
+        fs_err::symlink_metadata(path)
+    };
+    match found {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io(place(root), "look around", error)),
+    }
+}

@@ -1,0 +1,352 @@
+//! Content by digest: `blobs/<algorithm>/<hex>`.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rustix::fs::{OFlags, Timespec, Timestamps};
+use tempfile::NamedTempFile;
+
+use super::{kind_of, place};
+use crate::{Algorithm, Descriptor, Digest, Hasher, StoreError};
+
+/// How the names of files begin that are not whole yet.
+pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// Bytes that are read at once.
+const CHUNK: u64 = 512 << 10;
+
+pub(super) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
+#[derive(Debug)]
+pub(super) struct Blobs {
+    root: PathBuf,
+}
+
+impl Blobs {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    pub(super) fn folder(&self, algorithm: Algorithm) -> PathBuf {
+        self.root.join("blobs").join(algorithm.name())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder(digest.algorithm()).join(digest.hex())
+    }
+
+    /// The folders are folders: through a link we would write into another place.
+    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+        let malformed = |problem: &str| StoreError::Malformed {
+            place: place(&self.root),
+            problem: problem.to_owned(),
+        };
+        match kind_of(&self.root, &self.root.join("blobs"))? {
+            Some(it) if it.is_dir() => {}
+            Some(_) => return Err(malformed("`blobs` is not a folder")),
+            None => return Err(malformed("it has no folder `blobs`")),
+        }
+        for algorithm in ALGORITHMS {
+            if kind_of(&self.root, &self.folder(algorithm))?.is_some_and(|it| !it.is_dir()) {
+                return Err(malformed("a folder in `blobs` is not a folder"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn create_folders(&self) -> Result<(), StoreError> {
+        fs_err::create_dir_all(self.folder(Algorithm::Sha256))
+            .map_err(|source| StoreError::io(place(&self.root), "make `blobs`", source))
+    }
+
+    /// Whether there is a file of the right size.
+    pub(super) fn has(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        Ok(kind_of(&self.root, &self.path(&target.digest))?
+            .is_some_and(|it| it.is_file() && it.len() == target.size))
+    }
+
+    /// As [`has`](Self::has), and makes the file look new, so that a collection of garbage leaves
+    /// it to whoever asked because they are about to refer to it. Where that may not be written,
+    /// there is no such collection either.
+    pub(super) fn freshen(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        if !self.has(target)? {
+            return Ok(false);
+        }
+        if let Ok(Some(file)) = self.open_file(&target.digest) {
+            let now = Timestamps {
+                last_access: Timespec {
+                    tv_sec: 0,
+                    tv_nsec: rustix::fs::UTIME_OMIT,
+                },
+                last_modification: Timespec {
+                    tv_sec: 0,
+                    tv_nsec: rustix::fs::UTIME_NOW,
+                },
+            };
+            rustix::fs::futimens(&file, &now).ok();
+        }
+        Ok(true)
+    }
+
+    fn open_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
+        // Not to hang on a pipe is why it is opened without blocking.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let opened = File::options()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(self.path(digest));
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.failed("open", digest, error)),
+        };
+        let metadata = file
+            .metadata()
+            .map_err(|error| self.failed("open", digest, error))?;
+        if !metadata.is_file() {
+            return Err(StoreError::Malformed {
+                place: place(&self.root),
+                problem: format!("{digest} is not a plain file"),
+            });
+        }
+        Ok(Some(file))
+    }
+
+    /// Opens `target`; it is hashed as it is read.
+    pub(super) fn open(&self, target: &Descriptor) -> Result<Reader, StoreError> {
+        let digest = &target.digest;
+        let file = self
+            .open_file(digest)?
+            .ok_or_else(|| StoreError::NotFound {
+                what: digest.to_string(),
+                place: place(&self.root),
+            })?;
+        let size = file
+            .metadata()
+            .map_err(|error| self.failed("open", digest, error))?
+            .len();
+        if size != target.size {
+            return Err(StoreError::SizeMismatch {
+                digest: digest.clone(),
+                expected: target.size,
+                presented: size,
+            });
+        }
+        Ok(Reader {
+            file,
+            hasher: Some(Hasher::new(digest.algorithm())),
+            remaining: size,
+            target: target.clone(),
+            place: place(&self.root),
+        })
+    }
+
+    /// Reads the content of `digest`, of whatever size up to `limit`, checked.
+    pub(super) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, StoreError> {
+        let Some(file) = self.open_file(digest)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.take(limit + 1)
+            .read_to_end(&mut content)
+            .map_err(|error| self.failed("read", digest, error))?;
+        if content.len() as u64 > limit {
+            return Err(StoreError::TooLarge {
+                digest: digest.clone(),
+                limit,
+            });
+        }
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&content);
+        let presented = hasher.finish();
+        if presented != *digest {
+            return Err(StoreError::DigestMismatch {
+                expected: digest.clone(),
+                presented,
+            });
+        }
+        Ok(Some(content.into()))
+    }
+
+    /// Starts to write `target`; it is hashed as it is written.
+    pub(super) fn writer(&self, target: &Descriptor) -> Result<Writer, StoreError> {
+        let folder = self.folder(target.digest.algorithm());
+        let failed = |error| self.failed("write", &target.digest, error);
+        if target.digest.algorithm() != Algorithm::Sha256 {
+            fs_err::create_dir_all(&folder).map_err(failed)?;
+        }
+        let file = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(&folder)
+            .map_err(failed)?;
+        Ok(Writer {
+            file,
+            hasher: Hasher::new(target.digest.algorithm()),
+            written: 0,
+            path: self.path(&target.digest),
+            target: target.clone(),
+            place: place(&self.root),
+        })
+    }
+
+    pub(super) fn write(&self, target: &Descriptor, content: &[u8]) -> Result<(), StoreError> {
+        let mut writer = self.writer(target)?;
+        writer.write(content)?;
+        writer.finish()
+    }
+
+    /// Writes what is in the file at `path`.
+    pub(super) fn copy(&self, target: &Descriptor, path: &Path) -> Result<(), StoreError> {
+        let failed = |error| self.failed("add", &target.digest, error);
+        let mut file = fs_err::File::open(path).map_err(failed)?;
+        let mut writer = self.writer(target)?;
+        let mut chunk = vec![0; 256 << 10];
+        loop {
+            let read = file.read(&mut chunk).map_err(failed)?;
+            let Some(filled) = chunk.get(..read).filter(|it| !it.is_empty()) else {
+                return writer.finish();
+            };
+            writer.write(filled)?;
+        }
+    }
+
+    /// Removes the file of `digest`, if there is one.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        match fs_err::remove_file(self.path(digest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("delete", digest, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&self, action: &str, digest: &Digest, source: io::Error) -> StoreError {
+        StoreError::io(place(&self.root), format!("{action} {digest}"), source)
+    }
+}
+
+/// A blob being read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    file: File,
+    /// None once the digest was checked.
+    hasher: Option<Hasher>,
+    remaining: u64,
+    target: Descriptor,
+    place: String,
+}
+
+impl Reader {
+    /// The next chunk, if there is one. The last comes only when all of the content has been
+    /// found to be what was described.
+    pub(super) fn step(mut self) -> Result<(Option<Bytes>, Self), StoreError> {
+        if self.is_done() {
+            return Ok((None, self));
+        }
+        let wanted = self.remaining.min(CHUNK);
+        let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
+        let failed = |error| {
+            let action = format!("read {}", self.target.digest);
+            StoreError::io(&self.place, action, error)
+        };
+        (&self.file)
+            .take(wanted)
+            .read_to_end(&mut chunk)
+            .map_err(failed)?;
+        let read = chunk.len() as u64;
+        if read < wanted {
+            return Err(StoreError::SizeMismatch {
+                digest: self.target.digest,
+                expected: self.target.size,
+                presented: self.target.size - self.remaining + read,
+            });
+        }
+        self.remaining -= read;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
+        if self.remaining == 0
+            && let Some(hasher) = self.hasher.take()
+        {
+            let presented = hasher.finish();
+            if presented != self.target.digest {
+                return Err(StoreError::DigestMismatch {
+                    expected: self.target.digest,
+                    presented,
+                });
+            }
+        }
+        let chunk = Some(chunk).filter(|it| !it.is_empty()).map(Bytes::from);
+        Ok((chunk, self))
+    }
+
+    /// Whether all was read and found good.
+    pub(super) fn is_done(&self) -> bool {
+        self.hasher.is_none()
+    }
+}
+
+/// A blob being written; dropped before its end, it leaves nothing.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: NamedTempFile,
+    hasher: Hasher,
+    written: u64,
+    path: PathBuf,
+    target: Descriptor,
+    place: String,
+}
+
+impl Writer {
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        self.written += chunk.len() as u64;
+        // Endless content must not fill the disk before it is found to be too long.
+        if self.written > self.target.size {
+            return Err(self.wrong_size());
+        }
+        self.hasher.update(chunk);
+        let written = self.file.write_all(chunk);
+        written.map_err(|error| self.failed(error))
+    }
+
+    /// Gives the file its name, if it is what was described.
+    pub(super) fn finish(self) -> Result<(), StoreError> {
+        if self.written != self.target.size {
+            return Err(self.wrong_size());
+        }
+        let presented = self.hasher.clone().finish();
+        if presented != self.target.digest {
+            return Err(StoreError::DigestMismatch {
+                expected: self.target.digest,
+                presented,
+            });
+        }
+        if let Err(error) = self.file.as_file().sync_all() {
+            return Err(self.failed(error));
+        }
+        let action = format!("write {}", self.target.digest);
+        match self.file.persist(&self.path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::io(self.place, action, error.error)),
+        }
+    }
+
+    fn wrong_size(&self) -> StoreError {
+        StoreError::SizeMismatch {
+            digest: self.target.digest.clone(),
+            expected: self.target.size,
+            presented: self.written,
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> StoreError {
+        let action = format!("write {}", self.target.digest);
+        StoreError::io(&self.place, action, source)
+    }
+}

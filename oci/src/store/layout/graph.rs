@@ -1,0 +1,167 @@
+//! Which manifest is attached to which, by their own words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::Layout;
+use super::snapshot::{Snapshot, Stamp};
+use crate::{Descriptor, Digest, Manifest, MediaType, StoreError};
+
+/// What is known of the manifests, so that none is read twice.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Facts, by digest; they hold for good. None: no manifest that we can read.
+    facts: BTreeMap<Digest, Option<Arc<Facts>>>,
+    /// What `index.json` of that stamp leads to, by subject.
+    subjects: Option<(Stamp, Subjects)>,
+}
+
+pub(super) type Subjects = Arc<BTreeMap<Digest, BTreeMap<Digest, Descriptor>>>;
+
+#[derive(Debug)]
+struct Facts {
+    listed: Descriptor,
+    subject: Option<Digest>,
+    /// Of an index: its manifests.
+    children: Vec<Digest>,
+}
+
+impl Graph {
+    pub(super) fn referrers(
+        &self,
+        layout: &Layout,
+        snapshot: &Snapshot,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, StoreError> {
+        let subjects = self.subjects(layout, snapshot)?;
+        let found = subjects.get(subject);
+        Ok(found.map_or_else(Vec::new, |them| them.values().cloned().collect()))
+    }
+
+    pub(super) fn subjects(
+        &self,
+        layout: &Layout,
+        snapshot: &Snapshot,
+    ) -> Result<Subjects, StoreError> {
+        let mut state = self.state();
+        if let Some((stamp, known)) = &state.subjects
+            && *stamp == snapshot.stamp
+        {
+            return Ok(Arc::clone(known));
+        }
+        let mut subjects: BTreeMap<Digest, BTreeMap<Digest, Descriptor>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let entries = snapshot.index.manifests.iter();
+        let mut waiting: Vec<(Digest, usize)> = entries
+            .map(|it| (it.descriptor.digest.clone(), 0))
+            .collect();
+        while let Some((digest, depth)) = waiting.pop() {
+            if !seen.insert(digest.clone()) {
+                continue;
+            }
+            if seen.len() > layout.limits.manifests {
+                return Err(StoreError::TooMany {
+                    place: layout.place(),
+                    what: "manifests",
+                    limit: layout.limits.manifests,
+                });
+            }
+            let Some(facts) = state.facts(layout, &digest)? else {
+                continue;
+            };
+            if let Some(subject) = &facts.subject {
+                let referrers = subjects.entry(subject.clone()).or_default();
+                referrers.insert(digest, facts.listed.clone());
+            }
+            if depth < layout.limits.depth {
+                let children = facts.children.iter();
+                waiting.extend(children.map(|it| (it.clone(), depth + 1)));
+            }
+        }
+        let subjects = Arc::new(subjects);
+        state.subjects = Some((snapshot.stamp, Arc::clone(&subjects)));
+        Ok(subjects)
+    }
+
+    /// Remembers a manifest that was just written.
+    pub(super) fn learn(&self, target: &Descriptor, manifest: &Manifest) {
+        let facts = Facts::of(target, manifest);
+        let mut state = self.state();
+        state
+            .facts
+            .insert(target.digest.clone(), Some(Arc::new(facts)));
+    }
+
+    pub(super) fn forget(&self, digest: &Digest) {
+        let mut state = self.state();
+        state.facts.remove(digest);
+        state.subjects = None;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// None for what is missing, as it may be in a sparse layout, and for what is no manifest:
+    /// anyone may attach anything. What is not what its name says is an error: then the disk lies.
+    fn facts(
+        &mut self,
+        layout: &Layout,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Facts>>, StoreError> {
+        if let Some(known) = self.facts.get(digest) {
+            return Ok(known.clone());
+        }
+        let content = match layout.blobs.read(digest, layout.limits.manifest_bytes) {
+            Ok(Some(content)) => content,
+            Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let facts = media_type_of(&content).and_then(|media_type| {
+            let manifest = Manifest::parse(&media_type, &content, &layout.limits).ok()?;
+            let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
+            Some(Arc::new(Facts::of(&target, &manifest)))
+        });
+        self.facts.insert(digest.clone(), facts.clone());
+        Ok(facts)
+    }
+}
+
+impl Facts {
+    fn of(target: &Descriptor, manifest: &Manifest) -> Self {
+        let children = match manifest {
+            Manifest::Image(_) => Vec::new(),
+            Manifest::Index(index) => index.manifests.iter().map(|it| it.digest.clone()).collect(),
+        };
+        Self {
+            listed: crate::store::listed(target, manifest),
+            subject: manifest.subject().map(|it| it.digest.clone()),
+            children,
+        }
+    }
+}
+
+/// What a manifest says that it is, else what it looks like.
+pub(super) fn media_type_of(content: &[u8]) -> Option<MediaType> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Look {
+        media_type: Option<MediaType>,
+        manifests: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let look: Look = serde_json::from_slice(content).ok()?;
+    look.media_type
+        .or_else(|| look.manifests.map(|_| MediaType::IMAGE_INDEX))
+        .or_else(|| look.layers.map(|_| MediaType::IMAGE_MANIFEST))
+}

@@ -1,0 +1,204 @@
+//! `index.json` on disk: read when it changed, replaced under a lock.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{FlockOperation, OFlags};
+
+use super::blobs::{ALGORITHMS, TEMPORARY};
+use super::index::IndexFile;
+use super::place;
+use crate::StoreError;
+
+/// More than 100,000 entries have.
+const INDEX_BYTES: u64 = 64 << 20;
+
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    root: PathBuf,
+    last: Mutex<Option<Arc<Snapshot>>>,
+}
+
+/// `index.json` as it was at one time.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) stamp: Stamp,
+    pub(super) index: IndexFile,
+}
+
+/// Tells one `index.json` from another without reading it: each is a new file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Stamp {
+    file: u64,
+    length: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Snapshots {
+    pub(super) fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            last: Mutex::new(None),
+        }
+    }
+
+    /// `index.json` as it is now.
+    pub(super) fn current(&self) -> Result<Arc<Snapshot>, StoreError> {
+        let path = self.root.join("index.json");
+        let Some((file, stamp)) = open_plain(&self.root, &path)? else {
+            return Err(self.malformed("it has no `index.json` file".to_owned()));
+        };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = last.as_ref().filter(|it| it.stamp == stamp) {
+            return Ok(Arc::clone(known));
+        }
+        let text = read_at_most(&self.root, file, INDEX_BYTES)?;
+        let index = serde_json::from_slice(&text)
+            .map_err(|error| self.malformed(format!("`index.json` cannot be read: {error}")))?;
+        let snapshot = Arc::new(Snapshot { stamp, index });
+        *last = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// Changes `index.json`, alone. `change` says whether it did.
+    pub(super) fn update(
+        &self,
+        change: impl FnOnce(&mut IndexFile) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        let mut index = self.current()?.index.clone();
+        if change(&mut index)? {
+            self.write(index)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no one else changes `index.json`. The lock ends with the value, or the process.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let failed = |source| StoreError::io(place(&self.root), "lock `index.json`", source);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(self.root.join(".lock"))
+            .map_err(failed)?;
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
+    /// Replaces `index.json`; only to be called under the lock.
+    pub(super) fn write(&self, index: IndexFile) -> Result<(), StoreError> {
+        let failed = |source| StoreError::io(place(&self.root), "write `index.json`", source);
+        let text = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
+        if text.len() as u64 > INDEX_BYTES {
+            return Err(self.malformed("`index.json` would be larger than 64 MiB".to_owned()));
+        }
+        // The names of the blobs must be on disk before that which refers to them.
+        for algorithm in ALGORITHMS {
+            let folder = self.root.join("blobs").join(algorithm.name());
+            match sync_folder(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other.map_err(failed)?,
+            }
+        }
+        let file = replace(&self.root, "index.json", &text).map_err(failed)?;
+        let stamp = Stamp::of(&file).map_err(failed)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Arc::new(Snapshot { stamp, index }));
+        Ok(())
+    }
+
+    fn malformed(&self, problem: String) -> StoreError {
+        StoreError::Malformed {
+            place: place(&self.root),
+            problem,
+        }
+    }
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            file: metadata.ino(),
+            length: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        })
+    }
+}
+
+/// Puts `text` into the file `name` of `folder`: all of it, or nothing changes.
+pub(super) fn replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(folder)?;
+    file.write_all(text)?;
+    file.as_file().sync_all()?;
+    let file = file.persist(folder.join(name))?;
+    sync_folder(folder)?;
+    Ok(file)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Reads `path`, of the layout at `root`, if it is there.
+pub(super) fn read_small(
+    root: &Path,
+    path: &Path,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    open_plain(root, path)?
+        .map(|(file, _)| read_at_most(root, file, limit))
+        .transpose()
+}
+
+fn open_plain(root: &Path, path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
+    let failed = |error| StoreError::io(place(root), "open it", error);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(StoreError::Malformed {
+            place: place(root),
+            problem: format!("`{}` is not a plain file", path.display()),
+        });
+    }
+    let stamp = Stamp::of(&file).map_err(failed)?;
+    Ok(Some((file, stamp)))
+}
+
+fn read_at_most(root: &Path, file: File, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let mut text = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut text)
+        .map_err(|error| StoreError::io(place(root), "read it", error))?;
+    if text.len() as u64 > limit {
+        return Err(StoreError::Malformed {
+            place: place(root),
+            problem: format!("a file of it is larger than {limit} bytes"),
+        });
+    }
+    Ok(text)
+}

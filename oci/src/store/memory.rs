@@ -1,0 +1,189 @@
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+
+use super::{check, listed};
+use crate::Upload;
+use crate::{Content, Descriptor, Digest, Limits, Manifest, Selector, Store, StoreError, Tag};
+
+/// A [`Store`] that forgets all when it is dropped: for tests, and for what is too small for a
+/// disk.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    content: BTreeMap<Digest, Bytes>,
+    manifests: BTreeMap<Digest, Descriptor>,
+    tags: BTreeMap<Tag, Descriptor>,
+    /// By subject, then by digest.
+    referrers: BTreeMap<Digest, BTreeMap<Digest, Descriptor>>,
+}
+
+impl MemoryStore {
+    /// Holds nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one insertion, so a panic elsewhere leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        let state = self.state();
+        match selector {
+            Selector::Tag(tag) => state.tags.get(tag).cloned(),
+            Selector::Digest(digest) => state.manifests.get(digest).cloned(),
+        }
+        .ok_or_else(|| {
+            not_found(match selector {
+                Selector::Tag(tag) => tag.as_str(),
+                Selector::Digest(digest) => digest.as_str(),
+            })
+        })
+    }
+
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.state().content.contains_key(&target.digest))
+    }
+
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
+        let content = self.state().content.get(&target.digest).cloned();
+        let content = content.ok_or_else(|| not_found(target.digest.as_str()))?;
+        check(target, &content)?;
+        Ok(Box::pin(stream::iter([Ok(content)])))
+    }
+
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
+        if self.contains(target).await? {
+            return Ok(());
+        }
+        let content = match upload {
+            Upload::Bytes(bytes) => bytes,
+            Upload::File(path) => fs_err::tokio::read(&path)
+                .await
+                .map_err(|source| StoreError::io(PLACE, format!("add {}", target.digest), source))?
+                .into(),
+            Upload::Stream(stream) => gather(target, stream).await?,
+        };
+        check(target, &content)?;
+        self.state().content.insert(target.digest.clone(), content);
+        Ok(())
+    }
+
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
+        check(target, &content)?;
+        let manifest = parse(target, &content)?;
+        let mut state = self.state();
+        state.content.insert(target.digest.clone(), content);
+        state.manifests.insert(target.digest.clone(), target.bare());
+        if let Some(subject) = manifest.subject() {
+            state
+                .referrers
+                .entry(subject.digest.clone())
+                .or_default()
+                .insert(target.digest.clone(), listed(target, &manifest));
+        }
+        Ok(())
+    }
+
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let Some(known) = state.manifests.get(&target.digest).cloned() else {
+            return Err(not_found(target.digest.as_str()));
+        };
+        state.tags.insert(tag.clone(), known);
+        Ok(())
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        Ok(self.state().tags.keys().cloned().collect())
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let state = self.state();
+        let found = state.referrers.get(subject);
+        Ok(found.map_or_else(Vec::new, |them| them.values().cloned().collect()))
+    }
+
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if state.manifests.remove(&target.digest).is_some() {
+            state.content.remove(&target.digest);
+        }
+        state.tags.retain(|_, it| it.digest != target.digest);
+        for them in state.referrers.values_mut() {
+            them.remove(&target.digest);
+        }
+        Ok(())
+    }
+}
+
+const PLACE: &str = "memory";
+
+fn not_found(what: &str) -> StoreError {
+    StoreError::NotFound {
+        what: what.to_owned(),
+        place: PLACE.to_owned(),
+    }
+}
+
+fn parse(target: &Descriptor, content: &[u8]) -> Result<Manifest, StoreError> {
+    Manifest::parse(&target.media_type, content, &Limits::default()).map_err(|source| {
+        StoreError::Manifest {
+            digest: target.digest.clone(),
+            source,
+        }
+    })
+}
+
+/// Reads no more than `target` says there is.
+async fn gather(target: &Descriptor, mut stream: Content) -> Result<Bytes, StoreError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() as u64 > target.size {
+            break;
+        }
+    }
+    Ok(bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MediaType;
+
+    #[tokio::test]
+    async fn what_is_not_as_described_is_not_taken() {
+        let store = MemoryStore::new();
+        let mut target = Descriptor::of(MediaType::LAYER_TAR, b"good");
+        let pushed = store.push_blob(&target, Upload::Bytes(Bytes::from_static(b"evil")));
+        assert!(matches!(
+            pushed.await,
+            Err(StoreError::DigestMismatch { .. })
+        ));
+        let endless = stream::repeat_with(|| Ok(Bytes::from_static(b"good")));
+        let pushed = store.push_blob(&target, Upload::Stream(Box::pin(endless)));
+        assert!(matches!(pushed.await, Err(StoreError::SizeMismatch { .. })));
+        assert_eq!(store.contains(&target).await.ok(), Some(false));
+
+        let pushed = store.push_blob(&target, Upload::Bytes(Bytes::from_static(b"good")));
+        pushed.await.unwrap();
+        target.size = 5;
+        assert!(matches!(
+            store.fetch(&target).await,
+            Err(StoreError::SizeMismatch { .. })
+        ));
+    }
+}
