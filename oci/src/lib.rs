@@ -5,11 +5,14 @@
 
 mod descriptor;
 mod digest;
+pub mod gzip;
+pub mod layer;
 mod limits;
 mod manifest;
 mod media_type;
 mod reference;
 pub mod store;
+pub mod tar;
 
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};

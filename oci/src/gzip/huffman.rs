@@ -1,0 +1,161 @@
+/// The most symbols that an alphabet has: literals, the end of a block, and lengths.
+pub(super) const MAX_SYMBOLS: usize = 286;
+
+/// A code of symbols, by how often each of them occurs.
+pub(super) struct Huffman<const SYMBOLS: usize> {
+    /// How often each symbol occurs.
+    pub(super) counts: [u32; SYMBOLS],
+    /// How long each symbol's code is, in bits; 0 if it has none.
+    pub(super) lengths: [u8; SYMBOLS],
+    /// Each symbol's code as it is written: first bit lowest.
+    pub(super) codes: [u16; SYMBOLS],
+}
+
+impl<const SYMBOLS: usize> Huffman<SYMBOLS> {
+    pub(super) const fn new() -> Self {
+        Self {
+            counts: [0; SYMBOLS],
+            lengths: [0; SYMBOLS],
+            codes: [0; SYMBOLS],
+        }
+    }
+
+    /// The number of bits that all symbols take.
+    pub(super) fn size(&self) -> usize {
+        let bits = |(count, length): (&u32, &u8)| *count as usize * usize::from(*length);
+        self.counts.iter().zip(&self.lengths).map(bits).sum()
+    }
+
+    /// How many symbols there are if those at the end that do not occur are left out.
+    pub(super) fn used(&self) -> usize {
+        let last = self.counts.iter().rposition(|count| *count > 0);
+        last.map_or(0, |last| last + 1)
+    }
+
+    /// Makes the code whose longest codes have `longest` bits and that is the shortest of these.
+    pub(super) fn build(&mut self, longest: usize, work: &mut Work) {
+        self.lengths = [0; SYMBOLS];
+        work.leaves.clear();
+        for (symbol, count) in (0..).zip(&self.counts) {
+            if *count > 0 {
+                work.leaves.push(*count << SYMBOL_BITS | symbol);
+            }
+        }
+        if work.leaves.len() <= 2 {
+            for leaf in &work.leaves {
+                if let Some(length) = self.lengths.get_mut((leaf & SYMBOL_MASK) as usize) {
+                    *length = 1;
+                }
+            }
+        } else {
+            work.leaves.sort_unstable();
+            for (leaf, length) in work.merge(longest) {
+                if let Some(it) = self.lengths.get_mut((leaf & SYMBOL_MASK) as usize) {
+                    *it = length;
+                }
+            }
+        }
+        self.assign();
+    }
+
+    /// Numbers the codes as RFC 1951, section 3.2.2, says.
+    fn assign(&mut self) {
+        let mut next = [0_u16; 17];
+        for length in &self.lengths {
+            if let (1.., Some(after)) = (*length, next.get_mut(usize::from(*length) + 1)) {
+                *after += 1;
+            }
+        }
+        let mut code = 0;
+        for first in &mut next {
+            code = (code + *first) << 1;
+            *first = code;
+        }
+        for (length, code) in self.lengths.iter().zip(&mut self.codes) {
+            if let (1.., Some(next)) = (*length, next.get_mut(usize::from(*length))) {
+                *code = next.reverse_bits() >> (16 - length);
+                *next += 1;
+            }
+        }
+    }
+}
+
+const SYMBOL_BITS: u32 = 9;
+const SYMBOL_MASK: u32 = (1 << SYMBOL_BITS) - 1;
+const MAX_LEVELS: usize = 15;
+
+/// Room to work in.
+pub(super) struct Work {
+    /// Count and symbol of those that occur.
+    leaves: Vec<u32>,
+    /// The weights of the level below.
+    below: Vec<u32>,
+    /// The weights of the level.
+    level: Vec<u32>,
+    /// For each level: how many leaves are among its first items, for each number of those.
+    among: [Vec<u16>; MAX_LEVELS],
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self {
+            leaves: Vec::with_capacity(MAX_SYMBOLS),
+            below: Vec::with_capacity(2 * MAX_SYMBOLS),
+            level: Vec::with_capacity(2 * MAX_SYMBOLS),
+            among: [const { Vec::new() }; MAX_LEVELS],
+        }
+    }
+
+    /// Finds how long the code of each leaf is, by package-merge: a level holds all leaves and, of
+    /// the level below it, the items in pairs, lightest first. Of the highest level the first
+    /// 2n - 2 items are taken, and with each pair its two items. A leaf's code is as long as there
+    /// are levels on which it is taken.
+    ///
+    /// Of two that weigh the same, the pair comes first: this makes one code out of many that are
+    /// equally short, and has to be as Go has it.
+    fn merge(&mut self, longest: usize) -> impl Iterator<Item = (u32, u8)> {
+        let leaves = self.leaves.len();
+        let needed = 2 * leaves - 2;
+        let levels = longest.min(leaves - 1).min(MAX_LEVELS);
+        self.below.clear();
+        for among in self.among.iter_mut().take(levels) {
+            self.level.clear();
+            among.clear();
+            among.push(0);
+            let mut rest = self
+                .leaves
+                .iter()
+                .map(|leaf| leaf >> SYMBOL_BITS)
+                .peekable();
+            let mut pairs = self.below.chunks_exact(2).map(|pair| pair.iter().sum());
+            let mut pair: Option<u32> = pairs.next();
+            let mut count = 0;
+            while self.level.len() < needed {
+                match (rest.peek(), pair) {
+                    (Some(leaf), other) if other.is_none_or(|other| *leaf < other) => {
+                        self.level.push(*leaf);
+                        rest.next();
+                        count += 1;
+                    }
+                    (_, Some(weight)) => {
+                        self.level.push(weight);
+                        pair = pairs.next();
+                    }
+                    (_, None) => break,
+                }
+                among.push(count);
+            }
+            std::mem::swap(&mut self.level, &mut self.below);
+        }
+        let mut taken_leaves = [0_u16; MAX_LEVELS];
+        let mut taken = needed;
+        for (among, leaves) in self.among.iter().take(levels).zip(&mut taken_leaves).rev() {
+            *leaves = among.get(taken).copied().unwrap_or_default();
+            taken = 2 * (taken - usize::from(*leaves));
+        }
+        (0..).zip(&self.leaves).map(move |(index, leaf)| {
+            let length = taken_leaves.iter().filter(|taken| index < **taken).count();
+            (*leaf, u8::try_from(length).unwrap_or_default())
+        })
+    }
+}
