@@ -79,6 +79,70 @@ versions! {
     }
 }
 
+impl PlatformApi {
+    /// Whether the command of a process is a list of words, and arguments can be replaced.
+    pub fn has_command_lists(self) -> bool {
+        self >= Self::V0_10
+    }
+
+    /// Whether buildpacks' own bill of materials is no longer part of images and reports.
+    pub fn has_sbom_files_only(self) -> bool {
+        self >= Self::V0_9
+    }
+
+    /// Whether a builder may have image extensions.
+    pub fn has_extensions(self) -> bool {
+        self >= Self::V0_10
+    }
+
+    /// Whether image extensions are no experiment any more; with it came their new output folders.
+    pub fn has_stable_extensions(self) -> bool {
+        self >= Self::V0_13
+    }
+
+    /// Whether operating system, architecture and distribution of images count, in place of stacks.
+    pub fn has_targets(self) -> bool {
+        self >= Self::V0_12
+    }
+
+    /// Whether the operator of a builder may set variables for buildpacks.
+    pub fn has_build_config(self) -> bool {
+        self >= Self::V0_11
+    }
+
+    /// Whether there are system buildpacks.
+    pub fn has_system_buildpacks(self) -> bool {
+        self >= Self::V0_15
+    }
+
+    /// Whether buildpacks and processes may be for some execution environments only.
+    pub fn has_exec_env(self) -> bool {
+        self >= Self::V0_15
+    }
+}
+
+impl BuildpackApi {
+    /// Whether paths are given as `CNB_…` variables, and a process may name its working directory.
+    pub fn has_path_variables(self) -> bool {
+        self >= Self::V0_8
+    }
+
+    /// Whether the command of a process is a list of words that never sees a shell.
+    pub fn has_command_lists(self) -> bool {
+        self >= Self::V0_9
+    }
+
+    /// Whether the target is given as `CNB_TARGET_…` variables and stacks are a thing of the past.
+    pub fn has_targets(self) -> bool {
+        self >= Self::V0_10
+    }
+
+    /// Whether buildpacks may be for some execution environments only.
+    pub fn has_exec_env(self) -> bool {
+        self >= Self::V0_12
+    }
+}
+
 /// A version that this lifecycle does not speak.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("API version `{text}` is not supported")]

@@ -5,7 +5,6 @@
 //! nothing prints: what a phase has to say goes to a [`Log`].
 
 pub mod api;
-#[cfg(feature = "phases")]
 pub mod files;
 mod log;
 #[cfg(feature = "phases")]

@@ -1,104 +1,133 @@
-//! The files that phases, platforms and buildpacks tell each other by.
+//! The files of the CNB specification, as types, and how they are read and written.
+//!
+//! Who reads one of these reads what a buildpack or a platform wrote, so [`read`] has a limit and
+//! names the file and the line. `write` leaves the old file or the new one, never half of it, in
+//! the bytes that the Go lifecycle writes: `config/metadata.toml` is part of the image.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+pub mod group;
+pub mod metadata;
+
+#[cfg(feature = "phases")]
+pub mod analyzed;
+#[cfg(feature = "phases")]
+pub mod build_toml;
+#[cfg(feature = "phases")]
+pub mod go_toml;
+#[cfg(feature = "phases")]
+pub mod launch_toml;
+#[cfg(feature = "phases")]
+pub mod layer;
+#[cfg(feature = "phases")]
+pub mod order;
+#[cfg(feature = "phases")]
+pub mod plan;
+#[cfg(feature = "phases")]
+pub mod project_metadata;
+#[cfg(feature = "phases")]
+pub mod report;
+#[cfg(feature = "phases")]
+pub mod run;
+#[cfg(feature = "phases")]
+pub mod store;
+#[cfg(feature = "phases")]
+pub mod system;
+#[cfg(feature = "phases")]
+mod write;
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub mod analyzed;
-pub mod project_metadata;
-pub mod report;
-pub mod run;
-pub mod store;
+#[cfg(feature = "phases")]
+pub use self::write::{write, write_bytes};
 
-/// The most of a file that is read: 64 MiB. Real ones have a few kilobytes.
-const LIMIT: u64 = 64 << 20;
+/// The most bytes that a TOML file may have.
+pub const MAX_TOML: u64 = 16 * 1024 * 1024;
 
 /// Reads the TOML file at `path`; `None` if there is none.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
-    let read = |source| FileError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    match fs_err::metadata(path) {
-        Ok(metadata) if metadata.len() > LIMIT => {
-            return Err(FileError::TooLarge {
-                path: path.to_owned(),
-                limit: LIMIT,
-            });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(read(error)),
+    match read_required(path) {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
     }
-    let text = fs_err::read_to_string(path).map_err(read)?;
-    toml::from_str(&text)
-        .map(Some)
-        .map_err(|source| FileError::Malformed {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
 }
 
-/// Writes `value` as TOML to `path`, and the folders above; whole, or not at all.
-pub fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), FileError> {
-    let text = toml::to_string(value).map_err(|source| FileError::Unwritable {
+/// Reads the TOML file at `path`, which has to be there.
+pub fn read_required<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
+    let text = read_text(path)?;
+    toml::from_str(&text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),
-        source,
-    })?;
-    write_bytes(path, text.as_bytes())
+        source: TomlError::new(&error, &text),
+    })
 }
 
-/// Writes `bytes` to `path`, and the folders above; whole, or not at all.
-///
-/// Where `path` can be written but not replaced (a file that is a mount of its own, say), it is
-/// overwritten.
-pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = |source| FileError::Write {
+/// The text of a file of at most [`MAX_TOML`] bytes.
+fn read_text(path: &Path) -> Result<String, FileError> {
+    let open = |source| FileError::Open {
         path: path.to_owned(),
-        source,
+        source: OsError(source),
     };
-    fs_err::create_dir_all(folder).map_err(write)?;
-    replace(folder, path, bytes)
-        .or_else(|_| fs_err::write(path, bytes))
-        .map_err(write)
-}
-
-fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    let file = File::open(path).map_err(open)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_TOML + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| FileError::Read {
+            path: path.to_owned(),
+            source: OsError(source),
+        })?;
+    if bytes.len() as u64 > MAX_TOML {
+        return Err(FileError::TooLarge {
+            path: path.to_owned(),
+            limit: MAX_TOML,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_error| FileError::NotUtf8 {
+        path: path.to_owned(),
+    })
 }
 
 /// Why a file could not be read or written.
+///
+/// The texts are those of Go programs where platforms match them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It is no TOML, or not of its form.
-    #[error("failed to decode `{}`", path.display())]
+    /// It is not TOML, or not of its form.
+    #[error("parse {}", path.display())]
     Malformed {
         /// Which.
         path: PathBuf,
         /// Where and why.
-        source: Box<toml::de::Error>,
+        source: TomlError,
     },
-    /// The file system failed.
-    #[error("failed to read `{}`", path.display())]
+    /// It is no text.
+    #[error("{} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It cannot be opened; most often there is none.
+    #[error("open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// It cannot be read to its end.
+    #[error("read {}", path.display())]
     Read {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: OsError,
     },
     /// It has more bytes than we read.
-    #[error("`{}` is larger than {limit} bytes", path.display())]
+    #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {
         /// Which.
         path: PathBuf,
@@ -106,30 +135,155 @@ pub enum FileError {
         limit: u64,
     },
     /// It cannot be said in TOML.
-    #[error("failed to encode `{}`", path.display())]
+    #[cfg(feature = "phases")]
+    #[error("encode {}", path.display())]
     Unwritable {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: toml::ser::Error,
+        source: go_toml::EncodeError,
     },
     /// The file system failed.
-    #[error("failed to write `{}`", path.display())]
+    #[error("write {}", path.display())]
     Write {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: OsError,
     },
 }
 
-#[cfg(test)]
+impl FileError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Open { source, .. } if source.0.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// What the system said, in the words that Go programs use: `no such file or directory`.
+///
+/// Platforms match these.
+#[derive(Debug)]
+pub struct OsError(pub io::Error);
+
+impl fmt::Display for OsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(code) = self.0.raw_os_error() else {
+            return self.0.fmt(f);
+        };
+        let text = nix::errno::Errno::from_raw(code).desc();
+        let mut rest = text.chars();
+        match rest.next() {
+            Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for OsError {}
+
+/// What is wrong with a TOML text, and where.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct TomlError {
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl TomlError {
+    /// The error that parsing `text` gave.
+    pub fn new(error: &toml::de::Error, text: &str) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.as_bytes().get(..start).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        Self {
+            line,
+            message: key_without_value(text, line)
+                .unwrap_or_else(|| error.message().trim().replace('\n', ", ")),
+        }
+    }
+}
+
+impl fmt::Display for TomlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "toml: line {}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for TomlError {}
+
+/// Upstream's words for a line that starts with a bare key and goes on with something else.
+///
+/// Tests of platforms compare this one text; it is what any prose gives.
+fn key_without_value(text: &str, line: usize) -> Option<String> {
+    let line = text.split_inclusive('\n').nth(line - 1)?.trim_start();
+    let rest = line.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if rest.len() == line.len() {
+        return None;
+    }
+    match rest.trim_start_matches([' ', '\t']).chars().next()? {
+        '=' | '.' => None,
+        '\n' => Some(r"expected '.' or '=', but got '\n' instead".to_owned()),
+        got => Some(format!("expected '.' or '=', but got '{got}' instead")),
+    }
+}
+
+#[cfg(all(test, feature = "phases"))]
 mod tests {
-    use super::analyzed::Analyzed;
     use super::*;
+
+    fn error(text: &str) -> String {
+        let error = toml::from_str::<toml::Table>(text).expect_err("the text is bad");
+        TomlError::new(&error, text).to_string()
+    }
+
+    #[test]
+    fn a_bare_word_is_told_in_upstreams_words() {
+        assert_eq!(
+            error("I am a bad group.toml"),
+            "toml: line 1: expected '.' or '=', but got 'a' instead"
+        );
+        assert_eq!(
+            error("x = 1\na\n"),
+            r"toml: line 2: expected '.' or '=', but got '\n' instead"
+        );
+    }
+
+    #[test]
+    fn other_errors_name_their_line() {
+        assert!(error("x = 1\ny = [\n").starts_with("toml: line "));
+        assert!(error("x = 1\nx = 2\n").starts_with("toml: line 2: duplicate key"));
+    }
+
+    #[test]
+    fn a_missing_file_is_told_as_in_go() {
+        let error = read_required::<toml::Table>(Path::new("/nowhere/group.toml")).unwrap_err();
+        assert!(error.is_missing());
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(
+            format!("{error}: {source}"),
+            "open /nowhere/group.toml: no such file or directory"
+        );
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big.toml");
+        let file = File::create(&path).unwrap();
+        file.set_len(MAX_TOML + 1).unwrap();
+        assert!(matches!(
+            read_required::<toml::Table>(&path),
+            Err(FileError::TooLarge { .. })
+        ));
+    }
 
     #[test]
     fn what_was_written_is_read() {
+        use super::analyzed::Analyzed;
+
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("below/analyzed.toml");
         assert!(read::<Analyzed>(&path).unwrap().is_none());

@@ -1,0 +1,254 @@
+//! `config/metadata.toml`: how the app starts. The builder writes it, it is part of the image, and
+//! the launcher reads it.
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::Table;
+
+use super::group::{GroupElement, is_false};
+use crate::api::PlatformApi;
+
+/// The content of `<layers>/config/metadata.toml`.
+///
+/// Its bytes count for the digest of a layer; so they are written as upstream writes them.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct BuildMetadata {
+    /// What is in the image, in the words of old buildpacks; only before Platform API 0.9.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bom: Vec<BomEntry>,
+    /// The buildpacks that ran.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buildpacks: Vec<GroupElement>,
+    /// The extensions that took part.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extensions: Vec<GroupElement>,
+    /// Labels for the image, in the order of the buildpacks; a later one counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// Ways to start the app, sorted by type.
+    pub processes: Vec<Process>,
+    /// Parts of the app that become layers of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<Slice>,
+    /// The process that the image starts, or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub buildpack_default_process_type: String,
+}
+
+impl BuildMetadata {
+    /// The process of this type.
+    pub fn process(&self, r#type: &str) -> Option<&Process> {
+        self.processes.iter().find(|it| it.r#type == r#type)
+    }
+
+    /// The same, with commands in the form that `api` writes into files and labels.
+    pub fn for_platform(mut self, api: PlatformApi) -> Self {
+        if !api.has_command_lists() {
+            for process in &mut self.processes {
+                process.join_command();
+            }
+        }
+        self
+    }
+}
+
+/// A way to start the app.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Process {
+    /// Its name, e.g. `web`.
+    pub r#type: String,
+    /// What to run, and arguments that the user cannot replace.
+    pub command: Command,
+    /// Arguments that the user can replace. Absent and empty differ in the image's label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Whether to run it without a shell.
+    pub direct: bool,
+    /// Whether it is what the image starts.
+    #[serde(skip_serializing_if = "is_false")]
+    pub default: bool,
+    /// The buildpack that named it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub buildpack_id: String,
+    /// The folder to start it in; empty for the app's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// The execution environments in which it may run; none means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exec_env: Vec<String>,
+}
+
+impl Process {
+    /// Puts all but the first word of the command before the arguments, as a command was one text
+    /// before Platform API 0.10.
+    fn join_command(&mut self) {
+        let mut words = std::mem::take(&mut self.command).into_words().into_iter();
+        let first = words.next().unwrap_or_default();
+        let args = words.chain(self.args.take().unwrap_or_default()).collect();
+        self.command = Command::Text(first);
+        self.args = Some(args);
+    }
+}
+
+/// A command: one text, or a list of words.
+///
+/// Both forms occur in each file that has a command, depending on the API that its writer speaks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the specification lists both")]
+pub enum Command {
+    /// One text.
+    Text(String),
+    /// The program, and what is always given to it.
+    Words(Vec<String>),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Words(Vec::new())
+    }
+}
+
+impl Command {
+    /// The words; a text is one word.
+    pub fn into_words(self) -> Vec<String> {
+        match self {
+            Self::Text(text) => vec![text],
+            Self::Words(words) => words,
+        }
+    }
+
+    /// The words; a text is one word.
+    pub fn words(&self) -> &[String] {
+        match self {
+            Self::Text(text) => std::slice::from_ref(text),
+            Self::Words(words) => words,
+        }
+    }
+}
+
+/// Upstream escapes commands, and nothing else, as JSON within its TOML.
+impl Serialize for Command {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => JsonText(text).serialize(serializer),
+            Self::Words(words) => {
+                let mut list = serializer.serialize_seq(Some(words.len()))?;
+                for word in words {
+                    list.serialize_element(&JsonText(word))?;
+                }
+                list.end()
+            }
+        }
+    }
+}
+
+/// The name by which our TOML writer knows a text that is to be escaped as JSON.
+pub(crate) const JSON_TEXT: &str = "$json-text";
+
+struct JsonText<'a>(&'a str);
+
+impl Serialize for JsonText<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(JSON_TEXT, self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Command {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Command;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
+                Ok(Command::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
+                let mut words = Vec::new();
+                while let Some(word) = list.next_element()? {
+                    words.push(word);
+                }
+                Ok(Command::Words(words))
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
+}
+
+/// A label for the image.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Label {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A part of the app that becomes a layer of its own.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Slice {
+    /// Globs, relative to the app's folder.
+    pub paths: Vec<String>,
+}
+
+/// An entry of the bill of materials that buildpacks wrote before there were SBOM files.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct BomEntry {
+    /// What it is.
+    pub name: String,
+    /// More about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Table>,
+    /// Who says so.
+    pub buildpack: GroupElement,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_a_text_or_a_list() {
+        let text = "[[processes]]\ntype = \"a\"\ncommand = \"x y\"\n\
+            [[processes]]\ntype = \"b\"\ncommand = [\"x\", \"y\"]\nargs = []\n";
+        let metadata: BuildMetadata = toml::from_str(text).unwrap();
+        let words = |t| metadata.process(t).unwrap().command.words().to_vec();
+        assert_eq!(words("a"), ["x y"]);
+        assert_eq!(words("b"), ["x", "y"]);
+        assert_eq!(metadata.process("a").unwrap().args, None);
+        assert_eq!(metadata.process("b").unwrap().args, Some(Vec::new()));
+        assert!(toml::from_str::<BuildMetadata>("[[processes]]\ncommand = 3\n").is_err());
+    }
+
+    #[test]
+    fn old_platforms_see_one_text_and_arguments() {
+        let metadata = BuildMetadata {
+            processes: vec![Process {
+                command: Command::Words(vec!["echo".to_owned(), "always".to_owned()]),
+                args: Some(vec!["a".to_owned()]),
+                ..Process::default()
+            }],
+            ..BuildMetadata::default()
+        };
+        let same = metadata.clone().for_platform(PlatformApi::V0_10);
+        assert_eq!(same, metadata);
+        let old = metadata.for_platform(PlatformApi::V0_9);
+        assert_eq!(old.processes[0].command, Command::Text("echo".to_owned()));
+        assert_eq!(
+            old.processes[0].args.as_deref().unwrap(),
+            ["always".to_owned(), "a".to_owned()]
+        );
+    }
+}

@@ -1,0 +1,89 @@
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde::Serialize;
+use tempfile::Builder;
+
+use super::{FileError, OsError, go_toml};
+
+/// Writes `value` as TOML to `path`, with the folders above it; mode 0644.
+pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileError> {
+    let text = go_toml::to_string(value).map_err(|source| FileError::Unwritable {
+        path: path.to_owned(),
+        source,
+    })?;
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes `bytes` to `path`, with the folders above it; mode 0644.
+///
+/// Whoever looks sees the old file or the new one, also after a crash. Where `path` can be written
+/// but not replaced (a file that is a mount of its own, say), it is overwritten.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, bytes)
+        .or_else(|error| fs::write(path, bytes).map_err(|_second| error))
+        .map_err(|source| FileError::Write {
+            path: path.to_owned(),
+            source: OsError(source),
+        })
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(dir)?;
+    // Created with this mode less the umask, as a program does that opens the file itself.
+    let mut file = Builder::new()
+        .prefix(".lifecycle.")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)
+        .map_err(without_path)?;
+    file.write_all(bytes).map_err(without_path)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// `tempfile` names its temporary path in the error, which tells the user nothing.
+fn without_path(error: io::Error) -> io::Error {
+    let inner = error
+        .get_ref()
+        .and_then(std::error::Error::source)
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
+    match inner {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_the_whole_file_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config").join("metadata.toml");
+        write_bytes(&path, b"a longer text").unwrap();
+        write_bytes(&path, b"short").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"short");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o600, 0o600);
+    }
+
+    #[test]
+    fn says_which_file_and_why() {
+        let error = write_bytes(Path::new("/proc/nowhere/x"), b"").unwrap_err();
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(
+            format!("{error}: {source}"),
+            "write /proc/nowhere/x: no such file or directory"
+        );
+    }
+}
