@@ -3,9 +3,12 @@
 //! Everything in this workspace that has a digest is named by a [`Descriptor`] and lies in a
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
+mod config;
 mod descriptor;
 mod digest;
+pub mod go_json;
 pub mod gzip;
+mod image;
 pub mod layer;
 mod limits;
 mod manifest;
@@ -14,8 +17,10 @@ mod reference;
 pub mod store;
 pub mod tar;
 
+pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use image::{Image, ImageError};
 pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
 pub use media_type::MediaType;

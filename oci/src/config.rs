@@ -1,0 +1,304 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::{DiffId, Platform};
+
+/// The config of an image: how its layers make a root file system, and how it is run.
+///
+/// Reads all that OCI and Docker write, `null` included. Writes keys in the order of Go's
+/// go-containerregistry, on which the image IDs of all CNB tools rest; keys that it does not know
+/// come last.
+///
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md>
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct ImageConfig {
+    /// As Go's `GOARCH`.
+    #[serde(deserialize_with = "null")]
+    pub architecture: String,
+    /// Who made it.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Docker's: the container that it was made from.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// When, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// Docker's: its version.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub docker_version: String,
+    /// How it was made: one entry for each layer, and some for none.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+    /// As Go's `GOOS`.
+    #[serde(deserialize_with = "null")]
+    pub os: String,
+    /// The layers.
+    #[serde(deserialize_with = "null")]
+    pub rootfs: RootFs,
+    /// How it is run.
+    #[serde(deserialize_with = "null")]
+    pub config: RunConfig,
+    /// E.g. the build of Windows.
+    #[serde(
+        rename = "os.version",
+        deserialize_with = "null",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub os_version: String,
+    /// E.g. `v8`.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+    /// E.g. `win32k`.
+    #[serde(
+        rename = "os.features",
+        deserialize_with = "null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub os_features: Vec<String>,
+    /// Keys that are not in the specification.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl ImageConfig {
+    /// What it runs on.
+    pub fn platform(&self) -> Platform {
+        let some = |text: &String| Some(text.clone()).filter(|it| !it.is_empty());
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            os_version: some(&self.os_version),
+            os_features: self.os_features.clone(),
+            variant: some(&self.variant),
+        }
+    }
+
+    /// Without the keys that are not in the specification, as go-containerregistry reads it.
+    pub fn without_extra(mut self) -> Self {
+        self.extra.clear();
+        self.config.extra.clear();
+        self
+    }
+}
+
+/// How an image is run.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[expect(clippy::struct_excessive_bools, reason = "Docker has them")]
+pub struct RunConfig {
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub attach_stderr: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub attach_stdin: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub attach_stdout: bool,
+    /// Arguments to the entry point, unless others are given.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub cmd: Vec<String>,
+    /// Docker's: how to ask whether it is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthCheck>,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
+    /// What is run.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// The environment: `NAME=value`.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// What is said of the image.
+    #[serde(deserialize_with = "null", skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Docker's: what to do in builds on top.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub open_stdin: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub stdin_once: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub tty: bool,
+    /// Who runs it: `user[:group]`, by name or number.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Where data is that outlives a container.
+    #[serde(deserialize_with = "null", skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, Value>,
+    /// Where it is run.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// On which ports it listens: `8080/tcp`.
+    #[serde(deserialize_with = "null", skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Value>,
+    /// Windows.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub args_escaped: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub network_disabled: bool,
+    /// Docker's.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub mac_address: String,
+    /// How it is asked to end.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// Docker's: the shell of `RUN` in builds on top.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    /// Keys that are not in the specification.
+    #[serde(flatten)]
+    pub extra: BTreeMap<String, Value>,
+}
+
+impl RunConfig {
+    /// The value of an environment variable; of the first entry, if there are several.
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .filter_map(|it| it.split_once('='))
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// Sets an environment variable: where it stood, or at the end.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        let entry = format!("{name}={value}");
+        let place = self
+            .env
+            .iter_mut()
+            .find(|it| it.split_once('=').map_or(it.as_str(), |(key, _)| key) == name);
+        match place {
+            Some(it) => *it = entry,
+            None => self.env.push(entry),
+        }
+    }
+}
+
+/// How Docker asks whether a container is well.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct HealthCheck {
+    /// The command.
+    #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<String>,
+    /// How often, in nanoseconds.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_zero")]
+    pub interval: i64,
+    /// How long it may take, in nanoseconds.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_zero")]
+    pub timeout: i64,
+    /// How long it may fail at the start, in nanoseconds.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_zero")]
+    pub start_period: i64,
+    /// How often it may fail.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_zero")]
+    pub retries: i64,
+}
+
+/// How a layer was made.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct History {
+    /// By whom.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// When, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By which command.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub created_by: String,
+    /// What else.
+    #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Whether there is no layer.
+    #[serde(deserialize_with = "null", skip_serializing_if = "is_false")]
+    pub empty_layer: bool,
+}
+
+/// The layers of an image.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct RootFs {
+    /// `layers`.
+    #[serde(rename = "type", deserialize_with = "null")]
+    pub kind: String,
+    /// Lowest first.
+    #[serde(deserialize_with = "null")]
+    pub diff_ids: Vec<DiffId>,
+}
+
+impl Default for RootFs {
+    fn default() -> Self {
+        Self {
+            kind: "layers".to_owned(),
+            diff_ids: Vec::new(),
+        }
+    }
+}
+
+/// Reads `null` as nothing, as Go does.
+fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::go_json;
+
+    #[test]
+    fn keys_stand_in_gos_order_and_none_is_lost() {
+        let text = r#"{"x-own":[1],"os":"linux","variant":"v8","rootfs":{"type":"layers","diff_ids":null},
+            "history":[{"created_by":"a","created":"t","empty_layer":true}],"created":"t","architecture":"arm64",
+            "config":{"Volumes":{"/v":{}},"Labels":{"b":"<","a":""},"Env":["A=b=c"],"User":"u","Cmd":null,
+            "Own":true,"StopSignal":"S"}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            go_json::to_string(&config).unwrap(),
+            r#"{"architecture":"arm64","created":"t","history":[{"created":"t","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S","Own":true},"variant":"v8","x-own":[1]}"#
+        );
+        assert!(config.without_extra().config.extra.is_empty());
+    }
+
+    #[test]
+    fn variables_are_set_in_place() {
+        let mut config = RunConfig {
+            env: vec!["A=1=2".to_owned(), "B".to_owned()],
+            ..RunConfig::default()
+        };
+        assert_eq!(config.env("A"), Some("1=2"));
+        config.set_env("B", "x");
+        config.set_env("A", "y");
+        config.set_env("C", "");
+        assert_eq!(config.env, ["A=y", "B=x", "C="]);
+    }
+}

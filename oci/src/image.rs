@@ -1,0 +1,360 @@
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::store::{self, Store};
+use crate::{
+    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Limits, Manifest, ManifestError,
+    MediaType, Platform, StoreError, go_json,
+};
+
+/// An image as a value: the bytes of its manifest and config, and what they say.
+///
+/// Never changed: what makes another image of it gives another value. Its layers lie in a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    descriptor: Descriptor,
+    manifest: ImageManifest,
+    manifest_bytes: Bytes,
+    config: ImageConfig,
+    config_bytes: Bytes,
+}
+
+impl Image {
+    /// Reads the image that `target` describes from `store`; of an index, the one that runs on
+    /// `platform`.
+    pub async fn read(
+        store: &dyn Store,
+        target: &Descriptor,
+        platform: &Platform,
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
+        let mut descriptor = target.bare();
+        let mut depth = 0;
+        let (manifest, manifest_bytes) = loop {
+            let bytes = store::read(store, &descriptor, limits.manifest_bytes).await?;
+            let parsed = Manifest::parse(&descriptor.media_type, &bytes, limits);
+            match parsed.map_err(|source| ImageError::Manifest {
+                digest: descriptor.digest.clone(),
+                source,
+            })? {
+                Manifest::Image(image) => break (image, bytes),
+                Manifest::Index(index) => {
+                    depth += 1;
+                    let child = (depth <= limits.depth)
+                        .then(|| pick(&index.manifests, platform))
+                        .flatten();
+                    descriptor = child
+                        .ok_or_else(|| ImageError::NoPlatform {
+                            digest: descriptor.digest.clone(),
+                            platform: format!("{}/{}", platform.os, platform.architecture),
+                        })?
+                        .bare();
+                }
+            }
+        };
+        let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
+        let config: ImageConfig =
+            serde_json::from_slice(&config_bytes).map_err(|source| ImageError::Config {
+                digest: manifest.config.digest.clone(),
+                source,
+            })?;
+        let image = Self {
+            descriptor,
+            manifest,
+            manifest_bytes,
+            config,
+            config_bytes,
+        };
+        if image.config.rootfs.diff_ids.len() == image.manifest.layers.len() {
+            Ok(image)
+        } else {
+            Err(ImageError::LayersDiffer {
+                digest: image.descriptor.digest,
+                layers: image.manifest.layers.len(),
+                diff_ids: image.config.rootfs.diff_ids.len(),
+            })
+        }
+    }
+
+    /// Makes the image of `config`, whose layers are `layers`, lowest first, one for each diff ID.
+    ///
+    /// The manifest has the bytes that go-containerregistry would write: `like` says of which kind it
+    /// is and carries over its annotations.
+    pub fn new(
+        like: &ImageManifest,
+        config: ImageConfig,
+        layers: Vec<Descriptor>,
+    ) -> Result<Self, ImageError> {
+        let docker = like.media_type == Some(MediaType::DOCKER_MANIFEST);
+        let (manifest_type, config_type) = if docker {
+            (MediaType::DOCKER_MANIFEST, MediaType::DOCKER_CONFIG)
+        } else {
+            (MediaType::IMAGE_MANIFEST, MediaType::IMAGE_CONFIG)
+        };
+        let config_bytes = go_json::to_string(&config).map_err(ImageError::Unwritable)?;
+        let manifest = ImageManifest {
+            schema_version: 2,
+            media_type: Some(manifest_type.clone()),
+            config: Descriptor::of(config_type, config_bytes.as_bytes()),
+            layers,
+            annotations: like.annotations.clone(),
+            subject: None,
+            artifact_type: None,
+        };
+        let manifest_bytes =
+            go_json::to_string(&GoManifest::from(&manifest)).map_err(ImageError::Unwritable)?;
+        let descriptor = Descriptor::of(manifest_type, manifest_bytes.as_bytes());
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(ImageError::LayersDiffer {
+                digest: descriptor.digest,
+                layers: manifest.layers.len(),
+                diff_ids: config.rootfs.diff_ids.len(),
+            });
+        }
+        Ok(Self {
+            descriptor,
+            manifest,
+            manifest_bytes: manifest_bytes.into(),
+            config,
+            config_bytes: config_bytes.into(),
+        })
+    }
+
+    /// Its manifest's descriptor: which image it is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// The digest of its config: Docker's image ID.
+    pub fn id(&self) -> &Digest {
+        &self.manifest.config.digest
+    }
+
+    /// Its manifest.
+    pub fn manifest(&self) -> &ImageManifest {
+        &self.manifest
+    }
+
+    /// The bytes of its manifest.
+    pub fn manifest_bytes(&self) -> &Bytes {
+        &self.manifest_bytes
+    }
+
+    /// Its config.
+    pub fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    /// The bytes of its config.
+    pub fn config_bytes(&self) -> &Bytes {
+        &self.config_bytes
+    }
+
+    /// Its layers, lowest first.
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&Descriptor, &DiffId)> {
+        self.manifest
+            .layers
+            .iter()
+            .zip(&self.config.rootfs.diff_ids)
+    }
+
+    /// The layer with this diff ID.
+    pub fn layer(&self, diff_id: &DiffId) -> Option<&Descriptor> {
+        self.layers()
+            .find_map(|(layer, id)| (id == diff_id).then_some(layer))
+    }
+
+    /// A label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.config.config.labels.get(name).map(String::as_str)
+    }
+}
+
+/// The first manifest that runs on `platform`: of its variant, if that is asked for and there is one.
+fn pick<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'a Descriptor> {
+    let fitting = || {
+        manifests.iter().filter(|it| {
+            it.media_type.is_manifest()
+                && it.platform.as_ref().is_some_and(|it| {
+                    it.os == platform.os && it.architecture == platform.architecture
+                })
+        })
+    };
+    let variant = |it: &&Descriptor| {
+        let own = it.platform.as_ref().and_then(|it| it.variant.as_ref());
+        platform.variant.is_none() || own == platform.variant.as_ref()
+    };
+    fitting().find(variant).or_else(|| fitting().next())
+}
+
+/// A manifest with its keys in go-containerregistry's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GoManifest<'a> {
+    schema_version: u32,
+    media_type: &'a Option<MediaType>,
+    config: GoDescriptor<'a>,
+    layers: Vec<GoDescriptor<'a>>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    annotations: &'a std::collections::BTreeMap<String, String>,
+}
+
+/// A descriptor with its keys in go-containerregistry's order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GoDescriptor<'a> {
+    media_type: &'a MediaType,
+    size: u64,
+    digest: &'a Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: &'a Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    urls: &'a Vec<String>,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    annotations: &'a std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: &'a Option<Platform>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: &'a Option<MediaType>,
+}
+
+impl<'a> From<&'a ImageManifest> for GoManifest<'a> {
+    fn from(manifest: &'a ImageManifest) -> Self {
+        Self {
+            schema_version: manifest.schema_version,
+            media_type: &manifest.media_type,
+            config: (&manifest.config).into(),
+            layers: manifest.layers.iter().map(Into::into).collect(),
+            annotations: &manifest.annotations,
+        }
+    }
+}
+
+impl<'a> From<&'a Descriptor> for GoDescriptor<'a> {
+    fn from(descriptor: &'a Descriptor) -> Self {
+        Self {
+            media_type: &descriptor.media_type,
+            size: descriptor.size,
+            digest: &descriptor.digest,
+            data: &descriptor.data,
+            urls: &descriptor.urls,
+            annotations: &descriptor.annotations,
+            platform: &descriptor.platform,
+            artifact_type: &descriptor.artifact_type,
+        }
+    }
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Its config is no config.
+    #[error("config {digest} cannot be read")]
+    Config {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// Manifest and config speak of different layers.
+    #[error("image {digest} has {layers} layers, but {diff_ids} diff IDs")]
+    LayersDiffer {
+        /// Which.
+        digest: Digest,
+        /// In the manifest.
+        layers: usize,
+        /// In the config.
+        diff_ids: usize,
+    },
+    /// Its manifest is no manifest.
+    #[error("manifest {digest} cannot be read")]
+    Manifest {
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: ManifestError,
+    },
+    /// An index has no image for the platform.
+    #[error("index {digest} has no image for {platform}")]
+    NoPlatform {
+        /// Which.
+        digest: Digest,
+        /// What was asked for.
+        platform: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be said in JSON.
+    #[error("image cannot be encoded")]
+    Unwritable(#[source] serde_json::Error),
+}
+
+impl ImageError {
+    /// Whether the store answered that there is no such image.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_not_found())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_have_the_bytes_that_others_write() {
+        let config: ImageConfig = serde_json::from_str(
+            r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}}"#,
+        )
+        .unwrap();
+        let like = ImageManifest {
+            schema_version: 2,
+            media_type: Some(MediaType::DOCKER_MANIFEST),
+            config: Descriptor::of(MediaType::DOCKER_CONFIG, b""),
+            layers: Vec::new(),
+            annotations: std::collections::BTreeMap::default(),
+            subject: None,
+            artifact_type: None,
+        };
+        let layer = Descriptor::of(MediaType::DOCKER_LAYER_GZIP, b"layer");
+        let image = Image::new(&like, config.clone(), vec![layer.clone()]).unwrap();
+        assert_eq!(
+            image.manifest_bytes(),
+            &format!(
+                r#"{{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":{},"digest":"{}"}},"layers":[{{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":5,"digest":"{}"}}]}}"#,
+                image.config_bytes().len(),
+                image.id(),
+                layer.digest
+            )
+        );
+        assert!(matches!(
+            Image::new(&like, config, Vec::new()),
+            Err(ImageError::LayersDiffer { .. })
+        ));
+    }
+
+    #[test]
+    fn the_variant_is_taken_if_there_is_one() {
+        let child = |architecture: &str, variant: Option<&str>, content: &[u8]| Descriptor {
+            platform: Some(Platform {
+                architecture: architecture.to_owned(),
+                os: "linux".to_owned(),
+                variant: variant.map(str::to_owned),
+                ..Platform::default()
+            }),
+            ..Descriptor::of(MediaType::IMAGE_MANIFEST, content)
+        };
+        let manifests = [
+            child("amd64", None, b"1"),
+            child("arm", Some("v6"), b"2"),
+            child("arm", Some("v7"), b"3"),
+        ];
+        let picked = |it: &Descriptor| pick(&manifests, it.platform.as_ref().unwrap()).cloned();
+        for manifest in &manifests {
+            assert_eq!(picked(manifest).as_ref(), Some(manifest));
+        }
+        assert_eq!(picked(&child("arm", None, b"")), manifests.get(1).cloned());
+        assert_eq!(picked(&child("s390x", None, b"")), None);
+    }
+}
