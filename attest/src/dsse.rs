@@ -1,0 +1,165 @@
+//! The Dead Simple Signing Envelope: a payload, what it is, and one signature over both.
+//!
+//! <https://github.com/secure-systems-lab/dsse/blob/v1.0.2/envelope.md>
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+/// The only payload that we sign and read: an in-toto statement, JSON.
+pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// What is signed: the payload and its type, so that neither can be taken for something else.
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut pae = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    )
+    .into_bytes();
+    pae.extend_from_slice(payload);
+    pae
+}
+
+/// A payload with one signature over it. Parsed, not trusted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Envelope {
+    payload_type: String,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Envelope {
+    /// Around the bytes of a statement and the signature over their [`pae`].
+    pub(crate) fn of_statement(payload: Vec<u8>, signature: Vec<u8>) -> Self {
+        Self {
+            payload_type: PAYLOAD_TYPE.to_owned(),
+            payload,
+            signature,
+        }
+    }
+
+    /// What the payload is, by the signer's word.
+    pub fn payload_type(&self) -> &str {
+        &self.payload_type
+    }
+
+    /// The bytes that were signed. What is signed is what is read: they are never written anew.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The signature.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// What the signature is over.
+    pub fn pae(&self) -> Vec<u8> {
+        pae(&self.payload_type, &self.payload)
+    }
+
+    pub(crate) fn parse(raw: RawEnvelope) -> Result<Self, EnvelopeError> {
+        let count = raw.signatures.len();
+        let Ok([signature]) = <[RawSignature; 1]>::try_from(raw.signatures) else {
+            return Err(EnvelopeError::Signatures { count });
+        };
+        Ok(Self {
+            payload_type: raw.payload_type,
+            payload: decode("payload", &raw.payload)?,
+            signature: decode("signature", &signature.sig)?,
+        })
+    }
+
+    pub(crate) fn to_raw(&self) -> RawEnvelope {
+        RawEnvelope {
+            payload: STANDARD.encode(&self.payload),
+            payload_type: self.payload_type.clone(),
+            signatures: vec![RawSignature {
+                sig: STANDARD.encode(&self.signature),
+            }],
+        }
+    }
+}
+
+/// Decodes standard base64: padded, and with no bits to spare, so that there is one text for each
+/// value.
+pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, EnvelopeError> {
+    STANDARD
+        .decode(text)
+        .map_err(|source| EnvelopeError::Base64 { what, source })
+}
+
+/// As JSON has it. A key id is read by nobody: it is not signed.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RawEnvelope {
+    payload: String,
+    payload_type: String,
+    signatures: Vec<RawSignature>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct RawSignature {
+    sig: String,
+}
+
+/// Why an envelope is none.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// With several, it would be open which of them was checked.
+    #[error("envelope has {count} signatures, not one")]
+    Signatures {
+        /// How many.
+        count: usize,
+    },
+    /// A field is no base64, or not the standard form of it.
+    #[error("{what} is not standard base64")]
+    Base64 {
+        /// Which field.
+        what: &'static str,
+        /// Why.
+        source: base64::DecodeError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pae_is_as_the_specification_shows_it() {
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+        // Lengths are of bytes, and no two pairs have the same encoding.
+        assert_eq!(pae("ä", b""), "DSSEv1 2 ä 0 ".as_bytes());
+        assert_ne!(pae("a 1 b", b"c"), pae("a", b"b 1 c"));
+    }
+
+    fn parse(json: &str) -> Result<Envelope, EnvelopeError> {
+        Envelope::parse(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn there_is_exactly_one_signature() {
+        for (count, list) in [(0, ""), (2, r#"{"sig":"AA=="},{"sig":"AA=="}"#)] {
+            let json = format!(r#"{{"payload":"","payloadType":"t","signatures":[{list}]}}"#);
+            let error = parse(&json).unwrap_err();
+            assert!(matches!(error, EnvelopeError::Signatures { count: it } if it == count));
+        }
+    }
+
+    #[test]
+    fn base64_is_strict() {
+        // URL-safe, unpadded, with spare bits, with a line break, with something behind.
+        for payload in ["-_-_", "AA", "AB==", "AA==\\n", "AA==AA=="] {
+            let json = format!(
+                r#"{{"payload":"{payload}","payloadType":"t","signatures":[{{"sig":"AA=="}}]}}"#
+            );
+            assert!(parse(&json).is_err(), "{payload}");
+        }
+    }
+}
