@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod files;
+#[cfg(feature = "phases")]
+pub mod inspect;
 mod log;
 #[cfg(feature = "phases")]
 pub mod provenance;
