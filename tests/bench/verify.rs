@@ -20,7 +20,11 @@ const DIGEST: &str = "sha256:900ba210f34615e96cc5560c1177cc82499c1460eb6bb418199
 
 fn main() {
     // `cargo test --all-targets` runs benchmarks too, to see that they start.
-    let rounds = if std::env::args().any(|it| it == "--bench") { ROUNDS } else { 1 };
+    let rounds = if std::env::args().any(|it| it == "--bench") {
+        ROUNDS
+    } else {
+        1
+    };
     let workspace = Workspace::new();
     let (Some(cosign), Some(plain), Some(referrers)) = (
         peer("cosign"),
@@ -31,15 +35,31 @@ fn main() {
     };
     let key = repository().join("tests/fixtures/keys/cosign.pub");
     let layout = repository().join("tests/fixtures/cosign-v3-key");
-    for (kind, server) in [("without referrers API", plain), ("with referrers API", referrers)] {
+    for (kind, server) in [
+        ("without referrers API", plain),
+        ("with referrers API", referrers),
+    ] {
         let image = format!("{}/bench@{DIGEST}", server.host());
         let source = format!("oci:{}@{DIGEST}", layout.display());
-        Output::of(&mut workspace.sealpack(["copy", "--referrers", &source, &format!("{}/bench:v1", server.host())])).expect(0);
+        Output::of(&mut workspace.sealpack([
+            "copy",
+            "--referrers",
+            &source,
+            &format!("{}/bench:v1", server.host()),
+        ]))
+        .expect(0);
         let key = key.to_str().unwrap();
         let ours = || workspace.sealpack(["verify", &image, "--key", key]);
         let theirs = || {
             let mut command = workspace.command(&cosign);
-            command.args(["verify", "--key", key, "--insecure-ignore-tlog", "--allow-http-registry", &image]);
+            command.args([
+                "verify",
+                "--key",
+                key,
+                "--insecure-ignore-tlog",
+                "--allow-http-registry",
+                &image,
+            ]);
             command
         };
         let [mut a, mut b] = [Vec::new(), Vec::new()];
