@@ -4,6 +4,7 @@
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
 mod config;
+mod copy;
 mod descriptor;
 mod digest;
 pub mod go_json;
@@ -18,6 +19,11 @@ pub mod store;
 pub mod tar;
 
 pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
+mod walk;
+
+pub use copy::{
+    Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
+};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use image::{Image, ImageError};
@@ -26,3 +32,4 @@ pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
 pub use media_type::MediaType;
 pub use reference::{Location, Reference, ReferenceError, Registry, Repository, Selector, Tag};
 pub use store::{Content, LayoutStore, MemoryStore, Store, StoreError, Upload};
+pub use walk::{Node, Relation, walk};
