@@ -143,6 +143,109 @@ impl BuildpackApi {
     }
 }
 
+/// The Platform API that `CNB_PLATFORM_API` asks for.
+///
+/// # Errors
+///
+/// When it is unset, empty, no version, or not supported.
+pub fn negotiate_platform(asked: Option<&str>) -> Result<PlatformApi, NegotiateError> {
+    let text = asked
+        .filter(|it| !it.is_empty())
+        .ok_or(NegotiateError::PlatformUnset)?;
+    match text.parse() {
+        Ok(api) => Ok(api),
+        Err(_) if is_version(text) => Err(NegotiateError::PlatformUnsupported {
+            api: text.to_owned(),
+        }),
+        Err(_) => Err(NegotiateError::PlatformMalformed {
+            api: text.to_owned(),
+        }),
+    }
+}
+
+/// The Buildpack API that the module `name` (`id` or `id@version`) was written for; `kind` is what
+/// messages call it.
+///
+/// # Errors
+///
+/// When there is none, or it is no version or not supported.
+pub fn negotiate_buildpack(
+    kind: &'static str,
+    name: &str,
+    asked: &str,
+) -> Result<BuildpackApi, NegotiateError> {
+    let name = name.to_owned();
+    match asked.parse() {
+        Ok(api) => Ok(api),
+        Err(_) if is_version(asked) => Err(NegotiateError::BuildpackUnsupported {
+            kind,
+            name,
+            api: asked.to_owned(),
+        }),
+        Err(_) => {
+            let api = if asked.is_empty() { "<nil>" } else { asked }.to_owned();
+            Err(NegotiateError::BuildpackMalformed { kind, name, api })
+        }
+    }
+}
+
+/// Whether this is a version at all: `1`, `0.7`, `v0.12`.
+fn is_version(text: &str) -> bool {
+    let bare = text.strip_prefix('v').unwrap_or(text);
+    let (major, minor) = bare.split_once('.').unwrap_or((bare, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    !major.is_empty() && is_number(major) && is_number(minor)
+}
+
+/// Platform or buildpack and lifecycle do not understand each other.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NegotiateError {
+    /// The platform does not say which API it speaks.
+    #[error(
+        "failed to get platform API version; please set 'CNB_PLATFORM_API' to specify the desired \
+         platform API version"
+    )]
+    PlatformUnset,
+    /// What the platform says is no version.
+    #[error("failed to parse platform API '{api}'")]
+    PlatformMalformed {
+        /// What it says.
+        api: String,
+    },
+    /// The platform speaks an API that this lifecycle does not.
+    #[error(
+        "failed to set platform API: platform API version '{api}' is incompatible with the lifecycle"
+    )]
+    PlatformUnsupported {
+        /// The API.
+        api: String,
+    },
+    /// What the module says is no version.
+    #[error("failed to parse {kind} API '{api}' for {kind} '{name}'", kind = kind.to_lowercase())]
+    BuildpackMalformed {
+        /// Buildpack or extension.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What it says.
+        api: String,
+    },
+    /// The module speaks an API that this lifecycle does not.
+    #[error(
+        "failed to set API for {kind} '{name}': buildpack API version '{api}' is incompatible with \
+         the lifecycle"
+    )]
+    BuildpackUnsupported {
+        /// Buildpack or extension.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// The API.
+        api: String,
+    },
+}
+
 /// A version that this lifecycle does not speak.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("API version `{text}` is not supported")]
@@ -164,5 +267,35 @@ mod tests {
         for bad in ["", "0.16", "1.0", "0.1", "0.010", "0"] {
             assert!(bad.parse::<PlatformApi>().is_err());
         }
+    }
+
+    #[test]
+    fn what_is_no_version_differs_from_what_is_not_supported() {
+        assert_eq!(negotiate_platform(Some("0.15")), Ok(PlatformApi::V0_15));
+        assert_eq!(negotiate_platform(None), Err(NegotiateError::PlatformUnset));
+        assert_eq!(
+            negotiate_platform(Some("")),
+            Err(NegotiateError::PlatformUnset)
+        );
+        for (asked, is_version) in [
+            ("0.99", true),
+            ("1", true),
+            ("v2.0", true),
+            ("abc", false),
+            ("0.7.1", false),
+        ] {
+            let error = negotiate_platform(Some(asked)).unwrap_err();
+            assert_eq!(
+                matches!(error, NegotiateError::PlatformUnsupported { .. }),
+                is_version,
+                "{asked}"
+            );
+        }
+        assert_eq!(
+            negotiate_buildpack("Buildpack", "a@1", "")
+                .unwrap_err()
+                .to_string(),
+            "failed to parse buildpack API '<nil>' for buildpack 'a@1'"
+        );
     }
 }

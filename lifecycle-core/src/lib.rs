@@ -6,8 +6,10 @@
 
 pub mod api;
 pub mod files;
+pub mod go_words;
 #[cfg(feature = "phases")]
 pub mod inspect;
+pub mod launch;
 mod log;
 #[cfg(feature = "phases")]
 pub mod provenance;

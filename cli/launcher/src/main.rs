@@ -1,3 +1,141 @@
-//! Not yet.
+//! The launcher of CNB images: the entry point of each of their processes.
+//!
+//! It has no flags: its name and its arguments say what to start. What it has to say itself goes to
+//! stdout, in upstream's words. It ends with 1 when `metadata.toml` cannot be read, 11 and 12 for
+//! API versions that it does not speak, and 82 when the process cannot be started; else the exit
+//! code is that of the process, which has taken its place.
 
-fn main() {}
+use std::env;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use lifecycle_core::api;
+use lifecycle_core::launch::{self, LaunchContext, LaunchMetadata, Variables};
+use signal_hook::consts::SIGPIPE;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os();
+    let argv0 = arguments.next().unwrap_or_default();
+    let arguments: Vec<_> = arguments.collect();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment is read"
+    )]
+    let variables: Variables = env::vars_os().collect();
+    let is_colored = !variables
+        .get(OsStr::new("CNB_NO_COLOR"))
+        .is_some_and(|it| is_true(it.as_encoded_bytes()));
+    match run(variables, is_colored, &argv0, &arguments) {
+        Ok(never) => match never {},
+        Err(Failure { code, text }) => {
+            let label = if is_colored {
+                "\x1b[31;1mERROR: \x1b[0m"
+            } else {
+                "ERROR: "
+            };
+            say(&format!("{label}{text}\n"));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// The exit code and the line that goes with it.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+fn run(
+    variables: Variables,
+    is_colored: bool,
+    argv0: &OsStr,
+    arguments: &[OsString],
+) -> Result<std::convert::Infallible, Failure> {
+    let text_of = |name: &str| {
+        variables
+            .get(OsStr::new(name))
+            .filter(|it| !it.is_empty())
+            .map(|it| it.to_string_lossy().into_owned())
+    };
+    let platform_api =
+        api::negotiate_platform(text_of("CNB_PLATFORM_API").as_deref()).map_err(|error| {
+            Failure {
+                code: 11,
+                text: chain(&error),
+            }
+        })?;
+    let path_of = |name: &str, default: &str| {
+        variables
+            .get(OsStr::new(name))
+            .filter(|it| !it.is_empty())
+            .map_or(default.into(), PathBuf::from)
+    };
+    let layers = path_of("CNB_LAYERS_DIR", "/layers");
+    let metadata = LaunchMetadata::read(&layers).map_err(|error| Failure {
+        code: 1,
+        text: format!("failed to read metadata: {}", chain(&error)),
+    })?;
+    for buildpack in &metadata.buildpacks {
+        api::negotiate_buildpack("buildpack", &buildpack.id, &buildpack.api).map_err(|error| {
+            Failure {
+                code: 12,
+                text: chain(&error),
+            }
+        })?;
+    }
+    if let Some(name) = text_of("CNB_PROCESS_TYPE") {
+        let label = if is_colored {
+            "\x1b[33;1mWarning: \x1b[0m"
+        } else {
+            "Warning: "
+        };
+        say(&format!(
+            "{label}CNB_PROCESS_TYPE is not supported in Platform API {platform_api}\n\
+             {label}Run with ENTRYPOINT '{name}' to invoke the '{name}' process type\n"
+        ));
+    }
+    // Rust ignores SIGPIPE, and what is ignored stays so in the process; what has a handler does not.
+    let piped = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGPIPE, piped).map_err(|error| Failure {
+        code: 82,
+        text: format!("failed to launch: {error}"),
+    })?;
+    let context = LaunchContext {
+        platform_api,
+        layers,
+        app: path_of("CNB_APP_DIR", "/workspace"),
+        exec_env: text_of("CNB_EXEC_ENV").unwrap_or_else(|| "production".to_owned()),
+        variables,
+    };
+    launch::launch(context, &metadata, argv0, arguments).map_err(|error| Failure {
+        code: 82,
+        text: format!("failed to launch: {}", chain(&error)),
+    })
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Go's `ParseBool`; what it does not know is false.
+fn is_true(text: &[u8]) -> bool {
+    matches!(text, b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True")
+}
+
+/// To stdout. When nobody listens there is nobody to tell.
+fn say(text: &str) {
+    io::stdout().write_all(text.as_bytes()).ok();
+}

@@ -1,0 +1,122 @@
+//! Running the `exec.d` programs of layers.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, NulError, OsStr};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitStatus, waitpid};
+
+use super::environment::Variables;
+use crate::go_words::{io_cause, toml_cause};
+
+/// More than this a program may not say: variables that large could not be passed on.
+const MAX_OUTPUT: u64 = 16 << 20;
+
+/// Runs `program`, which may write a TOML table of strings to file descriptor 3, and sets those
+/// variables.
+///
+/// # Errors
+///
+/// When it cannot be started, fails, or writes something else.
+pub(super) fn run(program: &Path, variables: &mut Variables) -> Result<(), ExecDError> {
+    let said = output(program, variables).map_err(|cause| ExecDError::Execute {
+        program: program.to_owned(),
+        cause,
+    })?;
+    let decode = |cause| ExecDError::Decode {
+        program: program.to_owned(),
+        cause,
+    };
+    let text = String::from_utf8(said)
+        .map_err(|_not_text| decode("toml: invalid UTF-8 encoding".to_owned()))?;
+    let set: BTreeMap<String, String> =
+        toml::from_str(&text).map_err(|error| decode(toml_cause(&text, &error)))?;
+    variables.extend(
+        set.into_iter()
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    Ok(())
+}
+
+fn output(program: &Path, variables: &Variables) -> Result<Vec<u8>, String> {
+    let started = |errno: Errno| {
+        format!(
+            "fork/exec {}: {}",
+            program.display(),
+            io_cause(&io::Error::from(errno))
+        )
+    };
+    let (mut reader, writer) = io::pipe().map_err(|error| io_cause(&error))?;
+    let nothing = File::open("/dev/null").map_err(|error| io_cause(&error))?;
+    let mut actions = PosixSpawnFileActions::init().map_err(started)?;
+    actions.add_dup2(nothing.as_raw_fd(), 0).map_err(started)?;
+    actions.add_dup2(writer.as_raw_fd(), 3).map_err(started)?;
+    let mut attributes = PosixSpawnAttr::init().map_err(started)?;
+    // Rust ignores SIGPIPE, and what is ignored stays so across exec.
+    let mut defaults = SigSet::empty();
+    defaults.add(Signal::SIGPIPE);
+    attributes.set_sigdefault(&defaults).map_err(started)?;
+    attributes
+        .set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)
+        .map_err(started)?;
+    let path = c_string(program.as_os_str()).map_err(|error| error.to_string())?;
+    let environment = c_environment(variables).map_err(|error| error.to_string())?;
+    let child =
+        posix_spawn(program, &actions, &attributes, &[path], &environment).map_err(started)?;
+    drop(writer);
+    let mut said = Vec::new();
+    let read = reader.by_ref().take(MAX_OUTPUT + 1).read_to_end(&mut said);
+    // Closed before the wait: a program that goes on writing shall not hang.
+    drop(reader);
+    match waitpid(child, None).map_err(|errno| io_cause(&io::Error::from(errno)))? {
+        WaitStatus::Exited(_, 0) => {}
+        WaitStatus::Exited(_, code) => return Err(format!("exit status {code}")),
+        WaitStatus::Signaled(_, signal, _) => return Err(format!("signal: {signal}")),
+        other => return Err(format!("unexpected end: {other:?}")),
+    }
+    read.map_err(|error| io_cause(&error))?;
+    if u64::try_from(said.len()).is_ok_and(|it| it > MAX_OUTPUT) {
+        return Err(format!("output is larger than {MAX_OUTPUT} bytes"));
+    }
+    Ok(said)
+}
+
+pub(super) fn c_string(text: &OsStr) -> Result<CString, NulError> {
+    CString::new(text.as_bytes())
+}
+
+pub(super) fn c_environment(variables: &Variables) -> Result<Vec<CString>, NulError> {
+    variables
+        .iter()
+        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect()
+}
+
+/// An `exec.d` program did not do its part.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecDError {
+    /// It could not be started, or failed.
+    #[error("failed to execute exec.d file at path '{}': {cause}", program.display())]
+    Execute {
+        /// The program.
+        program: PathBuf,
+        /// Why, in Go's words.
+        cause: String,
+    },
+    /// What it wrote is no table of strings.
+    #[error("failed to decode output from exec.d file at path '{}': {cause}", program.display())]
+    Decode {
+        /// The program.
+        program: PathBuf,
+        /// Line and cause.
+        cause: String,
+    },
+}

@@ -1,0 +1,304 @@
+//! The launcher: starts a process of an image in the environment that its layers give.
+//!
+//! 1. A process is selected by the name of the program, or made of the arguments.
+//! 2. The working directory becomes the app's.
+//! 3. Layers change the environment: `bin`, `lib`, then `env`, `env.launch`, `env.launch/<type>`.
+//! 4. `exec.d` programs of layers change it further.
+//! 5. The process takes the launcher's place, directly or by bash, which reads `profile.d` before.
+//!
+//! <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md#launcher>
+
+mod environment;
+mod exec_d;
+mod lookup;
+mod metadata;
+mod process;
+mod shell;
+
+use std::convert::Infallible;
+use std::ffi::{CString, NulError, OsStr, OsString};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{chdir, execve};
+
+pub use self::environment::Variables;
+pub use self::exec_d::ExecDError;
+pub use self::lookup::LookUpError;
+pub use self::metadata::{LaunchBuildpack, LaunchMetadata, MetadataError, Process};
+pub use self::process::SelectError;
+
+use self::process::Selected;
+use crate::api::PlatformApi;
+use crate::go_words::{PathError, io_cause};
+
+/// What a launch needs to know.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "each field has to be given")]
+pub struct LaunchContext {
+    /// The Platform API that the image was exported at.
+    pub platform_api: PlatformApi,
+    /// `CNB_LAYERS_DIR`.
+    pub layers: PathBuf,
+    /// `CNB_APP_DIR`.
+    pub app: PathBuf,
+    /// `CNB_EXEC_ENV`.
+    pub exec_env: String,
+    /// The environment of the launcher itself.
+    pub variables: Variables,
+}
+
+/// Becomes the process that `argv0` names, or the command in `args`.
+///
+/// # Errors
+///
+/// When nothing could be started: it does not return otherwise.
+pub fn launch(
+    context: LaunchContext,
+    metadata: &LaunchMetadata,
+    argv0: &OsStr,
+    args: &[OsString],
+) -> Result<Infallible, LaunchError> {
+    let LaunchContext {
+        platform_api,
+        layers,
+        app,
+        exec_env,
+        variables,
+    } = context;
+    let process = process::select(metadata, platform_api, &exec_env, argv0, args)
+        .map_err(LaunchError::Select)?;
+    change_directory(&app).map_err(LaunchError::App)?;
+    let buildpacks: Vec<_> = metadata
+        .buildpacks
+        .iter()
+        .map(|it| layers.join(it.id.replace('/', "_")))
+        .collect();
+
+    let mut variables = environment::without_own(variables);
+    for buildpack in &buildpacks {
+        add_layers(&mut variables, buildpack, &process.name).map_err(LaunchError::Environment)?;
+    }
+    for program in
+        files_of_layers(&buildpacks, "exec.d", &process.name).map_err(LaunchError::Find)?
+    {
+        exec_d::run(&program, &mut variables).map_err(LaunchError::ExecD)?;
+    }
+
+    let working_directory = app.join(&process.working_directory);
+    if process.direct {
+        launch_directly(process, &working_directory, &variables)
+    } else {
+        launch_by_shell(
+            process,
+            &working_directory,
+            &variables,
+            &buildpacks,
+            &app,
+            argv0,
+        )
+    }
+}
+
+fn launch_directly(
+    process: Selected,
+    working_directory: &Path,
+    variables: &Variables,
+) -> Result<Infallible, LaunchError> {
+    let Some(command) = process.command else {
+        return Err(LaunchError::NoCommand {
+            process: process.name,
+        });
+    };
+    let search = variables
+        .get(OsStr::new("PATH"))
+        .map(OsString::as_os_str)
+        .unwrap_or_default();
+    let program = lookup::look_up(&command, search).map_err(LaunchError::LookUp)?;
+    change_directory(working_directory).map_err(LaunchError::WorkingDirectory)?;
+    let mut arguments = vec![command];
+    arguments.extend(process.args);
+    match replace(&program, &arguments, variables)? {
+        Ok(never) => Ok(never),
+        Err(error) => Err(LaunchError::Direct(ExecError {
+            cause: io_cause(&error),
+        })),
+    }
+}
+
+fn launch_by_shell(
+    process: Selected,
+    working_directory: &Path,
+    variables: &Variables,
+    buildpacks: &[PathBuf],
+    app: &Path,
+    argv0: &OsStr,
+) -> Result<Infallible, LaunchError> {
+    let mut profiles =
+        files_of_layers(buildpacks, "profile.d", &process.name).map_err(LaunchError::Find)?;
+    let profile = app.join(".profile");
+    match fs::metadata(&profile) {
+        Ok(it) if it.is_dir() => {}
+        Ok(_) => profiles.push(profile),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(LaunchError::Find(PathError::new("stat", &profile, &error))),
+    }
+    let arguments = shell::arguments(process, &profiles, working_directory, argv0);
+    match replace(Path::new(shell::BASH), &arguments, variables)? {
+        Ok(never) => Ok(never),
+        Err(error) => Err(LaunchError::Bash(ExecError {
+            cause: io_cause(&error),
+        })),
+    }
+}
+
+/// All layers' folders first, then each layer's variables.
+fn add_layers(
+    variables: &mut Variables,
+    buildpack: &Path,
+    process: &str,
+) -> Result<(), EnvironmentError> {
+    let layers = layers_of(buildpack).map_err(|source| EnvironmentError::Root { source })?;
+    for layer in &layers {
+        environment::add_root(variables, layer)
+            .map_err(|source| EnvironmentError::Root { source })?;
+    }
+    for layer in &layers {
+        let mut folders = vec![layer.join("env"), layer.join("env.launch")];
+        if !process.is_empty() {
+            folders.push(layer.join("env.launch").join(process));
+        }
+        for folder in folders {
+            environment::add_folder(variables, &folder)
+                .map_err(|source| EnvironmentError::Folder { folder, source })?;
+        }
+    }
+    Ok(())
+}
+
+/// The layers of a buildpack by name: folders, not links to folders.
+fn layers_of(buildpack: &Path) -> Result<Vec<PathBuf>, PathError> {
+    let mut layers = environment::entries(buildpack)?;
+    layers.retain(|it| it.symlink_metadata().is_ok_and(|it| it.is_dir()));
+    Ok(layers)
+}
+
+/// The files in `folder` of each layer, and after them those in its folder for `process`.
+fn files_of_layers(
+    buildpacks: &[PathBuf],
+    folder: &str,
+    process: &str,
+) -> Result<Vec<PathBuf>, PathError> {
+    let mut files = Vec::new();
+    for buildpack in buildpacks {
+        for layer in layers_of(buildpack)? {
+            let folder = layer.join(folder);
+            let of_process = (!process.is_empty()).then(|| folder.join(process));
+            for folder in [Some(folder), of_process].into_iter().flatten() {
+                let mut found = environment::entries(&folder)?;
+                found.retain(|it| it.symlink_metadata().is_ok_and(|it| !it.is_dir()));
+                files.append(&mut found);
+            }
+        }
+    }
+    Ok(files)
+}
+
+fn change_directory(path: &Path) -> Result<(), PathError> {
+    chdir(path).map_err(|errno| PathError::new("chdir", path, &io::Error::from(errno)))
+}
+
+/// Becomes `program`. Comes back with the reason when that is not possible.
+///
+/// This is `execve` and not std's `exec`, which hands a file that is no program to a shell.
+fn replace(
+    program: &Path,
+    arguments: &[OsString],
+    variables: &Variables,
+) -> Result<io::Result<Infallible>, LaunchError> {
+    let nul = |source| LaunchError::Nul { source };
+    let path = exec_d::c_string(program.as_os_str()).map_err(nul)?;
+    let arguments: Vec<CString> = arguments
+        .iter()
+        .map(|it| exec_d::c_string(it))
+        .collect::<Result<_, _>>()
+        .map_err(nul)?;
+    let environment = exec_d::c_environment(variables).map_err(nul)?;
+    Ok(execve(&path, &arguments, &environment).map_err(io::Error::from))
+}
+
+/// Nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// There is nothing to start.
+    #[error("determine start command")]
+    Select(#[source] SelectError),
+    /// The app's folder is not there.
+    #[error("change to app directory")]
+    App(#[source] PathError),
+    /// A layer's variables cannot be read.
+    #[error("modify env")]
+    Environment(#[source] EnvironmentError),
+    /// The scripts of layers cannot be listed.
+    #[error("find files of layers")]
+    Find(#[source] PathError),
+    /// A program of a layer failed.
+    #[error("exec.d")]
+    ExecD(#[source] ExecDError),
+    /// The process has no command.
+    #[error("no command provided for process type {process:?}")]
+    NoCommand {
+        /// The process type.
+        process: String,
+    },
+    /// The program is not there.
+    #[error("path lookup")]
+    LookUp(#[source] LookUpError),
+    /// The process's working directory is not there.
+    #[error("change directory")]
+    WorkingDirectory(#[source] PathError),
+    /// The system refused to execute the program.
+    #[error("direct exec")]
+    Direct(#[source] ExecError),
+    /// There is no shell.
+    #[error("bash exec")]
+    Bash(#[source] ExecError),
+    /// A variable has a NUL byte, which no process can be given.
+    #[error("pass arguments and environment")]
+    Nul {
+        /// Where.
+        #[source]
+        source: NulError,
+    },
+}
+
+/// The variables of a layer cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvironmentError {
+    /// The layers, or their `bin` and `lib`.
+    #[error("add layer root")]
+    Root {
+        /// What failed.
+        source: PathError,
+    },
+    /// A file in an `env` folder.
+    #[error("add layer env: apply env files from dir '{}'", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What failed.
+        source: PathError,
+    },
+}
+
+/// The system refused to execute a program.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{cause}")]
+#[non_exhaustive]
+pub struct ExecError {
+    /// Why, in Go's words.
+    pub cause: String,
+}
