@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lifecycle_core::api;
-use lifecycle_core::launch::{self, LaunchContext, LaunchMetadata, Variables};
+use lifecycle_core::files;
+use lifecycle_core::files::metadata::BuildMetadata;
+use lifecycle_core::launch::{self, LaunchContext, Variables};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
@@ -76,10 +78,11 @@ fn run(
             .map_or(default.into(), PathBuf::from)
     };
     let layers = path_of("CNB_LAYERS_DIR", "/layers");
-    let metadata = LaunchMetadata::read(&layers).map_err(|error| Failure {
-        code: 1,
-        text: format!("failed to read metadata: {}", chain(&error)),
-    })?;
+    let metadata = files::read_required::<BuildMetadata>(&layers.join("config/metadata.toml"))
+        .map_err(|error| Failure {
+            code: 1,
+            text: format!("failed to read metadata: {}", chain(&error)),
+        })?;
     for buildpack in &metadata.buildpacks {
         api::negotiate_buildpack("buildpack", &buildpack.id, &buildpack.api).map_err(|error| {
             Failure {

@@ -171,6 +171,12 @@ impl<'de> Deserialize<'de> for Command {
                 Ok(Command::Text(text.to_owned()))
             }
 
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Command, E> {
+                Err(E::custom(format_args!(
+                    "unknown command type int64 with data {number}"
+                )))
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
                 let mut words = Vec::new();
                 while let Some(word) = list.next_element()? {

@@ -41,6 +41,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::go_words::{io_cause, toml_cause};
+
 #[cfg(feature = "phases")]
 pub use self::write::{write, write_bytes};
 
@@ -61,7 +63,7 @@ pub fn read_required<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let text = read_text(path)?;
     toml::from_str(&text).map_err(|error| FileError::Malformed {
         path: path.to_owned(),
-        source: TomlError::new(&error, &text),
+        cause: TomlError::new(&error, &text),
     })
 }
 
@@ -96,13 +98,13 @@ fn read_text(path: &Path) -> Result<String, FileError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It is not TOML, or not of its form.
-    #[error("parse {}", path.display())]
+    /// It is not TOML, or not of its form. Upstream's text has no path.
+    #[error("{cause}")]
     Malformed {
         /// Which.
         path: PathBuf,
         /// Where and why.
-        source: TomlError,
+        cause: TomlError,
     },
     /// It is no text.
     #[error("{} is not UTF-8", path.display())]
@@ -168,65 +170,27 @@ pub struct OsError(pub io::Error);
 
 impl fmt::Display for OsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(code) = self.0.raw_os_error() else {
-            return self.0.fmt(f);
-        };
-        let text = nix::errno::Errno::from_raw(code).desc();
-        let mut rest = text.chars();
-        match rest.next() {
-            Some(first) => write!(f, "{}{}", first.to_lowercase(), rest.as_str()),
-            None => Ok(()),
-        }
+        f.write_str(&io_cause(&self.0))
     }
 }
 
 impl std::error::Error for OsError {}
 
-/// What is wrong with a TOML text, and where.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What is wrong with a TOML text, and where, in upstream's words.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text}")]
 #[non_exhaustive]
 pub struct TomlError {
-    /// The line, counted from 1.
-    pub line: usize,
-    /// What is wrong there.
-    pub message: String,
+    /// Line, key and cause.
+    pub text: String,
 }
 
 impl TomlError {
     /// The error that parsing `text` gave.
     pub fn new(error: &toml::de::Error, text: &str) -> Self {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.as_bytes().get(..start).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
         Self {
-            line,
-            message: key_without_value(text, line)
-                .unwrap_or_else(|| error.message().trim().replace('\n', ", ")),
+            text: toml_cause(text, error),
         }
-    }
-}
-
-impl fmt::Display for TomlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "toml: line {}: {}", self.line, self.message)
-    }
-}
-
-impl std::error::Error for TomlError {}
-
-/// Upstream's words for a line that starts with a bare key and goes on with something else.
-///
-/// Tests of platforms compare this one text; it is what any prose gives.
-fn key_without_value(text: &str, line: usize) -> Option<String> {
-    let line = text.split_inclusive('\n').nth(line - 1)?.trim_start();
-    let rest = line.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if rest.len() == line.len() {
-        return None;
-    }
-    match rest.trim_start_matches([' ', '\t']).chars().next()? {
-        '=' | '.' => None,
-        '\n' => Some(r"expected '.' or '=', but got '\n' instead".to_owned()),
-        got => Some(format!("expected '.' or '=', but got '{got}' instead")),
     }
 }
 

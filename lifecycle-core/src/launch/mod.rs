@@ -11,7 +11,6 @@
 mod environment;
 mod exec_d;
 mod lookup;
-mod metadata;
 mod process;
 mod shell;
 
@@ -26,11 +25,11 @@ use nix::unistd::{chdir, execve};
 pub use self::environment::Variables;
 pub use self::exec_d::ExecDError;
 pub use self::lookup::LookUpError;
-pub use self::metadata::{LaunchBuildpack, LaunchMetadata, MetadataError, Process};
 pub use self::process::SelectError;
 
 use self::process::Selected;
 use crate::api::PlatformApi;
+use crate::files::metadata::BuildMetadata;
 use crate::go_words::{PathError, io_cause};
 
 /// What a launch needs to know.
@@ -56,7 +55,7 @@ pub struct LaunchContext {
 /// When nothing could be started: it does not return otherwise.
 pub fn launch(
     context: LaunchContext,
-    metadata: &LaunchMetadata,
+    metadata: &BuildMetadata,
     argv0: &OsStr,
     args: &[OsString],
 ) -> Result<Infallible, LaunchError> {

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::metadata::{LaunchMetadata, Process};
 use crate::api::{BuildpackApi, PlatformApi};
+use crate::files::metadata::{BuildMetadata, Process};
 
 /// A process that is to be started: the arguments are settled.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -28,7 +28,7 @@ pub(super) struct Selected {
 /// When the process may not start in `exec_env`, its buildpack is unknown, or there is nothing to
 /// start.
 pub(super) fn select(
-    metadata: &LaunchMetadata,
+    metadata: &BuildMetadata,
     api: PlatformApi,
     exec_env: &str,
     argv0: &OsStr,
@@ -38,7 +38,7 @@ pub(super) fn select(
     let mut known = metadata
         .processes
         .iter()
-        .filter(|it| OsStr::new(&it.name) == name)
+        .filter(|it| OsStr::new(&it.r#type) == name)
         .peekable();
     let Some(first) = known.peek().copied() else {
         return of_user(args);
@@ -46,7 +46,7 @@ pub(super) fn select(
     let process = known
         .find(|it| !api.has_exec_env() || is_eligible(it, exec_env))
         .ok_or_else(|| SelectError::NoProcess {
-            name: first.name.clone(),
+            name: first.r#type.clone(),
         })?;
     of_process(metadata, api, process, args)
 }
@@ -75,36 +75,36 @@ fn of_user(args: &[OsString]) -> Result<Selected, SelectError> {
 
 /// User arguments replace `args` or follow them, by the API of platform and buildpack.
 fn of_process(
-    metadata: &LaunchMetadata,
+    metadata: &BuildMetadata,
     api: PlatformApi,
     process: &Process,
     user: &[OsString],
 ) -> Result<Selected, SelectError> {
     let owned = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
-    let (command, always) = match process.command.split_first() {
+    let (command, always) = match process.command.words().split_first() {
         Some((command, always)) => (Some(OsString::from(command)), always),
         None => (None, [].as_slice()),
     };
     let mut args = owned(always);
     if user.is_empty() {
-        args.extend(owned(&process.args));
+        args.extend(owned(process.args.as_deref().unwrap_or_default()));
     } else {
         if !replaces_args(metadata, api, process, always)? {
-            args.extend(owned(&process.args));
+            args.extend(owned(process.args.as_deref().unwrap_or_default()));
         }
         args.extend_from_slice(user);
     }
     Ok(Selected {
-        name: process.name.clone(),
+        name: process.r#type.clone(),
         command,
         args,
         direct: process.direct,
-        working_directory: process.working_directory.clone(),
+        working_directory: process.working_dir.clone(),
     })
 }
 
 fn replaces_args(
-    metadata: &LaunchMetadata,
+    metadata: &BuildMetadata,
     api: PlatformApi,
     process: &Process,
     always: &[String],
@@ -116,7 +116,7 @@ fn replaces_args(
         return Ok(true);
     }
     let unknown = || SelectError::NoBuildpack {
-        process: process.name.clone(),
+        process: process.r#type.clone(),
         buildpack: process.buildpack_id.clone(),
     };
     let buildpack = metadata
