@@ -5,6 +5,9 @@
 //! nothing prints: what a phase has to say goes to a [`Log`].
 
 pub mod api;
+pub mod env;
+#[cfg(feature = "phases")]
+pub mod exec;
 pub mod files;
 pub mod go_words;
 #[cfg(feature = "phases")]
