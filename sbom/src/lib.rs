@@ -1,1 +1,20 @@
-//! Software bills of materials: read, write, convert, merge.
+#![doc = include_str!("../README.md")]
+
+pub mod collect;
+mod convert;
+mod cyclonedx;
+mod document;
+mod format;
+mod json;
+mod license;
+mod merge;
+mod spdx_document;
+mod subject;
+
+pub use collect::{CollectError, Collected, Scope, collect};
+pub use cyclonedx::CycloneDx;
+pub use document::{Document, DocumentError, Limits};
+pub use format::Format;
+pub use merge::{Merged, merge};
+pub use spdx_document::Spdx;
+pub use subject::Subject;

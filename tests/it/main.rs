@@ -5,4 +5,5 @@
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod sbom;
 mod tidy;

@@ -1,0 +1,461 @@
+use std::collections::BTreeSet;
+
+use cyclonedx_bom::prelude::{Bom, Validate};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::{Merged, merge};
+use crate::{Document, Format, Limits, Subject};
+
+fn subject() -> Subject {
+    Subject {
+        name: "registry.example/team/app".to_owned(),
+        digest: oci::Digest::of(b"image"),
+    }
+}
+
+fn document(format: Format, value: &Value) -> Document {
+    let bytes = value.to_string().into_bytes();
+    Document::parse(
+        format,
+        &bytes,
+        format!("launch/{format}"),
+        &Limits::default(),
+    )
+    .unwrap()
+}
+
+fn merged(documents: &[Document]) -> Merged {
+    let created = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+    let merged = merge(&subject(), created, documents);
+    is_valid(&merged);
+    merged
+}
+
+/// Lets readers that others wrote read what we wrote.
+fn is_valid(merged: &Merged) {
+    if merged.cyclonedx.spec_version() == "1.5" {
+        let bom = Bom::parse_from_json(&*merged.cyclonedx.to_bytes()).expect("CycloneDX is read");
+        let result = bom.validate();
+        assert!(result.passed(), "{result:?}");
+    }
+    let spdx: spdx_rs::models::SPDX =
+        serde_json::from_slice(&merged.spdx.to_bytes()).expect("SPDX is read");
+    let ids: BTreeSet<String> = spdx
+        .package_information
+        .iter()
+        .map(|it| it.package_spdx_identifier.clone())
+        .chain(
+            spdx.file_information
+                .iter()
+                .map(|it| it.file_spdx_identifier.clone()),
+        )
+        .chain(["SPDXRef-DOCUMENT".to_owned()])
+        .collect();
+    for relationship in &spdx.relationships {
+        assert!(ids.contains(&relationship.spdx_element_id));
+        assert!(ids.contains(&relationship.related_spdx_element));
+    }
+}
+
+fn cyclonedx(components: &Value, dependencies: &Value) -> Document {
+    document(
+        Format::CycloneDx,
+        &json!({
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.4",
+            "serialNumber": "urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79",
+            "version": 1,
+            "metadata": { "timestamp": "2020-01-01T00:00:00Z", "tools": [{"vendor": "acme", "name": "scan", "version": "1"}] },
+            "components": components,
+            "dependencies": dependencies,
+        }),
+    )
+}
+
+fn spdx(packages: &Value, relationships: &Value) -> Document {
+    document(
+        Format::Spdx,
+        &json!({
+            "spdxVersion": "SPDX-2.2",
+            "dataLicense": "CC0-1.0",
+            "SPDXID": "SPDXRef-DOCUMENT",
+            "name": "n",
+            "documentNamespace": "https://example.test/n",
+            "creationInfo": { "created": "2020-01-01T00:00:00Z", "creators": ["Tool: acme"] },
+            "packages": packages,
+            "relationships": relationships,
+            "hasExtractedLicensingInfos": [{ "licenseId": "LicenseRef-1", "extractedText": packages.to_string() }],
+        }),
+    )
+}
+
+fn named<'a>(list: impl Iterator<Item = &'a Value>, name: &str) -> Vec<&'a Value> {
+    list.filter(|it| it.get("name").and_then(Value::as_str) == Some(name))
+        .collect()
+}
+
+fn zlib(name: &str) -> Value {
+    json!({
+        "type": "library", "bom-ref": name, "name": "zlib", "version": "1.3.1",
+        "purl": "pkg:generic/zlib@1.3.1",
+        "licenses": [{"license": {"id": "Zlib"}}],
+        "hashes": [{"alg": "SHA-256", "content": oci::Digest::of(name.as_bytes()).hex()}],
+        "supplier": {"name": "zlib.net"},
+        "properties": [{"name": "found-by", "value": name}],
+    })
+}
+
+#[test]
+fn one_package_in_many_documents_is_one_component() {
+    let dependency = |from: &str, to: &str| json!([{"ref": from, "dependsOn": [to]}]);
+    let app =
+        |name: &str| json!({"type": "application", "bom-ref": "app", "name": name, "version": "1"});
+    let documents = [
+        cyclonedx(&json!([zlib("a"), app("one")]), &dependency("app", "a")),
+        cyclonedx(&json!([zlib("b"), app("two")]), &dependency("app", "b")),
+    ];
+    let merged = merged(&documents);
+
+    let all = named(merged.cyclonedx.components(), "zlib");
+    let [zlib] = *all else { panic!("{all:?}") };
+    assert_eq!(zlib["bom-ref"], "a");
+    assert_eq!(zlib["hashes"].as_array().unwrap().len(), 2);
+    let properties = zlib["properties"].as_array().unwrap();
+    for expected in [
+        json!({"name": "found-by", "value": "a"}),
+        json!({"name": "found-by", "value": "b"}),
+        json!({"name": "sealpack:origin", "value": "launch/CycloneDX"}),
+    ] {
+        assert!(properties.contains(&expected), "{properties:?}");
+    }
+
+    // Both apps were called `app`; what they depend on is now called `a`.
+    let references: BTreeSet<&str> = ["one", "two"]
+        .iter()
+        .map(|it| {
+            named(merged.cyclonedx.components(), it)[0]["bom-ref"]
+                .as_str()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(references.len(), 2);
+    assert!(references.iter().all(|it| it.ends_with("-app")));
+    let graph = merged.cyclonedx.root()["dependencies"].as_array().unwrap();
+    for reference in &references {
+        assert!(graph.contains(&json!({"ref": reference, "dependsOn": ["a"]})));
+    }
+    let root = graph
+        .iter()
+        .find(|it| it["ref"] == subject().purl())
+        .unwrap();
+    assert_eq!(root["dependsOn"], json!(references));
+
+    // The same in SPDX, converted.
+    let all = named(merged.spdx.packages(), "zlib");
+    let [zlib] = *all else { panic!("{all:?}") };
+    assert_eq!(zlib["licenseDeclared"], "Zlib");
+    assert_eq!(zlib["supplier"], "Organization: zlib.net");
+    assert_eq!(zlib["checksums"].as_array().unwrap().len(), 2);
+    let relationships = merged.spdx.root()["relationships"].as_array().unwrap();
+    let depends = relationships.iter().filter(|it| {
+        it["relationshipType"] == "DEPENDS_ON" && it["relatedSpdxElement"] == zlib["SPDXID"]
+    });
+    assert_eq!(depends.count(), 2);
+}
+
+#[test]
+fn it_is_about_the_image() {
+    let merged = merged(&[]);
+    let component = &merged.cyclonedx.root()["metadata"]["component"];
+    assert_eq!(component["purl"], subject().purl());
+    assert_eq!(component["hashes"][0]["content"], subject().digest.hex());
+    assert_eq!(
+        merged.cyclonedx.root()["metadata"]["timestamp"],
+        "2023-11-14T22:13:20Z"
+    );
+    let image = merged.spdx.packages().next().unwrap();
+    assert_eq!(
+        image["externalRefs"][0]["referenceLocator"],
+        subject().purl()
+    );
+    assert_eq!(
+        merged.spdx.root()["relationships"],
+        json!([{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-Image"}])
+    );
+}
+
+#[test]
+fn what_one_format_knows_is_in_both() {
+    let package = json!({
+        "SPDXID": "SPDXRef-a", "name": "a", "versionInfo": "1", "downloadLocation": "https://example.test/a.tgz",
+        "filesAnalyzed": false, "licenseConcluded": "NOASSERTION", "licenseDeclared": "MIT OR Apache-2.0", "copyrightText": "NONE",
+        "supplier": "Organization: Acme (a@example.test)",
+        "checksums": [{"algorithm": "SHA1", "checksumValue": "85ed0817af83a24ad8da68c2b5094de69833983c"}],
+        "externalRefs": [{"referenceCategory": "PACKAGE_MANAGER", "referenceType": "purl", "referenceLocator": "pkg:npm/a@1"}],
+    });
+    let own = json!({"SPDXID": "SPDXRef-b", "name": "b", "downloadLocation": "NOASSERTION", "licenseDeclared": "LicenseRef-1"});
+    let syft = json!({
+        "artifacts": [{"id": "7", "name": "c", "version": "2", "type": "npm", "purl": "pkg:npm/c@2",
+            "licenses": [{"value": "BSD-3-Clause", "spdxExpression": "BSD-3-Clause"}], "cpes": [{"cpe": "cpe:2.3:a:c:c:2:*:*:*:*:*:*:*"}]}],
+    });
+    let relationships = json!([
+        {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-b"},
+        {"spdxElementId": "SPDXRef-a", "relationshipType": "DEPENDENCY_OF", "relatedSpdxElement": "SPDXRef-b"},
+        {"spdxElementId": "SPDXRef-b", "relationshipType": "DEPENDS_ON", "relatedSpdxElement": "SPDXRef-missing"},
+    ]);
+    let merged = merged(&[
+        spdx(&json!([package, own]), &relationships),
+        document(Format::Syft, &syft),
+    ]);
+    let component = |name| named(merged.cyclonedx.components(), name)[0];
+    let a = component("a");
+    assert_eq!(a["licenses"], json!([{"expression": "MIT OR Apache-2.0"}]));
+    assert_eq!(a["purl"], "pkg:npm/a@1");
+    assert_eq!(a["supplier"]["name"], "Acme (a@example.test)");
+    assert_eq!(a["hashes"][0]["alg"], "SHA-1");
+    assert_eq!(
+        component("b")["licenses"][0]["license"]["name"],
+        "LicenseRef-1"
+    );
+    assert_eq!(
+        component("c")["licenses"],
+        json!([{"license": {"id": "BSD-3-Clause"}}])
+    );
+    let graph = merged.cyclonedx.root()["dependencies"].as_array().unwrap();
+    assert!(graph.contains(&json!({"ref": "SPDXRef-b", "dependsOn": ["SPDXRef-a"]})));
+
+    let package = |name| named(merged.spdx.packages(), name)[0];
+    assert_eq!(
+        package("a")["externalRefs"][0]["referenceCategory"],
+        "PACKAGE-MANAGER"
+    );
+    assert_eq!(package("c")["licenseDeclared"], "BSD-3-Clause");
+    assert_eq!(package("c")["versionInfo"], "2");
+    let relationships = merged.spdx.root()["relationships"].as_array().unwrap();
+    for id in ["SPDXRef-a", "SPDXRef-b"] {
+        let contains = json!({"spdxElementId": "SPDXRef-Image", "relationshipType": "CONTAINS", "relatedSpdxElement": id});
+        assert!(relationships.contains(&contains));
+    }
+}
+
+#[test]
+fn a_native_package_is_filled_in_from_the_other_format() {
+    let known = json!({"type": "library", "bom-ref": "z", "name": "zlib", "version": "1.3.1", "purl": "pkg:generic/zlib@1.3.1", "scope": "required"});
+    let package = json!({
+        "SPDXID": "SPDXRef-z", "name": "zlib-one", "downloadLocation": "NOASSERTION", "licenseDeclared": "Zlib", "comment": "kept",
+        "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": "pkg:generic/zlib@1.3.1"}],
+    });
+    let merged = merged(&[
+        cyclonedx(&json!([known]), &json!([])),
+        spdx(&json!([package]), &json!([])),
+    ]);
+    let component = merged.cyclonedx.components().next().unwrap();
+    assert_eq!(component["name"], "zlib");
+    assert_eq!(component["licenses"], json!([{"license": {"id": "Zlib"}}]));
+    let package = named(merged.spdx.packages(), "zlib-one")[0];
+    assert_eq!(package["comment"], "kept");
+    assert_eq!(package["versionInfo"], "1.3.1");
+    assert_eq!(merged.spdx.packages().count(), 2);
+}
+
+#[test]
+fn own_licences_of_one_name_are_told_apart() {
+    let package = |id: &str| json!({"SPDXID": "SPDXRef-Package", "name": id, "downloadLocation": "NOASSERTION", "licenseDeclared": "LicenseRef-1 AND MIT"});
+    let merged = merged(&[
+        spdx(&json!([package("a")]), &json!([])),
+        spdx(&json!([package("b")]), &json!([])),
+    ]);
+    let defined = merged.spdx.root()["hasExtractedLicensingInfos"]
+        .as_array()
+        .unwrap();
+    assert_eq!(defined.len(), 2);
+    for name in ["a", "b"] {
+        let package = named(merged.spdx.packages(), name)[0];
+        let license = package["licenseDeclared"].as_str().unwrap();
+        let own = license.strip_suffix(" AND MIT").unwrap();
+        let own = defined.iter().find(|it| it["licenseId"] == own).unwrap();
+        let text = own["extractedText"].as_str().unwrap();
+        assert!(text.contains(&format!(r#""name":"{name}""#)));
+    }
+}
+
+#[test]
+fn newer_versions_and_unknown_fields_are_kept() {
+    let newer = json!({
+        "bomFormat": "CycloneDX", "specVersion": "1.6",
+        "metadata": {"component": {"type": "file", "name": "/layers/x", "bom-ref": "root"}, "supplier": {"name": "S"}},
+        "components": [{"type": "cryptographic-asset", "name": "key", "bom-ref": "k", "cryptoProperties": {"assetType": "algorithm"}, "future": [1, 2]}],
+        "services": [{"name": "s", "bom-ref": "k2"}],
+        "vulnerabilities": [{"bom-ref": "v", "id": "CVE-1", "affects": [{"ref": "k"}]}],
+        "dependencies": [{"ref": "root", "dependsOn": ["k"]}],
+    });
+    let other = cyclonedx(
+        &json!([{"type": "library", "name": "l", "bom-ref": "k"}]),
+        &json!([]),
+    );
+    let merged = merged(&[document(Format::CycloneDx, &newer), other]);
+    let root = merged.cyclonedx.root();
+    assert_eq!(root["specVersion"], "1.6");
+    let key = named(merged.cyclonedx.components(), "key")[0];
+    assert_eq!(key["future"], json!([1, 2]));
+    assert_ne!(key["bom-ref"], "k");
+    assert_eq!(
+        root["vulnerabilities"][0]["affects"][0]["ref"],
+        key["bom-ref"]
+    );
+    assert_eq!(root["services"][0]["bom-ref"], "k2");
+    let properties = root["metadata"]["properties"].as_array().unwrap();
+    assert!(
+        properties
+            .contains(&json!({"name": "sealpack:metadata:supplier", "value": r#"{"name":"S"}"#}))
+    );
+    let link = json!({"type": "bom", "url": "urn:cdx:3e671687-395b-41f5-a30f-a58921a69b79/1"});
+    assert!(
+        root["externalReferences"]
+            .as_array()
+            .unwrap()
+            .contains(&link)
+    );
+}
+
+/// JSON that is shaped like an SBOM only as far as `Document::parse` looks.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        prop::sample::select(vec![
+            "",
+            "a",
+            "b",
+            "MIT",
+            "NOASSERTION",
+            "SPDXRef-DOCUMENT",
+            "pkg:npm/a@1?b&a#c",
+            "LicenseRef-1 OR ("
+        ])
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        let key = prop::sample::select(vec![
+            "bom-ref",
+            "name",
+            "type",
+            "version",
+            "purl",
+            "licenses",
+            "license",
+            "id",
+            "expression",
+            "hashes",
+            "properties",
+            "supplier",
+            "components",
+            "metadata",
+            "tools",
+            "component",
+            "externalReferences",
+            "annotations",
+            "checksums",
+            "externalRefs",
+            "referenceType",
+            "referenceLocator",
+            "licenseDeclared",
+            "licenseId",
+            "hasExtractedLicensingInfos",
+            "SPDXID",
+            "filesAnalyzed",
+            "creationInfo",
+            "creators",
+            "ref",
+            "dependsOn",
+            "evidence",
+            "scope",
+            "text",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.prop_map(str::to_owned), inner, 0..6)
+                .prop_map(|it| Value::Object(it.into_iter().collect())),
+        ]
+    })
+}
+
+fn any_document() -> impl Strategy<Value = Document> {
+    let entry = |required: &'static [&'static str]| {
+        (
+            any_value(),
+            prop::sample::select(vec!["a", "b", "SPDXRef-c"]),
+        )
+            .prop_map(move |(value, name)| {
+                let mut entry = crate::json::object(value);
+                for field in required {
+                    entry.insert((*field).to_owned(), name.into());
+                }
+                Value::from(entry)
+            })
+    };
+    let list = move |required| prop::collection::vec(entry(required), 0..4);
+    let cyclonedx = (any_value(), list(&["name", "type"]), list(&["ref"])).prop_map(
+        |(root, components, dependencies)| {
+            let mut root = crate::json::object(root);
+            root.insert("bomFormat".to_owned(), "CycloneDX".into());
+            root.insert("specVersion".to_owned(), "1.6".into());
+            root.insert("components".to_owned(), components.into());
+            root.insert("dependencies".to_owned(), dependencies.into());
+            (Format::CycloneDx, root)
+        },
+    );
+    let spdx = (
+        any_value(),
+        list(&["name", "SPDXID"]),
+        list(&["spdxElementId", "relatedSpdxElement", "relationshipType"]),
+        list(&["fileName", "SPDXID"]),
+    )
+        .prop_map(|(root, packages, relationships, files)| {
+            let mut root = crate::json::object(root);
+            root.insert("spdxVersion".to_owned(), "SPDX-2.3".into());
+            root.insert("packages".to_owned(), packages.into());
+            root.insert("relationships".to_owned(), relationships.into());
+            root.insert("files".to_owned(), files.into());
+            (Format::Spdx, root)
+        });
+    let syft = list(&["name"]).prop_map(|artifacts| {
+        (
+            Format::Syft,
+            crate::json::object(json!({"artifacts": artifacts})),
+        )
+    });
+    prop_oneof![cyclonedx, spdx, syft].prop_filter_map("not read", |(format, root)| {
+        let bytes = Value::from(root).to_string().into_bytes();
+        Document::parse(format, &bytes, "test", &Limits::default()).ok()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn order_does_not_matter_and_names_are_unique(
+        (documents, shuffled) in prop::collection::vec(any_document(), 0..5)
+            .prop_flat_map(|it| (Just(it.clone()), Just(it).prop_shuffle()))
+    ) {
+        let created = OffsetDateTime::UNIX_EPOCH;
+        let merged = merge(&subject(), created, &documents);
+        let again = merge(&subject(), created, &shuffled);
+        prop_assert_eq!(merged.cyclonedx.to_bytes(), again.cyclonedx.to_bytes());
+        prop_assert_eq!(merged.spdx.to_bytes(), again.spdx.to_bytes());
+
+        let ids: Vec<&Value> = ["packages", "files", "snippets"]
+            .iter()
+            .filter_map(|it| merged.spdx.root().get(*it)?.as_array())
+            .flatten()
+            .map(|it| &it["SPDXID"])
+            .collect();
+        prop_assert_eq!(ids.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len(), ids.len());
+        let names: Vec<&Value> = merged.cyclonedx.components().map(|it| &it["bom-ref"]).collect();
+        prop_assert_eq!(names.iter().map(ToString::to_string).collect::<BTreeSet<_>>().len(), names.len());
+    }
+}

@@ -1,0 +1,63 @@
+use std::fmt::Write as _;
+
+use oci::Digest;
+
+/// The image that a merged SBOM is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Subject {
+    /// What it is called: a repository (`registry.example/team/app`) or just a name (`app`).
+    pub name: String,
+    /// The digest of its manifest.
+    pub digest: Digest,
+}
+
+impl Subject {
+    /// The package URL: `pkg:oci/app@sha256%3A…?repository_url=registry.example%2Fteam%2Fapp`.
+    ///
+    /// <https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md>
+    pub fn purl(&self) -> String {
+        let last = self.name.rsplit('/').next().unwrap_or_default();
+        let mut purl = format!(
+            "pkg:oci/{}@{}",
+            encode(&last.to_lowercase()),
+            encode(self.digest.as_str())
+        );
+        if self.name.contains('/') {
+            purl.push_str("?repository_url=");
+            purl.push_str(&encode(&self.name));
+        }
+        purl
+    }
+}
+
+/// Percent-encodes all but what RFC 3986 calls unreserved.
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            // Writing to a string does not fail.
+            write!(encoded, "%{byte:02X}").unwrap_or_default();
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn purl_names_digest_and_repository() {
+        let subject = |name: &str| Subject {
+            name: name.to_owned(),
+            digest: Digest::of(b""),
+        };
+        let digest = "sha256%3Ae3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(subject("App").purl(), format!("pkg:oci/app@{digest}"));
+        assert_eq!(
+            subject("localhost:5000/team/app").purl(),
+            format!("pkg:oci/app@{digest}?repository_url=localhost%3A5000%2Fteam%2Fapp")
+        );
+    }
+}
