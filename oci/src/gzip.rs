@@ -122,35 +122,4 @@ impl<W> fmt::Debug for GoGzipWriter<W> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn equals_what_go_wrote() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/go-gzip1");
-        let mut count = 0;
-        for file in fs_err::read_dir(folder).unwrap() {
-            let file = file.unwrap().path();
-            if file.extension().is_none_or(|extension| extension != "gz") {
-                continue;
-            }
-            let expected = fs_err::read(&file).unwrap();
-            let mut content = Vec::new();
-            flate2::read::GzDecoder::new(expected.as_slice())
-                .read_to_end(&mut content)
-                .unwrap();
-            assert!(compress(&content) == expected, "{}", file.display());
-            count += 1;
-        }
-        assert_eq!(count, 72);
-    }
-
-    fn compress(content: &[u8]) -> Vec<u8> {
-        let mut writer = GoGzipWriter::new(Vec::new());
-        writer.write_all(content).unwrap();
-        writer.finish().unwrap()
-    }
-}
+mod tests;

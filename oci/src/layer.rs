@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Every byte is hashed once as tar and once as stored, and read and compressed once; a few
-//! megabytes are in memory at a time, however large the layer is. [`write`] does all of it.
+//! megabytes are in memory at a time, however large the layer is. [`write()`] does all of it.
 //! Who wants to know first whether the layer is new keeps the plain tar instead, with
 //! [`Compression::None`], or keeps nothing, with [`hash`], and calls [`compress`] later. Layers do
 //! not know of each other: several may be built at once.
@@ -109,8 +109,8 @@ pub fn hash<E: Error + 'static>(
     archive(Sink::new(None), fill)
 }
 
-/// Compresses `plain`, which [`write`] made with [`Compression::None`], to `target`: the same bytes
-/// that [`write`] would have made at once.
+/// Compresses `plain`, which [`write()`] made with [`Compression::None`], to `target`: the same bytes
+/// that [`write()`] would have made at once.
 pub fn compress(
     plain: &Layer,
     target: &Path,
@@ -121,26 +121,27 @@ pub fn compress(
         source,
     };
     let mut file = File::open(&plain.file).map_err(unreadable)?;
-    let layer = store(target, compression, |mut sink| {
+    store(target, compression, |mut sink| {
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = file.read(&mut buffer).map_err(unreadable)?;
             if count == 0 {
-                return sink.finish().map_err(LayerError::Pass);
+                break;
             }
             sink.write_all(buffer.get(..count).unwrap_or_default())
                 .map_err(LayerError::Pass)?;
         }
-    })?;
-    if layer.diff_id == plain.diff_id {
-        Ok(layer)
-    } else {
-        Err(LayerError::Changed {
-            file: plain.file.clone(),
-            expected: plain.diff_id.clone(),
-            presented: layer.diff_id,
-        })
-    }
+        let hashed = sink.finish().map_err(LayerError::Pass)?;
+        if hashed.diff_id == plain.diff_id {
+            Ok(hashed)
+        } else {
+            Err(LayerError::Changed {
+                file: plain.file.clone(),
+                expected: plain.diff_id.clone(),
+                presented: hashed.diff_id,
+            })
+        }
+    })
 }
 
 /// Where the tar of a layer goes: it is hashed, and passed on.
@@ -346,3 +347,6 @@ impl<W: Write> Write for Counted<W> {
         self.inner.flush()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -407,3 +407,57 @@ impl Header {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+    use crate::Digest;
+
+    /// Each line of the file is a header that Go was asked to write: type, name and link target in
+    /// hex, mode, owner, group, time, size, device; and the SHA-256 of what it wrote, or `error`.
+    #[test]
+    fn headers_equal_gos() {
+        let lines = include_str!("../../tests/fixtures/go-tar.tsv");
+        for line in lines.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let number = |index: usize| fields[index].parse::<i64>().unwrap();
+            let size = number(7).try_into().unwrap();
+            let target = unhex(fields[2]);
+            let (major, minor) = (number(8).try_into().unwrap(), number(9).try_into().unwrap());
+            let entry = Entry {
+                path: unhex(fields[1]),
+                kind: match fields[0] {
+                    "0" => EntryKind::File { size },
+                    "1" => EntryKind::Hardlink { target },
+                    "2" => EntryKind::Symlink { target },
+                    "3" => EntryKind::Char { major, minor },
+                    "4" => EntryKind::Block { major, minor },
+                    "5" => EntryKind::Directory,
+                    "6" => EntryKind::Fifo,
+                    other => panic!("{other}"),
+                },
+                mode: number(3).try_into().unwrap(),
+                uid: number(4).try_into().unwrap(),
+                gid: number(5).try_into().unwrap(),
+                mtime: number(6),
+            };
+            let presented = headers(&entry).map(|blocks| Digest::of(&blocks.concat()));
+            match presented {
+                Ok(digest) => assert_eq!(digest.hex(), fields[10], "{entry:?}"),
+                Err(_) => assert_eq!("error", fields[10], "{entry:?}"),
+            }
+        }
+    }
+
+    fn unhex(text: &str) -> PathBuf {
+        let digits: Vec<char> = text.chars().collect();
+        let bytes = digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap())
+            .collect();
+        OsString::from_vec(bytes).into()
+    }
+}

@@ -4,6 +4,12 @@ use std::io::{self, Write};
 pub(super) struct BitWriter {
     /// What is done, and behind it room.
     buffer: Vec<u8>,
+    state: State,
+}
+
+/// Apart from the buffer, so that a loop can have it in registers.
+#[derive(Clone, Copy)]
+struct State {
     /// How much of the buffer is done.
     done: usize,
     /// The last bits that are not done.
@@ -15,68 +21,80 @@ pub(super) struct BitWriter {
 impl BitWriter {
     pub(super) fn new() -> Self {
         Self {
-            buffer: vec![0; 96 << 10],
-            done: 0,
-            pending: 0,
-            count: 0,
+            buffer: Vec::new(),
+            state: State {
+                done: 0,
+                pending: 0,
+                count: 0,
+            },
         }
     }
 
+    /// Lets `add` add bits, of which there are at most eight times `most`.
+    #[inline]
+    pub(super) fn bits(&mut self, most: usize, add: impl FnOnce(&mut Bits<'_>)) {
+        let needed = self.state.done + most + 2 * size_of::<u64>();
+        if self.buffer.len() < needed {
+            self.buffer.resize(needed, 0);
+        }
+        let mut bits = Bits {
+            buffer: &mut self.buffer,
+            state: self.state,
+        };
+        add(&mut bits);
+        bits.settle();
+        self.state = bits.state;
+    }
+
+    /// Adds whole bytes, after as many bits of zero as the last byte lacks.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.bits(bytes.len() + 1, |bits| {
+            bits.state.count = bits.state.count.next_multiple_of(8);
+            bits.settle();
+            let room = bits.buffer.get_mut(bits.state.done..);
+            if let Some(room) = room.and_then(|room| room.get_mut(..bytes.len())) {
+                room.copy_from_slice(bytes);
+                bits.state.done += bytes.len();
+            }
+        });
+    }
+
+    /// Writes all whole bytes to `output`.
+    pub(super) fn drain(&mut self, output: &mut impl Write) -> io::Result<()> {
+        output.write_all(self.buffer.get(..self.state.done).unwrap_or_default())?;
+        self.state.done = 0;
+        Ok(())
+    }
+}
+
+/// Adds bits to a [`BitWriter`].
+pub(super) struct Bits<'a> {
+    buffer: &'a mut [u8],
+    state: State,
+}
+
+impl Bits<'_> {
     /// Adds the lowest `count` bits of `bits`; the others are 0. At most 56 between two calls of
     /// [`settle`](Self::settle).
     #[inline]
     pub(super) fn add(&mut self, bits: u64, count: u32) {
-        self.pending |= bits << self.count;
-        self.count += count;
+        self.state.pending |= bits << self.state.count;
+        self.state.count += count;
     }
 
     /// Moves all whole bytes out of the pending bits.
     #[inline]
     pub(super) fn settle(&mut self) {
-        if let Some(room) = self
-            .buffer
-            .get_mut(self.done..)
-            .and_then(<[u8]>::first_chunk_mut)
-        {
-            *room = self.pending.to_le_bytes();
-            self.done += (self.count / 8) as usize;
-            self.pending >>= self.count & !7;
-            self.count &= 7;
-        } else {
-            self.grow();
-            self.settle();
+        let State {
+            done,
+            pending,
+            count,
+        } = &mut self.state;
+        if let Some(room) = self.buffer.get_mut(*done..*done + size_of::<u64>()) {
+            room.copy_from_slice(&pending.to_le_bytes());
         }
-    }
-
-    /// Fills the last byte with zeros.
-    pub(super) fn align(&mut self) {
-        self.count = self.count.next_multiple_of(8);
-        self.settle();
-    }
-
-    /// Adds whole bytes, after [`align`](Self::align).
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.align();
-        let end = self.done + bytes.len();
-        while self.buffer.len() < end {
-            self.grow();
-        }
-        if let Some(room) = self.buffer.get_mut(self.done..end) {
-            room.copy_from_slice(bytes);
-        }
-        self.done = end;
-    }
-
-    /// Writes all whole bytes to `output`.
-    pub(super) fn drain(&mut self, output: &mut impl Write) -> io::Result<()> {
-        self.settle();
-        output.write_all(self.buffer.get(..self.done).unwrap_or_default())?;
-        self.done = 0;
-        Ok(())
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        self.buffer.resize(self.buffer.len() * 2, 0);
+        *done += (*count / 8) as usize;
+        *pending >>= *count & !7;
+        *count &= 7;
     }
 }

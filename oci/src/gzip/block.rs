@@ -1,4 +1,4 @@
-use super::bits::BitWriter;
+use super::bits::{BitWriter, Bits};
 use super::huffman::{Huffman, MAX_SYMBOLS, Work};
 use super::matcher::{Matches, Sequence};
 
@@ -10,11 +10,16 @@ const MAX_CODE_BITS: usize = 15;
 const ORDER: [usize; CODE_LENGTHS] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
+/// More bytes than the codes of a block take: a header of at most 320 code lengths, and of the
+/// content at most 15 bits for each byte.
+fn most_bytes(block: &[u8]) -> usize {
+    1024 + 2 * block.len()
+}
+
 /// Writes `block` as it is.
 pub(super) fn store(bits: &mut BitWriter, block: &[u8], last: bool) {
     let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-    bits.add(last.into(), 3);
-    bits.align();
+    bits.bits(1, |bits| bits.add(last.into(), 3));
     bits.bytes(&length.to_le_bytes());
     bits.bytes(&(!length).to_le_bytes());
     bits.bytes(block);
@@ -47,9 +52,11 @@ impl BlockEncoder {
         count(&mut self.literals.counts, block);
         self.distances.counts = [0; DISTANCES];
         if self.prepare(block.len()) {
-            self.header(bits);
-            self.write_literals(bits, block);
-            self.end(bits);
+            bits.bits(most_bytes(block), |bits| {
+                self.header(bits);
+                write_literals(bits, &self.literals.packed(), block);
+                self.end(bits);
+            });
         } else {
             store(bits, block, false);
         }
@@ -59,42 +66,51 @@ impl BlockEncoder {
     pub(super) fn matches(&mut self, bits: &mut BitWriter, block: &[u8], matches: &Matches) {
         self.literals.counts = [0; MAX_SYMBOLS];
         self.distances.counts = [0; DISTANCES];
+        let mut lengths = [0; 259];
         let mut rest = block;
         for sequence in &matches.sequences {
             let (literals, after) = sequence.split(rest);
             count(&mut self.literals.counts, literals);
             rest = after;
-            increment(&mut self.literals.counts, length_code(sequence.length).0);
+            increment(&mut lengths, sequence.length.into());
             increment(
                 &mut self.distances.counts,
                 distance_code(sequence.distance).0,
             );
         }
         count(&mut self.literals.counts, rest);
+        for (length, count) in (0..).zip(lengths) {
+            if let Some(total) = self.literals.counts.get_mut(length_code(length).0) {
+                *total += count;
+            }
+        }
         if !self.prepare(block.len()) {
             store(bits, block, false);
             return;
         }
-        self.header(bits);
-        let lengths = self.with_extra_bits();
-        let mut rest = block;
-        for sequence in &matches.sequences {
-            let (literals, after) = sequence.split(rest);
-            self.write_literals(bits, literals);
-            rest = after;
-            let (code, count) = lengths
-                .get(usize::from(sequence.length.wrapping_sub(3)) & 0xff)
-                .copied()
-                .unwrap_or_default();
-            bits.add(code, count);
-            let (code, extra_bits, extra) = distance_code(sequence.distance);
-            let (code, count) = self.distances.code(code);
-            bits.add(code, count);
-            bits.add(extra.into(), extra_bits);
-            bits.settle();
-        }
-        self.write_literals(bits, rest);
-        self.end(bits);
+        bits.bits(most_bytes(block), |bits| {
+            self.header(bits);
+            let literal_codes = self.literals.packed();
+            let lengths = self.with_extra_bits();
+            let mut rest = block;
+            for sequence in &matches.sequences {
+                let (literals, after) = sequence.split(rest);
+                write_literals(bits, &literal_codes, literals);
+                rest = after;
+                let (code, count) = lengths
+                    .get(usize::from(sequence.length.wrapping_sub(3)) & 0xff)
+                    .copied()
+                    .unwrap_or_default();
+                bits.add(code, count);
+                let (code, extra_bits, extra) = distance_code(sequence.distance);
+                let (code, count) = self.distances.code(code);
+                bits.add(code, count);
+                bits.add(extra.into(), extra_bits);
+                bits.settle();
+            }
+            write_literals(bits, &literal_codes, rest);
+            self.end(bits);
+        });
     }
 
     /// Makes the codes for what was counted. Returns whether they are worth it for a block of
@@ -170,7 +186,7 @@ impl BlockEncoder {
             .map_or(4, |last| (last + 1).max(4))
     }
 
-    fn header(&self, bits: &mut BitWriter) {
+    fn header(&self, bits: &mut Bits<'_>) {
         let code_length_codes = self.code_length_codes();
         bits.add(4, 3);
         bits.add(self.literals.used() as u64 - 257, 5);
@@ -189,18 +205,7 @@ impl BlockEncoder {
         }
     }
 
-    #[inline]
-    fn write_literals(&self, bits: &mut BitWriter, literals: &[u8]) {
-        for three in literals.chunks(3) {
-            for literal in three {
-                let (code, length) = self.literals.code((*literal).into());
-                bits.add(code, length);
-            }
-            bits.settle();
-        }
-    }
-
-    fn end(&self, bits: &mut BitWriter) {
+    fn end(&self, bits: &mut Bits<'_>) {
         let (code, length) = self.literals.code(END_OF_BLOCK);
         bits.add(code, length);
         bits.settle();
@@ -224,6 +229,30 @@ impl<const SYMBOLS: usize> Huffman<SYMBOLS> {
             (Some(code), Some(length)) => ((*code).into(), (*length).into()),
             _ => (0, 0),
         }
+    }
+}
+
+impl Huffman<MAX_SYMBOLS> {
+    /// Of each literal: its code and, from bit 16 on, how long that is.
+    fn packed(&self) -> [u32; 256] {
+        let mut packed = [0; 256];
+        let codes = self.codes.iter().zip(&self.lengths);
+        for ((code, length), place) in codes.zip(&mut packed) {
+            *place = u32::from(*code) | u32::from(*length) << 16;
+        }
+        packed
+    }
+}
+
+#[inline]
+fn write_literals(bits: &mut Bits<'_>, codes: &[u32; 256], literals: &[u8]) {
+    let add = |bits: &mut Bits<'_>, literal: u8| {
+        let packed = codes.get(usize::from(literal)).copied().unwrap_or_default();
+        bits.add((packed & 0xffff).into(), packed >> 16);
+    };
+    for literal in literals {
+        add(bits, *literal);
+        bits.settle();
     }
 }
 
@@ -271,10 +300,7 @@ fn length_code(length: u16) -> (usize, u32, u16) {
 /// The same of a distance, less 1.
 #[inline]
 fn distance_code(distance: u16) -> (usize, u32, u16) {
-    if distance < 4 {
-        return (distance.into(), 0, 0);
-    }
-    let extra_bits = distance.ilog2() - 1;
+    let extra_bits = (distance | 2).ilog2() - 1;
     let upper = u32::from(distance >> extra_bits);
     let extra = distance & ((1 << extra_bits) - 1);
     ((2 * extra_bits + upper) as usize, extra_bits, extra)

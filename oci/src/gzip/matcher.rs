@@ -149,6 +149,12 @@ impl Matcher {
         });
     }
 
+    /// Sets from which position on the start is moved up.
+    #[cfg(test)]
+    pub(super) fn move_start_at(&mut self, position: u32) {
+        self.wrap = position;
+    }
+
     /// Keeps positions from overflowing. What is forgotten is too far back to match.
     fn move_start(&mut self) {
         let moved = self.position - FIRST;

@@ -1,0 +1,156 @@
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::*;
+
+#[test]
+fn equals_what_go_wrote() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/go-gzip1");
+    let mut count = 0;
+    for file in fs_err::read_dir(folder).unwrap() {
+        let file = file.unwrap().path();
+        if file.extension().is_none_or(|extension| extension != "gz") {
+            continue;
+        }
+        let expected = fs_err::read(&file).unwrap();
+        let mut content = Vec::new();
+        flate2::read::GzDecoder::new(expected.as_slice())
+            .read_to_end(&mut content)
+            .unwrap();
+        assert!(
+            compress(&content, usize::MAX) == expected,
+            "{}",
+            file.display()
+        );
+        assert!(compress(&content, 1000) == expected, "{}", file.display());
+        count += 1;
+    }
+    assert_eq!(count, 72);
+}
+
+/// Reads contents, each after its length, and writes what becomes of them in the same way.
+const GO: &str = r#"
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/binary"
+	"io"
+	"os"
+)
+
+func main() {
+	for {
+		var length uint64
+		if binary.Read(os.Stdin, binary.LittleEndian, &length) != nil {
+			return
+		}
+		var output bytes.Buffer
+		writer, _ := gzip.NewWriterLevel(&output, gzip.BestSpeed)
+		io.CopyN(writer, os.Stdin, int64(length))
+		writer.Close()
+		binary.Write(os.Stdout, binary.LittleEndian, uint64(output.Len()))
+		os.Stdout.Write(output.Bytes())
+	}
+}
+"#;
+
+#[test]
+fn equals_what_go_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("main.go");
+    fs_err::write(&source, GO).unwrap();
+    let spawned = Command::new("go")
+        .arg("run")
+        .arg(&source)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let Ok(mut go) = spawned else {
+        eprintln!("SKIPPED: there is no `go` here to compare with");
+        return;
+    };
+    let mut random = Random(7);
+    let contents: Vec<Vec<u8>> = (0..10_000).map(|_| random.content()).collect();
+    let (mut input, mut output) = (go.stdin.take().unwrap(), go.stdout.take().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for content in &contents {
+                input
+                    .write_all(&(content.len() as u64).to_le_bytes())
+                    .unwrap();
+                input.write_all(content).unwrap();
+            }
+            drop(input);
+        });
+        for (index, content) in contents.iter().enumerate() {
+            let mut length = [0; 8];
+            output.read_exact(&mut length).unwrap();
+            let mut expected = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap()];
+            output.read_exact(&mut expected).unwrap();
+            assert!(compress(content, usize::MAX) == expected, "content {index}");
+        }
+    });
+    assert!(go.wait().unwrap().success());
+}
+
+#[test]
+fn the_start_of_positions_may_move_at_any_time() {
+    let mut random = Random(3);
+    for _ in 0..10 {
+        let content: Vec<u8> = (0..20).flat_map(|_| random.content()).collect();
+        let mut writer = GoGzipWriter::new(Vec::new());
+        writer.matcher.move_start_at(0);
+        writer.write_all(&content).unwrap();
+        assert!(writer.finish().unwrap() == compress(&content, usize::MAX));
+    }
+}
+
+fn compress(content: &[u8], at_once: usize) -> Vec<u8> {
+    let mut writer = GoGzipWriter::new(Vec::new());
+    for chunk in content.chunks(at_once) {
+        writer.write_all(chunk).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+/// The same numbers each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).unwrap() % end
+    }
+
+    /// Mostly short, of noise, runs, few letters, and repetitions from far and near.
+    fn content(&mut self) -> Vec<u8> {
+        let most = match self.below(100) {
+            0..3 => 250_000,
+            3..10 => 70_000,
+            _ => 2_000,
+        };
+        let length = self.below(most);
+        let letters = 1 + self.below(256);
+        let repeats = self.below(8);
+        let mut content: Vec<u8> = Vec::new();
+        while content.len() < length {
+            let count = 1 + self.below(300);
+            if self.below(8) < repeats && !content.is_empty() {
+                let back = 1 + self.below(content.len().min(40_000));
+                for _ in 0..count {
+                    content.push(content[content.len() - back]);
+                }
+            } else {
+                let count = 1 + count / (1 + self.below(40));
+                content.extend((0..count).map(|_| u8::try_from(self.below(letters)).unwrap()));
+            }
+        }
+        content.truncate(length);
+        content
+    }
+}
