@@ -8,9 +8,9 @@
 //! |---|---|
 //! | header | no name, no time, XFL 4 (fastest), OS 255 (unknown) |
 //! | blocks | 65,535 bytes of input each; how it was written does not matter |
-//! | matches | [`matcher`]: one candidate for each place, found by a hash of four bytes; after 32 places without a match only every other one is looked at, and so on |
+//! | matches | one candidate for each place, found by a hash of four bytes; after 32 places without a match only every other one is looked at, and so on |
 //! | a block that loses less than 1/16 of its tokens to matches | is coded without matches |
-//! | codes | [`huffman`]: optimal up to 15 bits, and for each block its own |
+//! | codes | optimal up to 15 bits, and for each block its own |
 //! | a block that loses less than about 1/16 of its size | is stored |
 //! | the last bytes | up to 16 are stored, up to 127 are coded without matches |
 //! | end | an empty stored block |
