@@ -3,6 +3,7 @@
 //! Everything in this workspace that has a digest is named by a [`Descriptor`] and lies in a
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
+pub mod auth;
 mod config;
 mod copy;
 mod descriptor;
