@@ -5,6 +5,10 @@
 //! nothing prints: what a phase has to say goes to a [`Log`].
 
 pub mod api;
+#[cfg(feature = "phases")]
+pub mod buildpack;
+#[cfg(feature = "phases")]
+pub mod detect;
 pub mod env;
 #[cfg(feature = "phases")]
 pub mod exec;
