@@ -19,9 +19,9 @@ mod reference;
 pub mod store;
 pub mod tar;
 
-pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 mod walk;
 
+pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
 };
