@@ -8,6 +8,7 @@ mod config;
 mod copy;
 mod descriptor;
 mod digest;
+mod extract;
 pub mod go_json;
 pub mod gzip;
 mod image;
@@ -27,6 +28,9 @@ pub use copy::{
 };
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use extract::{
+    ExtractError, ExtractOptions, ExtractRules, ExtractSummary, extract, extract_layer,
+};
 pub use image::{Image, ImageError};
 pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
