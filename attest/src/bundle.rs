@@ -314,3 +314,122 @@ struct RawDigest {
     #[serde(default)]
     digest: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": "h"}},
+            "dsseEnvelope": {
+                "payload": "AA==",
+                "payloadType": "t",
+                "signatures": [{"sig": "AA=="}],
+            },
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Bundle, BundleError> {
+        Bundle::parse(value.to_string())
+    }
+
+    #[test]
+    fn each_known_version_is_read_and_no_other() {
+        for media_type in [
+            "application/vnd.dev.sigstore.bundle+json;version=0.1",
+            "application/vnd.dev.sigstore.bundle+json;version=0.2",
+            "application/vnd.dev.sigstore.bundle+json;version=0.3",
+            "application/vnd.dev.sigstore.bundle.v0.3+json",
+        ] {
+            let mut value = good();
+            value["mediaType"] = media_type.into();
+            parse(&value).unwrap();
+        }
+        for media_type in ["application/vnd.dev.sigstore.bundle.v0.4+json", "", "x"] {
+            let mut value = good();
+            value["mediaType"] = media_type.into();
+            assert!(matches!(
+                parse(&value),
+                Err(BundleError::UnknownVersion { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn there_is_one_material_and_one_content() {
+        let mut both = good();
+        both["verificationMaterial"]["certificate"] = json!({"rawBytes": "AA=="});
+        assert!(matches!(parse(&both), Err(BundleError::NotOne { .. })));
+        let mut none = good();
+        none["verificationMaterial"] = json!({});
+        assert!(matches!(parse(&none), Err(BundleError::NotOne { .. })));
+        let mut both = good();
+        both["messageSignature"] = json!({"signature": "AA=="});
+        assert!(matches!(parse(&both), Err(BundleError::NotOne { .. })));
+        let mut none = good();
+        none["dsseEnvelope"] = Value::Null;
+        assert!(matches!(parse(&none), Err(BundleError::NotOne { .. })));
+    }
+
+    #[test]
+    fn a_chain_is_read_up_to_v02_only() {
+        let mut value = good();
+        value["verificationMaterial"] =
+            json!({"x509CertificateChain": {"certificates": [{"rawBytes": "AA=="}]}});
+        assert!(matches!(parse(&value), Err(BundleError::ChainInV03)));
+        value["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2".into();
+        let bundle = parse(&value).unwrap();
+        assert_eq!(
+            *bundle.material(),
+            Material::CertificateChain(vec![vec![0]])
+        );
+    }
+
+    #[test]
+    fn log_entries_and_timestamps_are_counted_and_bounded() {
+        for (count, fits) in [(1, true), (MAX_PROOFS, true), (MAX_PROOFS + 1, false)] {
+            let mut entries = good();
+            entries["verificationMaterial"]["tlogEntries"] = json!(vec![json!({}); count]);
+            let parsed = parse(&entries).map(|it| it.log_entries());
+            assert_eq!(parsed.ok(), fits.then_some(count));
+            let mut timestamps = good();
+            timestamps["verificationMaterial"]["timestampVerificationData"] =
+                json!({"rfc3161Timestamps": vec![json!({}); count]});
+            let parsed = parse(&timestamps).map(|it| it.timestamps());
+            assert_eq!(parsed.ok(), fits.then_some(count));
+        }
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        let good = good().to_string();
+        Bundle::parse(good.clone()).unwrap();
+        for (from, to) in [
+            (r#""payload":"#, r#""payload":"AQ==","payload":"#),
+            (r#""mediaType""#, r#""mediatype""#),
+            (r#""hint":"#, r#""x":{"a":1,"a":2},"hint":"#),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good);
+            assert!(Bundle::parse(bad).is_err(), "{to}");
+        }
+        assert!(Bundle::parse(format!("{good}{good}")).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_kept_to_the_byte() {
+        let signature = Signature::by_key(vec![1], "h".to_owned());
+        let written = Bundle::of_statement(b"{}".to_vec(), signature);
+        assert_eq!(Bundle::parse(written.json().clone()).unwrap(), written);
+        assert_eq!(
+            written.json(),
+            &br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"h"}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AQ=="}]}}"#[..]
+        );
+        let spaced = good().to_string().replace(',', ", ");
+        assert_eq!(*Bundle::parse(spaced.clone()).unwrap().json(), spaced);
+    }
+}
