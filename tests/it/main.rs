@@ -5,6 +5,8 @@
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod attacks;
 mod layout;
 mod sbom;
 mod tidy;
+mod verify;
