@@ -6,6 +6,7 @@
 )]
 
 mod attacks;
+mod cosign;
 mod layout;
 mod sbom;
 mod tidy;

@@ -295,7 +295,8 @@ fn each_kind_of_key_signs_statements() {
 fn hint(json: &[u8]) -> std::ops::Range<usize> {
     let text = std::str::from_utf8(json).unwrap();
     let start = text.find("hint\":\"").unwrap();
-    start..start + text[start..].find('}').unwrap() - 1
+    let (_, rest) = text.split_at(start);
+    start..start + rest.find("\"}").unwrap()
 }
 
 #[test]
