@@ -4,7 +4,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use intoto::json::Object;
 use serde::{Deserialize, Serialize};
 
 /// The only payload that we sign and read: an in-toto statement, JSON.
@@ -62,7 +61,7 @@ impl Envelope {
 
     pub(crate) fn parse(raw: RawEnvelope) -> Result<Self, EnvelopeError> {
         let count = raw.signatures.len();
-        let Ok([Object(signature)]) = <[Object<RawSignature>; 1]>::try_from(raw.signatures) else {
+        let Ok([signature]) = <[RawSignature; 1]>::try_from(raw.signatures) else {
             return Err(EnvelopeError::Signatures { count });
         };
         Ok(Self {
@@ -76,9 +75,9 @@ impl Envelope {
         RawEnvelope {
             payload: STANDARD.encode(&self.payload),
             payload_type: self.payload_type.clone(),
-            signatures: vec![Object(RawSignature {
+            signatures: vec![RawSignature {
                 sig: STANDARD.encode(&self.signature),
-            })],
+            }],
         }
     }
 }
@@ -97,7 +96,7 @@ pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, Envelope
 pub(crate) struct RawEnvelope {
     payload: String,
     payload_type: String,
-    signatures: Vec<Object<RawSignature>>,
+    signatures: Vec<RawSignature>,
 }
 
 #[derive(Deserialize, Serialize)]

@@ -8,8 +8,6 @@ mod encrypted;
 mod pem;
 mod private;
 mod public;
-#[cfg(test)]
-mod tests;
 
 use zeroize::Zeroizing;
 

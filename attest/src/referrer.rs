@@ -388,8 +388,7 @@ fn had(read: Result<Bytes, StoreError>) -> Result<Result<Bytes, IgnoreReason>, S
             error @ (StoreError::NotFound { .. }
             | StoreError::DigestMismatch { .. }
             | StoreError::SizeMismatch { .. }
-            | StoreError::TooLarge { .. }
-            | StoreError::Manifest { .. }),
+            | StoreError::TooLarge { .. }),
         ) => Ok(Err(IgnoreReason::Absent(error))),
         Err(error) => Err(error),
     }

@@ -110,6 +110,36 @@ impl PlatformApi {
         self >= Self::V0_11
     }
 
+    /// Whether SBOMs are layers of images and caches.
+    pub fn has_sbom_layers(self) -> bool {
+        self >= Self::V0_8
+    }
+
+    /// Whether the time of an image can be given.
+    pub fn has_source_date_epoch(self) -> bool {
+        self >= Self::V0_9
+    }
+
+    /// Whether the SBOM of the launcher is part of the image.
+    pub fn has_launcher_sbom(self) -> bool {
+        self >= Self::V0_11
+    }
+
+    /// Whether images tell how each layer was made.
+    pub fn has_history(self) -> bool {
+        self >= Self::V0_12
+    }
+
+    /// Whether an earlier cache image stays when there is a new one.
+    pub fn keeps_old_cache_images(self) -> bool {
+        self >= Self::V0_13
+    }
+
+    /// Whether a layer for cache and launch comes back from the cache alone.
+    pub fn restores_launch_layers_from_cache(self) -> bool {
+        self >= Self::V0_14
+    }
+
     /// Whether there are system buildpacks.
     pub fn has_system_buildpacks(self) -> bool {
         self >= Self::V0_15

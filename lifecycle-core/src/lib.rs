@@ -4,21 +4,35 @@
 //! network, one that does not cannot. Nothing here knows of keys, signatures or policies, and
 //! nothing prints: what a phase has to say goes to a [`Log`].
 
+#[cfg(feature = "phases")]
+pub mod analyze;
 pub mod api;
-#[cfg(feature = "phases")]
-pub mod buildpack;
-#[cfg(feature = "phases")]
-pub mod detect;
 pub mod env;
 #[cfg(feature = "phases")]
 pub mod exec;
+#[cfg(feature = "phases")]
+pub mod export;
+#[cfg(feature = "phases")]
+mod extract;
 pub mod files;
 pub mod go_words;
 #[cfg(feature = "phases")]
+pub mod images;
+#[cfg(feature = "phases")]
 pub mod inspect;
+#[cfg(feature = "phases")]
+pub mod labels;
 pub mod launch;
+#[cfg(feature = "phases")]
+mod layers_dir;
 mod log;
 #[cfg(feature = "phases")]
 pub mod provenance;
+#[cfg(feature = "phases")]
+pub mod report;
 
+#[cfg(feature = "phases")]
+pub use extract::ExtractError;
+#[cfg(feature = "phases")]
+pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};

@@ -1,6 +1,1 @@
-//! What a CNB platform gives a build: the builder, the sandbox, the base image, the source.
-//!
-//! Nothing here knows of signatures or policies.
-
-pub mod base;
-pub mod source;
+//! What a CNB platform gives a build: builder, sandbox, base image, source.

@@ -5,9 +5,5 @@
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]
 
-mod attacks;
-mod cosign;
-mod layout;
 mod sbom;
 mod tidy;
-mod verify;

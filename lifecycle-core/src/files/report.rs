@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::metadata::BomEntry;
+
 /// All of the file.
 ///
 /// <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md#reporttoml-toml>
@@ -19,7 +21,7 @@ pub struct ReportFile {
 pub struct BuildReport {
     /// What buildpacks at an API below 0.9 say they used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub bom: Vec<toml::Table>,
+    pub bom: Vec<BomEntry>,
 }
 
 impl BuildReport {

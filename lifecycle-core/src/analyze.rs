@@ -1,0 +1,364 @@
+//! The analyzer: looks what the new image is based on and what it replaces, before anything is done.
+
+use std::path::Path;
+
+use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
+
+use crate::api::PlatformApi;
+use crate::extract::{self, ExtractError};
+use crate::files::analyzed::{
+    Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
+};
+use crate::files::run::{Run, RunImages};
+use crate::images::{Images, Place, PlaceError, parse_name};
+use crate::{Level, Log, labels};
+
+/// What the analyzer needs.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "who analyzes has to say all of it"
+)]
+pub struct AnalyzeContext<'a> {
+    /// What the platform speaks.
+    pub api: PlatformApi,
+    /// Where images are.
+    pub images: &'a dyn Images,
+    /// Where cache images are: in registries, always.
+    pub cache_images: &'a dyn Images,
+    /// What the image is to be called.
+    pub output: &'a str,
+    /// What else it is to be called.
+    pub tags: &'a [String],
+    /// The image that it replaces.
+    pub previous: &'a str,
+    /// The image that holds the cache.
+    pub cache_image: Option<&'a str>,
+    /// The run image, as [`choose_run_image`] found it.
+    pub run_image: &'a str,
+    /// Where layers are.
+    pub layers_dir: &'a Path,
+    /// Whether nothing of the replaced image is wanted.
+    pub skip_layers: bool,
+    /// How much is read of images.
+    pub limits: &'a Limits,
+}
+
+/// Chooses the run image that the platform offers first: the image, or the one of its mirrors that
+/// is in the registry of `output`; if that may not be read, the first that may.
+///
+/// `asked` is what the user asked for, if anything: that is taken as it is.
+pub async fn choose_run_image(
+    images: &dyn Images,
+    api: PlatformApi,
+    asked: Option<&str>,
+    offered: &Run,
+    output: &str,
+) -> Result<String, AnalyzeError> {
+    if let Some(asked) = asked.filter(|it| !it.is_empty()) {
+        return Ok(asked.to_owned());
+    }
+    let first = offered.images.first().filter(|it| !it.image.is_empty());
+    let first = first.ok_or(if api.has_targets() {
+        AnalyzeError::NoRunMetadata
+    } else {
+        AnalyzeError::NoStackMetadata
+    })?;
+    best_mirror(images, first, output)
+        .await?
+        .ok_or(AnalyzeError::NoAccessibleRunImage)
+}
+
+/// The name in `offered` that is in the registry of `near`, else the first that may be read.
+pub(crate) async fn best_mirror(
+    images: &dyn Images,
+    offered: &RunImages,
+    near: &str,
+) -> Result<Option<String>, AnalyzeError> {
+    let registry = |name: &str| match parse_name(name).map(|it| it.location) {
+        Ok(oci::Location::Registry(repository)) => Some(repository.registry().clone()),
+        _ => None,
+    };
+    let near = registry(near);
+    let here = |name: &&str| near.is_some() && registry(name) == near;
+    let nearest = offered.all().find(here);
+    for name in nearest.into_iter().chain(offered.all()) {
+        if images.check_read(name).await.is_ok() {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Looks at the images, and restores the SBOMs of the one that is replaced.
+pub async fn analyze(
+    context: &AnalyzeContext<'_>,
+    log: &dyn Log,
+) -> Result<Analyzed, AnalyzeError> {
+    check_access(context).await?;
+    let previous = previous(context, log).await?;
+    let mut analyzed = Analyzed {
+        image: Some(ImageIdentifier::default()),
+        ..Analyzed::default()
+    };
+    if let Some((place, image)) = previous {
+        let metadata = layers_metadata(&image);
+        if let Some(metadata) = metadata {
+            let sbom = metadata.sbom.as_ref().filter(|_| !context.skip_layers);
+            if let Some(sbom) = sbom.filter(|_| context.api.has_sbom_layers()) {
+                restore_sbom(context, &place, &image, &sbom.sha, log).await?;
+            }
+            analyzed.image = Some(ImageIdentifier {
+                reference: place.identifier(&image.descriptor().digest),
+            });
+            if !context.skip_layers {
+                analyzed.metadata = metadata;
+            }
+        }
+    }
+    analyzed.run_image = Some(run_image(context, log).await?);
+    Ok(analyzed)
+}
+
+async fn check_access(context: &AnalyzeContext<'_>) -> Result<(), AnalyzeError> {
+    for name in [context.previous, context.run_image] {
+        let access = context.images.check_read(name).await;
+        access.map_err(|source| AnalyzeError::ReadAccess {
+            name: name.to_owned(),
+            source,
+        })?;
+    }
+    let write = |name: &str, source| AnalyzeError::WriteAccess {
+        name: name.to_owned(),
+        source,
+    };
+    if let Some(cache) = context.cache_image {
+        let access = context.cache_images.check_write(cache).await;
+        access.map_err(|source| write(cache, source))?;
+    }
+    let tags = context.tags.iter().map(String::as_str);
+    for name in std::iter::once(context.output).chain(tags) {
+        let access = context.images.check_write(name).await;
+        access.map_err(|source| write(name, source))?;
+    }
+    Ok(())
+}
+
+/// The image that is replaced, if there is one that can be used.
+async fn previous(
+    context: &AnalyzeContext<'_>,
+    log: &dyn Log,
+) -> Result<Option<(Place, Image)>, AnalyzeError> {
+    match find(context, context.previous, log).await {
+        Ok(found) => Ok(found),
+        Err(AnalyzeError::Image { name, source }) if !is_outage(&source) => {
+            log.line(
+                Level::Info,
+                &format!("Ignoring image \"{name}\" because it was corrupt"),
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the image could not be read now, but may be all right.
+fn is_outage(error: &ImageError) -> bool {
+    matches!(
+        error,
+        ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. })
+    )
+}
+
+async fn find(
+    context: &AnalyzeContext<'_>,
+    name: &str,
+    log: &dyn Log,
+) -> Result<Option<(Place, Image)>, AnalyzeError> {
+    let shown = context.images.shown(name).map_err(AnalyzeError::Place)?;
+    let place = context.images.open(name).await;
+    let found = match place.map_err(AnalyzeError::Place)? {
+        Some(place) => {
+            let image = place.image(&Platform::host(), context.limits).await;
+            let image = image.map_err(|source| AnalyzeError::Image {
+                name: shown.clone(),
+                source,
+            })?;
+            image.map(|image| (place, image))
+        }
+        None => None,
+    };
+    match &found {
+        Some((place, image)) => {
+            let identifier = place.identifier(&image.descriptor().digest);
+            log.line(
+                Level::Debug,
+                &format!("Found image with identifier \"{identifier}\""),
+            );
+        }
+        None => log.line(
+            Level::Info,
+            &format!("Image with name \"{shown}\" not found"),
+        ),
+    }
+    Ok(found)
+}
+
+/// What the image says of its layers; one that says nothing readable is not of our making.
+fn layers_metadata(image: &Image) -> Option<LayersMetadata> {
+    match image.label(labels::LIFECYCLE_METADATA) {
+        Some(label) => labels::parse_lifecycle_metadata(label).ok(),
+        None => Some(LayersMetadata::default()),
+    }
+}
+
+async fn restore_sbom(
+    context: &AnalyzeContext<'_>,
+    place: &Place,
+    image: &Image,
+    sha: &str,
+    log: &dyn Log,
+) -> Result<(), AnalyzeError> {
+    let layer = sha
+        .parse()
+        .ok()
+        .and_then(|digest| Some((DiffId(digest), image)))
+        .and_then(|(diff_id, image)| Some((image.layer(&diff_id)?, diff_id)));
+    let Some((layer, diff_id)) = layer else {
+        return Err(AnalyzeError::NoSbomLayer {
+            sha: sha.to_owned(),
+        });
+    };
+    log.line(Level::Info, "Restoring data for SBOM from previous image");
+    extract::blob(&*place.store, layer, &diff_id, context.layers_dir)
+        .await
+        .map_err(AnalyzeError::Sbom)
+}
+
+async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunImage, AnalyzeError> {
+    let found = find(context, context.run_image, log).await?;
+    let mut run_image = RunImage::default();
+    if context.api.has_targets() {
+        run_image.image = if context.images.has_digests() {
+            context.run_image.to_owned()
+        } else {
+            let shown = context.images.shown(context.run_image);
+            shown.map_err(AnalyzeError::Place)?
+        };
+    }
+    run_image.target = match &found {
+        _ if !context.api.has_targets() => None,
+        Some((_, image)) => Some(target(image)?),
+        // As upstream makes it up.
+        None => Some(TargetMetadata {
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            ..TargetMetadata::default()
+        }),
+    };
+    if let Some((place, image)) = found {
+        run_image.reference = place.identifier(&image.descriptor().digest);
+    }
+    Ok(run_image)
+}
+
+/// What runs on `image`.
+pub(crate) fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
+    let config = image.config();
+    if config.os.is_empty() {
+        return Err(AnalyzeError::NoOs);
+    }
+    let label = |name| image.label(name).unwrap_or_default().to_owned();
+    let distro = Distro {
+        name: label(labels::DISTRO_NAME),
+        version: label(labels::DISTRO_VERSION),
+    };
+    Ok(TargetMetadata {
+        id: label(labels::BASE_ID),
+        os: config.os.clone(),
+        arch: config.architecture.clone(),
+        arch_variant: config.variant.clone(),
+        distro: Some(distro).filter(|it| *it != Distro::default()),
+    })
+}
+
+/// Why nothing can be said of the images. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AnalyzeError {
+    /// An image cannot be read.
+    #[error("failed to read image '{name}'")]
+    Image {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// None of the offered run images may be read.
+    #[error("failed to find accessible run image")]
+    NoAccessibleRunImage,
+    /// The run image does not say what runs on it.
+    #[error("failed to get run image target metadata: image has no OS")]
+    NoOs,
+    /// No run image is offered, nor asked for.
+    #[error("-run-image is required when there is no run metadata available")]
+    NoRunMetadata,
+    /// The replaced image does not have the layer that it says has its SBOMs.
+    #[error("failed to find layer '{sha}' of the previous image's SBOM")]
+    NoSbomLayer {
+        /// The diffID.
+        sha: String,
+    },
+    /// No run image is offered, nor asked for; before Platform API 0.12.
+    #[error("missing run image metadata (-run-image)")]
+    NoStackMetadata,
+    /// A name is no place for an image.
+    #[error(transparent)]
+    Place(PlaceError),
+    /// An image may not be read.
+    #[error("validating registry read access: failed to ensure registry read access to {name}")]
+    ReadAccess {
+        /// Which.
+        name: String,
+        /// Why.
+        source: PlaceError,
+    },
+    /// The SBOMs could not be restored.
+    #[error("failed to restore SBOM")]
+    Sbom(#[source] ExtractError),
+    /// An image may not be written.
+    #[error(
+        "validating registry write access: failed to ensure registry read/write access to {name}"
+    )]
+    WriteAccess {
+        /// Which.
+        name: String,
+        /// Why.
+        source: PlaceError,
+    },
+}
+
+impl AnalyzeError {
+    /// The exit code of the analyzer.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoAccessibleRunImage
+            | Self::NoRunMetadata
+            | Self::NoStackMetadata
+            | Self::Place(PlaceError::Name { .. }) => 3,
+            _ => 32,
+        }
+    }
+
+    /// What failed, as it stands after `failed to` in the log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::NoAccessibleRunImage
+            | Self::NoRunMetadata
+            | Self::NoStackMetadata
+            | Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            Self::ReadAccess { .. } | Self::WriteAccess { .. } => "initialize analyzer",
+            _ => "analyze",
+        }
+    }
+}

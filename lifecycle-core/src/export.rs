@@ -1,0 +1,499 @@
+//! The exporter: makes the image of what the buildpacks left, and pushes it.
+//!
+//! The image is the run image with layers on top, in this order, each if there is one:
+//!
+//! | layer | holds |
+//! |---|---|
+//! | of each buildpack, by name | what it wants at launch |
+//! | `launch.sbom` | the SBOMs of these |
+//! | `slice-1` … | the app |
+//! | `launcher` | what starts it |
+//! | `config` | how |
+//! | `process-types` | a link to the launcher for each process |
+//!
+//! A layer that the previous image has is hashed, and neither compressed nor uploaded.
+
+mod glob;
+mod layers;
+mod run_image;
+mod save;
+mod sbom;
+mod slices;
+mod tree;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use oci::{History, Image, ImageConfig, ImageError, Limits};
+
+use self::layers::{Layers, Made};
+use crate::api::PlatformApi;
+use crate::files::analyzed::{Analyzed, LayersMetadata, RunImageMetadata, StackMetadata};
+use crate::files::build_toml::BuildToml;
+use crate::files::group::Group;
+use crate::files::metadata::{BomEntry, BuildMetadata};
+use crate::files::project_metadata::ProjectMetadata;
+use crate::files::run::Run;
+use crate::files::{self, FileError};
+use crate::images::{Images, Place, PlaceError};
+use crate::labels::{self, LabelError, LifecycleVersion};
+use crate::layers_dir::LayersDirError;
+use crate::report::{Report, ReportedRunImage};
+use crate::{Level, Log};
+
+pub use self::save::SaveError;
+pub use self::tree::{Owner, TreeError};
+
+/// What the exporter needs.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "who exports has to say all of it"
+)]
+pub struct ExportContext<'a> {
+    /// What the platform speaks.
+    pub api: PlatformApi,
+    /// Where images are.
+    pub images: &'a dyn Images,
+    /// What the image is to be called; the first is its name in the log.
+    pub names: &'a [String],
+    /// What the analyzer found.
+    pub analyzed: &'a Analyzed,
+    /// The buildpacks that took part.
+    pub group: &'a Group,
+    /// The run images that the platform offers.
+    pub run: &'a Run,
+    /// Where the source came from.
+    pub project: &'a ProjectMetadata,
+    /// The app; absolute.
+    pub app_dir: &'a Path,
+    /// What the buildpacks left; absolute.
+    pub layers_dir: &'a Path,
+    /// The launcher.
+    pub launcher: &'a Path,
+    /// Where the SBOMs of lifecycle and launcher are.
+    pub launcher_sbom_dir: &'a Path,
+    /// What to start, whatever the buildpacks say.
+    pub process_type: Option<&'a str>,
+    /// What the image is built for, e.g. `production`.
+    pub exec_env: &'a str,
+    /// Who owns the app.
+    pub owner: Owner,
+    /// When the image was made, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    pub created: Option<i64>,
+    /// Which lifecycle this is.
+    pub lifecycle: &'a LifecycleVersion,
+    /// Where temporary files may be; they are as large as the image.
+    pub temporary_dir: &'a Path,
+    /// How many layers are made, or pushed, at once.
+    pub workers: NonZeroUsize,
+    /// How much is read of images.
+    pub limits: &'a Limits,
+}
+
+/// Makes the image and pushes it: blobs, then the manifest, then each name.
+pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
+    let base = run_image::open(context).await?;
+    let previous = previous_image(context, log).await?;
+    for name in context.names {
+        if !context.images.has_digests() {
+            let shown = context.images.shown(name).map_err(ExportError::Place)?;
+            log.line(Level::Info, &format!("Using app image: {shown}"));
+        }
+    }
+    if context.api.has_launcher_sbom() {
+        sbom::copy(context, log)?;
+    }
+    let path = context.layers_dir.join("config").join("metadata.toml");
+    let build: BuildMetadata = files::read_required(&path).map_err(ExportError::Metadata)?;
+
+    // Dropped at the end, with the files.
+    let temporary =
+        tempfile::tempdir_in(context.temporary_dir).map_err(|source| ExportError::Temporary {
+            path: context.temporary_dir.to_owned(),
+            source,
+        })?;
+    let made = Layers {
+        context,
+        build: &build,
+        previous: previous.as_ref().map(|(_, image)| image),
+        temporary: temporary.path(),
+        log,
+    }
+    .make()
+    .await?;
+
+    let config = configure(context, &base.1, &build, &made, log)?;
+    let descriptors = base.1.layers().map(|(layer, _)| layer.clone());
+    let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
+    let image =
+        Image::new(base.1.manifest(), config, descriptors.collect()).map_err(ExportError::Image)?;
+    let bom = build_bom(context)?;
+    let names = save::save(
+        &save::Save {
+            context,
+            image: &image,
+            base: &base,
+            previous: previous.as_ref(),
+            made: &made.layers,
+        },
+        log,
+    )
+    .await?;
+    Ok(Report {
+        image: image.descriptor().clone(),
+        image_id: image.id().clone(),
+        names,
+        has_digest: context.images.has_digests(),
+        run_image: ReportedRunImage {
+            name: run_image::name(context),
+            reference: run_image::reference(context)?.to_owned(),
+        },
+        buildpacks: context.group.group.clone(),
+        extensions: context.group.group_extensions.clone(),
+        processes: build.processes,
+        layers: made.layers.into_iter().map(Into::into).collect(),
+        bom,
+    })
+}
+
+/// The image whose layers can be reused, if there is one.
+async fn previous_image(
+    context: &ExportContext<'_>,
+    log: &dyn Log,
+) -> Result<Option<(Place, Image)>, ExportError> {
+    let Some(reference) = context.analyzed.previous_image() else {
+        return Ok(None);
+    };
+    let shown = context
+        .images
+        .shown(reference)
+        .map_err(ExportError::Place)?;
+    log.line(Level::Info, &format!("Reusing layers from image '{shown}'"));
+    let place = context.images.open(reference).await;
+    let Some(place) = place.map_err(ExportError::Place)? else {
+        return Ok(None);
+    };
+    let platform = oci::Platform::host();
+    let image = place.image(&platform, context.limits).await;
+    let image = image.map_err(ExportError::PreviousImage)?;
+    Ok(image.map(|image| (place, image)))
+}
+
+/// The config of the image: labels, environment, entry point and history.
+fn configure(
+    context: &ExportContext<'_>,
+    base: &Image,
+    build: &BuildMetadata,
+    made: &Made,
+    log: &dyn Log,
+) -> Result<ImageConfig, ExportError> {
+    let created = created(context)?;
+    let mut config = base.config().clone().without_extra();
+    config.created = Some(created.clone());
+    config.container.clear();
+    config.history = history(context, base, made, &created);
+    config
+        .rootfs
+        .diff_ids
+        .extend(made.layers.iter().map(|it| it.diff_id.clone()));
+    set_labels(context, &mut config, base, build, made, log)?;
+    set_environment(context, &mut config, log);
+    let app_dir = context.app_dir.display().to_string();
+    log.line(Level::Debug, &format!("Setting WORKDIR: '{app_dir}'"));
+    config.config.working_dir = app_dir;
+    let entrypoint = entrypoint(context, build, log)?;
+    log.line(Level::Debug, &format!("Setting ENTRYPOINT: '{entrypoint}'"));
+    config.config.entrypoint = vec![entrypoint];
+    config.config.cmd.clear();
+    Ok(config)
+}
+
+fn created(context: &ExportContext<'_>) -> Result<String, ExportError> {
+    let seconds = context
+        .created
+        .filter(|_| context.api.has_source_date_epoch())
+        .unwrap_or(tree::MTIME);
+    time::OffsetDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|it| {
+            it.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
+        .ok_or(ExportError::Created { seconds })
+}
+
+/// One entry for each layer, as it is done in images without empty layers.
+fn history(context: &ExportContext<'_>, base: &Image, made: &Made, created: &str) -> Vec<History> {
+    let base_layers = base.manifest().layers.len();
+    let told = base.config().history.iter();
+    let told: Vec<_> = told.filter(|it| !it.empty_layer).cloned().collect();
+    let told = if context.api.has_history() && told.len() == base_layers {
+        told
+    } else {
+        vec![History::default(); base_layers]
+    };
+    let ours = made.layers.iter().map(|layer| History {
+        created_by: if context.api.has_history() {
+            layer.history.clone()
+        } else {
+            String::new()
+        },
+        ..History::default()
+    });
+    told.into_iter()
+        .chain(ours)
+        .map(|entry| History {
+            created: Some(created.to_owned()),
+            ..entry
+        })
+        .collect()
+}
+
+fn set_labels(
+    context: &ExportContext<'_>,
+    config: &mut ImageConfig,
+    base: &Image,
+    build: &BuildMetadata,
+    made: &Made,
+    log: &dyn Log,
+) -> Result<(), ExportError> {
+    let images = run_image::images(context);
+    let metadata = LayersMetadata {
+        run_image: RunImageMetadata {
+            top_layer: base
+                .config()
+                .rootfs
+                .diff_ids
+                .last()
+                .map_or_else(String::new, ToString::to_string),
+            reference: run_image::reference(context)?.to_owned(),
+            images: if context.api.has_targets() {
+                images.clone()
+            } else {
+                files::run::RunImages::default()
+            },
+        },
+        stack: Some(StackMetadata { run_image: images }),
+        ..made.metadata.clone()
+    };
+    let mut set = |key: &str, value: String| {
+        log.line(Level::Info, &format!("Adding label '{key}'"));
+        config.config.labels.insert(key.to_owned(), value);
+    };
+    let marshal = ExportError::Label;
+    set(
+        labels::LIFECYCLE_METADATA,
+        labels::lifecycle_metadata(&metadata).map_err(marshal)?,
+    );
+    set(
+        labels::BUILD_METADATA,
+        labels::build_metadata(build, context.lifecycle, context.api).map_err(marshal)?,
+    );
+    set(
+        labels::PROJECT_METADATA,
+        labels::project_metadata(context.project).map_err(marshal)?,
+    );
+    for label in &build.labels {
+        set(&label.key, label.value.clone());
+    }
+    if context.api.has_exec_env() {
+        set(labels::EXEC_ENV, context.exec_env.to_owned());
+    }
+    Ok(())
+}
+
+fn set_environment(context: &ExportContext<'_>, config: &mut ImageConfig, log: &dyn Log) {
+    let layers_dir = context.layers_dir.display().to_string();
+    let app_dir = context.app_dir.display().to_string();
+    for (name, value) in [
+        ("CNB_LAYERS_DIR", layers_dir.as_str()),
+        ("CNB_APP_DIR", &app_dir),
+        ("CNB_PLATFORM_API", context.api.as_str()),
+        ("CNB_DEPRECATION_MODE", "quiet"),
+    ] {
+        log.line(Level::Debug, &format!("Setting {name}={value}"));
+        config.config.set_env(name, value);
+    }
+    log.line(
+        Level::Debug,
+        "Prepending /cnb/process and /cnb/lifecycle to PATH",
+    );
+    // Upstream reads a value with `=` in it as empty; to keep it would give another image ID.
+    let path = config.config.env("PATH").filter(|it| !it.contains('='));
+    let path = format!("/cnb/process:/cnb/lifecycle:{}", path.unwrap_or_default());
+    config.config.set_env("PATH", &path);
+}
+
+fn entrypoint(
+    context: &ExportContext<'_>,
+    build: &BuildMetadata,
+    log: &dyn Log,
+) -> Result<String, ExportError> {
+    let asked = context.process_type.filter(|it| !it.is_empty());
+    if let Some(name) = asked
+        && build.process(name).is_none()
+    {
+        return Err(ExportError::NoSuchProcess {
+            name: name.to_owned(),
+        });
+    }
+    let default = Some(build.buildpack_default_process_type.as_str());
+    match asked.or(default.filter(|it| !it.is_empty())) {
+        Some(name) => {
+            log.line(
+                Level::Info,
+                &format!("Setting default process type '{name}'"),
+            );
+            Ok(format!("/cnb/process/{name}"))
+        }
+        None => {
+            log.line(Level::Info, "no default process type");
+            Ok(tree::LAUNCHER.to_owned())
+        }
+    }
+}
+
+/// What buildpacks say they used, before Platform API 0.9.
+fn build_bom(context: &ExportContext<'_>) -> Result<Vec<BomEntry>, ExportError> {
+    let mut bom = Vec::new();
+    if context.api.has_sbom_files_only() {
+        return Ok(bom);
+    }
+    for buildpack in &context.group.group {
+        let folder = context.layers_dir.join(buildpack.escaped_id());
+        let build: Option<BuildToml> =
+            files::read(&folder.join("build.toml")).map_err(ExportError::Bom)?;
+        let entries = build.unwrap_or_default().bom.into_iter();
+        bom.extend(entries.map(|entry| BomEntry {
+            name: entry.name,
+            metadata: entry.metadata,
+            buildpack: buildpack.identity(),
+        }));
+    }
+    Ok(bom)
+}
+
+/// Why there is no image. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The app could not be cut into layers.
+    #[error("exporting app layers: creating app layers")]
+    App(#[source] TreeError),
+    /// What buildpacks say they used cannot be read.
+    #[error("failed to read build.toml")]
+    Bom(#[source] FileError),
+    /// A layer is to be cached, but has no contents.
+    #[error("layer '{id}' is cache=true but has no contents")]
+    CacheWithoutContents {
+        /// Which.
+        id: String,
+    },
+    /// The time of the image has no place in a config.
+    #[error("{seconds} seconds since 1970 is no time of an image")]
+    Created {
+        /// The time.
+        seconds: i64,
+    },
+    /// The image could not be put together.
+    #[error("failed to make the image")]
+    Image(#[source] ImageError),
+    /// A label has no value.
+    #[error("marshall metadata")]
+    Label(#[source] LabelError),
+    /// A layer of a buildpack could not be made.
+    #[error("creating layer")]
+    Layer(#[source] oci::layer::LayerError<TreeError>),
+    /// A layer of the lifecycle's own could not be made.
+    #[error("creating {what}")]
+    OwnLayer {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: oci::layer::LayerError<TreeError>,
+    },
+    /// The links of the process types could not be made.
+    #[error("creating layer ''")]
+    ProcessTypes(#[source] TreeError),
+    /// What a buildpack left cannot be read.
+    #[error("reading layers for buildpack '{id}'")]
+    LayersDir {
+        /// Which buildpack.
+        id: String,
+        /// Why.
+        source: LayersDirError,
+    },
+    /// Metadata of layers cannot be read.
+    #[error("failed to parse metadata for layers '[{}]'", ids.join(" "))]
+    MalformedLayers {
+        /// Which.
+        ids: Vec<String>,
+    },
+    /// The builder's metadata cannot be read.
+    #[error("read build metadata: failed to read build metadata file")]
+    Metadata(#[source] FileError),
+    /// `analyzed.toml` names no run image.
+    #[error("run image is missing in analyzed metadata")]
+    NoRunImage,
+    /// What is to be started does not exist.
+    #[error("determining entrypoint: tried to set {name} to default but it doesn't exist")]
+    NoSuchProcess {
+        /// The process type.
+        name: String,
+    },
+    /// A name is no place for an image.
+    #[error(transparent)]
+    Place(PlaceError),
+    /// The previous image cannot be read.
+    #[error("failed to read the previous image")]
+    PreviousImage(#[source] ImageError),
+    /// A layer without contents is not in the previous image.
+    #[error("cannot reuse '{id}', previous image has no metadata for layer '{id}'")]
+    NothingToReuse {
+        /// Which.
+        id: String,
+    },
+    /// The run image is gone.
+    #[error("image has no layers")]
+    RunImageGone,
+    /// The run image cannot be read.
+    #[error("failed to read the run image")]
+    RunImage(#[source] ImageError),
+    /// The image could not be pushed.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// The SBOMs of lifecycle and launcher could not be copied.
+    #[error("failed to copy SBOM")]
+    Sbom(#[source] FileError),
+    /// There is no room for temporary files.
+    #[error("failed to make a folder in `{}`", path.display())]
+    Temporary {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl ExportError {
+    /// The exit code of the exporter.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::RunImageGone | Self::RunImage(_) | Self::PreviousImage(_) => 1,
+            Self::Place(PlaceError::Name { .. }) => 3,
+            _ => 62,
+        }
+    }
+
+    /// What failed, as it stands after `failed to` in the log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::RunImageGone | Self::RunImage(_) | Self::PreviousImage(_) => {
+                "create new app image"
+            }
+            Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            _ => "export",
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! Makes the layers: several at once, told in order.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use oci::layer::{self, Compression, LayerError};
+use oci::{Descriptor, DiffId, Image, MediaType};
+
+use super::slices::cut;
+use super::tree::{Content, TreeError};
+use super::{ExportContext, ExportError, Owner};
+use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
+use crate::files::metadata::BuildMetadata;
+use crate::layers_dir::{BuildpackDir, LayerDir};
+use crate::report::ReportedLayer;
+use crate::{Level, Log};
+
+/// What the layers of an image are made of.
+pub(super) struct Layers<'a> {
+    pub(super) context: &'a ExportContext<'a>,
+    pub(super) build: &'a BuildMetadata,
+    pub(super) previous: Option<&'a Image>,
+    pub(super) temporary: &'a Path,
+    pub(super) log: &'a dyn Log,
+}
+
+/// The layers, and what is said of them.
+pub(super) struct Made {
+    pub(super) layers: Vec<MadeLayer>,
+    pub(super) metadata: LayersMetadata,
+}
+
+/// A layer of the image.
+pub(super) struct MadeLayer {
+    pub(super) id: String,
+    pub(super) history: String,
+    pub(super) diff_id: DiffId,
+    pub(super) descriptor: Descriptor,
+    /// Where its blob is; `None` if the previous image has it.
+    pub(super) file: Option<PathBuf>,
+}
+
+impl From<MadeLayer> for ReportedLayer {
+    fn from(layer: MadeLayer) -> Self {
+        Self {
+            id: layer.id,
+            diff_id: layer.diff_id,
+            descriptor: layer.descriptor,
+            reused: layer.file.is_none(),
+        }
+    }
+}
+
+/// A layer to be made.
+struct Step {
+    id: String,
+    history: String,
+    role: Role,
+    source: Source,
+    /// DiffIDs by which the previous image may have it.
+    candidates: Vec<DiffId>,
+}
+
+enum Source {
+    /// Made of files.
+    Content(Content),
+    /// Taken from the previous image, unseen.
+    Previous(DiffId),
+}
+
+/// What a layer is in the image.
+enum Role {
+    /// The layer of this buildpack.
+    Buildpack(usize, String, LayerMetadata),
+    Sbom,
+    App,
+    Launcher,
+    Config,
+    ProcessTypes,
+}
+
+impl Layers<'_> {
+    /// Makes all layers.
+    pub(super) async fn make(&self) -> Result<Made, ExportError> {
+        let mut made = Made {
+            layers: Vec::new(),
+            metadata: LayersMetadata::default(),
+        };
+        let mut steps = Vec::new();
+        // What goes wrong here is told after what was done before it.
+        let planned = self.plan(&mut steps, &mut made.metadata);
+        let count = steps
+            .iter()
+            .filter(|it| matches!(it.role, Role::App))
+            .count();
+        let (mut added, mut reused) = (0, 0);
+        let steps = steps.into_iter().enumerate();
+        let mut running = stream::iter(steps)
+            .map(|(index, step)| self.start(index, step))
+            .buffered(self.context.workers.get());
+        while let Some(result) = running.next().await {
+            let (layer, role) = result?;
+            if let Role::App = role {
+                if layer.file.is_some() {
+                    added += 1;
+                } else {
+                    reused += 1;
+                }
+            } else {
+                let word = if layer.file.is_some() {
+                    "Adding"
+                } else {
+                    "Reusing"
+                };
+                self.log
+                    .line(Level::Info, &format!("{word} layer '{}'", layer.id));
+            }
+            self.log.line(
+                Level::Debug,
+                &format!("Layer '{}' SHA: {}", layer.id, layer.diff_id),
+            );
+            record(&mut made.metadata, role, &layer.diff_id);
+            made.layers.push(layer);
+            if added + reused == count && count > 0 && made.metadata.app.len() == count {
+                self.tell_app(&mut added, &mut reused, count);
+            }
+        }
+        planned?;
+        Ok(made)
+    }
+
+    fn tell_app(&self, added: &mut usize, reused: &mut usize, count: usize) {
+        for (word, number) in [("Reused", &mut *reused), ("Added", &mut *added)] {
+            if *number > 0 {
+                self.log.line(
+                    Level::Info,
+                    &format!("{word} {number}/{count} app layer(s)"),
+                );
+            }
+            // Told once.
+            *number = 0;
+        }
+    }
+
+    /// Lists the layers, and what buildpacks have in `metadata` besides.
+    fn plan(
+        &self,
+        steps: &mut Vec<Step>,
+        metadata: &mut LayersMetadata,
+    ) -> Result<(), ExportError> {
+        let original = &self.context.analyzed.metadata;
+        for (index, buildpack) in self.context.group.group.iter().enumerate() {
+            let dir = BuildpackDir::read(self.context.layers_dir, buildpack, self.log).map_err(
+                |source| ExportError::LayersDir {
+                    id: buildpack.id.clone(),
+                    source,
+                },
+            )?;
+            metadata.buildpacks.push(BuildpackLayersMetadata {
+                key: buildpack.id.clone(),
+                version: buildpack.version.clone(),
+                store: dir.store.clone(),
+                ..BuildpackLayersMetadata::default()
+            });
+            let before = original.buildpacks.iter().find(|it| it.key == buildpack.id);
+            let mut malformed = Vec::new();
+            for layer in &dir.layers {
+                let before = before.and_then(|it| it.layers.get(&layer.name));
+                match &layer.toml {
+                    Ok(toml) if toml.types.launch => {
+                        let metadata = LayerMetadata {
+                            sha: String::new(),
+                            build: toml.types.build,
+                            launch: true,
+                            cache: toml.types.cache,
+                            data: toml.metadata.clone(),
+                        };
+                        let (source, candidates) = self.source(layer, before, toml.types.cache)?;
+                        steps.push(Step {
+                            id: layer.id.clone(),
+                            history: format!(
+                                "Layer: '{}', Created by buildpack: {buildpack}",
+                                layer.name
+                            ),
+                            role: Role::Buildpack(index, layer.name.clone(), metadata),
+                            source,
+                            candidates,
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(_) => malformed.push(layer.id.clone()),
+                }
+            }
+            if !malformed.is_empty() {
+                return Err(ExportError::MalformedLayers { ids: malformed });
+            }
+        }
+        let sbom = self.context.layers_dir.join("sbom").join("launch");
+        if self.context.api.has_sbom_layers() && sbom.exists() {
+            let before = original.sbom.as_ref().map_or("", |it| it.sha.as_str());
+            steps.push(self.own(
+                "launch.sbom",
+                "Software Bill-of-Materials",
+                Role::Sbom,
+                Content::Folder(sbom),
+                before,
+            ));
+        }
+        self.plan_app(steps)?;
+        steps.push(self.own(
+            "launcher",
+            "Buildpacks Application Launcher",
+            Role::Launcher,
+            Content::Launcher(self.context.launcher.to_owned()),
+            &original.launcher.sha,
+        ));
+        steps.push(self.own(
+            "config",
+            "Buildpacks Launcher Config",
+            Role::Config,
+            Content::Folder(self.context.layers_dir.join("config")),
+            &original.config.sha,
+        ));
+        if !self.build.processes.is_empty() {
+            let content =
+                Content::process_types(&self.build.processes).map_err(ExportError::ProcessTypes)?;
+            steps.push(self.own(
+                "process-types",
+                "Buildpacks Process Types",
+                Role::ProcessTypes,
+                content,
+                &original.process_types.sha,
+            ));
+        }
+        Ok(())
+    }
+
+    fn plan_app(&self, steps: &mut Vec<Step>) -> Result<(), ExportError> {
+        let layers = cut(self.context.app_dir, &self.build.slices).map_err(ExportError::App)?;
+        let whole = layers.len() == 1;
+        let before = &self.context.analyzed.metadata.app;
+        for (index, content) in layers.into_iter().enumerate() {
+            let number = index + 1;
+            steps.push(Step {
+                id: format!("slice-{number}"),
+                history: if whole {
+                    "Application Layer".to_owned()
+                } else {
+                    format!("Application Slice: {number}")
+                },
+                role: Role::App,
+                source: Source::Content(content),
+                candidates: before
+                    .iter()
+                    .filter_map(|it| self.reusable(&it.sha))
+                    .collect(),
+            });
+        }
+        Ok(())
+    }
+
+    fn own(&self, name: &str, history: &str, role: Role, content: Content, before: &str) -> Step {
+        Step {
+            id: format!("buildpacksio/lifecycle:{name}"),
+            history: history.to_owned(),
+            role,
+            source: Source::Content(content),
+            candidates: self.reusable(before).into_iter().collect(),
+        }
+    }
+
+    /// Where a layer of a buildpack comes from, and by which diffIDs it may be reused.
+    fn source(
+        &self,
+        layer: &LayerDir,
+        before: Option<&LayerMetadata>,
+        cache: bool,
+    ) -> Result<(Source, Vec<DiffId>), ExportError> {
+        if layer.has_contents() {
+            let candidates = before.and_then(|it| self.reusable(&it.sha));
+            let content = Content::Folder(layer.path.clone());
+            return Ok((Source::Content(content), candidates.into_iter().collect()));
+        }
+        let id = layer.id.clone();
+        if cache {
+            return Err(ExportError::CacheWithoutContents { id });
+        }
+        match before.and_then(|it| self.reusable(&it.sha)) {
+            Some(diff_id) => Ok((Source::Previous(diff_id), Vec::new())),
+            None => Err(ExportError::NothingToReuse { id }),
+        }
+    }
+
+    /// The diffID `sha`, if the previous image has that layer, whatever its metadata says.
+    fn reusable(&self, sha: &str) -> Option<DiffId> {
+        let diff_id = DiffId(sha.parse().ok()?);
+        self.previous?.layer(&diff_id)?;
+        Some(diff_id)
+    }
+
+    async fn start(&self, index: usize, step: Step) -> Result<(MadeLayer, Role), ExportError> {
+        let Step {
+            id,
+            history,
+            role,
+            source,
+            candidates,
+        } = step;
+        let outcome = match source {
+            Source::Previous(diff_id) => Outcome::Reused(diff_id),
+            Source::Content(content) => {
+                let target = self.temporary.join(index.to_string());
+                let owner = self.context.owner;
+                let work = tokio::task::spawn_blocking(move || {
+                    make(&content, owner, &candidates, &target)
+                });
+                let outcome = match work.await {
+                    Ok(outcome) => outcome,
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                };
+                outcome.map_err(|source| failed(&role, source))?
+            }
+        };
+        let layer = match outcome {
+            Outcome::Added(layer) => MadeLayer {
+                id,
+                history,
+                diff_id: layer.diff_id,
+                // As upstream has it, whatever the image's own family is.
+                descriptor: Descriptor {
+                    media_type: MediaType::DOCKER_LAYER_GZIP,
+                    ..layer.descriptor
+                },
+                file: Some(layer.file),
+            },
+            Outcome::Reused(diff_id) => {
+                let descriptor = self.previous.and_then(|it| it.layer(&diff_id));
+                let Some(descriptor) = descriptor.cloned() else {
+                    return Err(ExportError::NothingToReuse { id });
+                };
+                MadeLayer {
+                    id,
+                    history,
+                    diff_id,
+                    descriptor,
+                    file: None,
+                }
+            }
+        };
+        Ok((layer, role))
+    }
+}
+
+enum Outcome {
+    Added(layer::Layer),
+    Reused(DiffId),
+}
+
+/// Makes one layer. One that may be reused is hashed first: compressing costs much more than
+/// reading twice.
+fn make(
+    content: &Content,
+    owner: Owner,
+    candidates: &[DiffId],
+    target: &Path,
+) -> Result<Outcome, LayerError<TreeError>> {
+    if !candidates.is_empty() {
+        let hashed = layer::hash(|layer| content.write(layer, owner))?;
+        if candidates.contains(&hashed.diff_id) {
+            return Ok(Outcome::Reused(hashed.diff_id));
+        }
+    }
+    layer::write(target, Compression::GoGzip, |layer| {
+        content.write(layer, owner)
+    })
+    .map(Outcome::Added)
+}
+
+fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {
+    match role {
+        Role::Buildpack(..) => ExportError::Layer(source),
+        Role::Sbom => ExportError::OwnLayer {
+            what: "layer 'buildpacksio/lifecycle:launch.sbom'",
+            source,
+        },
+        Role::App => ExportError::OwnLayer {
+            what: "app layers",
+            source,
+        },
+        Role::Launcher => ExportError::OwnLayer {
+            what: "launcher layers",
+            source,
+        },
+        Role::Config => ExportError::OwnLayer {
+            what: "layer 'buildpacksio/lifecycle:config'",
+            source,
+        },
+        Role::ProcessTypes => ExportError::OwnLayer {
+            what: "layer 'buildpacksio/lifecycle:process-types'",
+            source,
+        },
+    }
+}
+
+fn record(metadata: &mut LayersMetadata, role: Role, diff_id: &DiffId) {
+    let sha = diff_id.to_string();
+    match role {
+        Role::Buildpack(index, name, layer) => {
+            if let Some(buildpack) = metadata.buildpacks.get_mut(index) {
+                buildpack
+                    .layers
+                    .insert(name, LayerMetadata { sha, ..layer });
+            }
+        }
+        Role::Sbom => metadata.sbom = Some(LayerSha { sha }),
+        Role::App => metadata.app.push(LayerSha { sha }),
+        Role::Launcher => metadata.launcher = LayerSha { sha },
+        Role::Config => metadata.config = LayerSha { sha },
+        Role::ProcessTypes => metadata.process_types = LayerSha { sha },
+    }
+}

@@ -1,0 +1,309 @@
+//! What the exporter puts into layers: folders and files, normalised so that the same content
+//! gives the same layer anywhere.
+//!
+//! | what | how |
+//! |---|---|
+//! | names | absolute; folders without a slash at the end |
+//! | times | 1980-01-01T00:00:01Z |
+//! | owners | the app's user; but folders above a layer as they are |
+//! | order | each folder before what is in it, siblings by name |
+//! | hard links | files of their own |
+//! | sockets | left out |
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor};
+use oci::layer::Sink;
+use oci::tar::{Entry, EntryKind, TarError, Writer};
+use rustix::fs::{Mode, OFlags};
+
+use crate::files::OsError;
+use crate::files::metadata::Process;
+
+/// The time of everything in a layer: 1980-01-01T00:00:01Z, which every tool can represent.
+pub(super) const MTIME: i64 = 315_532_801;
+
+/// Who owns what is in the image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "a user and a group")]
+pub struct Owner {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+/// What a layer is made of.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// A folder with all in it, and the folders above it.
+    Folder(PathBuf),
+    /// These files of the app; the second are the folders above, which come first.
+    Files(Vec<PathBuf>, Vec<PathBuf>),
+    /// The launcher, which lies here.
+    Launcher(PathBuf),
+    /// Links to the launcher, named for these process types.
+    ProcessTypes(Vec<String>),
+}
+
+impl Content {
+    /// The links for `processes`.
+    pub(super) fn process_types(processes: &[Process]) -> Result<Self, TreeError> {
+        const FORBIDDEN: &[char] = &['/', '>', '<', ':', '|', '&', '\\'];
+        for process in processes {
+            if process.r#type.contains(FORBIDDEN) {
+                return Err(TreeError::ProcessType {
+                    name: process.r#type.clone(),
+                });
+            }
+        }
+        let types = processes.iter().map(|it| it.r#type.clone());
+        Ok(Self::ProcessTypes(types.collect()))
+    }
+
+    /// Puts it into `layer`.
+    pub(crate) fn write(&self, layer: &mut Writer<Sink>, owner: Owner) -> Result<(), TreeError> {
+        match self {
+            Self::Folder(folder) => {
+                for parent in parents(folder) {
+                    put_parent(layer, &parent)?;
+                }
+                put_all(layer, folder, owner)
+            }
+            Self::Files(files, above) => {
+                // A layer without files is an empty archive.
+                for parent in above.iter().filter(|_| !files.is_empty()) {
+                    put_parent(layer, parent)?;
+                }
+                for file in files {
+                    put(layer, file, file, &look(file)?, Some(owner))?;
+                }
+                Ok(())
+            }
+            Self::Launcher(launcher) => {
+                put_made(layer, "/cnb", EntryKind::Directory)?;
+                put_made(layer, "/cnb/lifecycle", EntryKind::Directory)?;
+                put_launcher(layer, launcher)
+            }
+            Self::ProcessTypes(types) => {
+                put_made(layer, "/cnb", EntryKind::Directory)?;
+                put_made(layer, "/cnb/process", EntryKind::Directory)?;
+                for name in types {
+                    let target = LAUNCHER.into();
+                    put_made(
+                        layer,
+                        format!("/cnb/process/{name}"),
+                        EntryKind::Symlink { target },
+                    )?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Where the launcher is in an image.
+pub(super) const LAUNCHER: &str = "/cnb/lifecycle/launcher";
+
+/// The folders above `path`, but for the root, topmost first.
+pub(super) fn parents(path: &Path) -> Vec<PathBuf> {
+    let mut parents: Vec<_> = path
+        .ancestors()
+        .skip(1)
+        .filter(|it| it.parent().is_some())
+        .map(Path::to_owned)
+        .collect();
+    parents.reverse();
+    parents
+}
+
+/// What is in `folder`, sorted by name.
+pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, TreeError> {
+    let failed = |source| TreeError::system("open", folder, source);
+    let mut names = std::fs::read_dir(folder)
+        .map_err(failed)?
+        .map(|entry| entry.map(|it| it.path()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
+    names.sort_unstable_by(|a, b| a.file_name().cmp(&b.file_name()));
+    Ok(names)
+}
+
+/// What `path` is; links are not followed.
+pub(super) fn look(path: &Path) -> Result<Metadata, TreeError> {
+    std::fs::symlink_metadata(path).map_err(|source| TreeError::system("lstat", path, source))
+}
+
+fn put_parent(layer: &mut Writer<Sink>, path: &Path) -> Result<(), TreeError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|source| TreeError::system("stat", path, source))?;
+    put(layer, path, path, &metadata, None)
+}
+
+fn put_all(layer: &mut Writer<Sink>, path: &Path, owner: Owner) -> Result<(), TreeError> {
+    let mut waiting = vec![path.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let metadata = look(&path)?;
+        put(layer, &path, &path, &metadata, Some(owner))?;
+        if metadata.is_dir() {
+            waiting.extend(children(&path)?.into_iter().rev());
+        }
+    }
+    Ok(())
+}
+
+/// Adds the file at `path` under `name`; owned by `owner`, or by whom it is.
+fn put(
+    layer: &mut Writer<Sink>,
+    path: &Path,
+    name: &Path,
+    metadata: &Metadata,
+    owner: Option<Owner>,
+) -> Result<(), TreeError> {
+    let kind = metadata.file_type();
+    let mut entry = Entry {
+        path: name.to_owned(),
+        kind: EntryKind::Fifo,
+        mode: metadata.mode() & 0o7777,
+        uid: owner.map_or(metadata.uid(), |it| it.uid).into(),
+        gid: owner.map_or(metadata.gid(), |it| it.gid).into(),
+        mtime: MTIME,
+    };
+    if kind.is_file() {
+        return put_file(layer, path, entry);
+    }
+    if kind.is_socket() {
+        return Ok(());
+    }
+    if kind.is_dir() {
+        entry.kind = EntryKind::Directory;
+    } else if kind.is_symlink() {
+        let target = std::fs::read_link(path)
+            .map_err(|source| TreeError::system("readlink", path, source))?;
+        entry.kind = EntryKind::Symlink { target };
+    } else if kind.is_char_device() || kind.is_block_device() {
+        let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX);
+        let (major, minor) = (
+            number(major(metadata.rdev())),
+            number(minor(metadata.rdev())),
+        );
+        entry.kind = if kind.is_char_device() {
+            EntryKind::Char { major, minor }
+        } else {
+            EntryKind::Block { major, minor }
+        };
+    }
+    layer.write(&entry, io::empty()).map_err(TreeError::Tar)
+}
+
+/// Size and content come from one open file: what is swapped or grows meanwhile cannot break the
+/// archive, and what shrinks is an error.
+fn put_file(layer: &mut Writer<Sink>, path: &Path, mut entry: Entry) -> Result<(), TreeError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|error| TreeError::system("open", path, error.into()))?;
+    let file = std::fs::File::from(file);
+    let metadata = file
+        .metadata()
+        .map_err(|source| TreeError::system("stat", path, source))?;
+    if !metadata.is_file() {
+        return Err(TreeError::Swapped {
+            path: path.to_owned(),
+        });
+    }
+    entry.kind = EntryKind::File {
+        size: metadata.len(),
+    };
+    layer.write(&entry, &file).map_err(TreeError::Tar)
+}
+
+fn put_launcher(layer: &mut Writer<Sink>, launcher: &Path) -> Result<(), TreeError> {
+    // Links are followed: a distribution may keep it elsewhere.
+    let real = std::fs::canonicalize(launcher).map_err(|source| TreeError::Launcher {
+        path: launcher.to_owned(),
+        source: OsError(source),
+    })?;
+    put_file(layer, &real, made(LAUNCHER, EntryKind::Fifo))
+}
+
+fn put_made(
+    layer: &mut Writer<Sink>,
+    name: impl Into<PathBuf>,
+    kind: EntryKind,
+) -> Result<(), TreeError> {
+    layer
+        .write(&made(name, kind), io::empty())
+        .map_err(TreeError::Tar)
+}
+
+/// Something that is no file of this machine: root's, for all to run.
+fn made(name: impl Into<PathBuf>, kind: EntryKind) -> Entry {
+    Entry {
+        path: name.into(),
+        kind,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: MTIME,
+    }
+}
+
+/// Why files could not be put into a layer. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// There is no launcher.
+    #[error("failed to stat launcher at path '{}': stat {}", path.display(), path.display())]
+    Launcher {
+        /// Where it was sought.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// A slice's pattern is none.
+    #[error("failed to check if '{path}' matches '{pattern}': syntax error in pattern")]
+    Pattern {
+        /// What was to be matched.
+        path: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// A process type that would leave the folder of process types, or that no shell takes.
+    #[error("invalid process type '{name}': type may not contain characters '/><:|&\\'")]
+    ProcessType {
+        /// The type.
+        name: String,
+    },
+    /// A file became something else while it was looked at.
+    #[error("{} was replaced while it was read", path.display())]
+    Swapped {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The file system failed.
+    #[error("{operation} {}", path.display())]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// The archive could not be written, or not all of a file be read.
+    #[error(transparent)]
+    Tar(TarError),
+}
+
+impl TreeError {
+    pub(super) fn system(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::System {
+            operation,
+            path: path.to_owned(),
+            source: OsError(source),
+        }
+    }
+}

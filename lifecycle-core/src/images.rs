@@ -1,0 +1,229 @@
+//! Where the phases find images and put them: a registry, a folder of layouts, a staging area.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use oci::store::LayoutStore;
+use oci::{
+    Descriptor, Digest, Image, ImageError, Limits, Location, Platform, Reference, Selector, Store,
+    StoreError, Tag,
+};
+
+/// Finds the place of each image by its name.
+#[async_trait]
+pub trait Images: fmt::Debug + Send + Sync {
+    /// What `name` is called here, for the user and for reports.
+    fn shown(&self, name: &str) -> Result<String, PlaceError>;
+
+    /// The place of `name`, to read from. `None` if there is nothing; but whether there is an image
+    /// in a place is not asked.
+    async fn open(&self, name: &str) -> Result<Option<Place>, PlaceError>;
+
+    /// The place of `name`, to write to.
+    async fn create(&self, name: &str) -> Result<Place, PlaceError>;
+
+    /// An error if the image `name` may not be read. One that is not there may be.
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError>;
+
+    /// An error if an image may not be written to `name`.
+    async fn check_write(&self, name: &str) -> Result<(), PlaceError>;
+
+    /// Whether images are known by their digest here, so that reports name it.
+    fn has_digests(&self) -> bool {
+        true
+    }
+}
+
+/// Where an image is, or will be.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "made by who implements `Images`")]
+pub struct Place {
+    /// Where its content lies.
+    pub store: Arc<dyn Store>,
+    /// What it is called here, for the user and for reports.
+    pub name: String,
+    /// The name without tag and digest: what `@sha256:…` is appended to.
+    pub repository: String,
+    /// Which image of the store it is.
+    pub selector: Selector,
+}
+
+impl Place {
+    /// Names the image `digest` of this place for good.
+    pub fn identifier(&self, digest: &Digest) -> String {
+        format!("{}@{digest}", self.repository)
+    }
+
+    /// What is there, if anything.
+    pub async fn resolve(&self) -> Result<Option<Descriptor>, StoreError> {
+        match self.store.resolve(&self.selector).await {
+            Ok(descriptor) => Ok(Some(descriptor)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The image that is there, if any; of an index, the one that runs on `platform`.
+    pub async fn image(
+        &self,
+        platform: &Platform,
+        limits: &Limits,
+    ) -> Result<Option<Image>, ImageError> {
+        let Some(descriptor) = self.resolve().await? else {
+            return Ok(None);
+        };
+        Image::read(&*self.store, &descriptor, platform, limits)
+            .await
+            .map(Some)
+    }
+}
+
+/// Parses the name of an image as go-containerregistry does, `latest` where nothing else is said.
+///
+/// A repository needs two characters: no tool of the field reads a shorter one.
+pub fn parse_name(name: &str) -> Result<Reference, PlaceError> {
+    let unnameable = || PlaceError::Name {
+        name: name.to_owned(),
+    };
+    let mut reference: Reference = name.parse().map_err(|_reason| unnameable())?;
+    let Location::Registry(repository) = &reference.location else {
+        return Err(unnameable());
+    };
+    if repository.path().len() < 2 {
+        return Err(unnameable());
+    }
+    if reference.selector().is_none() {
+        reference.tag = Tag::LATEST.parse().ok();
+    }
+    Ok(reference)
+}
+
+/// Images in a folder of OCI layouts, one for each, as upstream's `-layout` has them:
+/// `<folder>/<registry>/<repository>/<tag>`.
+///
+/// <https://github.com/buildpacks/rfcs/blob/main/text/0119-export-to-oci.md>
+#[derive(Clone, Debug)]
+pub struct LayoutImages {
+    folder: PathBuf,
+}
+
+impl LayoutImages {
+    /// Images below `folder`.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+        }
+    }
+
+    /// The layout of `name`: a name of an image, or a path below the folder that was made of one.
+    fn path(&self, name: &str) -> Result<(PathBuf, Selector), PlaceError> {
+        let unnameable = || PlaceError::Name {
+            name: name.to_owned(),
+        };
+        let latest = || Tag::LATEST.parse().map_err(|_reason| unnameable());
+        if Path::new(name).starts_with(&self.folder) {
+            let (path, digest) = name.split_once('@').map_or((name, None), |(path, digest)| {
+                (path, Some(digest.parse::<Digest>()))
+            });
+            let climbs = Path::new(path)
+                .components()
+                .any(|it| it == std::path::Component::ParentDir);
+            if climbs {
+                return Err(unnameable());
+            }
+            let selector = match digest {
+                Some(digest) => Selector::Digest(digest.map_err(|_reason| unnameable())?),
+                None => Selector::Tag(last_tag(Path::new(path)).map_or_else(latest, Ok)?),
+            };
+            return Ok((path.into(), selector));
+        }
+        let reference = parse_name(name)?;
+        let Location::Registry(repository) = &reference.location else {
+            return Err(unnameable());
+        };
+        let base = self
+            .folder
+            .join(repository.registry().as_str())
+            .join(repository.path());
+        match reference.selector() {
+            Some(Selector::Digest(digest)) => Ok((
+                base.join(digest.algorithm().name()).join(digest.hex()),
+                Selector::Digest(digest),
+            )),
+            Some(Selector::Tag(tag)) => Ok((base.join(tag.as_str()), Selector::Tag(tag))),
+            None => Err(unnameable()),
+        }
+    }
+}
+
+/// The tag that the layout's path ends with.
+fn last_tag(path: &Path) -> Option<Tag> {
+    path.file_name()?.to_str()?.parse().ok()
+}
+
+#[async_trait]
+impl Images for LayoutImages {
+    fn shown(&self, name: &str) -> Result<String, PlaceError> {
+        Ok(self.path(name)?.0.display().to_string())
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Place>, PlaceError> {
+        let (path, selector) = self.path(name)?;
+        if !path.join("index.json").exists() {
+            return Ok(None);
+        }
+        let layout = LayoutStore::open(&path)?;
+        // Upstream's layouts hold one image each, and need not name it.
+        let selector = match layout.resolve(&selector).await {
+            Err(error) if error.is_not_found() && matches!(selector, Selector::Tag(_)) => {
+                Selector::Digest(layout.only().await?.digest)
+            }
+            _ => selector,
+        };
+        Ok(Some(place(&path, layout, selector)))
+    }
+
+    async fn create(&self, name: &str) -> Result<Place, PlaceError> {
+        let (path, selector) = self.path(name)?;
+        Ok(place(&path, LayoutStore::create(&path)?, selector))
+    }
+
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
+        self.path(name).map(drop)
+    }
+
+    async fn check_write(&self, name: &str) -> Result<(), PlaceError> {
+        self.path(name).map(drop)
+    }
+
+    fn has_digests(&self) -> bool {
+        false
+    }
+}
+
+fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
+    let name = path.display().to_string();
+    Place {
+        store: Arc::new(layout),
+        repository: name.clone(),
+        name,
+        selector,
+    }
+}
+
+/// Why a name is no place, or one that may not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// It is no name of an image.
+    #[error("could not parse reference: {name}")]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// The store said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

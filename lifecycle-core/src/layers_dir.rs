@@ -1,0 +1,113 @@
+//! `<layers>/<buildpack>`: what a buildpack left there.
+
+use std::path::{Path, PathBuf};
+
+use crate::files::group::GroupElement;
+use crate::files::layer::{LayerToml, LayerTomlError};
+use crate::files::store::Store;
+use crate::files::{self, FileError, OsError};
+use crate::{Level, Log};
+
+/// The folder of one buildpack.
+#[derive(Debug)]
+pub(crate) struct BuildpackDir {
+    /// Its layers, sorted by name.
+    pub(crate) layers: Vec<LayerDir>,
+    /// What it wants to be told in the next build.
+    pub(crate) store: Option<Store>,
+}
+
+/// One layer of a buildpack.
+#[derive(Debug)]
+pub(crate) struct LayerDir {
+    /// Its name.
+    pub(crate) name: String,
+    /// `<buildpack>:<name>`.
+    pub(crate) id: String,
+    /// Its folder, which need not be there.
+    pub(crate) path: PathBuf,
+    /// What it is for.
+    pub(crate) toml: Result<LayerToml, LayerTomlError>,
+}
+
+impl LayerDir {
+    /// Whether there is a folder, and not only metadata.
+    pub(crate) fn has_contents(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// The file beside the folder.
+    pub(crate) fn toml_path(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".toml");
+        path.into()
+    }
+}
+
+impl BuildpackDir {
+    /// Reads the folder of `buildpack` below `layers`; a missing one is empty.
+    pub(crate) fn read(
+        layers: &Path,
+        buildpack: &GroupElement,
+        log: &dyn Log,
+    ) -> Result<Self, LayersDirError> {
+        let folder = layers.join(buildpack.escaped_id());
+        log.line(
+            Level::Debug,
+            &format!("Reading buildpack directory: {}", folder.display()),
+        );
+        let mut names = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries
+                .map(|entry| entry.map(|it| it.file_name().to_string_lossy().into_owned()))
+                .collect::<Result<Vec<_>, _>>(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+        .map_err(|source| LayersDirError::Open {
+            path: folder.clone(),
+            source: OsError(source),
+        })?;
+        names.sort_unstable();
+        let mut dir = Self {
+            layers: Vec::new(),
+            store: None,
+        };
+        for file in &names {
+            log.line(
+                Level::Debug,
+                &format!("Reading buildpack directory item: {file}"),
+            );
+            match file.strip_suffix(".toml") {
+                None | Some("launch" | "build") => {}
+                Some("store") => {
+                    dir.store = files::read(&folder.join(file)).map_err(LayersDirError::Store)?;
+                }
+                Some(name) => dir.layers.push(LayerDir {
+                    id: format!("{}:{name}", buildpack.id),
+                    path: folder.join(name),
+                    toml: LayerToml::read(&folder.join(file)),
+                    name: name.to_owned(),
+                }),
+            }
+        }
+        dir.layers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(dir)
+    }
+}
+
+/// Why the folder of a buildpack could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayersDirError {
+    /// It cannot be listed.
+    #[error("open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// `store.toml` is no good.
+    #[error("failed to read store")]
+    Store(#[source] FileError),
+}
