@@ -126,9 +126,6 @@ impl Env {
                     None => continue,
                 },
             };
-            if name.is_empty() {
-                continue;
-            }
             match action {
                 Action::Append => self.append(name, &value, &delimiter(dir, name, "")),
                 Action::Default if !self.get(name).is_empty() => {}
@@ -300,7 +297,9 @@ mod tests {
         assert_eq!(env.get("NEW"), "n");
         assert_eq!(env.get("EMPTY"), "d");
         assert_eq!(env.get("LINES"), "a\n");
-        assert_eq!(env.vars().len(), 4);
+        // Upstream takes a file without a name too.
+        assert_eq!(env.get(""), "nameless");
+        assert_eq!(env.vars().len(), 5);
     }
 
     #[test]

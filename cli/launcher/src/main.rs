@@ -5,6 +5,7 @@
 //! API versions that it does not speak, and 82 when the process cannot be started; else the exit
 //! code is that of the process, which has taken its place.
 
+use std::convert::Infallible;
 use std::env;
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -15,9 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use lifecycle_core::api;
+use lifecycle_core::env::Env;
 use lifecycle_core::files;
 use lifecycle_core::files::metadata::BuildMetadata;
-use lifecycle_core::launch::{self, LaunchContext, Variables};
+use lifecycle_core::launch::{self, LaunchContext};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {
@@ -28,11 +30,9 @@ fn main() -> ExitCode {
         clippy::disallowed_methods,
         reason = "this is where the environment is read"
     )]
-    let variables: Variables = env::vars_os().collect();
-    let is_colored = !variables
-        .get(OsStr::new("CNB_NO_COLOR"))
-        .is_some_and(|it| is_true(it.as_encoded_bytes()));
-    match run(variables, is_colored, &argv0, &arguments) {
+    let env = Env::new(env::vars_os().collect());
+    let is_colored = !is_true(env.get("CNB_NO_COLOR").as_encoded_bytes());
+    match run(env, is_colored, &argv0, &arguments) {
         Ok(never) => match never {},
         Err(Failure { code, text }) => {
             let label = if is_colored {
@@ -53,32 +53,25 @@ struct Failure {
 }
 
 fn run(
-    variables: Variables,
+    env: Env,
     is_colored: bool,
     argv0: &OsStr,
     arguments: &[OsString],
-) -> Result<std::convert::Infallible, Failure> {
-    let text_of = |name: &str| {
-        variables
-            .get(OsStr::new(name))
+) -> Result<Infallible, Failure> {
+    let text_of = |name: &str| env.get(name).to_string_lossy().into_owned();
+    let or = |name: &str, default: &str| {
+        Some(env.get(name))
             .filter(|it| !it.is_empty())
-            .map(|it| it.to_string_lossy().into_owned())
+            .unwrap_or(OsStr::new(default))
+            .to_owned()
     };
     let platform_api =
-        api::negotiate_platform(text_of("CNB_PLATFORM_API").as_deref()).map_err(|error| {
-            Failure {
-                code: 11,
-                text: chain(&error),
-            }
+        api::negotiate_platform(Some(&text_of("CNB_PLATFORM_API"))).map_err(|error| Failure {
+            code: 11,
+            text: chain(&error),
         })?;
-    let path_of = |name: &str, default: &str| {
-        variables
-            .get(OsStr::new(name))
-            .filter(|it| !it.is_empty())
-            .map_or(default.into(), PathBuf::from)
-    };
-    let layers = path_of("CNB_LAYERS_DIR", "/layers");
-    let metadata = files::read_required::<BuildMetadata>(&layers.join("config/metadata.toml"))
+    let layers = PathBuf::from(or("CNB_LAYERS_DIR", "/layers"));
+    let metadata: BuildMetadata = files::read_required(&layers.join("config/metadata.toml"))
         .map_err(|error| Failure {
             code: 1,
             text: format!("failed to read metadata: {}", chain(&error)),
@@ -91,7 +84,8 @@ fn run(
             }
         })?;
     }
-    if let Some(name) = text_of("CNB_PROCESS_TYPE") {
+    let name = text_of("CNB_PROCESS_TYPE");
+    if !name.is_empty() {
         let label = if is_colored {
             "\x1b[33;1mWarning: \x1b[0m"
         } else {
@@ -111,9 +105,11 @@ fn run(
     let context = LaunchContext {
         platform_api,
         layers,
-        app: path_of("CNB_APP_DIR", "/workspace"),
-        exec_env: text_of("CNB_EXEC_ENV").unwrap_or_else(|| "production".to_owned()),
-        variables,
+        app: or("CNB_APP_DIR", "/workspace").into(),
+        exec_env: or("CNB_EXEC_ENV", "production")
+            .to_string_lossy()
+            .into_owned(),
+        env,
     };
     launch::launch(context, &metadata, argv0, arguments).map_err(|error| Failure {
         code: 82,

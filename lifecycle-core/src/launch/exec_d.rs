@@ -13,7 +13,7 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 
-use super::environment::Variables;
+use crate::env::Env;
 use crate::go_words::{io_cause, toml_cause};
 
 /// More than this a program may not say: variables that large could not be passed on.
@@ -25,8 +25,8 @@ const MAX_OUTPUT: u64 = 16 << 20;
 /// # Errors
 ///
 /// When it cannot be started, fails, or writes something else.
-pub(super) fn run(program: &Path, variables: &mut Variables) -> Result<(), ExecDError> {
-    let said = output(program, variables).map_err(|cause| ExecDError::Execute {
+pub(super) fn run(program: &Path, env: &mut Env) -> Result<(), ExecDError> {
+    let said = output(program, env).map_err(|cause| ExecDError::Execute {
         program: program.to_owned(),
         cause,
     })?;
@@ -38,14 +38,13 @@ pub(super) fn run(program: &Path, variables: &mut Variables) -> Result<(), ExecD
         .map_err(|_not_text| decode("toml: invalid UTF-8 encoding".to_owned()))?;
     let set: BTreeMap<String, String> =
         toml::from_str(&text).map_err(|error| decode(toml_cause(&text, &error)))?;
-    variables.extend(
-        set.into_iter()
-            .map(|(name, value)| (name.into(), value.into())),
-    );
+    for (name, value) in set {
+        env.set(name, value);
+    }
     Ok(())
 }
 
-fn output(program: &Path, variables: &Variables) -> Result<Vec<u8>, String> {
+fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
     let started = |errno: Errno| {
         format!(
             "fork/exec {}: {}",
@@ -67,7 +66,7 @@ fn output(program: &Path, variables: &Variables) -> Result<Vec<u8>, String> {
         .set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)
         .map_err(started)?;
     let path = c_string(program.as_os_str()).map_err(|error| error.to_string())?;
-    let environment = c_environment(variables).map_err(|error| error.to_string())?;
+    let environment = c_environment(env).map_err(|error| error.to_string())?;
     let child =
         posix_spawn(program, &actions, &attributes, &[path], &environment).map_err(started)?;
     drop(writer);
@@ -92,8 +91,8 @@ pub(super) fn c_string(text: &OsStr) -> Result<CString, NulError> {
     CString::new(text.as_bytes())
 }
 
-pub(super) fn c_environment(variables: &Variables) -> Result<Vec<CString>, NulError> {
-    variables
+pub(super) fn c_environment(env: &Env) -> Result<Vec<CString>, NulError> {
+    env.vars()
         .iter()
         .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect()

@@ -10,6 +10,7 @@
 
 mod environment;
 mod exec_d;
+mod folder;
 mod lookup;
 mod process;
 mod shell;
@@ -22,13 +23,14 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{chdir, execve};
 
-pub use self::environment::Variables;
+pub use self::environment::EnvironmentError;
 pub use self::exec_d::ExecDError;
 pub use self::lookup::LookUpError;
 pub use self::process::SelectError;
 
 use self::process::Selected;
 use crate::api::PlatformApi;
+use crate::env::Env;
 use crate::files::metadata::BuildMetadata;
 use crate::go_words::{PathError, io_cause};
 
@@ -45,7 +47,7 @@ pub struct LaunchContext {
     /// `CNB_EXEC_ENV`.
     pub exec_env: String,
     /// The environment of the launcher itself.
-    pub variables: Variables,
+    pub env: Env,
 }
 
 /// Becomes the process that `argv0` names, or the command in `args`.
@@ -61,64 +63,54 @@ pub fn launch(
 ) -> Result<Infallible, LaunchError> {
     let LaunchContext {
         platform_api,
-        layers,
+        layers: layers_dir,
         app,
         exec_env,
-        variables,
+        mut env,
     } = context;
     let process = process::select(metadata, platform_api, &exec_env, argv0, args)
         .map_err(LaunchError::Select)?;
     change_directory(&app).map_err(LaunchError::App)?;
-    let buildpacks: Vec<_> = metadata
-        .buildpacks
-        .iter()
-        .map(|it| layers.join(it.id.replace('/', "_")))
-        .collect();
-
-    let mut variables = environment::without_own(variables);
-    for buildpack in &buildpacks {
-        add_layers(&mut variables, buildpack, &process.name).map_err(LaunchError::Environment)?;
+    let mut layers = Vec::new();
+    for buildpack in &metadata.buildpacks {
+        let buildpack = layers_dir.join(buildpack.escaped_id());
+        layers.push(folder::layers(&buildpack).map_err(LaunchError::Find)?);
     }
-    for program in
-        files_of_layers(&buildpacks, "exec.d", &process.name).map_err(LaunchError::Find)?
-    {
-        exec_d::run(&program, &mut variables).map_err(LaunchError::ExecD)?;
+
+    environment::remove_own(&mut env);
+    for of_buildpack in &layers {
+        environment::add_layers(&mut env, of_buildpack, &process.name)
+            .map_err(LaunchError::Environment)?;
+    }
+    let layers = layers.concat();
+    for program in folder::files(&layers, "exec.d", &process.name).map_err(LaunchError::Find)? {
+        exec_d::run(&program, &mut env).map_err(LaunchError::ExecD)?;
     }
 
     let working_directory = app.join(&process.working_directory);
     if process.direct {
-        launch_directly(process, &working_directory, &variables)
+        launch_directly(process, &working_directory, &env)
     } else {
-        launch_by_shell(
-            process,
-            &working_directory,
-            &variables,
-            &buildpacks,
-            &app,
-            argv0,
-        )
+        launch_by_shell(process, &working_directory, &env, &layers, &app, argv0)
     }
 }
 
 fn launch_directly(
     process: Selected,
     working_directory: &Path,
-    variables: &Variables,
+    env: &Env,
 ) -> Result<Infallible, LaunchError> {
     let Some(command) = process.command else {
         return Err(LaunchError::NoCommand {
             process: process.name,
         });
     };
-    let search = variables
-        .get(OsStr::new("PATH"))
-        .map(OsString::as_os_str)
-        .unwrap_or_default();
+    let search = env.get("PATH");
     let program = lookup::look_up(&command, search).map_err(LaunchError::LookUp)?;
     change_directory(working_directory).map_err(LaunchError::WorkingDirectory)?;
     let mut arguments = vec![command];
     arguments.extend(process.args);
-    match replace(&program, &arguments, variables)? {
+    match replace(&program, &arguments, env)? {
         Ok(never) => Ok(never),
         Err(error) => Err(LaunchError::Direct(ExecError {
             cause: io_cause(&error),
@@ -129,13 +121,13 @@ fn launch_directly(
 fn launch_by_shell(
     process: Selected,
     working_directory: &Path,
-    variables: &Variables,
-    buildpacks: &[PathBuf],
+    env: &Env,
+    layers: &[PathBuf],
     app: &Path,
     argv0: &OsStr,
 ) -> Result<Infallible, LaunchError> {
     let mut profiles =
-        files_of_layers(buildpacks, "profile.d", &process.name).map_err(LaunchError::Find)?;
+        folder::files(layers, "profile.d", &process.name).map_err(LaunchError::Find)?;
     let profile = app.join(".profile");
     match fs::metadata(&profile) {
         Ok(it) if it.is_dir() => {}
@@ -144,64 +136,12 @@ fn launch_by_shell(
         Err(error) => return Err(LaunchError::Find(PathError::new("stat", &profile, &error))),
     }
     let arguments = shell::arguments(process, &profiles, working_directory, argv0);
-    match replace(Path::new(shell::BASH), &arguments, variables)? {
+    match replace(Path::new(shell::BASH), &arguments, env)? {
         Ok(never) => Ok(never),
         Err(error) => Err(LaunchError::Bash(ExecError {
             cause: io_cause(&error),
         })),
     }
-}
-
-/// All layers' folders first, then each layer's variables.
-fn add_layers(
-    variables: &mut Variables,
-    buildpack: &Path,
-    process: &str,
-) -> Result<(), EnvironmentError> {
-    let layers = layers_of(buildpack).map_err(|source| EnvironmentError::Root { source })?;
-    for layer in &layers {
-        environment::add_root(variables, layer)
-            .map_err(|source| EnvironmentError::Root { source })?;
-    }
-    for layer in &layers {
-        let mut folders = vec![layer.join("env"), layer.join("env.launch")];
-        if !process.is_empty() {
-            folders.push(layer.join("env.launch").join(process));
-        }
-        for folder in folders {
-            environment::add_folder(variables, &folder)
-                .map_err(|source| EnvironmentError::Folder { folder, source })?;
-        }
-    }
-    Ok(())
-}
-
-/// The layers of a buildpack by name: folders, not links to folders.
-fn layers_of(buildpack: &Path) -> Result<Vec<PathBuf>, PathError> {
-    let mut layers = environment::entries(buildpack)?;
-    layers.retain(|it| it.symlink_metadata().is_ok_and(|it| it.is_dir()));
-    Ok(layers)
-}
-
-/// The files in `folder` of each layer, and after them those in its folder for `process`.
-fn files_of_layers(
-    buildpacks: &[PathBuf],
-    folder: &str,
-    process: &str,
-) -> Result<Vec<PathBuf>, PathError> {
-    let mut files = Vec::new();
-    for buildpack in buildpacks {
-        for layer in layers_of(buildpack)? {
-            let folder = layer.join(folder);
-            let of_process = (!process.is_empty()).then(|| folder.join(process));
-            for folder in [Some(folder), of_process].into_iter().flatten() {
-                let mut found = environment::entries(&folder)?;
-                found.retain(|it| it.symlink_metadata().is_ok_and(|it| !it.is_dir()));
-                files.append(&mut found);
-            }
-        }
-    }
-    Ok(files)
 }
 
 fn change_directory(path: &Path) -> Result<(), PathError> {
@@ -214,7 +154,7 @@ fn change_directory(path: &Path) -> Result<(), PathError> {
 fn replace(
     program: &Path,
     arguments: &[OsString],
-    variables: &Variables,
+    env: &Env,
 ) -> Result<io::Result<Infallible>, LaunchError> {
     let nul = |source| LaunchError::Nul { source };
     let path = exec_d::c_string(program.as_os_str()).map_err(nul)?;
@@ -223,7 +163,7 @@ fn replace(
         .map(|it| exec_d::c_string(it))
         .collect::<Result<_, _>>()
         .map_err(nul)?;
-    let environment = exec_d::c_environment(variables).map_err(nul)?;
+    let environment = exec_d::c_environment(env).map_err(nul)?;
     Ok(execve(&path, &arguments, &environment).map_err(io::Error::from))
 }
 
@@ -270,26 +210,6 @@ pub enum LaunchError {
         /// Where.
         #[source]
         source: NulError,
-    },
-}
-
-/// The variables of a layer cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EnvironmentError {
-    /// The layers, or their `bin` and `lib`.
-    #[error("add layer root")]
-    Root {
-        /// What failed.
-        source: PathError,
-    },
-    /// A file in an `env` folder.
-    #[error("add layer env: apply env files from dir '{}'", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// What failed.
-        source: PathError,
     },
 }
 
