@@ -1,1 +1,18 @@
-//! Judges an image by what is proven about it.
+#![doc = include_str!("../README.md")]
+
+mod engine;
+mod evaluate;
+mod evidence;
+pub mod policy;
+mod shipped;
+mod summary;
+#[cfg(test)]
+mod testing;
+mod verdict;
+
+pub use engine::{EvaluateError, RegoError};
+pub use evaluate::evaluate;
+pub use evidence::Evidence;
+pub use policy::{Policy, PolicyError};
+pub use summary::Judge;
+pub use verdict::{Finding, Proof, Satisfied, Verdict};

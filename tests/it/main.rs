@@ -5,5 +5,6 @@
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod policy;
 mod sbom;
 mod tidy;

@@ -1,0 +1,19 @@
+# METADATA
+# title: Enough signers stand for the image
+package sealpack.signature
+
+# Only cosign's own type is a signature: an SBOM is signed too, but does not stand for the image.
+signers contains s.signer.fingerprint if {
+	some s in input.statements
+	s.predicateType == "https://sigstore.dev/cosign/sign/v1"
+}
+
+threshold := object.get(input.parameters, "signature-threshold", 1)
+
+deny contains finding if {
+	count(signers) < threshold
+	finding := {
+		"message": sprintf("%d of %d signers stand for the image", [count(signers), threshold]),
+		"solution": "sign the image with another accepted key, or lower `signature-threshold`",
+	}
+}

@@ -1,0 +1,157 @@
+//! The text of a `policy.toml`.
+
+use std::ops::Range;
+
+use intoto::PredicateType;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use toml::Spanned;
+
+/// A policy as it is written, with the lines of what can still turn out to be wrong.
+#[derive(Debug)]
+pub(super) struct PolicyFile {
+    pub(super) accepts: Vec<Entry<AcceptEntry>>,
+    pub(super) required: Vec<Entry<PredicateType>>,
+    pub(super) rule_sets: Vec<Entry<String>>,
+    pub(super) rule_files: Vec<Entry<String>>,
+    pub(super) parameters: Map<String, Value>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) line: Option<usize>,
+    pub(super) value: T,
+}
+
+#[derive(Debug)]
+pub(super) struct AcceptEntry {
+    pub(super) claims: Vec<PredicateType>,
+    pub(super) signer: Signer,
+}
+
+#[derive(Debug)]
+pub(super) enum Signer {
+    Given,
+    /// Path of a public key, from the policy's folder.
+    Key(String),
+}
+
+/// What is wrong, and where.
+#[derive(Debug)]
+pub(super) struct FileError {
+    pub(super) line: Option<usize>,
+    pub(super) problem: String,
+}
+
+impl PolicyFile {
+    pub(super) fn parse(text: &str) -> Result<Self, FileError> {
+        let error_at = |span: Option<Range<usize>>, problem: String| FileError {
+            line: span.map(|it| line(text, it.start)),
+            problem,
+        };
+        let raw: Raw = toml::from_str(text)
+            .map_err(|error| error_at(error.span(), error.message().to_owned()))?;
+        let claim = |it: &Spanned<String>| {
+            let claim = match it.as_ref().as_str() {
+                "signature" => Ok(PredicateType::COSIGN_SIGN),
+                "provenance" => Ok(PredicateType::SLSA_PROVENANCE_V1),
+                other => other.parse(),
+            };
+            claim.map_err(|error: intoto::PredicateTypeError| {
+                error_at(Some(it.span()), error.to_string())
+            })
+        };
+        let mut accepts = Vec::new();
+        for entry in &raw.accept {
+            let RawAccept { claims, signer } = entry.as_ref();
+            if claims.is_empty() {
+                let problem = "`claims` is empty".to_owned();
+                return Err(error_at(Some(entry.span()), problem));
+            }
+            accepts.push(Entry {
+                line: Some(line(text, signer.span().start)),
+                value: AcceptEntry {
+                    claims: claims.iter().map(claim).collect::<Result<_, _>>()?,
+                    signer: read_signer(signer.as_ref())
+                        .map_err(|problem| error_at(Some(signer.span()), problem))?,
+                },
+            });
+        }
+        let mut required = Vec::new();
+        for entry in &raw.require {
+            required.push(Entry {
+                line: Some(line(text, entry.claim.span().start)),
+                value: claim(&entry.claim)?,
+            });
+        }
+        let entries = |list: Vec<Spanned<String>>| {
+            list.into_iter()
+                .map(|it| Entry {
+                    line: Some(line(text, it.span().start)),
+                    value: it.into_inner(),
+                })
+                .collect()
+        };
+        Ok(Self {
+            accepts,
+            required,
+            rule_sets: entries(raw.rules.r#use),
+            rule_files: entries(raw.rules.files),
+            parameters: raw.parameters,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default)]
+    accept: Vec<Spanned<RawAccept>>,
+    #[serde(default)]
+    require: Vec<RawRequire>,
+    #[serde(default)]
+    rules: RawRules,
+    #[serde(default)]
+    parameters: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAccept {
+    claims: Vec<Spanned<String>>,
+    signer: Spanned<toml::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRequire {
+    claim: Spanned<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRules {
+    #[serde(default)]
+    r#use: Vec<Spanned<String>>,
+    #[serde(default)]
+    files: Vec<Spanned<String>>,
+}
+
+fn read_signer(signer: &toml::Value) -> Result<Signer, String> {
+    match signer {
+        toml::Value::String(word) if word == "given" => return Ok(Signer::Given),
+        toml::Value::Table(table) if table.len() == 1 => {
+            if let Some(toml::Value::String(path)) = table.get("key") {
+                return Ok(Signer::Key(path.clone()));
+            }
+        }
+        _ => {}
+    }
+    Err("`signer` is neither `\"given\"` nor `{ key = \"…\" }`".to_owned())
+}
+
+/// The line of the byte at `offset`, from 1.
+fn line(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    before.filter(|it| **it == b'\n').count() + 1
+}

@@ -1,0 +1,171 @@
+use std::cell::RefCell;
+
+use super::*;
+use crate::testing::Keys;
+
+/// Files that are nowhere.
+#[derive(Default)]
+struct Memory(RefCell<BTreeMap<PathBuf, String>>);
+
+impl Files for Memory {
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(name)
+    }
+
+    fn find(&self, pattern: &str) -> Result<Vec<PathBuf>, PolicyError> {
+        let glob = Glob::new(pattern).unwrap().compile_matcher();
+        let files = self.0.borrow();
+        Ok(files
+            .keys()
+            .filter(|it| glob.is_match(it))
+            .cloned()
+            .collect())
+    }
+
+    fn read(&self, path: &Path) -> Result<String, PolicyError> {
+        let files = self.0.borrow();
+        files.get(path).cloned().ok_or_else(|| PolicyError::Read {
+            path: path.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+    }
+}
+
+/// A policy of texts alone.
+pub(crate) fn in_memory(
+    text: &str,
+    given: &[SignerIdentity],
+    files: &[(&str, &str)],
+) -> Result<Policy, PolicyError> {
+    let memory = Memory::default();
+    for (name, text) in files {
+        memory
+            .0
+            .borrow_mut()
+            .insert(name.into(), (*text).to_owned());
+    }
+    Policy::parse("policy.toml", text, given, &memory)
+}
+
+fn parse(text: &str, files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
+    in_memory(text, &[Keys::default().identity("given")], files)
+}
+
+const ACCEPT: &str = "[[accept]]\nclaims = [\"signature\", \"spdx\"]\nsigner = \"given\"\n";
+const REQUIRE: &str = "[[require]]\nclaim = \"signature\"\n";
+
+#[test]
+fn mistakes_are_named_with_file_and_line() {
+    for (text, expected) in [
+        (
+            String::new(),
+            "policy.toml: nothing is accepted: there is no `[[accept]]`",
+        ),
+        (
+            ACCEPT.to_owned(),
+            "policy.toml: nothing is asked for: there is neither `[[require]]` nor a rule",
+        ),
+        (
+            REQUIRE.to_owned(),
+            "policy.toml: nothing is accepted: there is no `[[accept]]`",
+        ),
+        (
+            format!("{ACCEPT}[[require]]\nclaim = \"vsa\"\n"),
+            "policy.toml: `https://slsa.dev/verification_summary/v1` is required, but nobody is accepted for it",
+        ),
+        (
+            format!("{ACCEPT}{REQUIRE}\n[rule]\n"),
+            "policy.toml:7: unknown field `rule`, expected one of `accept`, `require`, `rules`, `parameters`",
+        ),
+        (
+            format!("{ACCEPT}sginer = 1\n"),
+            "policy.toml:4: unknown field `sginer`, expected `claims` or `signer`",
+        ),
+        (
+            format!("{ACCEPT}[[require]]\nclaim = \"sig\"\n"),
+            "policy.toml:5: predicate type `sig` is neither a URI nor a known short name",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = \"anyone\"".to_owned(),
+            "policy.toml:3: `signer` is neither `\"given\"` nor `{ key = \"…\" }`",
+        ),
+        (
+            "[[accept]]\nclaims = []\nsigner = \"given\"".to_owned(),
+            "policy.toml:1: `claims` is empty",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { key = \"no.pub\" }".to_owned(),
+            "failed to read `no.pub`",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { key = \"broken.rego\" }".to_owned(),
+            "failed to use `broken.rego` as a public key",
+        ),
+        (
+            format!("{ACCEPT}[rules]\nuse = [\"slsa\",\n\"typo\"]"),
+            "policy.toml:6: there are no rules called `typo`",
+        ),
+        (
+            format!("{ACCEPT}[rules]\nfiles = [\"none/*.rego\"]"),
+            "policy.toml:5: no file matches `none/*.rego`",
+        ),
+        (
+            format!("{ACCEPT}[rules]\nfiles = [\"broken.rego\"]"),
+            "broken.rego:2: expecting identifier. Failed to parse rule-ref.",
+        ),
+        (
+            format!("{ACCEPT}[rules]\nfiles = [\"else*.rego\"]"),
+            "elsewhere.rego: the package is not one below `sealpack`, of lower-case letters, digits and `_`",
+        ),
+        (
+            format!("{ACCEPT}[rules]\nfiles = [\"allow.rego\"]"),
+            "allow.rego: package `sealpack.x` has no `deny`",
+        ),
+    ] {
+        let files = [
+            ("allow.rego", "package sealpack.x\nallow if true\n"),
+            ("broken.rego", "package sealpack.x\n]\n"),
+            ("elsewhere.rego", "package other\ndeny contains 1 if true\n"),
+        ];
+        match parse(&text, &files) {
+            Ok(_) => panic!("accepted:\n{text}"),
+            Err(error) => assert_eq!(error.to_string(), expected),
+        }
+    }
+}
+
+#[test]
+fn who_is_given_has_to_be_given() {
+    let text = format!("{ACCEPT}{REQUIRE}");
+    let error = in_memory(&text, &[], &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "policy.toml:3: `signer = \"given\"`, but no key was given"
+    );
+}
+
+#[test]
+fn the_digest_is_of_all_that_decides() {
+    let mut keys = Keys::default();
+    let given = [keys.identity("a")];
+    let of = |text: &str, rule: &str, key: &str, given: &[SignerIdentity]| {
+        let rule = format!("package sealpack.x\ndeny contains \"{rule}\" if true\n");
+        let policy = in_memory(text, given, &[("x.rego", &rule), ("k.pub", key)]).unwrap();
+        policy.digest().clone()
+    };
+    let key = keys.pem("k");
+    let text = format!(
+        "{ACCEPT}[[accept]]\nclaims = [\"vsa\"]\nsigner = {{ key = \"k.pub\" }}\n[rules]\nfiles = [\"x.rego\"]\n"
+    );
+    let digest = of(&text, "r", &key, &given);
+    assert_eq!(of(&text, "r", &key, &given), digest);
+    let other = [keys.identity("b")];
+    for changed in [
+        of(&format!("{text}\n"), "r", &key, &given),
+        of(&text, "s", &key, &given),
+        of(&text, "r", &keys.pem("l"), &given),
+        of(&text, "r", &key, &other),
+    ] {
+        assert_ne!(changed, digest);
+    }
+}

@@ -1,0 +1,40 @@
+//! The rules that come with the program.
+
+/// A text of rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shipped {
+    /// The name of the set that it belongs to.
+    pub(crate) set: &'static str,
+    /// What messages call it.
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+macro_rules! shipped {
+    ($($set:literal / $file:literal),* $(,)?) => {
+        &[$(Shipped {
+            set: $set,
+            name: concat!("sealpack:", $set, "/", $file),
+            text: include_str!(concat!("../rules/", $set, "/", $file)),
+        }),*]
+    };
+}
+
+/// All shipped rules.
+pub(crate) const SHIPPED: &[Shipped] = shipped![
+    "sbom" / "components.rego",
+    "sbom" / "denied.rego",
+    "sbom" / "sbom.rego",
+    "sbom" / "subject.rego",
+    "signature" / "signature.rego",
+    "slsa" / "builder.rego",
+    "slsa" / "isolation.rego",
+    "slsa" / "parameters.rego",
+    "slsa" / "slsa.rego",
+    "slsa" / "source.rego",
+];
+
+/// The rules of the set called `name`; none if there is no such set.
+pub(crate) fn set(name: &str) -> impl Iterator<Item = &'static Shipped> {
+    SHIPPED.iter().filter(move |it| it.set == name)
+}
