@@ -8,6 +8,7 @@
 
 mod binaries;
 mod peers;
+pub mod registry;
 mod workspace;
 
 pub use binaries::{binary, repository};
