@@ -391,7 +391,7 @@ fn taking_evidence_away_never_helps() {
             evaluate(&policy, &evidence).unwrap().accepted()
         })
         .collect();
-    assert_eq!(accepted.iter().filter(|it| **it).count(), 8);
+    assert_eq!(accepted.iter().filter(|it| **it).count(), 12);
     for subset in 0..accepted.len() {
         for less in (0..all.len()).map(|bit| subset & !(1 << bit)) {
             assert!(accepted[subset] || !accepted[less], "{subset:b} {less:b}");
