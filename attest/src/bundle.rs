@@ -3,6 +3,7 @@
 //! <https://github.com/sigstore/protobuf-specs/blob/v0.5.0/protos/sigstore_bundle.proto>
 
 use bytes::Bytes;
+use intoto::json::{self, Object};
 use oci::{Digest, MediaType};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -92,37 +93,37 @@ impl Bundle {
     /// content, standard base64 only. Unknown fields are ignored.
     pub fn parse(json: impl Into<Bytes>) -> Result<Self, BundleError> {
         let json = json.into();
-        let raw: Raw = intoto::json::from_slice(&json).map_err(BundleError::Malformed)?;
+        let raw: Raw = json::from_slice(&json).map_err(BundleError::Malformed)?;
         let version = version(&raw.media_type)?;
-        let RawMaterial {
+        let Object(RawMaterial {
             public_key,
             certificate,
             x509_certificate_chain,
             tlog_entries,
             timestamp_verification_data,
-        } = raw.verification_material;
+        }) = raw.verification_material;
         let material = match (public_key, certificate, x509_certificate_chain) {
-            (Some(key), None, None) => Material::PublicKey { hint: key.hint },
-            (None, Some(certificate), None) => Material::Certificate(certificate.decode()?),
+            (Some(Object(key)), None, None) => Material::PublicKey { hint: key.hint },
+            (None, Some(Object(certificate)), None) => Material::Certificate(certificate.decode()?),
             (None, None, Some(_)) if version >= 3 => return Err(BundleError::ChainInV03),
-            (None, None, Some(chain)) => Material::CertificateChain(
+            (None, None, Some(Object(chain))) => Material::CertificateChain(
                 chain
                     .certificates
                     .iter()
-                    .map(RawCertificate::decode)
+                    .map(|Object(it)| it.decode())
                     .collect::<Result<_, _>>()?,
             ),
             _ => return Err(BundleError::NotOne { what: "material" }),
         };
         let content = match (raw.dsse_envelope, raw.message_signature) {
-            (Some(envelope), None) => Content::Envelope(Envelope::parse(envelope)?),
-            (None, Some(message)) => Content::Message(message.decode()?),
+            (Some(Object(envelope)), None) => Content::Envelope(Envelope::parse(envelope)?),
+            (None, Some(Object(message))) => Content::Message(message.decode()?),
             _ => return Err(BundleError::NotOne { what: "content" }),
         };
         let log_entries = bounded("log entries", tlog_entries)?;
         let timestamps = bounded(
             "timestamps",
-            timestamp_verification_data.and_then(|it| it.rfc3161_timestamps),
+            timestamp_verification_data.and_then(|Object(it)| it.rfc3161_timestamps),
         )?;
         Ok(Self {
             json,
@@ -240,19 +241,19 @@ struct WrittenMaterial {
 #[serde(rename_all = "camelCase")]
 struct Raw {
     media_type: String,
-    verification_material: RawMaterial,
-    dsse_envelope: Option<RawEnvelope>,
-    message_signature: Option<RawMessage>,
+    verification_material: Object<RawMaterial>,
+    dsse_envelope: Option<Object<RawEnvelope>>,
+    message_signature: Option<Object<RawMessage>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawMaterial {
-    public_key: Option<RawKey>,
-    certificate: Option<RawCertificate>,
-    x509_certificate_chain: Option<RawChain>,
+    public_key: Option<Object<RawKey>>,
+    certificate: Option<Object<RawCertificate>>,
+    x509_certificate_chain: Option<Object<RawChain>>,
     tlog_entries: Option<Vec<IgnoredAny>>,
-    timestamp_verification_data: Option<RawTimestamps>,
+    timestamp_verification_data: Option<Object<RawTimestamps>>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -275,7 +276,7 @@ impl RawCertificate {
 
 #[derive(Deserialize)]
 struct RawChain {
-    certificates: Vec<RawCertificate>,
+    certificates: Vec<Object<RawCertificate>>,
 }
 
 #[derive(Deserialize)]
@@ -287,7 +288,7 @@ struct RawTimestamps {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawMessage {
-    message_digest: Option<RawDigest>,
+    message_digest: Option<Object<RawDigest>>,
     signature: String,
 }
 
@@ -295,7 +296,7 @@ impl RawMessage {
     fn decode(self) -> Result<MessageSignature, EnvelopeError> {
         // An absent value is how protocol buffers write an empty one.
         let digest = match self.message_digest {
-            Some(RawDigest { algorithm, digest }) if !digest.is_empty() => {
+            Some(Object(RawDigest { algorithm, digest })) if !digest.is_empty() => {
                 Some((algorithm, dsse::decode("message digest", &digest)?))
             }
             _ => None,
@@ -313,4 +314,125 @@ struct RawDigest {
     algorithm: String,
     #[serde(default)]
     digest: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn good() -> Value {
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {"publicKey": {"hint": "h"}},
+            "dsseEnvelope": {
+                "payload": "AA==",
+                "payloadType": "t",
+                "signatures": [{"sig": "AA=="}],
+            },
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Bundle, BundleError> {
+        Bundle::parse(value.to_string())
+    }
+
+    #[test]
+    fn each_known_version_is_read_and_no_other() {
+        for media_type in [
+            "application/vnd.dev.sigstore.bundle+json;version=0.1",
+            "application/vnd.dev.sigstore.bundle+json;version=0.2",
+            "application/vnd.dev.sigstore.bundle+json;version=0.3",
+            "application/vnd.dev.sigstore.bundle.v0.3+json",
+        ] {
+            let mut value = good();
+            value["mediaType"] = media_type.into();
+            parse(&value).unwrap();
+        }
+        for media_type in ["application/vnd.dev.sigstore.bundle.v0.4+json", "", "x"] {
+            let mut value = good();
+            value["mediaType"] = media_type.into();
+            assert!(matches!(
+                parse(&value),
+                Err(BundleError::UnknownVersion { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn there_is_one_material_and_one_content() {
+        let mut both = good();
+        both["verificationMaterial"]["certificate"] = json!({"rawBytes": "AA=="});
+        assert!(matches!(parse(&both), Err(BundleError::NotOne { .. })));
+        let mut none = good();
+        none["verificationMaterial"] = json!({});
+        assert!(matches!(parse(&none), Err(BundleError::NotOne { .. })));
+        let mut both = good();
+        both["messageSignature"] = json!({"signature": "AA=="});
+        assert!(matches!(parse(&both), Err(BundleError::NotOne { .. })));
+        let mut none = good();
+        none["dsseEnvelope"] = Value::Null;
+        assert!(matches!(parse(&none), Err(BundleError::NotOne { .. })));
+    }
+
+    #[test]
+    fn a_chain_is_read_up_to_v02_only() {
+        let mut value = good();
+        value["verificationMaterial"] =
+            json!({"x509CertificateChain": {"certificates": [{"rawBytes": "AA=="}]}});
+        assert!(matches!(parse(&value), Err(BundleError::ChainInV03)));
+        value["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2".into();
+        let bundle = parse(&value).unwrap();
+        assert_eq!(
+            *bundle.material(),
+            Material::CertificateChain(vec![vec![0]])
+        );
+    }
+
+    #[test]
+    fn log_entries_and_timestamps_are_counted_and_bounded() {
+        for (count, fits) in [(1, true), (MAX_PROOFS, true), (MAX_PROOFS + 1, false)] {
+            let mut entries = good();
+            entries["verificationMaterial"]["tlogEntries"] = json!(vec![json!({}); count]);
+            let parsed = parse(&entries).map(|it| it.log_entries());
+            assert_eq!(parsed.ok(), fits.then_some(count));
+            let mut timestamps = good();
+            timestamps["verificationMaterial"]["timestampVerificationData"] =
+                json!({"rfc3161Timestamps": vec![json!({}); count]});
+            let parsed = parse(&timestamps).map(|it| it.timestamps());
+            assert_eq!(parsed.ok(), fits.then_some(count));
+        }
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_refused() {
+        let good = good().to_string();
+        Bundle::parse(good.clone()).unwrap();
+        for (from, to) in [
+            (r#""payload":"#, r#""payload":"AQ==","payload":"#),
+            (r#""mediaType""#, r#""mediatype""#),
+            (r#""hint":"#, r#""x":{"a":1,"a":2},"hint":"#),
+            (r#"{"hint":"h"}"#, r#"["h"]"#),
+            (r#"{"sig":"AA=="}"#, r#"["AA=="]"#),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good);
+            assert!(Bundle::parse(bad).is_err(), "{to}");
+        }
+        assert!(Bundle::parse(format!("{good}{good}")).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_kept_to_the_byte() {
+        let signature = Signature::by_key(vec![1], "h".to_owned());
+        let written = Bundle::of_statement(b"{}".to_vec(), signature);
+        assert_eq!(Bundle::parse(written.json().clone()).unwrap(), written);
+        assert_eq!(
+            written.json(),
+            &br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{"hint":"h"}},"dsseEnvelope":{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AQ=="}]}}"#[..]
+        );
+        let spaced = good().to_string().replace(',', ", ");
+        assert_eq!(*Bundle::parse(spaced.clone()).unwrap().json(), spaced);
+    }
 }

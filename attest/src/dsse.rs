@@ -4,6 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use intoto::json::Object;
 use serde::{Deserialize, Serialize};
 
 /// The only payload that we sign and read: an in-toto statement, JSON.
@@ -61,7 +62,7 @@ impl Envelope {
 
     pub(crate) fn parse(raw: RawEnvelope) -> Result<Self, EnvelopeError> {
         let count = raw.signatures.len();
-        let Ok([signature]) = <[RawSignature; 1]>::try_from(raw.signatures) else {
+        let Ok([Object(signature)]) = <[Object<RawSignature>; 1]>::try_from(raw.signatures) else {
             return Err(EnvelopeError::Signatures { count });
         };
         Ok(Self {
@@ -75,9 +76,9 @@ impl Envelope {
         RawEnvelope {
             payload: STANDARD.encode(&self.payload),
             payload_type: self.payload_type.clone(),
-            signatures: vec![RawSignature {
+            signatures: vec![Object(RawSignature {
                 sig: STANDARD.encode(&self.signature),
-            }],
+            })],
         }
     }
 }
@@ -96,7 +97,7 @@ pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, Envelope
 pub(crate) struct RawEnvelope {
     payload: String,
     payload_type: String,
-    signatures: Vec<RawSignature>,
+    signatures: Vec<Object<RawSignature>>,
 }
 
 #[derive(Deserialize, Serialize)]

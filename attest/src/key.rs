@@ -8,6 +8,8 @@ mod encrypted;
 mod pem;
 mod private;
 mod public;
+#[cfg(test)]
+mod tests;
 
 use zeroize::Zeroizing;
 

@@ -388,7 +388,8 @@ fn had(read: Result<Bytes, StoreError>) -> Result<Result<Bytes, IgnoreReason>, S
             error @ (StoreError::NotFound { .. }
             | StoreError::DigestMismatch { .. }
             | StoreError::SizeMismatch { .. }
-            | StoreError::TooLarge { .. }),
+            | StoreError::TooLarge { .. }
+            | StoreError::Manifest { .. }),
         ) => Ok(Err(IgnoreReason::Absent(error))),
         Err(error) => Err(error),
     }

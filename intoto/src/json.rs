@@ -6,20 +6,49 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// How many keys the objects around one place may have together. Real documents have hundreds.
 const MAX_KEYS: usize = 1 << 18;
 
-/// Parses `bytes`, all of them, as one JSON document without repeated keys, at most 128 deep.
+/// Parses `bytes`, all of them, as one JSON object without repeated keys, at most 128 deep.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
     let keys = Cell::new(0);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     Unique { keys: &keys }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    serde_json::from_slice(bytes)
+    serde_json::from_slice(bytes).map(|Object(it)| it)
+}
+
+/// A `T` that is written as an object.
+///
+/// What derives `Deserialize` can be read from a list of its fields too, as no other reader does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[expect(clippy::exhaustive_structs, reason = "it is what is in it")]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keyed<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keyed<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Keyed(PhantomData))
+    }
 }
 
 /// Reads `null` as if the field were not there, as in-toto asks of readers.
@@ -117,14 +146,33 @@ mod tests {
             let error = from_slice::<Value>(bad.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("repeated key `a`"), "{error}");
         }
-        for good in [r#"{"a":{"a":{"a":1}},"b":{"a":1}}"#, "[]", "1.5", "null"] {
-            from_slice::<Value>(good.as_bytes()).unwrap();
+        from_slice::<Value>(br#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}],"c":1.5}"#).unwrap();
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        #[derive(Debug, Deserialize)]
+        struct One {
+            _field: u8,
         }
+        from_slice::<One>(br#"{"_field":1}"#).unwrap();
+        assert!(serde_json::from_slice::<One>(b"[1]").is_ok());
+        for bad in ["[1]", "1", "null"] {
+            assert!(from_slice::<One>(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let inner = from_slice::<std::collections::BTreeMap<String, Object<One>>>;
+        assert!(inner(br#"{"a":{"_field":1}}"#).is_ok());
+        assert!(inner(br#"{"a":[1]}"#).is_err());
     }
 
     #[test]
     fn depth_keys_and_tail_are_bounded() {
-        assert!(from_slice::<Value>("[".repeat(200).as_bytes()).is_err());
+        let nested = |depth| {
+            let text = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+            from_slice::<Value>(text.as_bytes())
+        };
+        nested(100).unwrap();
+        assert!(nested(200).is_err());
         assert!(from_slice::<Value>(b"{} {}").is_err());
         assert!(from_slice::<Value>(b"{}x").is_err());
         let many: Vec<_> = (0..=MAX_KEYS).map(|n| format!("\"{n}\":0")).collect();

@@ -29,11 +29,26 @@ pub struct Statement<P = Value> {
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String")]
 enum Version {
     #[serde(rename = "https://in-toto.io/Statement/v0.1")]
     V01,
     #[serde(rename = "https://in-toto.io/Statement/v1")]
     V1,
+}
+
+impl TryFrom<String> for Version {
+    type Error = String;
+
+    fn try_from(uri: String) -> Result<Self, String> {
+        match uri.as_str() {
+            "https://in-toto.io/Statement/v0.1" => Ok(Self::V01),
+            "https://in-toto.io/Statement/v1" => Ok(Self::V1),
+            _ => Err(format!(
+                "`{uri}` is no version of a statement that is known"
+            )),
+        }
+    }
 }
 
 impl<P: Predicate> Statement<P> {
@@ -236,7 +251,7 @@ fn subjects<'de, D: Deserializer<'de>>(
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
             let mut subjects = Vec::new();
-            while let Some(subject) = seq.next_element()? {
+            while let Some(json::Object(subject)) = seq.next_element()? {
                 if subjects.len() == MAX_SUBJECTS {
                     return Err(A::Error::custom(format_args!(
                         "more than {MAX_SUBJECTS} subjects"
@@ -306,6 +321,8 @@ mod tests {
             parse(&json!(null)),
             Err(StatementError::Malformed(_))
         ));
+        let listed = json!([["x", null, {"sha256": Digest::of(b"x").hex()}]]);
+        assert!(matches!(parse(&listed), Err(StatementError::Malformed(_))));
         for bad in [json!([{}]), json!([{"name": "x"}]), json!([{"digest": {}}])] {
             assert!(matches!(
                 parse(&bad),

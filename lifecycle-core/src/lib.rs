@@ -7,6 +7,10 @@
 #[cfg(feature = "phases")]
 pub mod analyze;
 pub mod api;
+#[cfg(feature = "phases")]
+pub mod buildpack;
+#[cfg(feature = "phases")]
+pub mod detect;
 pub mod env;
 #[cfg(feature = "phases")]
 pub mod exec;

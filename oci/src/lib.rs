@@ -3,10 +3,12 @@
 //! Everything in this workspace that has a digest is named by a [`Descriptor`] and lies in a
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
+pub mod auth;
 mod config;
 mod copy;
 mod descriptor;
 mod digest;
+mod extract;
 pub mod go_json;
 pub mod gzip;
 mod image;
@@ -18,14 +20,17 @@ mod reference;
 pub mod store;
 pub mod tar;
 
-pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 mod walk;
 
+pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
 };
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use extract::{
+    ExtractError, ExtractOptions, ExtractRules, ExtractSummary, extract, extract_layer,
+};
 pub use image::{Image, ImageError};
 pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};

@@ -13,9 +13,14 @@ use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Sel
 
 mod layout;
 mod memory;
+mod registry;
 
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
+pub use registry::{
+    ClientCertificate, ProxySettings, RegistryClient, RegistryOptions, RegistryRefusal,
+    RegistryStore, Retries, TrustSettings,
+};
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to
 /// what. One repository of a registry, one layout.

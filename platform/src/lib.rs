@@ -2,7 +2,9 @@
 //!
 //! Nothing here knows of signatures or policies.
 
+pub mod base;
 pub mod builder;
+pub mod source;
 pub mod tree;
 
 pub use builder::{Builder, BuilderError};

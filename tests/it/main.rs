@@ -5,6 +5,10 @@
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod attacks;
+mod cosign;
+mod layout;
 mod policy;
 mod sbom;
 mod tidy;
+mod verify;

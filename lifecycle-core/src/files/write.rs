@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde::Serialize;
-use tempfile::Builder;
+use tempfile::{Builder, NamedTempFile};
 
 use super::{FileError, OsError, go_toml};
 
@@ -22,30 +22,40 @@ pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileEr
 /// Whoever looks sees the old file or the new one, also after a crash. Where `path` can be written
 /// but not replaced (a file that is a mount of its own, say), it is overwritten.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    replace(path, bytes)
-        .or_else(|error| fs::write(path, bytes).map_err(|_second| error))
-        .map_err(|source| FileError::Write {
-            path: path.to_owned(),
-            source: OsError(source),
-        })
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let open = |source| FileError::Open {
+        path: path.to_owned(),
+        source: OsError(source),
+    };
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    fs::create_dir_all(dir)?;
+    fs::create_dir_all(dir).map_err(open)?;
+    match temporary(dir) {
+        Ok(file) => replace(file, path, bytes).map_err(|source| FileError::Write {
+            path: path.to_owned(),
+            source: OsError(source),
+        }),
+        Err(error) => fs::write(path, bytes).map_err(|_second| open(error)),
+    }
+}
+
+fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     // Created with this mode less the umask, as a program does that opens the file itself.
-    let mut file = Builder::new()
+    Builder::new()
         .prefix(".lifecycle.")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(dir)
-        .map_err(without_path)?;
+        .map_err(without_path)
+}
+
+fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes).map_err(without_path)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    match file.persist(path) {
+        Ok(_file) => Ok(()),
+        Err(error) => fs::write(path, bytes).map_err(|_second| error.error),
+    }
 }
 
 /// `tempfile` names its temporary path in the error, which tells the user nothing.
@@ -83,7 +93,7 @@ mod tests {
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(
             format!("{error}: {source}"),
-            "write /proc/nowhere/x: no such file or directory"
+            "open /proc/nowhere/x: no such file or directory"
         );
     }
 }

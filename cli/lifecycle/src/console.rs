@@ -1,0 +1,93 @@
+//! The log: all of it goes to stdout, in upstream's form.
+
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+use lifecycle_core::{Level, Log};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::go_flag::format_duration;
+
+/// The standard output of a phase.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Console {
+    pub(crate) level: Level,
+    pub(crate) is_colored: bool,
+}
+
+impl Console {
+    /// The banner that the creator puts before each phase.
+    pub(crate) fn banner(self, name: &str) {
+        if self.is_colored {
+            self.line(Level::Info, &format!("\x1b[36m===> {name}\x1b[0m"));
+        } else {
+            self.line(Level::Info, &format!("===> {name}"));
+        }
+    }
+
+    /// Says at the level `debug` when something begins and ends, and how long it takes.
+    pub(crate) fn time<T>(self, name: &str, action: impl FnOnce() -> T) -> T {
+        let (started, clock) = now();
+        self.line(Level::Debug, &format!("Timer: {name} started at {started}"));
+        let result = action();
+        let (ended, _) = now();
+        let took = format_duration(clock.elapsed());
+        self.line(
+            Level::Debug,
+            &format!("Timer: {name} ran for {took} and ended at {ended}"),
+        );
+        result
+    }
+}
+
+impl Log for Console {
+    fn line(&self, level: Level, text: &str) {
+        if level < self.level {
+            return;
+        }
+        let label = match (level, self.is_colored) {
+            (Level::Error, true) => "\x1b[31;1mERROR: \x1b[0m",
+            (Level::Error, false) => "ERROR: ",
+            (Level::Warn, true) => "\x1b[33;1mWarning: \x1b[0m",
+            (Level::Warn, false) => "Warning: ",
+            (Level::Info | Level::Debug, _) => "",
+        };
+        let feed = if text.ends_with('\n') { "" } else { "\n" };
+        write(format!("{label}{text}{feed}").as_bytes());
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        write(bytes);
+    }
+}
+
+/// When nobody listens there is nobody to tell.
+fn write(bytes: &[u8]) {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).ok();
+}
+
+/// The level that `text` names, as upstream reads it.
+pub(crate) fn parse_level(text: &str) -> Option<Level> {
+    match text.to_ascii_lowercase().as_str() {
+        "debug" => Some(Level::Debug),
+        "info" => Some(Level::Info),
+        "warn" | "warning" => Some(Level::Warn),
+        "error" | "fatal" => Some(Level::Error),
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the log says when something happened"
+)]
+fn now() -> (String, Instant) {
+    let wall = OffsetDateTime::now_utc().replace_nanosecond(0);
+    let text = wall
+        .ok()
+        .and_then(|it| it.format(&Rfc3339).ok())
+        .unwrap_or_default();
+    (text, Instant::now())
+}

@@ -1,0 +1,334 @@
+//! What a phase is told: by flags, else by the environment, else by default.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lifecycle_core::Level;
+use lifecycle_core::Log as _;
+use lifecycle_core::api::PlatformApi;
+use oci::{Location, Reference};
+
+use crate::console::Console;
+use crate::environment::Environment;
+use crate::failure::{Failure, INVALID_ARGUMENTS};
+use crate::flags::LAYERS;
+use crate::go_flag::{Parsed, Value};
+use crate::phase::Phase;
+
+/// All that any phase may be told. Texts that are empty mean that nothing was said.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that users know"
+)]
+pub(crate) struct Inputs {
+    pub(crate) platform_api: PlatformApi,
+    pub(crate) environment: Environment,
+    pub(crate) analyzed: PathBuf,
+    pub(crate) app: PathBuf,
+    pub(crate) build_config: PathBuf,
+    pub(crate) build_image: String,
+    pub(crate) buildpacks: PathBuf,
+    pub(crate) cache_dir: PathBuf,
+    pub(crate) cache_image: String,
+    pub(crate) daemon: bool,
+    pub(crate) deprecated_run_image: String,
+    pub(crate) extended: PathBuf,
+    pub(crate) extensions: PathBuf,
+    pub(crate) force: bool,
+    pub(crate) generated: PathBuf,
+    pub(crate) gid: i64,
+    pub(crate) group: PathBuf,
+    pub(crate) insecure_registries: Vec<String>,
+    pub(crate) kaniko_cache_ttl: Duration,
+    pub(crate) kind: String,
+    pub(crate) launch_cache: PathBuf,
+    pub(crate) launcher: PathBuf,
+    pub(crate) launcher_sbom: PathBuf,
+    pub(crate) layers: PathBuf,
+    pub(crate) layout: bool,
+    pub(crate) layout_dir: PathBuf,
+    pub(crate) order: PathBuf,
+    pub(crate) parallel: bool,
+    pub(crate) plan: PathBuf,
+    pub(crate) platform: PathBuf,
+    pub(crate) previous_image: String,
+    pub(crate) process_type: String,
+    pub(crate) project_metadata: PathBuf,
+    pub(crate) report: PathBuf,
+    pub(crate) run: PathBuf,
+    pub(crate) run_image: String,
+    pub(crate) skip_layers: bool,
+    pub(crate) stack: PathBuf,
+    pub(crate) system: PathBuf,
+    pub(crate) uid: i64,
+    /// The image to write; empty for phases that write none.
+    pub(crate) image: String,
+    /// Further names for it.
+    pub(crate) tags: Vec<String>,
+}
+
+impl Inputs {
+    /// The values of a command line. `working_directory` is what relative folders are relative to.
+    #[expect(clippy::too_many_lines, reason = "one line or so for each input")]
+    pub(crate) fn new(
+        parsed: Parsed,
+        platform_api: PlatformApi,
+        environment: Environment,
+        working_directory: &Path,
+    ) -> Self {
+        let values = Values(parsed.values);
+        let layers = working_directory.join(values.text("layers"));
+        let file = |name: &str| -> PathBuf {
+            let text = values.text(name);
+            match text.strip_prefix(LAYERS) {
+                Some(rest) => layers.join(rest.trim_start_matches('/')),
+                None => text.into(),
+            }
+        };
+        let analyzed = file("analyzed");
+        let mut order = file("order");
+        if order == layers.join("order.toml") && fs::metadata(&order).is_err() {
+            order = "/cnb/order.toml".into();
+        }
+        let [
+            group,
+            plan,
+            project_metadata,
+            report,
+            run,
+            stack,
+            system,
+            launcher,
+        ] = [
+            "group",
+            "plan",
+            "project-metadata",
+            "report",
+            "run",
+            "stack",
+            "system",
+            "launcher",
+        ]
+        .map(file);
+        let folder = |name: &str| -> PathBuf {
+            let path = file(name);
+            if path.as_os_str().is_empty() {
+                path
+            } else {
+                working_directory.join(path)
+            }
+        };
+        let [
+            app,
+            build_config,
+            buildpacks,
+            cache_dir,
+            extended,
+            extensions,
+            generated,
+        ] = [
+            "app",
+            "build-config",
+            "buildpacks",
+            "cache-dir",
+            "extended",
+            "extensions",
+            "generated",
+        ]
+        .map(folder);
+        let [launch_cache, launcher_sbom, layout_dir, platform] =
+            ["launch-cache", "launcher-sbom", "layout-dir", "platform"].map(folder);
+        let mut arguments = parsed.arguments.into_iter();
+        let image = arguments.next().unwrap_or_default();
+        let tags = values.list("tag").into_iter().chain(arguments).collect();
+        Self {
+            platform_api,
+            environment,
+            analyzed,
+            app,
+            build_config,
+            build_image: values.text("build-image"),
+            buildpacks,
+            cache_dir,
+            cache_image: values.text("cache-image"),
+            daemon: values.switch("daemon"),
+            deprecated_run_image: values.text("image"),
+            extended,
+            extensions,
+            force: values.switch("force"),
+            generated,
+            gid: values.number("gid"),
+            group,
+            insecure_registries: values.list("insecure-registry"),
+            kaniko_cache_ttl: values.duration("kaniko-cache-ttl"),
+            kind: values.text("kind"),
+            launch_cache,
+            launcher,
+            launcher_sbom,
+            layers,
+            layout: values.switch("layout"),
+            layout_dir,
+            order,
+            parallel: values.switch("parallel"),
+            plan,
+            platform,
+            previous_image: values.text("previous-image"),
+            process_type: values.text("process-type"),
+            project_metadata,
+            report,
+            run,
+            run_image: values.text("run-image"),
+            // Either variable sets the same.
+            skip_layers: values.switch("skip-layers") || values.switch("skip-restore"),
+            stack,
+            system,
+            uid: values.number("uid"),
+            image,
+            tags,
+        }
+    }
+
+    /// Checks what can be checked without looking at any image, and says what will not count.
+    ///
+    /// # Errors
+    ///
+    /// With [`INVALID_ARGUMENTS`].
+    pub(crate) fn validate(&mut self, phase: Phase, console: Console) -> Result<(), Failure> {
+        let unsupported =
+            |cause: &str| Err(Failure::because(INVALID_ARGUMENTS, "resolve inputs", cause));
+        let has_image = matches!(
+            phase,
+            Phase::Analyze | Phase::Create | Phase::Export | Phase::Rebase
+        );
+        let environment_run_image = self.environment.text("CNB_RUN_IMAGE").unwrap_or_default();
+        match phase {
+            Phase::Export
+                if !self.run_image.is_empty() && self.run_image != environment_run_image =>
+            {
+                return unsupported("-run-image is unsupported");
+            }
+            Phase::Export if !self.deprecated_run_image.is_empty() => {
+                return unsupported("-image is unsupported");
+            }
+            Phase::Rebase if !self.deprecated_run_image.is_empty() => {
+                if self.run_image != environment_run_image {
+                    return unsupported("supply only one of -run-image or (deprecated) -image");
+                }
+                self.run_image.clone_from(&self.deprecated_run_image);
+            }
+            Phase::Analyze | Phase::Create if self.previous_image.is_empty() => {
+                self.previous_image.clone_from(&self.image);
+            }
+            _ => {}
+        }
+        if has_image && self.image.is_empty() {
+            return unsupported("image argument is required");
+        }
+        if matches!(phase, Phase::Restore | Phase::Export | Phase::Create)
+            && self.cache_image.is_empty()
+            && self.cache_dir.as_os_str().is_empty()
+        {
+            console.line(
+                Level::Warn,
+                "No cached data will be used, no cache specified.",
+            );
+            if self.parallel {
+                console.line(
+                    Level::Warn,
+                    "Parallel export has been enabled, but it has not taken effect because no cache has been specified.",
+                );
+                self.parallel = false;
+            }
+        }
+        if has_image && !self.daemon && !self.launch_cache.as_os_str().is_empty() {
+            console.line(
+                Level::Warn,
+                "Ignoring -launch-cache, only intended for use with -daemon",
+            );
+            self.launch_cache = PathBuf::new();
+        }
+        if has_image {
+            self.validate_references()?;
+        }
+        Ok(())
+    }
+
+    /// All names are names, and what is written goes to one registry.
+    fn validate_references(&self) -> Result<(), Failure> {
+        let invalid = |cause: String| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause);
+        let registry_of = |name: &str| {
+            parse_name(name).ok_or_else(|| invalid(format!("could not parse reference: {name}")))
+        };
+        for name in [
+            &self.build_image,
+            &self.cache_image,
+            &self.previous_image,
+            &self.run_image,
+        ] {
+            if !name.is_empty() {
+                registry_of(name)?;
+            }
+        }
+        let first = registry_of(&self.image)?;
+        for tag in &self.tags {
+            let registry = registry_of(tag)?;
+            if !self.daemon && registry != first {
+                return Err(invalid(
+                    "writing to multiple registries is unsupported".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The registry of an image's name, if it is a name as go-containerregistry takes them: repositories
+/// have at least two characters.
+fn parse_name(name: &str) -> Option<String> {
+    match name.parse::<Reference>().ok()?.location {
+        Location::Registry(repository) if repository.path().len() > 1 => {
+            Some(repository.registry().as_str().to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Values by the names of their flags.
+struct Values(BTreeMap<&'static str, Value>);
+
+impl Values {
+    fn text(&self, name: &str) -> String {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => text.clone(),
+            _ => String::new(),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.0.get(name) {
+            Some(Value::List(list)) => list.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn switch(&self, name: &str) -> bool {
+        matches!(self.0.get(name), Some(Value::Switch(true)))
+    }
+
+    fn number(&self, name: &str) -> i64 {
+        match self.0.get(name) {
+            Some(Value::Number(number)) => *number,
+            _ => 0,
+        }
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        match self.0.get(name) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => Duration::ZERO,
+        }
+    }
+}

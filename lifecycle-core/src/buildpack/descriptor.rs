@@ -1,0 +1,236 @@
+//! `buildpack.toml` and `extension.toml`: what a module says of itself.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{ApiError, Kind, api_of};
+use crate::api::BuildpackApi;
+use crate::files::group::{GroupElement, escape_id};
+use crate::files::order::OrderGroup;
+use crate::files::{FileError, read_required};
+
+/// The content of `buildpack.toml` or `extension.toml`, and where it lies.
+///
+/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#buildpacktoml-toml>
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BuildpackDescriptor {
+    /// What it is.
+    pub kind: Kind,
+    /// The API that it says to speak, as text.
+    pub api: String,
+    /// Who it is.
+    pub info: Info,
+    /// Of a composite buildpack, what it stands for.
+    pub order: Vec<OrderGroup>,
+    /// What it runs on; empty for everything.
+    pub targets: Vec<Target>,
+    /// Its folder.
+    pub root: PathBuf,
+}
+
+/// Who a module is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Info {
+    /// The id. What the order says counts instead.
+    pub id: String,
+    /// The version. What the order says counts instead.
+    pub version: String,
+    /// A name for people.
+    pub name: String,
+    /// A page for people.
+    pub homepage: String,
+    /// Whether it is not given the user's variables.
+    pub clear_env: bool,
+    /// The media types of the SBOM files that it writes.
+    pub sbom_formats: Vec<String>,
+    /// The execution environments that it is for; empty for all.
+    #[serde(deserialize_with = "exec_env")]
+    pub exec_env: Vec<String>,
+}
+
+/// What a module runs on. An empty field fits everything.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Target {
+    /// As Go's `GOOS`.
+    pub os: String,
+    /// As Go's `GOARCH`.
+    pub arch: String,
+    /// E.g. `v8`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub arch_variant: String,
+    /// The distributions, if it is for some only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub distros: Vec<Distro>,
+}
+
+/// A distribution of an operating system. An empty field fits everything.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Distro {
+    /// As `ID` in `/etc/os-release`.
+    pub name: String,
+    /// As `VERSION_ID` there.
+    pub version: String,
+}
+
+impl BuildpackDescriptor {
+    /// Reads the descriptor of `element`, whose folder lies in `dir`.
+    pub fn read(dir: &Path, element: &GroupElement) -> Result<Self, FileError> {
+        let kind = Kind::of(element);
+        let mut root = dir.join(escape_id(&element.id));
+        if !element.version.is_empty() {
+            root.push(&element.version);
+        }
+        let file = match kind {
+            Kind::Buildpack => "buildpack.toml",
+            Kind::Extension => "extension.toml",
+        };
+        let text: File = read_required(&root.join(file))?;
+        let targets = if text.targets.is_empty() {
+            text.implied_targets(kind, &root)
+        } else {
+            text.targets
+        };
+        Ok(Self {
+            kind,
+            api: text.api,
+            info: match kind {
+                Kind::Buildpack => text.buildpack,
+                Kind::Extension => text.extension,
+            },
+            order: text.order,
+            targets,
+            root,
+        })
+    }
+
+    /// The API that it speaks. `element` says who it is in an error.
+    pub fn api(&self, element: &GroupElement) -> Result<BuildpackApi, ApiError> {
+        api_of(self.kind, element, &self.api)
+    }
+
+    /// Whether it is for this execution environment.
+    pub fn runs_in(&self, exec_env: &str) -> bool {
+        let list = &self.info.exec_env;
+        list.is_empty() || list.iter().any(|it| it == "*" || it == exec_env)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct File {
+    api: String,
+    buildpack: Info,
+    extension: Info,
+    order: Vec<OrderGroup>,
+    targets: Vec<Target>,
+    stacks: Vec<Stack>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Stack {
+    id: String,
+}
+
+impl File {
+    /// What a module runs on that does not say so: its stacks tell, or its programs.
+    fn implied_targets(&self, kind: Kind, root: &Path) -> Vec<Target> {
+        let linux = || Target {
+            os: "linux".to_owned(),
+            ..Target::default()
+        };
+        let bin = |name: &str| root.join("bin").join(name).exists();
+        if kind == Kind::Extension {
+            return if bin("detect") || bin("generate") {
+                vec![linux()]
+            } else {
+                vec![Target::default()]
+            };
+        }
+        let has_targets = self
+            .api
+            .parse::<BuildpackApi>()
+            .is_ok_and(BuildpackApi::has_targets);
+        let mut targets = Vec::new();
+        for stack in &self.stacks {
+            if stack.id == "*" {
+                targets.push(Target::default());
+            } else if stack.id == BIONIC && (has_targets || self.stacks.len() == 1) {
+                targets.push(Target {
+                    arch: "amd64".to_owned(),
+                    distros: vec![Distro {
+                        name: "ubuntu".to_owned(),
+                        version: "18.04".to_owned(),
+                    }],
+                    ..linux()
+                });
+            }
+        }
+        if targets.is_empty() && bin("build") {
+            targets.push(linux());
+        }
+        targets
+    }
+}
+
+const BIONIC: &str = "io.buildpacks.stacks.bionic";
+
+/// A list of strings, as upstream reads it, or a list of tables with a `name`, as the specification
+/// has it.
+fn exec_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Entry {
+        Text(String),
+        Table { name: String },
+    }
+    let entries = Vec::<Entry>::deserialize(deserializer)?;
+    Ok(entries
+        .into_iter()
+        .map(|entry| match entry {
+            Entry::Text(name) | Entry::Table { name } => name,
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(text: &str, bin: &[&str]) -> Vec<Target> {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("bin")).expect("a folder");
+        for name in bin {
+            std::fs::write(dir.path().join("bin").join(name), "").expect("a file");
+        }
+        let file: File = toml::from_str(text).expect("good TOML");
+        file.implied_targets(Kind::Buildpack, dir.path())
+    }
+
+    #[test]
+    fn targets_are_implied_by_stacks_or_programs() {
+        let bionic = "[[stacks]]\nid = \"io.buildpacks.stacks.bionic\"\n";
+        let two = format!("api = \"0.9\"\n{bionic}[[stacks]]\nid = \"other\"\n");
+        assert_eq!(targets(bionic, &[])[0].arch, "amd64");
+        assert!(targets(&two, &[]).is_empty());
+        assert_eq!(targets(&two.replace("0.9", "0.10"), &[]).len(), 1);
+        assert_eq!(targets(&two, &["build"])[0].os, "linux");
+        assert_eq!(
+            targets("[[stacks]]\nid = \"*\"\n", &["build"]),
+            [Target::default()]
+        );
+    }
+
+    #[test]
+    fn execution_environments_come_in_two_forms() {
+        let list = |text: &str| toml::from_str::<File>(text).unwrap().buildpack.exec_env;
+        assert_eq!(list("[buildpack]\nexec-env = [\"a\", \"b\"]\n"), ["a", "b"]);
+        assert_eq!(list("[[buildpack.exec-env]]\nname = \"a\"\n"), ["a"]);
+    }
+}

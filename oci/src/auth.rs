@@ -1,0 +1,335 @@
+//! Credentials for registries: where they are kept, and whom they are for.
+//!
+//! In order: what was given for a registry, `CNB_REGISTRY_AUTH`, and the file that Docker or Podman
+//! keeps. Nothing is looked up, and no helper program runs, before a registry asks for credentials.
+
+mod cnb;
+mod config_file;
+mod helper;
+mod login;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::{Registry, Repository};
+
+pub use config_file::ConfigFile;
+
+/// The largest file of credentials, or answer of a helper, that is read.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// A text that does not print.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// The text itself. Only to be sent where it belongs.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// What proves to a registry who asks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Credential {
+    /// A name and its password, or an access token in the place of one.
+    Basic {
+        /// Who.
+        username: String,
+        /// The proof.
+        password: Secret,
+    },
+    /// A refresh token, to be exchanged for registry tokens.
+    IdentityToken(Secret),
+    /// A token that the registry itself takes.
+    RegistryToken(Secret),
+}
+
+impl Credential {
+    /// A name and its password.
+    pub fn basic(username: impl Into<String>, password: impl Into<Secret>) -> Self {
+        Self::Basic {
+            username: username.into(),
+            password: password.into(),
+        }
+    }
+
+    /// What Docker's files and helpers mean by a pair: the name `<token>` marks an identity token.
+    fn of_pair(username: &str, secret: String) -> Self {
+        if username == "<token>" {
+            Self::IdentityToken(secret.into())
+        } else {
+            Self::basic(username, secret)
+        }
+    }
+}
+
+/// Which credential is for which registry.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    given: BTreeMap<String, Credential>,
+    cnb: BTreeMap<String, Credential>,
+    files: Vec<ConfigFile>,
+}
+
+impl Credentials {
+    /// For a registry, or a part of it: `host[:port][/path]`. Goes before all else.
+    #[must_use]
+    pub fn with(mut self, prefix: &str, credential: Credential) -> Self {
+        self.given.insert(normalise(prefix), credential);
+        self
+    }
+
+    /// Adds the content of `CNB_REGISTRY_AUTH`: a JSON object of registry to `Basic …`, `Bearer …`
+    /// or `X-Identity …`.
+    pub fn with_cnb_registry_auth(mut self, text: &str) -> Result<Self, CredentialsError> {
+        self.cnb.append(&mut cnb::parse(text)?);
+        Ok(self)
+    }
+
+    /// Adds a `config.json` of Docker or an `auth.json` of Podman. The first that knows a registry
+    /// is asked.
+    #[must_use]
+    pub fn with_file(mut self, file: ConfigFile) -> Self {
+        self.files.push(file);
+        self
+    }
+
+    /// Finds what the user keeps, as other clients do: `CNB_REGISTRY_AUTH`, and the first of
+    /// `$DOCKER_CONFIG/config.json` (else `~/.docker/config.json`), `$REGISTRY_AUTH_FILE` and
+    /// `$XDG_RUNTIME_DIR/containers/auth.json` that exists. Reads these files, and nothing else.
+    pub fn find(
+        home: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, CredentialsError> {
+        let set = |name: &str| environment.get(name).filter(|it| !it.is_empty());
+        let mut found = Self::default();
+        if let Some(text) = set("CNB_REGISTRY_AUTH") {
+            found = found.with_cnb_registry_auth(text)?;
+        }
+        let candidates = [
+            docker_config_path(home, environment),
+            set("REGISTRY_AUTH_FILE").map(PathBuf::from),
+            set("XDG_RUNTIME_DIR").map(|it| Path::new(it).join("containers/auth.json")),
+        ];
+        for path in candidates.into_iter().flatten() {
+            if let Some(file) = ConfigFile::read(&path)? {
+                return Ok(found.with_file(file));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The credential for `repository`: the one for the longest path that contains it. May run a
+    /// credential helper.
+    pub async fn for_repository(
+        &self,
+        repository: &Repository,
+    ) -> Result<Option<Credential>, CredentialsError> {
+        let keys = keys_of(repository);
+        for source in [&self.given, &self.cnb] {
+            if let Some(credential) = keys.iter().find_map(|key| source.get(key)) {
+                return Ok(Some(credential.clone()));
+            }
+        }
+        for file in &self.files {
+            if let Some(credential) = file.credential(&keys).await? {
+                return Ok(Some(credential));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Where Docker keeps its `config.json`; it need not exist.
+pub fn docker_config_path(
+    home: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+) -> Option<PathBuf> {
+    match environment.get("DOCKER_CONFIG").filter(|it| !it.is_empty()) {
+        Some(folder) => Some(Path::new(folder).join("config.json")),
+        None => home.map(|it| it.join(".docker/config.json")),
+    }
+}
+
+/// What files and variables may call a registry, or a part of it, in one form: without scheme,
+/// trailing slash and version, Docker's own registry under one name.
+fn normalise(key: &str) -> String {
+    let key = key
+        .strip_prefix("https://")
+        .or_else(|| key.strip_prefix("http://"))
+        .unwrap_or(key)
+        .trim_end_matches('/');
+    let (host, path) = key.split_once('/').unwrap_or((key, ""));
+    let host = match host {
+        "docker.io" | "registry-1.docker.io" => Registry::DOCKER_HUB.to_owned(),
+        host => host.to_ascii_lowercase(),
+    };
+    match path {
+        "" | "v1" | "v2" => host,
+        path => format!("{host}/{path}"),
+    }
+}
+
+/// All keys that a credential for `repository` may stand under, the most exact one first.
+fn keys_of(repository: &Repository) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut key = repository.to_string();
+    loop {
+        keys.push(key.clone());
+        match key.rsplit_once('/') {
+            Some((shorter, _)) => key = shorter.to_owned(),
+            None => return keys,
+        }
+    }
+}
+
+/// Why credentials could not be looked up or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// `CNB_REGISTRY_AUTH` is no JSON object of texts.
+    #[error("malformed `CNB_REGISTRY_AUTH`: no JSON object of registry to credential")]
+    CnbRegistryAuth,
+    /// An entry of `CNB_REGISTRY_AUTH` has none of the forms that there are.
+    #[error(
+        "malformed `CNB_REGISTRY_AUTH`: entry `{registry}` is no `Basic`, `Bearer` or `X-Identity` credential"
+    )]
+    CnbEntry {
+        /// The entry.
+        registry: String,
+    },
+    /// A file is no `config.json`.
+    #[error("malformed file of credentials `{}`: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong. Never a part of the content.
+        problem: String,
+    },
+    /// A file could not be read or written.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A credential helper could not be asked.
+    #[error("credential helper `{helper}` failed for `{registry}`: {problem}")]
+    Helper {
+        /// The program.
+        helper: String,
+        /// What it was asked about.
+        registry: String,
+        /// What went wrong, in its own words if it had any.
+        problem: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lookup(credentials: &Credentials, repository: &str) -> Option<Credential> {
+        credentials
+            .for_repository(&repository.parse().unwrap())
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_longest_path_wins_and_no_path_is_cut_inside_a_word() {
+        let credentials = Credentials::default()
+            .with("r.example", Credential::basic("host", "1"))
+            .with("r.example/team", Credential::basic("team", "2"))
+            .with("r.example/team/app", Credential::basic("app", "3"));
+        for (repository, username) in [
+            ("r.example/team/app", "app"),
+            ("r.example/team/app2", "team"),
+            ("r.example/teams/app", "host"),
+        ] {
+            assert!(matches!(
+                lookup(&credentials, repository).await,
+                Some(Credential::Basic { username: it, .. }) if it == username
+            ));
+        }
+        assert_eq!(lookup(&credentials, "r.example.evil/team").await, None);
+        assert_eq!(lookup(&credentials, "r.example:5000/team").await, None);
+    }
+
+    #[tokio::test]
+    async fn docker_hub_has_one_name() {
+        for key in [
+            "docker.io",
+            "index.docker.io",
+            "https://index.docker.io/v1/",
+            "registry-1.docker.io",
+        ] {
+            let credentials = Credentials::default().with(key, Credential::basic("me", "1"));
+            assert!(lookup(&credentials, "ubuntu").await.is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let credential = Credential::basic("me", "hunter2");
+        assert!(!format!("{credential:?}").contains("hunter2"));
+        let credentials = Credentials::default().with("r.example", credential);
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_users_files_are_found_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |it: &str| folder.path().join(it);
+        let mut environment = BTreeMap::new();
+        let found = |environment: &BTreeMap<String, String>| {
+            Credentials::find(Some(folder.path()), environment)
+                .unwrap()
+                .files
+                .first()
+                .map(|it| it.path().to_owned())
+        };
+        assert_eq!(found(&environment), None);
+        for (variable, value, file) in [
+            ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
+            ("REGISTRY_AUTH_FILE", "mine.json", "mine.json"),
+            ("", "", ".docker/config.json"),
+            ("DOCKER_CONFIG", "other", "other/config.json"),
+        ] {
+            fs_err::create_dir_all(path(file).parent().unwrap()).unwrap();
+            fs_err::write(path(file), "{}").unwrap();
+            environment.insert(
+                variable.to_owned(),
+                path(value).to_str().unwrap().to_owned(),
+            );
+            assert_eq!(found(&environment), Some(path(file)));
+        }
+    }
+}

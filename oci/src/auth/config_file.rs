@@ -1,0 +1,236 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Credential, CredentialsError, MAX_BYTES, cnb, helper, normalise};
+
+/// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
+/// keep more.
+///
+/// <https://docs.docker.com/reference/cli/docker/login/#credential-stores>,
+/// <https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md>
+#[derive(Clone)]
+pub struct ConfigFile {
+    path: PathBuf,
+    credentials: BTreeMap<String, Credential>,
+    helpers: BTreeMap<String, String>,
+    store: Option<String>,
+}
+
+impl ConfigFile {
+    /// Reads the file at `path`; `None` if there is none.
+    pub fn read(path: &Path) -> Result<Option<Self>, CredentialsError> {
+        match read_text(path)? {
+            Some(text) => Self::parse(path, &text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Parses the content of a file. `path` is named in errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, CredentialsError> {
+        let malformed = |problem: String| CredentialsError::File {
+            path: path.to_owned(),
+            problem,
+        };
+        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+            // Where, but not what: the error may quote a secret.
+            malformed(format!(
+                "no JSON of the expected shape at line {}, column {}",
+                error.line(),
+                error.column()
+            ))
+        })?;
+        let mut credentials = BTreeMap::new();
+        for (key, entry) in raw.auths {
+            if let Some(credential) = entry
+                .credential()
+                .map_err(|problem| malformed(format!("entry `{key}` {problem}")))?
+            {
+                credentials.insert(normalise(&key), credential);
+            }
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            credentials,
+            helpers: raw
+                .cred_helpers
+                .into_iter()
+                .map(|(key, helper)| (normalise(&key), helper))
+                .collect(),
+            store: raw.creds_store.filter(|it| !it.is_empty()),
+        })
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The first credential for one of `keys`, the last of which is the registry itself. A helper
+    /// for this registry goes first, the store for all others last.
+    pub(super) async fn credential(
+        &self,
+        keys: &[String],
+    ) -> Result<Option<Credential>, CredentialsError> {
+        let Some(registry) = keys.last() else {
+            return Ok(None);
+        };
+        if let Some((key, helper)) = keys.iter().find_map(|key| self.helpers.get_key_value(key)) {
+            return helper::get(helper, key).await;
+        }
+        if let Some(credential) = keys.iter().find_map(|key| self.credentials.get(key)) {
+            return Ok(Some(credential.clone()));
+        }
+        match &self.store {
+            Some(store) => helper::get(store, registry).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The helper that keeps the credential for `registry`, if one does.
+    pub(super) fn helper_for(&self, registry: &str) -> Option<&str> {
+        self.helpers
+            .get(registry)
+            .or(self.store.as_ref())
+            .map(String::as_str)
+    }
+}
+
+impl fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConfigFile").field(&self.path).finish()
+    }
+}
+
+/// Reads a file of credentials whole; `None` if there is none.
+pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError> {
+    let failed = |source| CredentialsError::Io {
+        path: path.to_owned(),
+        action: "read",
+        source,
+    };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(CredentialsError::File {
+            path: path.to_owned(),
+            problem: format!("larger than {MAX_BYTES} bytes"),
+        });
+    }
+    Ok(Some(text))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    cred_helpers: BTreeMap<String, String>,
+    #[serde(default)]
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default)]
+    identitytoken: Option<String>,
+    #[serde(default)]
+    registrytoken: Option<String>,
+}
+
+impl Entry {
+    /// An entry without any is no error: Docker leaves such where a store keeps the secret.
+    fn credential(self) -> Result<Option<Credential>, &'static str> {
+        let given = |it: Option<String>| it.filter(|it| !it.is_empty());
+        if let Some(token) = given(self.registrytoken) {
+            return Ok(Some(Credential::RegistryToken(token.into())));
+        }
+        if let Some(token) = given(self.identitytoken) {
+            return Ok(Some(Credential::IdentityToken(token.into())));
+        }
+        if let Some(auth) = given(self.auth) {
+            return cnb::basic(&auth)
+                .map(Some)
+                .ok_or("has an `auth` that is not base64 of name and password");
+        }
+        Ok(match (given(self.username), given(self.password)) {
+            (Some(username), Some(password)) => Some(Credential::of_pair(&username, password)),
+            _ => None,
+        })
+    }
+}
+
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ConfigFile, CredentialsError> {
+        ConfigFile::parse(Path::new("config.json"), text)
+    }
+
+    #[test]
+    fn entries_of_all_kinds_parse() {
+        let file = parse(
+            r#"{"auths":{
+                "a.example":{"auth":"bWU6aHVudGVyMg=="},
+                "b.example":{"username":"me","password":"x"},
+                "c.example":{"auth":"bWU6","identitytoken":"t"},
+                "d.example":{"registrytoken":"r"},
+                "e.example":{},
+                "https://f.example/v1/":{"auth":"PHRva2VuPjp0"}
+            },"HttpHeaders":{"x":"y"},"credHelpers":null}"#,
+        )
+        .unwrap();
+        let of = |host: &str| file.credentials.get(host).cloned();
+        assert_eq!(of("a.example"), Some(Credential::basic("me", "hunter2")));
+        assert_eq!(of("b.example"), Some(Credential::basic("me", "x")));
+        assert_eq!(of("c.example"), Some(Credential::IdentityToken("t".into())));
+        assert_eq!(of("d.example"), Some(Credential::RegistryToken("r".into())));
+        assert_eq!(of("e.example"), None);
+        assert_eq!(of("f.example"), Some(Credential::IdentityToken("t".into())));
+    }
+
+    #[test]
+    fn errors_do_not_show_content() {
+        for bad in [
+            "hunter2",
+            r#"{"auths":"hunter2"}"#,
+            r#"{"auths":{"a.example":{"auth":"hunter2"}}}"#,
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+}

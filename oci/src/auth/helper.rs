@@ -1,0 +1,162 @@
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use zeroize::Zeroizing;
+
+use super::{Credential, CredentialsError, MAX_BYTES};
+use crate::Registry;
+
+/// A helper that unlocks a keyring may wait for its user; one that hangs may not.
+const TIMEOUT: Duration = Duration::from_mins(2);
+
+/// What helpers print, on standard output, where they have nothing. Also an exit code other than 0.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// Asks `docker-credential-NAME` for the credential of a registry.
+///
+/// <https://github.com/docker/docker-credential-helpers>
+pub(super) async fn get(
+    name: &str,
+    registry: &str,
+) -> Result<Option<Credential>, CredentialsError> {
+    let server = server_of(registry);
+    let output = match run(name, "get", registry, server.as_bytes()).await? {
+        Ok(output) => output,
+        Err(words) if words == NOT_FOUND => return Ok(None),
+        Err(words) => return Err(failed(name, registry, words)),
+    };
+    // The error is dropped because it may quote a secret.
+    let answer: Answer = serde_json::from_slice(&output)
+        .ok()
+        .ok_or_else(|| failed(name, registry, "its answer is malformed".to_owned()))?;
+    if answer.username.is_empty() && answer.secret.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Credential::of_pair(&answer.username, answer.secret)))
+}
+
+/// Has the helper keep a credential.
+pub(super) async fn store(
+    name: &str,
+    registry: &str,
+    username: &str,
+    secret: &str,
+) -> Result<(), CredentialsError> {
+    let request = Request {
+        server_url: server_of(registry),
+        username,
+        secret,
+    };
+    let input = Zeroizing::new(
+        serde_json::to_vec(&request).map_err(|error| failed(name, registry, error.to_string()))?,
+    );
+    match run(name, "store", registry, &input).await? {
+        Ok(_) => Ok(()),
+        Err(words) => Err(failed(name, registry, words)),
+    }
+}
+
+/// Has the helper forget a credential. What it does not have is no error.
+pub(super) async fn erase(name: &str, registry: &str) -> Result<(), CredentialsError> {
+    match run(name, "erase", registry, server_of(registry).as_bytes()).await? {
+        Ok(_) => Ok(()),
+        Err(words) if words == NOT_FOUND => Ok(()),
+        Err(words) => Err(failed(name, registry, words)),
+    }
+}
+
+/// Docker keeps its own registry under an address of old.
+fn server_of(registry: &str) -> &str {
+    if registry == Registry::DOCKER_HUB {
+        "https://index.docker.io/v1/"
+    } else {
+        registry
+    }
+}
+
+/// Runs a helper; its output, or in the inner error what it says where it fails.
+async fn run(
+    name: &str,
+    action: &str,
+    registry: &str,
+    input: &[u8],
+) -> Result<Result<Zeroizing<Vec<u8>>, String>, CredentialsError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(plain) {
+        // The name comes from a file and becomes part of a path.
+        return Err(failed(name, registry, "its name is malformed".to_owned()));
+    }
+    let exchange = async {
+        let mut child = Command::new(format!("docker-credential-{name}"))
+            .arg(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read its input says why by other means.
+            drop(stdin.write_all(input).await);
+        }
+        let mut output = Zeroizing::new(Vec::new());
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(MAX_BYTES).read_to_end(&mut output).await?;
+        }
+        Ok::<_, std::io::Error>((child.wait().await?, output))
+    };
+    match tokio::time::timeout(TIMEOUT, exchange).await {
+        Ok(Ok((status, output))) if status.success() => Ok(Ok(output)),
+        Ok(Ok((_, output))) => Ok(Err(String::from_utf8_lossy(&output).trim().to_owned())),
+        Ok(Err(error)) => Err(failed(name, registry, error.to_string())),
+        Err(_) => Err(failed(name, registry, "it did not answer".to_owned())),
+    }
+}
+
+fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
+    CredentialsError::Helper {
+        helper: format!("docker-credential-{name}"),
+        registry: registry.to_owned(),
+        problem,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Request<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'a str,
+    secret: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_helper_with_a_path_for_a_name_does_not_run() {
+        for name in ["", "../../bin/sh", "x/y", "a b"] {
+            assert!(matches!(
+                get(name, "r.example").await,
+                Err(CredentialsError::Helper { .. })
+            ));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_is_not_there_is_an_error() {
+        assert!(get("surely-not-installed", "r.example").await.is_err());
+    }
+}

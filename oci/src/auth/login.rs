@@ -1,0 +1,194 @@
+use std::io::Write as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::{ConfigFile, Credential, CredentialsError, config_file, helper, normalise};
+use crate::Registry;
+
+impl ConfigFile {
+    /// Keeps `credential` for `registry` in the file at `path`, or with the helper that this file
+    /// names. All else in the file stays. The file is replaced at once, readable by its owner only.
+    pub async fn log_in(
+        path: &Path,
+        registry: &Registry,
+        credential: &Credential,
+    ) -> Result<(), CredentialsError> {
+        let mut document = read_document(path)?;
+        let file = Self::parse(path, &Value::Object(document.clone()).to_string())?;
+        let mut entry = Map::new();
+        if let Some(name) = file.helper_for(registry.as_str()) {
+            let (username, secret) = match credential {
+                Credential::Basic { username, password } => (username.as_str(), password),
+                Credential::IdentityToken(token) | Credential::RegistryToken(token) => {
+                    ("<token>", token)
+                }
+            };
+            helper::store(name, registry.as_str(), username, secret.reveal()).await?;
+        } else {
+            let (key, value) = match credential {
+                Credential::Basic { username, password } => (
+                    "auth",
+                    STANDARD.encode(format!("{username}:{}", password.reveal())),
+                ),
+                Credential::IdentityToken(token) => ("identitytoken", token.reveal().to_owned()),
+                Credential::RegistryToken(token) => ("registrytoken", token.reveal().to_owned()),
+            };
+            entry.insert(key.to_owned(), Value::String(value));
+        }
+        let auths = auths_of(path, &mut document)?;
+        auths.retain(|key, _| normalise(key) != registry.as_str());
+        auths.insert(key_of(registry), Value::Object(entry));
+        write_document(path, &document)
+    }
+
+    /// Forgets the credential for `registry`; whether there was one.
+    pub async fn log_out(path: &Path, registry: &Registry) -> Result<bool, CredentialsError> {
+        let Some(file) = Self::read(path)? else {
+            return Ok(false);
+        };
+        let helper = file.helper_for(registry.as_str());
+        if let Some(name) = helper {
+            helper::erase(name, registry.as_str()).await?;
+        }
+        let mut document = read_document(path)?;
+        let auths = auths_of(path, &mut document)?;
+        let before = auths.len();
+        auths.retain(|key, _| normalise(key) != registry.as_str());
+        let found = auths.len() < before;
+        if found {
+            write_document(path, &document)?;
+        }
+        Ok(found || helper.is_some())
+    }
+}
+
+/// The key that Docker itself writes.
+fn key_of(registry: &Registry) -> String {
+    if registry.as_str() == Registry::DOCKER_HUB {
+        "https://index.docker.io/v1/".to_owned()
+    } else {
+        registry.to_string()
+    }
+}
+
+fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
+    let Some(text) = config_file::read_text(path)? else {
+        return Ok(Map::new());
+    };
+    // The error is dropped because it may quote a secret.
+    serde_json::from_str(&text)
+        .ok()
+        .ok_or_else(|| no_object(path, "it"))
+}
+
+fn auths_of<'a>(
+    path: &Path,
+    document: &'a mut Map<String, Value>,
+) -> Result<&'a mut Map<String, Value>, CredentialsError> {
+    let auths = document
+        .entry("auths")
+        .or_insert_with(|| Value::Object(Map::new()));
+    if auths.is_null() {
+        *auths = Value::Object(Map::new());
+    }
+    auths
+        .as_object_mut()
+        .ok_or_else(|| no_object(path, "`auths`"))
+}
+
+fn no_object(path: &Path, what: &str) -> CredentialsError {
+    CredentialsError::File {
+        path: path.to_owned(),
+        problem: format!("{what} is no JSON object"),
+    }
+}
+
+fn write_document(path: &Path, document: &Map<String, Value>) -> Result<(), CredentialsError> {
+    let failed = |source| CredentialsError::Io {
+        path: path.to_owned(),
+        action: "write",
+        source,
+    };
+    // A link stays one: what it points at is replaced.
+    let target = match std::fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(_) => path.to_owned(),
+    };
+    let folder = target
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut text = zeroize::Zeroizing::new(
+        serde_json::to_string_pretty(document).map_err(|error| failed(error.into()))?,
+    );
+    text.push('\n');
+    // Temporary files are made with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&target).map_err(|error| failed(error.error))?;
+    std::fs::File::open(folder)
+        .and_then(|it| it.sync_all())
+        .map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::super::Credentials;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_kept_is_found_and_forgotten_and_all_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/config.json");
+        let registry: Registry = "r.example:5000".parse().unwrap();
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+
+        fs_err::create_dir(path.parent().unwrap()).unwrap();
+        fs_err::write(
+            &path,
+            r#"{"auths":{"https://r.example:5000/v2/":{"auth":"b2xkOm9sZA=="}},"detachKeys":"ctrl-x"}"#,
+        )
+        .unwrap();
+        let credential = Credential::basic("me", "a:b");
+        ConfigFile::log_in(&path, &registry, &credential)
+            .await
+            .unwrap();
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.contains("detachKeys"));
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let found = Credentials::default()
+            .with_file(ConfigFile::read(&path).unwrap().unwrap())
+            .for_repository(&"r.example:5000/app".parse().unwrap())
+            .await
+            .unwrap();
+        assert_eq!(found, Some(credential));
+
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(text.contains("detachKeys") && !text.contains("r.example"));
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs_err::write(&path, "{").unwrap();
+        let registry: Registry = "r.example".parse().unwrap();
+        let credential = Credential::basic("me", "x");
+        assert!(
+            ConfigFile::log_in(&path, &registry, &credential)
+                .await
+                .is_err()
+        );
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "{");
+    }
+}

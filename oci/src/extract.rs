@@ -1,0 +1,301 @@
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+
+use self::archive::{Archive, Entry, Kind};
+use self::place::Place;
+use crate::{Descriptor, DiffId, Hasher, Store, StoreError};
+
+mod archive;
+mod beneath;
+mod place;
+
+/// How to unpack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ExtractOptions {
+    /// What the entries mean.
+    pub rules: ExtractRules,
+    /// Whether files get the owners that the archive names, and may be set-user-id; needs root.
+    /// Else they belong to whoever runs this, and are not.
+    pub ownership: bool,
+    /// How many entries are read.
+    pub entries: u64,
+    /// How many bytes are read, uncompressed.
+    pub bytes: u64,
+    /// How long a path or the target of a link may be, in bytes.
+    pub path: usize,
+}
+
+/// What the entries of an archive mean where there is something already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ExtractRules {
+    /// As layers of an image have it: what comes replaces what is there, `.wh.` files remove.
+    /// Devices are left out.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md>
+    Layer,
+    /// As the CNB lifecycle unpacks its own layers: folders that are there keep their mode, files
+    /// are overwritten, a link over anything is an error, as is all that is no folder, file or
+    /// symbolic link. Neither owners nor times are set, and `.wh.` means nothing.
+    Lifecycle,
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        Self {
+            rules: ExtractRules::Layer,
+            ownership: false,
+            entries: 2_000_000,
+            bytes: 64 << 30,
+            path: 4096,
+        }
+    }
+}
+
+/// What was unpacked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ExtractSummary {
+    /// The digest of the archive, uncompressed: what an image config names a layer by.
+    pub diff_id: DiffId,
+    /// How many entries the archive has.
+    pub entries: u64,
+    /// How many bytes it is, uncompressed.
+    pub bytes: u64,
+    /// How many devices were left out.
+    pub devices: u64,
+}
+
+/// Unpacks a tar archive, plain or compressed with gzip or zstd, into `directory`, which must be
+/// there.
+///
+/// Nothing outside `directory` is ever touched, whatever the archive says: each path is walked
+/// from `directory` on, one folder after the other, and a symbolic link on the way, be it from the
+/// archive or there before, is read as if `directory` were the root. `..` in a path is refused, or
+/// under the lifecycle's rules goes no further up than `directory`. That no one else changes
+/// `directory` meanwhile is up to the caller.
+///
+/// After an error, what is in `directory` is of no use.
+pub fn extract(
+    reader: impl Read,
+    directory: &Path,
+    options: &ExtractOptions,
+) -> Result<ExtractSummary, ExtractError> {
+    let counted = Counted {
+        inner: decompressed(reader)?,
+        hasher: Hasher::default(),
+        read: 0,
+        limit: options.bytes,
+    };
+    let mut archive = Archive::new(counted, options.path);
+    let mut place = Place::new(directory, *options)?;
+    let mut entries = 0;
+    while let Some(entry) = archive.next_entry()? {
+        entries += 1;
+        if entries > options.entries {
+            return Err(ExtractError::TooManyEntries {
+                limit: options.entries,
+            });
+        }
+        place.add(&entry, &mut archive)?;
+    }
+    let devices = place.finish()?;
+    let counted = archive.into_inner()?;
+    Ok(ExtractSummary {
+        bytes: counted.read,
+        diff_id: DiffId(counted.hasher.finish()),
+        entries,
+        devices,
+    })
+}
+
+/// [Extracts](extract) the blob `layer` of `store` while it is read. If the content turns out to be
+/// not what `layer` says, that is the error.
+pub async fn extract_layer(
+    store: &dyn Store,
+    layer: &Descriptor,
+    directory: &Path,
+    options: &ExtractOptions,
+) -> Result<ExtractSummary, ExtractError> {
+    let mut content = store.fetch(layer).await.map_err(ExtractError::Store)?;
+    let (sender, receiver) = mpsc::channel(4);
+    let (directory, options) = (directory.to_owned(), *options);
+    let task = tokio::task::spawn_blocking(move || {
+        let mut incoming = Incoming {
+            receiver,
+            chunk: Bytes::new(),
+            has_ended: false,
+        };
+        let summary = extract(&mut incoming, &directory, &options)?;
+        // To the very end: only there does the store say whether the content was good.
+        io::copy(&mut incoming, &mut io::sink()).map_err(ExtractError::Read)?;
+        Ok(summary)
+    });
+    let mut failed = None;
+    let mut is_wanted = true;
+    while let Some(chunk) = content.next().await {
+        match chunk {
+            Ok(chunk) if is_wanted && !chunk.is_empty() => {
+                is_wanted = sender.send(chunk).await.is_ok();
+            }
+            // Bad content may be why it could not be unpacked, so the rest is read all the same.
+            Ok(_) => {}
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    if failed.is_none() {
+        sender.send(Bytes::new()).await.ok();
+    }
+    drop(sender);
+    let outcome = match task.await {
+        Ok(outcome) => outcome,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(ExtractError::Read(io::Error::other(cancelled))),
+        },
+    };
+    match failed {
+        Some(error) => Err(ExtractError::Store(error)),
+        None => outcome,
+    }
+}
+
+/// The chunks of a blob, as they come from another task. An empty one is the end; that the sender
+/// goes away without it is an error.
+struct Incoming {
+    receiver: mpsc::Receiver<Bytes>,
+    chunk: Bytes,
+    has_ended: bool,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.chunk.is_empty() && !self.has_ended {
+            let chunk = self.receiver.blocking_recv();
+            self.chunk = chunk.ok_or(io::ErrorKind::UnexpectedEof)?;
+            self.has_ended = self.chunk.is_empty();
+        }
+        let size = buffer.len().min(self.chunk.len());
+        let head = self.chunk.split_to(size);
+        (&*head).read(buffer)
+    }
+}
+
+/// The largest window of zstd that is accepted, as a power of two: 128 MiB, as its own tool has it.
+const WINDOW: u32 = 27;
+
+fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ExtractError> {
+    let mut reader = BufReader::with_capacity(128 << 10, reader);
+    let head = reader.fill_buf().map_err(ExtractError::Read)?;
+    if head.starts_with(&[0x1f, 0x8b]) {
+        Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader)))
+    } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let mut decoder =
+            zstd::stream::read::Decoder::with_buffer(reader).map_err(ExtractError::Read)?;
+        decoder.window_log_max(WINDOW).map_err(ExtractError::Read)?;
+        Ok(Box::new(decoder))
+    } else {
+        Ok(Box::new(reader))
+    }
+}
+
+/// Counts and hashes what is read, and reads no more than a limit.
+struct Counted<R> {
+    inner: R,
+    hasher: Hasher,
+    read: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        if self.read > self.limit {
+            return Err(io::Error::other(ExtractError::TooManyBytes {
+                limit: self.limit,
+            }));
+        }
+        if let Some(chunk) = buffer.get(..read) {
+            self.hasher.update(chunk);
+        }
+        Ok(read)
+    }
+}
+
+/// Why an archive could not be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// It is no tar archive, or broken, or made to look so.
+    #[error("the archive is malformed: {problem}")]
+    Malformed {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A path leads out of the directory.
+    #[error("`{path}` in the archive leads out of the directory")]
+    Outside {
+        /// Which, as the archive has it.
+        path: PathBuf,
+    },
+    /// More entries than we read.
+    #[error("the archive has more than {limit} entries")]
+    TooManyEntries {
+        /// The limit.
+        limit: u64,
+    },
+    /// More bytes than we read.
+    #[error("the archive is larger than {limit} bytes")]
+    TooManyBytes {
+        /// The limit.
+        limit: u64,
+    },
+    /// A path that is longer than we follow.
+    #[error("the archive has a path of more than {limit} bytes")]
+    PathTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// An entry that these rules do not know, in upstream's words.
+    #[error("unknown file type in tar {flag}")]
+    UnknownType {
+        /// Which entry.
+        path: PathBuf,
+        /// Its type flag.
+        flag: u8,
+    },
+    /// A file could not be made.
+    #[error("failed to {action} `{path}` of the archive")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which, as the archive has it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The archive could not be read.
+    #[error("failed to read the archive")]
+    Read(#[source] io::Error),
+    /// The store failed, or its content is not what it should be.
+    #[error("failed to read the layer")]
+    Store(#[source] StoreError),
+}
+
+impl ExtractError {
+    /// What `error`, which came from reading the archive, is about.
+    fn read(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) => Self::Read(error),
+        }
+    }
+}

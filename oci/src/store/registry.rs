@@ -1,0 +1,238 @@
+//! Repositories of registries, by the OCI distribution protocol, version 1.1.
+//!
+//! The parts, from the outside in: [`RegistryStore`] is what one repository can do;
+//! `manifests`, `referrers`, `download` and `upload` are the requests that this takes;
+//! `transport` sends them: with credentials (`host`, `challenge`, `token`), to where they may go
+//! (`address`, `link`), again where that helps, over `connections`.
+//!
+//! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
+
+mod address;
+mod challenge;
+mod client;
+mod connections;
+mod download;
+mod host;
+mod link;
+mod manifests;
+mod options;
+mod problem;
+mod referrers;
+mod tls;
+mod token;
+mod transport;
+mod upload;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use reqwest::header::HeaderMap;
+
+use self::manifests::Recent;
+use self::referrers::Change;
+use self::token::Access;
+use self::transport::Endpoint;
+use super::{check, listed};
+use crate::{
+    Content, Descriptor, Digest, Manifest, Repository, Selector, Store, StoreError, Tag, Upload,
+};
+
+pub use client::RegistryClient;
+pub use options::{ClientCertificate, ProxySettings, RegistryOptions, Retries, TrustSettings};
+pub use problem::RegistryRefusal;
+
+/// One repository of a registry. Made by [`RegistryClient::repository`]; cheap to make and to clone.
+#[derive(Clone)]
+pub struct RegistryStore {
+    endpoint: Endpoint,
+    recent: Arc<Recent>,
+}
+
+impl RegistryStore {
+    fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            recent: Arc::default(),
+        }
+    }
+
+    /// Whether we may read: what `selector` names, if it is there. Refused if we may not.
+    pub async fn check_read(&self, selector: &Selector) -> Result<Option<Descriptor>, StoreError> {
+        match self.resolve(selector).await {
+            Ok(descriptor) => Ok(Some(descriptor)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether we may write: begins an upload, and cancels it. Refused if we may not.
+    pub async fn check_write(&self) -> Result<(), StoreError> {
+        self.endpoint.try_upload().await
+    }
+
+    /// Whether the registry is there, and takes our credentials.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.endpoint.ping().await
+    }
+
+    /// Pushes a manifest, and returns its subject if the list of that one's referrers is ours to
+    /// keep: the registry says in its answer whether it does.
+    async fn push(
+        &self,
+        target: &Descriptor,
+        content: Bytes,
+    ) -> Result<Option<(Digest, Change)>, StoreError> {
+        check(target, &content)?;
+        let limits = self.endpoint.shared.options.limits;
+        let manifest =
+            Manifest::parse(&target.media_type, &content, &limits).map_err(|source| {
+                StoreError::Manifest {
+                    digest: target.digest.clone(),
+                    source,
+                }
+            })?;
+        let selector = Selector::Digest(target.digest.clone());
+        let answer = self
+            .endpoint
+            .put_manifest(
+                &selector,
+                &target.media_type,
+                content.clone(),
+                HeaderMap::new(),
+            )
+            .await?;
+        self.recent.keep(&target.digest, content);
+        let Some(subject) = manifest.subject() else {
+            return Ok(None);
+        };
+        let kept = answer.headers.get("oci-subject");
+        if kept.is_some_and(|it| it.as_bytes() == subject.digest.as_str().as_bytes()) {
+            let path = self.endpoint.repository.path();
+            self.endpoint.host.learn_referrers(path);
+            return Ok(None);
+        }
+        let change = Change::Add(Box::new(listed(target, &manifest)));
+        Ok(Some((subject.digest.clone(), change)))
+    }
+}
+
+#[async_trait]
+impl Store for RegistryStore {
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        self.endpoint.resolve(selector).await
+    }
+
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        self.endpoint.contains(target, Access::Pull).await
+    }
+
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
+        if target.media_type.is_manifest() {
+            let content = self.endpoint.fetch_manifest(target).await?;
+            let once = async { Ok(content) };
+            return Ok(Box::pin(stream::once(once)));
+        }
+        self.endpoint.fetch_blob(target).await
+    }
+
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
+        if self.endpoint.contains(target, Access::Push).await? {
+            return Ok(());
+        }
+        self.endpoint.push_blob(target, upload).await
+    }
+
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
+        match self.push(target, content).await? {
+            Some((subject, change)) => self.endpoint.change_fallback(&subject, [change]).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
+        let concurrency = self.endpoint.shared.options.concurrency.max(1);
+        let results: Vec<_> = stream::iter(manifests)
+            .map(|(target, content)| async move { self.push(&target, content).await })
+            .buffer_unordered(concurrency)
+            .collect()
+            .await;
+        let mut lists: BTreeMap<Digest, Vec<Change>> = BTreeMap::new();
+        let mut failure = None;
+        for result in results {
+            match result {
+                Ok(Some((subject, change))) => lists.entry(subject).or_default().push(change),
+                Ok(None) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        // What did arrive is listed even where something else failed.
+        for (subject, changes) in lists {
+            self.endpoint.change_fallback(&subject, changes).await?;
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn mount(&self, target: &Descriptor, from: &Repository) -> Result<bool, StoreError> {
+        if from.registry() != self.endpoint.repository.registry() {
+            return Ok(false);
+        }
+        self.endpoint.mount(target, from).await
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        Some(&self.endpoint.repository)
+    }
+
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
+        let content = match self.recent.find(&target.digest) {
+            Some(content) => content,
+            None => self.endpoint.fetch_manifest(target).await?,
+        };
+        let selector = Selector::Tag(tag.clone());
+        self.endpoint
+            .put_manifest(&selector, &target.media_type, content, HeaderMap::new())
+            .await?;
+        Ok(())
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        self.endpoint.tags().await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        self.endpoint.referrers(subject).await
+    }
+
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
+        let content = match self.endpoint.fetch_manifest(target).await {
+            Ok(content) => content,
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let limits = self.endpoint.shared.options.limits;
+        self.endpoint.delete_manifest(&target.digest).await?;
+        // One that cannot be read is in nobody's list either.
+        let manifest = Manifest::parse(&target.media_type, &content, &limits).ok();
+        match manifest.as_ref().and_then(Manifest::subject) {
+            Some(subject) => {
+                let change = Change::Remove(target.digest.clone());
+                self.endpoint
+                    .change_fallback(&subject.digest, [change])
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for RegistryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RegistryStore")
+            .field(&self.endpoint.repository)
+            .finish()
+    }
+}

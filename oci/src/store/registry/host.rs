@@ -1,0 +1,345 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::address;
+use super::challenge::Challenge;
+use super::client::Shared;
+use super::problem::RegistryRefusal;
+use super::token::{Scopes, TokenAnswer, Tokens};
+use crate::auth::{Credential, Secret};
+use crate::{Registry, Repository, StoreError};
+
+/// The largest answer of a token server that is read.
+const MAX_TOKEN_BYTES: u64 = 1 << 20;
+
+/// What we know of one registry.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) registry: Registry,
+    /// Any certificate, or none, will do.
+    pub(super) insecure: bool,
+    learnt: Mutex<Learnt>,
+    /// Held while a token is asked for, so that no two ask for the same one.
+    tokens: tokio::sync::Mutex<Tokens>,
+    /// Held while credentials are looked up: a helper may ask its user.
+    credentials: tokio::sync::Mutex<BTreeMap<String, Option<Credential>>>,
+}
+
+#[derive(Debug, Default)]
+struct Learnt {
+    scheme: Option<&'static str>,
+    challenge: Option<Challenge>,
+    without_referrers: BTreeSet<String>,
+    last_sent: Option<Secret>,
+}
+
+impl Host {
+    pub(super) fn new(registry: &Registry, insecure: bool) -> Self {
+        let plain = insecure || registry.is_loopback();
+        Self {
+            registry: registry.clone(),
+            insecure,
+            learnt: Mutex::new(Learnt {
+                scheme: (!plain).then_some("https"),
+                ..Learnt::default()
+            }),
+            tokens: tokio::sync::Mutex::default(),
+            credentials: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// `http` or `https`, once it is known.
+    pub(super) fn scheme(&self) -> Option<&'static str> {
+        self.learnt().scheme
+    }
+
+    pub(super) fn settle_scheme(&self, scheme: &'static str) {
+        self.learnt().scheme.get_or_insert(scheme);
+    }
+
+    pub(super) fn learn_challenge(&self, challenge: Challenge) {
+        self.learnt().challenge = Some(challenge);
+    }
+
+    /// Whether a repository is known to have no referrers API.
+    pub(super) fn lacks_referrers(&self, path: &str) -> bool {
+        self.learnt().without_referrers.contains(path)
+    }
+
+    pub(super) fn learn_lack_of_referrers(&self, path: &str) {
+        self.learnt().without_referrers.insert(path.to_owned());
+    }
+
+    pub(super) fn learn_referrers(&self, path: &str) {
+        self.learnt().without_referrers.remove(path);
+    }
+
+    /// Remembers what was sent, so that it can be cut out of what comes back.
+    pub(super) fn note_sent(&self, authorization: &Secret) {
+        self.learnt().last_sent = Some(authorization.clone());
+    }
+
+    /// What was last sent, without its scheme.
+    pub(super) fn last_sent(&self) -> Option<Secret> {
+        let sent = self.learnt().last_sent.clone()?;
+        sent.reveal().split_once(' ').map(|(_, it)| it.into())
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Learnt> {
+        // Each change is one assignment: a panic elsewhere leaves nothing half done.
+        self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to send along with a request for `repository`; nothing before the registry has asked.
+    pub(super) async fn authorization(
+        &self,
+        shared: &Shared,
+        repository: &Repository,
+        scopes: &Scopes,
+        base: &Url,
+    ) -> Result<Option<Secret>, StoreError> {
+        let challenge = self.learnt().challenge.clone();
+        match challenge {
+            None => Ok(None),
+            Some(Challenge::Basic) => Ok(match self.credential(shared, repository).await? {
+                Some(Credential::Basic { username, password }) => Some(basic(&username, &password)),
+                Some(Credential::RegistryToken(token)) => Some(bearer(&token)),
+                Some(Credential::IdentityToken(token)) => Some(basic("<token>", &token)),
+                None => None,
+            }),
+            Some(Challenge::Bearer { realm, service }) => {
+                let mut tokens = self.tokens.lock().await;
+                if let Some(token) = tokens.covering(scopes, Instant::now()) {
+                    return Ok(Some(bearer(&token)));
+                }
+                let credential = self.credential(shared, repository).await?;
+                if let Some(Credential::RegistryToken(token)) = credential {
+                    return Ok(Some(bearer(&token)));
+                }
+                let question = Question {
+                    repository,
+                    scopes,
+                    service: service.as_deref(),
+                    realm: address::follow(base, &realm, |it| shared.is_insecure(it)).map_err(
+                        |problem| StoreError::Malformed {
+                            place: self.registry.to_string(),
+                            problem: format!("no token server that may be asked: {problem}"),
+                        },
+                    )?,
+                };
+                let answer = question.ask(shared, self, credential.as_ref()).await?;
+                let token = tokens.keep(scopes.clone(), answer, Instant::now());
+                Ok(Some(bearer(&token)))
+            }
+        }
+    }
+
+    /// Forgets what the registry did not take.
+    pub(super) async fn forget(&self, authorization: &Secret) {
+        if let Some(token) = authorization.reveal().strip_prefix("Bearer ") {
+            self.tokens.lock().await.forget(token);
+        }
+    }
+
+    async fn credential(
+        &self,
+        shared: &Shared,
+        repository: &Repository,
+    ) -> Result<Option<Credential>, StoreError> {
+        let mut known = self.credentials.lock().await;
+        if let Some(credential) = known.get(repository.path()) {
+            return Ok(credential.clone());
+        }
+        let credential = shared
+            .options
+            .credentials
+            .for_repository(repository)
+            .await
+            .map_err(|error| StoreError::Unavailable {
+                place: self.registry.to_string(),
+                action: "look up credentials".to_owned(),
+                source: error.into(),
+            })?;
+        known.insert(repository.path().to_owned(), credential.clone());
+        Ok(credential)
+    }
+}
+
+fn basic(username: &str, password: &Secret) -> Secret {
+    let pair = zeroize::Zeroizing::new(format!("{username}:{}", password.reveal()));
+    format!("Basic {}", STANDARD.encode(pair.as_bytes())).into()
+}
+
+fn bearer(token: &Secret) -> Secret {
+    format!("Bearer {}", token.reveal()).into()
+}
+
+/// The header for an authorization; `None` if it cannot stand in one.
+pub(super) fn header(authorization: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(authorization.reveal()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What a token server is asked for.
+struct Question<'a> {
+    repository: &'a Repository,
+    scopes: &'a Scopes,
+    service: Option<&'a str>,
+    realm: Url,
+}
+
+impl Question<'_> {
+    async fn ask(
+        &self,
+        shared: &Shared,
+        host: &Host,
+        credential: Option<&Credential>,
+    ) -> Result<TokenAnswer, StoreError> {
+        let (status, body, secret) = match credential {
+            Some(Credential::IdentityToken(token)) => {
+                let (status, body) = self.post(shared, host, token).await?;
+                if matches!(
+                    status,
+                    StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+                ) {
+                    // A server that does not know of OAuth 2.
+                    let authorization = basic("<token>", token);
+                    let (status, body) = self.get(shared, host, Some(&authorization)).await?;
+                    (status, body, Some(token))
+                } else {
+                    (status, body, Some(token))
+                }
+            }
+            Some(Credential::Basic { username, password }) => {
+                let authorization = basic(username, password);
+                let (status, body) = self.get(shared, host, Some(&authorization)).await?;
+                (status, body, Some(password))
+            }
+            _ => {
+                let (status, body) = self.get(shared, host, None).await?;
+                (status, body, None)
+            }
+        };
+        if status.is_success() {
+            return TokenAnswer::parse(&body).ok_or_else(|| StoreError::Malformed {
+                place: self.place(),
+                problem: "its answer holds no token".to_owned(),
+            });
+        }
+        let refusal = RegistryRefusal::parse(status, &body, secret.map(Secret::reveal));
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            Err(StoreError::Refused {
+                place: self.place(),
+                action: format!("give access to `{}`", self.repository),
+                source: refusal.into(),
+            })
+        } else {
+            Err(self.unavailable(refusal.into()))
+        }
+    }
+
+    async fn get(
+        &self,
+        shared: &Shared,
+        host: &Host,
+        authorization: Option<&Secret>,
+    ) -> Result<(StatusCode, Vec<u8>), StoreError> {
+        let mut url = self.realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = self.service {
+                query.append_pair("service", service);
+            }
+            for scope in self.scopes.texts() {
+                query.append_pair("scope", &scope);
+            }
+        }
+        self.exchange(shared, host, &Method::GET, &url, authorization, None)
+            .await
+    }
+
+    async fn post(
+        &self,
+        shared: &Shared,
+        host: &Host,
+        token: &Secret,
+    ) -> Result<(StatusCode, Vec<u8>), StoreError> {
+        let scope = self.scopes.texts().collect::<Vec<_>>().join(" ");
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "refresh_token")
+            .append_pair("service", self.service.unwrap_or_default())
+            .append_pair("client_id", "sealpack")
+            .append_pair("scope", &scope)
+            .append_pair("refresh_token", token.reveal())
+            .finish();
+        self.exchange(shared, host, &Method::POST, &self.realm, None, Some(form))
+            .await
+    }
+
+    /// One exchange with the token server. Redirects are not followed: credentials are for the
+    /// server that was named.
+    async fn exchange(
+        &self,
+        shared: &Shared,
+        host: &Host,
+        method: &Method,
+        url: &Url,
+        authorization: Option<&Secret>,
+        form: Option<String>,
+    ) -> Result<(StatusCode, Vec<u8>), StoreError> {
+        let insecure = host.insecure || shared.is_insecure(&address::authority(url));
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut request = shared
+                .client(url, insecure)?
+                .request(method.clone(), url.clone());
+            if let Some(value) = authorization.and_then(header) {
+                request = request.header(AUTHORIZATION, value);
+            }
+            if let Some(form) = &form {
+                request = request
+                    .header(
+                        reqwest::header::CONTENT_TYPE,
+                        "application/x-www-form-urlencoded",
+                    )
+                    .body(form.clone());
+            }
+            let exchange = async {
+                let response = request.send().await?;
+                let (status, asked) = (response.status(), super::transport::retry_after(&response));
+                let body = super::transport::read_body(response, MAX_TOKEN_BYTES).await?;
+                Ok((status, asked, body))
+            };
+            let result = shared.within_document_timeout(exchange).await;
+            let last = attempt > shared.options.retries.count;
+            let asked = match result {
+                Ok((status, asked, _)) if !last && super::transport::is_transient(status) => asked,
+                Ok((status, _, body)) => return Ok((status, body.to_vec())),
+                Err(_) if !last => None,
+                Err(error) => return Err(self.unavailable(error.into())),
+            };
+            shared.pause(attempt, asked).await;
+        }
+    }
+
+    fn place(&self) -> String {
+        self.realm.origin().ascii_serialization()
+    }
+
+    fn unavailable(&self, source: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+        StoreError::Unavailable {
+            place: self.place(),
+            action: format!("get a token for `{}`", self.repository),
+            source,
+        }
+    }
+}

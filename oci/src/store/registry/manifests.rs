@@ -1,0 +1,344 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::super::check;
+use super::link;
+use super::token::Access;
+use super::transport::{Body, Document, Endpoint, Target, is_transient};
+use crate::{Descriptor, Digest, Hasher, MediaType, Selector, StoreError, Tag};
+
+/// All that we read as a manifest.
+pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static(
+    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json",
+);
+
+/// Tags that are asked for at once.
+const PAGE: u32 = 1000;
+
+impl Endpoint {
+    /// Finds a manifest by HEAD, or, where that does not tell all, by reading it.
+    pub(super) async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        let action = format!("resolve `{selector}`");
+        let mut request = self
+            .request(Method::HEAD, path_of(selector), Access::Pull, &action)
+            .header(ACCEPT, ACCEPTED);
+        let response = self.send(&mut request).await?;
+        let status = response.status();
+        if status.is_success() {
+            let headers = response.headers();
+            let digest = match selector {
+                // The header is a hint, and we know better.
+                Selector::Digest(digest) => Some(digest.clone()),
+                Selector::Tag(_) => {
+                    text(headers, "docker-content-digest").and_then(|it| it.parse().ok())
+                }
+            };
+            let size = headers
+                .get(CONTENT_LENGTH)
+                .and_then(|it| it.to_str().ok()?.parse().ok());
+            let media_type = media_type(headers).filter(MediaType::is_manifest);
+            if let (Some(digest), Some(size), Some(media_type)) = (digest, size, media_type) {
+                return Ok(Descriptor::new(media_type, digest, size));
+            }
+        } else if status == StatusCode::NOT_FOUND || is_transient(status) {
+            return Err(self.refusal(response, &action, &selector.to_string()).await);
+        }
+        // Some refuse HEAD, and none says in its answer to it why.
+        Ok(self.read_manifest(selector, &action).await?.0)
+    }
+
+    /// Reads a manifest whole. By digest, it is checked; by tag, its digest is what it hashes to.
+    pub(super) async fn read_manifest(
+        &self,
+        selector: &Selector,
+        action: &str,
+    ) -> Result<(Descriptor, Document), StoreError> {
+        let request = self
+            .request(Method::GET, path_of(selector), Access::Pull, action)
+            .header(ACCEPT, ACCEPTED);
+        let limit = self.shared.options.limits.manifest_bytes;
+        let document = self.document(request, limit).await?;
+        if !document.status.is_success() {
+            return Err(self.refusal_of(
+                document.status,
+                &document.bytes,
+                action,
+                &selector.to_string(),
+            ));
+        }
+        let digest = match selector {
+            Selector::Tag(_) => Digest::of(&document.bytes),
+            Selector::Digest(digest) => {
+                verify(digest, &document.bytes)?;
+                digest.clone()
+            }
+        };
+        let media_type = media_type(&document.headers)
+            .filter(MediaType::is_manifest)
+            .or_else(|| own_media_type(&document.bytes))
+            .ok_or_else(|| self.malformed(format!("`{selector}` is not a manifest")))?;
+        let descriptor = Descriptor::new(media_type, digest, document.bytes.len() as u64);
+        Ok((descriptor, document))
+    }
+
+    /// Reads and checks the manifest that `target` describes.
+    pub(super) async fn fetch_manifest(&self, target: &Descriptor) -> Result<Bytes, StoreError> {
+        let limit = self.shared.options.limits.manifest_bytes;
+        if target.size > limit {
+            return Err(StoreError::TooLarge {
+                digest: target.digest.clone(),
+                limit,
+            });
+        }
+        let selector = Selector::Digest(target.digest.clone());
+        let action = format!("read manifest {}", target.digest);
+        let request = self
+            .request(Method::GET, path_of(&selector), Access::Pull, &action)
+            .header(ACCEPT, ACCEPTED);
+        let document = self.document(request, limit).await?;
+        if !document.status.is_success() {
+            let what = selector.to_string();
+            return Err(self.refusal_of(document.status, &document.bytes, &action, &what));
+        }
+        check(target, &document.bytes)?;
+        Ok(document.bytes)
+    }
+
+    /// Whether the registry has the manifest or blob that `target` describes.
+    pub(super) async fn contains(
+        &self,
+        target: &Descriptor,
+        access: Access,
+    ) -> Result<bool, StoreError> {
+        let kind = if target.media_type.is_manifest() {
+            "manifests"
+        } else {
+            "blobs"
+        };
+        let action = format!("look for {}", target.digest);
+        let mut request = self
+            .request(
+                Method::HEAD,
+                format!("{kind}/{}", target.digest),
+                access,
+                &action,
+            )
+            .header(ACCEPT, ACCEPTED);
+        if kind == "blobs" {
+            request.headers.remove(ACCEPT);
+        }
+        let response = self.send(&mut request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            _ => Err(self
+                .refusal(response, &action, target.digest.as_str())
+                .await),
+        }
+    }
+
+    /// Writes a manifest under a tag or its digest; the headers of the answer.
+    pub(super) async fn put_manifest(
+        &self,
+        selector: &Selector,
+        media_type: &MediaType,
+        content: Bytes,
+        extra: HeaderMap,
+    ) -> Result<Document, StoreError> {
+        let action = format!("write manifest `{selector}`");
+        let content_type = HeaderValue::from_str(media_type.as_str())
+            .map_err(|error| self.unavailable(&action, error))?;
+        let mut request = self
+            .request(Method::PUT, path_of(selector), Access::Push, &action)
+            .body(Body::Bytes(content));
+        request.headers = extra;
+        request.headers.insert(CONTENT_TYPE, content_type);
+        let limit = self.shared.options.limits.manifest_bytes;
+        let document = self.document(request, limit).await?;
+        if document.status.is_success() || document.status == StatusCode::PRECONDITION_FAILED {
+            return Ok(document);
+        }
+        // What is missing is the repository, or what the manifest refers to: there, too, the
+        // registry's own words say more than "not found".
+        if document.status == StatusCode::NOT_FOUND {
+            return Err(StoreError::Refused {
+                place: self.place(),
+                action,
+                source: super::RegistryRefusal::parse(document.status, &document.bytes, None)
+                    .into(),
+            });
+        }
+        Err(self.refusal_of(
+            document.status,
+            &document.bytes,
+            &action,
+            &selector.to_string(),
+        ))
+    }
+
+    /// All tags, page by page.
+    pub(super) async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let limits = self.shared.options.limits;
+        let action = "list tags";
+        let mut tags = BTreeSet::new();
+        let mut request = self.request(
+            Method::GET,
+            format!("tags/list?n={PAGE}"),
+            Access::Pull,
+            action,
+        );
+        for _ in 0..limits.pages {
+            let document = self.document(request, limits.manifest_bytes).await?;
+            if !document.status.is_success() {
+                return Err(self.refusal_of(
+                    document.status,
+                    &document.bytes,
+                    action,
+                    self.repository.path(),
+                ));
+            }
+            let page: Page = serde_json::from_slice(&document.bytes)
+                .map_err(|error| self.malformed(format!("its list of tags is none: {error}")))?;
+            // What is no tag cannot be asked for either.
+            tags.extend(
+                page.tags
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|it| it.parse().ok()),
+            );
+            if tags.len() > limits.manifests {
+                return Err(self.too_many("tags", limits.manifests));
+            }
+            request = self.request(Method::GET, "", Access::Pull, action);
+            match self.next_page(&document)? {
+                Some(next) => request.target = next,
+                None => return Ok(tags.into_iter().collect()),
+            }
+        }
+        Err(self.too_many("pages of tags", limits.pages))
+    }
+
+    /// Removes a manifest; whether it was there.
+    pub(super) async fn delete_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        let action = format!("delete {digest}");
+        let mut request = self.request(
+            Method::DELETE,
+            format!("manifests/{digest}"),
+            Access::Delete,
+            &action,
+        );
+        let response = self.send(&mut request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            StatusCode::METHOD_NOT_ALLOWED => Err(StoreError::Unsupported {
+                place: self.place(),
+                action: "delete",
+            }),
+            _ => Err(self.refusal(response, &action, digest.as_str()).await),
+        }
+    }
+
+    pub(super) fn next_page(&self, document: &Document) -> Result<Option<Target>, StoreError> {
+        for header in document.headers.get_all(LINK) {
+            let Ok(header) = header.to_str() else {
+                return Err(self.malformed("the `Link` of a listing is no text"));
+            };
+            let next = link::next_page(&document.url, header)
+                .map_err(|problem| self.malformed(problem))?;
+            if let Some(next) = next {
+                return Ok(Some(Target::Url(next)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn too_many(&self, what: &'static str, limit: usize) -> StoreError {
+        StoreError::TooMany {
+            place: self.place(),
+            what,
+            limit,
+        }
+    }
+}
+
+/// The last manifests that were pushed: a tag is pushed with the manifest that it names, which is
+/// not read back for that.
+#[derive(Debug, Default)]
+pub(super) struct Recent(Mutex<VecDeque<(Digest, Bytes)>>);
+
+impl Recent {
+    const COUNT: usize = 8;
+
+    pub(super) fn keep(&self, digest: &Digest, content: Bytes) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|(it, _)| it != digest);
+        recent.push_back((digest.clone(), content));
+        if recent.len() > Self::COUNT {
+            recent.pop_front();
+        }
+    }
+
+    pub(super) fn find(&self, digest: &Digest) -> Option<Bytes> {
+        let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recent
+            .iter()
+            .find(|(it, _)| it == digest)
+            .map(|(_, content)| content.clone())
+    }
+}
+
+fn path_of(selector: &Selector) -> String {
+    format!("manifests/{selector}")
+}
+
+fn verify(expected: &Digest, content: &[u8]) -> Result<(), StoreError> {
+    let mut hasher = Hasher::new(expected.algorithm());
+    hasher.update(content);
+    let presented = hasher.finish();
+    if presented == *expected {
+        Ok(())
+    } else {
+        Err(StoreError::DigestMismatch {
+            expected: expected.clone(),
+            presented,
+        })
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The media type without its parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
+    let text = text(headers, "content-type")?;
+    let (media_type, _) = text.split_once(';').unwrap_or((text, ""));
+    Some(media_type.trim().into())
+}
+
+/// What a manifest says it is, where the registry does not.
+fn own_media_type(content: &[u8]) -> Option<MediaType> {
+    let fields: BTreeMap<String, &serde_json::value::RawValue> =
+        serde_json::from_slice(content).ok()?;
+    match fields.get("mediaType") {
+        Some(text) => serde_json::from_str::<MediaType>(text.get())
+            .ok()
+            .filter(MediaType::is_manifest),
+        None if fields.contains_key("manifests") => Some(MediaType::IMAGE_INDEX),
+        None if fields.contains_key("layers") => Some(MediaType::IMAGE_MANIFEST),
+        None => None,
+    }
+}

@@ -1,0 +1,353 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
+use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value};
+
+use super::token::Access;
+use super::transport::{Document, Endpoint};
+use super::{RegistryRefusal, manifests};
+use crate::{
+    Descriptor, Digest, Limits, Manifest, ManifestError, MediaType, Selector, StoreError, Tag,
+};
+
+/// How often a fallback index is written anew because another client got in between.
+const MAX_ROUNDS: u32 = 20;
+
+impl Endpoint {
+    /// The referrers of `subject`: by the API, or, where the registry has none, by the fallback tag.
+    ///
+    /// <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers>
+    pub(super) async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let found = if self.host.lacks_referrers(self.repository.path()) {
+            None
+        } else {
+            self.referrers_by_api(subject).await?
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => self.referrers_by_tag(subject).await,
+        }
+    }
+
+    /// `None`: there is no such API.
+    async fn referrers_by_api(
+        &self,
+        subject: &Digest,
+    ) -> Result<Option<Vec<Descriptor>>, StoreError> {
+        let limits = self.shared.options.limits;
+        let action = format!("list referrers of {subject}");
+        let mut found = BTreeMap::new();
+        let mut request = self.request(
+            Method::GET,
+            format!("referrers/{subject}"),
+            Access::Pull,
+            &action,
+        );
+        for page in 0..limits.pages {
+            let document = self.document(request, limits.manifest_bytes).await?;
+            if page == 0 && is_without_api(&document) {
+                let refusal = RegistryRefusal::parse(document.status, &document.bytes, None);
+                // A repository that is not there yet says nothing about the API.
+                if document.status == StatusCode::NOT_FOUND && !refusal.has_code("NAME_UNKNOWN") {
+                    self.host.learn_lack_of_referrers(self.repository.path());
+                }
+                return Ok(None);
+            }
+            if !document.status.is_success() {
+                // A page that is gone is no end of the list.
+                return Err(match document.status {
+                    StatusCode::NOT_FOUND => self.malformed("a page of its referrers is missing"),
+                    status => self.refusal_of(status, &document.bytes, &action, subject.as_str()),
+                });
+            }
+            for descriptor in entries(&document.bytes, &limits)
+                .map_err(|problem| self.malformed(format!("its referrers are none: {problem}")))?
+            {
+                found.entry(descriptor.digest.clone()).or_insert(descriptor);
+            }
+            if found.len() > limits.referrers {
+                return Err(self.too_many("referrers", limits.referrers));
+            }
+            request = self.request(Method::GET, "", Access::Pull, &action);
+            match self.next_page(&document)? {
+                Some(next) => request.target = next,
+                None => return Ok(Some(found.into_values().collect())),
+            }
+        }
+        Err(self.too_many("pages of referrers", limits.pages))
+    }
+
+    async fn referrers_by_tag(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let limits = self.shared.options.limits;
+        let Fallback::Index { content, .. } = self.read_fallback(subject).await? else {
+            return Ok(Vec::new());
+        };
+        let found: BTreeMap<Digest, Descriptor> = entries(&content, &limits)
+            .map_err(|problem| {
+                self.malformed(format!("the referrers of {subject} are none: {problem}"))
+            })?
+            .into_iter()
+            .map(|it| (it.digest.clone(), it))
+            .collect();
+        if found.len() > limits.referrers {
+            return Err(self.too_many("referrers", limits.referrers));
+        }
+        Ok(found.into_values().collect())
+    }
+
+    /// Puts referrers into the fallback index of `subject`, or takes them out.
+    ///
+    /// Those who change the same index at the same time, in this process, are served together. One
+    /// of another process is noticed by the condition that we write under, where the registry keeps
+    /// it, and else by reading again what we wrote.
+    pub(super) async fn change_fallback(
+        &self,
+        subject: &Digest,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<(), StoreError> {
+        let merge = self
+            .shared
+            .merges
+            .of(&format!("{}@{subject}", self.repository));
+        let ours = merge.announce(changes);
+        let _turn = merge.turn.lock().await;
+        let changes = merge.announced();
+        if !ours.clone().any(|id| changes.contains_key(&id)) {
+            // Whoever had the turn before took ours along.
+            return Ok(());
+        }
+        let result = self
+            .write_fallback(subject, &changes.values().cloned().collect::<Vec<_>>())
+            .await;
+        match &result {
+            Ok(()) => merge.withdraw(changes.into_keys()),
+            // The others try for themselves.
+            Err(_) => merge.withdraw(ours),
+        }
+        result
+    }
+
+    async fn write_fallback(&self, subject: &Digest, changes: &[Change]) -> Result<(), StoreError> {
+        let selector = Selector::Tag(fallback_tag(subject)?);
+        let limits = self.shared.options.limits;
+        let mut read = self.read_fallback(subject).await?;
+        for round in 0..MAX_ROUNDS {
+            let (mut index, etag) = match read {
+                Fallback::None => (IndexDocument::default(), None),
+                Fallback::Index { content, etag } => (
+                    IndexDocument::parse(&content).map_err(|problem| self.malformed(problem))?,
+                    etag,
+                ),
+                Fallback::Other => {
+                    return Err(self.malformed(format!(
+                        "tag `{selector}`, where the referrers of {subject} belong, is not an index"
+                    )));
+                }
+            };
+            if !index.apply(changes) {
+                return Ok(());
+            }
+            if round > 0 {
+                self.shared.pause(round.min(3), None).await;
+            }
+            let content = index.to_bytes();
+            if content.len() as u64 > limits.manifest_bytes {
+                return Err(StoreError::TooLarge {
+                    digest: subject.clone(),
+                    limit: limits.manifest_bytes,
+                });
+            }
+            let mut condition = HeaderMap::new();
+            if let Some(etag) = etag {
+                condition.insert(IF_MATCH, etag);
+            }
+            self.put_manifest(&selector, &MediaType::IMAGE_INDEX, content, condition)
+                .await?;
+            read = self.read_fallback(subject).await?;
+        }
+        Err(self.unavailable(
+            &format!("list a referrer of {subject}"),
+            "other clients change the list all the time",
+        ))
+    }
+
+    async fn read_fallback(&self, subject: &Digest) -> Result<Fallback, StoreError> {
+        let selector = Selector::Tag(fallback_tag(subject)?);
+        let action = format!("list referrers of {subject}");
+        match self.read_manifest(&selector, &action).await {
+            Ok((descriptor, document)) if descriptor.media_type == MediaType::IMAGE_INDEX => {
+                Ok(Fallback::Index {
+                    etag: document.headers.get(ETAG).cloned(),
+                    content: document.bytes,
+                })
+            }
+            Ok(_) | Err(StoreError::Malformed { .. }) => Ok(Fallback::Other),
+            Err(error) if error.is_not_found() => Ok(Fallback::None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What lies under a fallback tag.
+enum Fallback {
+    None,
+    Index {
+        content: Bytes,
+        etag: Option<HeaderValue>,
+    },
+    /// Something that is not ours to replace.
+    Other,
+}
+
+/// A change to a fallback index.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    Add(Box<Descriptor>),
+    Remove(Digest),
+}
+
+/// Whether the answer means that there is no referrers API: where there is one, it is never 404, and
+/// always an index.
+fn is_without_api(document: &Document) -> bool {
+    matches!(
+        document.status,
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST | StatusCode::NOT_ACCEPTABLE
+    ) || (document.status.is_success()
+        && manifests::media_type(&document.headers) != Some(MediaType::IMAGE_INDEX))
+}
+
+/// The tag that holds the referrers of `subject` where there is no API. Of long digests only a part
+/// fits, so each entry's own subject has to be looked at.
+fn fallback_tag(subject: &Digest) -> Result<Tag, StoreError> {
+    let hex: String = subject.hex().chars().take(64).collect();
+    format!("{}-{hex}", subject.algorithm().name())
+        .parse()
+        .map_err(|error: crate::ReferenceError| StoreError::Malformed {
+            place: subject.to_string(),
+            problem: error.to_string(),
+        })
+}
+
+fn entries(content: &[u8], limits: &Limits) -> Result<Vec<Descriptor>, ManifestError> {
+    match Manifest::parse(&MediaType::IMAGE_INDEX, content, limits)? {
+        Manifest::Index(index) => Ok(index.manifests),
+        Manifest::Image(_) => Ok(Vec::new()),
+    }
+}
+
+/// A fallback index that is about to be changed. What others wrote in it stays as it is.
+struct IndexDocument(Map<String, Value>);
+
+impl Default for IndexDocument {
+    fn default() -> Self {
+        let mut fields = Map::new();
+        fields.insert("schemaVersion".to_owned(), 2.into());
+        fields.insert(
+            "mediaType".to_owned(),
+            MediaType::IMAGE_INDEX.as_str().into(),
+        );
+        fields.insert("manifests".to_owned(), Value::Array(Vec::new()));
+        Self(fields)
+    }
+}
+
+impl IndexDocument {
+    fn parse(content: &[u8]) -> Result<Self, String> {
+        let fields: Map<String, Value> = serde_json::from_slice(content)
+            .map_err(|error| format!("its list of referrers is none: {error}"))?;
+        match fields.get("manifests") {
+            Some(Value::Array(_)) => Ok(Self(fields)),
+            _ => Err("its list of referrers has no `manifests`".to_owned()),
+        }
+    }
+
+    /// Whether anything had to be changed.
+    fn apply(&mut self, changes: &[Change]) -> bool {
+        let Some(Value::Array(entries)) = self.0.get_mut("manifests") else {
+            return false;
+        };
+        let names = |entry: &Value, digest: &Digest| {
+            entry.get("digest").and_then(Value::as_str) == Some(digest.as_str())
+        };
+        let mut changed = false;
+        for change in changes {
+            match change {
+                Change::Add(descriptor) => {
+                    if !entries.iter().any(|it| names(it, &descriptor.digest))
+                        && let Ok(entry) = serde_json::to_value(descriptor)
+                    {
+                        entries.push(entry);
+                        changed = true;
+                    }
+                }
+                Change::Remove(digest) => {
+                    let before = entries.len();
+                    entries.retain(|it| !names(it, digest));
+                    changed |= entries.len() < before;
+                }
+            }
+        }
+        changed
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        // Maps of text to values always serialise.
+        serde_json::to_vec(&self.0).unwrap_or_default().into()
+    }
+}
+
+/// Who is changing which fallback index.
+#[derive(Debug, Default)]
+pub(super) struct Merges(Mutex<BTreeMap<String, Arc<Merge>>>);
+
+/// A change stays announced until it is written: one whose owner went away meanwhile is written by
+/// the next one, or not needed.
+#[derive(Debug, Default)]
+struct Merge {
+    announced: Mutex<BTreeMap<u64, Change>>,
+    ids: AtomicU64,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Merges {
+    fn of(&self, key: &str) -> Arc<Merge> {
+        let mut merges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody waits for those that only we hold.
+        merges.retain(|it, merge| it == key || Arc::strong_count(merge) > 1);
+        merges.entry(key.to_owned()).or_default().clone()
+    }
+}
+
+impl Merge {
+    fn announce(&self, changes: impl IntoIterator<Item = Change>) -> Range<u64> {
+        // Under the lock, so that nobody else's are between ours.
+        let mut announced = self.lock();
+        let start = self.ids.load(Ordering::Relaxed);
+        for change in changes {
+            announced.insert(self.ids.fetch_add(1, Ordering::Relaxed), change);
+        }
+        start..self.ids.load(Ordering::Relaxed)
+    }
+
+    fn announced(&self) -> BTreeMap<u64, Change> {
+        self.lock().clone()
+    }
+
+    fn withdraw(&self, ids: impl IntoIterator<Item = u64>) {
+        let mut announced = self.lock();
+        for id in ids {
+            announced.remove(&id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Change>> {
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

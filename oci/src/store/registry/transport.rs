@@ -1,0 +1,545 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt as _;
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use reqwest::{Method, Response, StatusCode, Version};
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use url::Url;
+
+use super::address;
+use super::challenge::Challenge;
+use super::client::Shared;
+use super::host::{self, Host};
+use super::problem::RegistryRefusal;
+use super::token::{Access, Scopes};
+use crate::auth::Secret;
+use crate::{Repository, StoreError};
+
+/// Redirects that one request follows.
+const MAX_HOPS: u32 = 5;
+/// Bytes that are read of a refusal.
+const MAX_REFUSAL_BYTES: u64 = 64 << 10;
+/// Bytes that are read from a file at once.
+const CHUNK: usize = 256 << 10;
+
+/// One repository of one registry, with all that it takes to ask it.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) shared: Arc<Shared>,
+    pub(super) host: Arc<Host>,
+    pub(super) repository: Repository,
+}
+
+/// What to ask.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    pub(super) target: Target,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    pub(super) scopes: Scopes,
+    /// What we are doing, for errors: `read manifest …`.
+    pub(super) action: String,
+    /// Whether to try again where that may help.
+    pub(super) retry: bool,
+    /// Whether the answer is long, and counted among downloads by whoever asks.
+    pub(super) download: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// Below `/v2/REPOSITORY/`.
+    Path(String),
+    /// As an answer had it.
+    Url(Url),
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
+    None,
+    Bytes(Bytes),
+    /// A file from some byte on, and how many bytes that are.
+    File {
+        path: PathBuf,
+        from: u64,
+        len: u64,
+    },
+    /// Can be sent once, and how many bytes it is.
+    Once(Option<reqwest::Body>, u64),
+}
+
+impl Request {
+    pub(super) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(super) fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+}
+
+/// A small answer, read whole.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    pub(super) bytes: Bytes,
+}
+
+impl Endpoint {
+    pub(super) fn place(&self) -> String {
+        self.repository.to_string()
+    }
+
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: impl Into<String>,
+        access: Access,
+        action: impl Into<String>,
+    ) -> Request {
+        Request {
+            method,
+            target: Target::Path(path.into()),
+            headers: HeaderMap::new(),
+            body: Body::None,
+            scopes: Scopes::default().with(self.repository.path(), access),
+            action: action.into(),
+            retry: true,
+            download: false,
+        }
+    }
+
+    /// Asks, and reads the answer, of at most `limit` bytes; from the beginning if it breaks off.
+    pub(super) async fn document(
+        &self,
+        mut request: Request,
+        limit: u64,
+    ) -> Result<Document, StoreError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let response = self.send(&mut request).await?;
+            let (status, headers, url) = (
+                response.status(),
+                response.headers().clone(),
+                response.url().clone(),
+            );
+            let body = self
+                .shared
+                .within_document_timeout(read_body(response, limit))
+                .await;
+            match body {
+                Ok(bytes) => {
+                    return Ok(Document {
+                        status,
+                        headers,
+                        url,
+                        bytes,
+                    });
+                }
+                Err(error)
+                    if error.is_transient() && attempt <= self.shared.options.retries.count =>
+                {
+                    self.shared.pause(attempt, None).await;
+                }
+                Err(error) => return Err(self.unavailable(&request.action, error)),
+            }
+        }
+    }
+
+    /// Asks. The answer is whatever came that is not to be tried again: look at its status.
+    ///
+    /// 1. Credentials go to the registry itself only, and only after it asked for them; what it does
+    ///    not take is renewed once.
+    /// 2. Redirects are followed, without credentials where they lead elsewhere.
+    /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections.
+    pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
+        let base = self.base(self.host.scheme().unwrap_or("http"))?;
+        let mut url = match &request.target {
+            Target::Path(path) => base
+                .join(path)
+                .map_err(|error| self.unavailable(&request.action, error))?,
+            Target::Url(url) => url.clone(),
+        };
+        let (mut attempt, mut hops, mut renewed) = (0, 0, false);
+        loop {
+            let own = address::authority(&url) == address::authority(&base);
+            let authorization = if own {
+                self.host
+                    .authorization(&self.shared, &self.repository, &request.scopes, &url)
+                    .await?
+            } else {
+                None
+            };
+            let result = {
+                let _permit = if request.download {
+                    None
+                } else {
+                    self.shared.requests.acquire().await.ok()
+                };
+                self.send_once(request, &url, authorization.as_ref())
+                    .await?
+            };
+            if own && self.host.scheme().is_none() {
+                if is_other_scheme(&result)
+                    && url.scheme() == "http"
+                    && self.answers_tls(&url).await
+                {
+                    self.host.settle_scheme("https");
+                    url.set_scheme("https").ok();
+                    continue;
+                }
+                if result.is_ok() {
+                    self.host.settle_scheme("http");
+                }
+            }
+            let again = request.retry && request.body.is_left();
+            let response = match result {
+                Ok(response) => response,
+                Err(_) if again && attempt < self.shared.options.retries.count => {
+                    attempt += 1;
+                    self.shared.pause(attempt, None).await;
+                    continue;
+                }
+                Err(error) => return Err(self.unavailable(&request.action, error)),
+            };
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED && own && !renewed && request.body.is_left() {
+                renewed = true;
+                if self.renew(&response, authorization.as_ref()).await {
+                    continue;
+                }
+                return Ok(response);
+            }
+            if status.is_redirection() && response.headers().contains_key(LOCATION) {
+                hops += 1;
+                url = self.redirect(request, &response, hops)?;
+                continue;
+            }
+            if is_transient(status) && again && attempt < self.shared.options.retries.count {
+                attempt += 1;
+                let asked = retry_after(&response);
+                drop(response);
+                self.shared.pause(attempt, asked).await;
+                continue;
+            }
+            return Ok(response);
+        }
+    }
+
+    /// Sends once. The outer error is ours, e.g. a file that cannot be read.
+    async fn send_once(
+        &self,
+        request: &mut Request,
+        url: &Url,
+        authorization: Option<&Secret>,
+    ) -> Result<Result<Response, TransportError>, StoreError> {
+        let insecure = self.host.insecure || self.shared.is_insecure(&address::authority(url));
+        let mut builder = self
+            .shared
+            .client(url, insecure)?
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone());
+        if let Some(authorization) = authorization
+            && let Some(value) = host::header(authorization)
+        {
+            builder = builder.header(AUTHORIZATION, value);
+            self.host.note_sent(authorization);
+        }
+        let len = request.body.len();
+        if let Some(body) = request.body.open().await? {
+            builder = builder.header(CONTENT_LENGTH, len).body(body);
+        } else if matches!(request.method, Method::POST | Method::PUT | Method::PATCH) {
+            builder = builder.header(CONTENT_LENGTH, 0);
+        }
+        Ok(builder.send().await.map_err(TransportError::of))
+    }
+
+    /// Learns what the registry wants; whether there is any sense in asking again.
+    async fn renew(&self, response: &Response, sent: Option<&Secret>) -> bool {
+        let headers = response.headers().get_all(WWW_AUTHENTICATE);
+        let challenge = Challenge::parse(headers.iter().filter_map(|it| it.to_str().ok()));
+        let Some(challenge) = challenge else {
+            return false;
+        };
+        if let Some(sent) = sent {
+            self.host.forget(sent).await;
+        }
+        self.host.learn_challenge(challenge);
+        true
+    }
+
+    fn redirect(
+        &self,
+        request: &mut Request,
+        response: &Response,
+        hops: u32,
+    ) -> Result<Url, StoreError> {
+        if hops > MAX_HOPS {
+            return Err(self.malformed(format!("it redirects more than {MAX_HOPS} times")));
+        }
+        let keeps_method = matches!(
+            response.status(),
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+        );
+        let can_follow = matches!(request.method, Method::GET | Method::HEAD)
+            || (keeps_method && request.body.is_left());
+        if !can_follow {
+            return Err(self.malformed(format!(
+                "it redirects a request that cannot be repeated elsewhere: {}",
+                request.action
+            )));
+        }
+        self.location(response.url(), response.headers())
+    }
+
+    /// Asks for the API itself.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let mut request = self.request(Method::GET, "/v2/", Access::Pull, "connect");
+        let response = self.send(&mut request).await?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(self.refusal(response, "connect", "/v2/").await)
+        }
+    }
+
+    /// Where an answer points us.
+    pub(super) fn location(&self, from: &Url, headers: &HeaderMap) -> Result<Url, StoreError> {
+        let location = headers
+            .get(LOCATION)
+            .and_then(|it| it.to_str().ok())
+            .ok_or_else(|| self.malformed("an answer lacks its `Location`"))?;
+        address::follow(from, location, |it| self.shared.is_insecure(it))
+            .map_err(|problem| self.malformed(problem))
+    }
+
+    fn base(&self, scheme: &str) -> Result<Url, StoreError> {
+        let text = format!(
+            "{scheme}://{}/v2/{}/",
+            self.host.registry,
+            self.repository.path()
+        );
+        Url::parse(&text).map_err(|error| self.unavailable("connect", error))
+    }
+
+    /// Whether the server speaks TLS, where plain HTTP did not get us far.
+    async fn answers_tls(&self, url: &Url) -> bool {
+        let mut url = url.clone();
+        if url.set_scheme("https").is_err() {
+            return false;
+        }
+        url.set_path("/v2/");
+        url.set_query(None);
+        match self.shared.client(&url, self.host.insecure) {
+            Ok(client) => client.get(url).send().await.is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// The error that an answer is which is not what was hoped for. `what` was asked for.
+    pub(super) async fn refusal(&self, response: Response, action: &str, what: &str) -> StoreError {
+        let (status, has_body) = (response.status(), response.content_length() != Some(0));
+        let bytes = if has_body {
+            self.shared
+                .within_document_timeout(read_body(response, MAX_REFUSAL_BYTES))
+                .await
+                .unwrap_or_default()
+        } else {
+            Bytes::new()
+        };
+        self.refusal_of(status, &bytes, action, what)
+    }
+
+    pub(super) fn refusal_of(
+        &self,
+        status: StatusCode,
+        body: &[u8],
+        action: &str,
+        what: &str,
+    ) -> StoreError {
+        if status == StatusCode::NOT_FOUND {
+            return StoreError::NotFound {
+                what: what.to_owned(),
+                place: self.place(),
+            };
+        }
+        let secret = self.host.last_sent();
+        let refusal = RegistryRefusal::parse(status, body, secret.as_ref().map(Secret::reveal));
+        if status.is_client_error() && !is_transient(status) {
+            StoreError::Refused {
+                place: self.place(),
+                action: action.to_owned(),
+                source: refusal.into(),
+            }
+        } else {
+            self.unavailable(action, refusal)
+        }
+    }
+
+    pub(super) fn unavailable(
+        &self,
+        action: &str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError::Unavailable {
+            place: self.place(),
+            action: action.to_owned(),
+            source: source.into(),
+        }
+    }
+
+    pub(super) fn malformed(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Malformed {
+            place: self.place(),
+            problem: problem.into(),
+        }
+    }
+}
+
+impl Body {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { len, .. } | Self::Once(_, len) => *len,
+        }
+    }
+
+    /// Whether it can be sent (again).
+    fn is_left(&self) -> bool {
+        !matches!(self, Self::Once(None, _))
+    }
+
+    async fn open(&mut self) -> Result<Option<reqwest::Body>, StoreError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Bytes(bytes) => Ok(Some(bytes.clone().into())),
+            Self::File { path, from, len } => file_body(path, *from, *len)
+                .await
+                .map(Some)
+                .map_err(|error| StoreError::io(path.display(), "read", error)),
+            Self::Once(body, _) => Ok(body.take()),
+        }
+    }
+}
+
+/// `len` bytes of a file, from `from` on, as they are read.
+async fn file_body(path: &PathBuf, from: u64, len: u64) -> std::io::Result<reqwest::Body> {
+    let mut file = tokio::fs::File::open(path).await?;
+    file.seek(std::io::SeekFrom::Start(from)).await?;
+    file.set_max_buf_size(CHUNK);
+    let chunks = futures_util::stream::try_unfold(file.take(len), |mut file| async move {
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        let count = file.read_buf(&mut chunk).await?;
+        Ok::<_, std::io::Error>((count > 0).then(|| (chunk.freeze(), file)))
+    });
+    Ok(reqwest::Body::wrap_stream(chunks))
+}
+
+/// Reads an answer whole.
+pub(super) async fn read_body(response: Response, limit: u64) -> Result<Bytes, TransportError> {
+    if response.content_length().is_some_and(|it| it > limit) {
+        return Err(TransportError::TooLarge { limit });
+    }
+    let mut body = BytesMut::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.try_next().await.map_err(TransportError::of)? {
+        if (body.len() + chunk.len()) as u64 > limit {
+            return Err(TransportError::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Whether the same request may have another answer later.
+pub(super) fn is_transient(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// How long the server asks us to wait: in seconds, or until a date by its own clock.
+///
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let text = |name| response.headers().get(name)?.to_str().ok();
+    let asked = text(RETRY_AFTER)?.trim();
+    if let Ok(seconds) = asked.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let rfc2822 =
+        |it| time::OffsetDateTime::parse(it, &time::format_description::well_known::Rfc2822).ok();
+    (rfc2822(asked)? - rfc2822(text(DATE)?)?).try_into().ok()
+}
+
+/// Whether this looks like a server that expected TLS: an error instead of an answer, or what Go
+/// says.
+fn is_other_scheme(result: &Result<Response, TransportError>) -> bool {
+    match result {
+        Ok(response) => {
+            response.status() == StatusCode::BAD_REQUEST && response.version() == Version::HTTP_10
+        }
+        Err(TransportError::Http { connected, .. }) => *connected,
+        Err(_) => false,
+    }
+}
+
+/// Why no answer came.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TransportError {
+    /// The connection could not be made, or broke.
+    #[error("{}", if *.connected { "the connection broke off" } else { "no connection could be made" })]
+    Http {
+        /// Whether it was there at first.
+        connected: bool,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// It came, but too slowly.
+    #[error("the answer took too long")]
+    Slow,
+    /// More than is read.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl TransportError {
+    pub(super) fn of(error: reqwest::Error) -> Self {
+        Self::Http {
+            connected: !error.is_connect(),
+            // It may hold a signature that gives access.
+            source: error.without_url(),
+        }
+    }
+
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Http { .. })
+    }
+}
+
+impl From<reqwest::Error> for TransportError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::of(error)
+    }
+}

@@ -1,0 +1,373 @@
+//! The source of an app: a copy of it to build in, the digest of what was copied, and where it
+//! stands in version control.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use lifecycle_core::provenance::Git;
+use oci::{Digest, Hasher};
+
+/// What a folder may hold.
+const MAX_ENTRIES: usize = 1_000_000;
+const MAX_DEPTH: usize = 128;
+
+/// Copies the folder `from` to `to`, which is made, and gives the digest of what was copied.
+///
+/// The digest is the SHA-256 of one record for each entry, in the byte order of their paths:
+/// the path relative to the folder, a zero byte, the kind (`d` folder, `f` file, `x` executable
+/// file, `l` symbolic link), a zero byte, and the SHA-256 in hex of a file's content, the target of
+/// a link, or nothing; then a line feed. Owners and times are no part of it, nor are the permission
+/// bits beyond "executable by its owner". Sockets, pipes and devices are an error.
+pub fn copy(from: &Path, to: &Path) -> Result<Digest, SourceError> {
+    let mut records = BTreeMap::new();
+    let metadata = fs::metadata(from).map_err(|source| SourceError::new("read", from, source))?;
+    if !metadata.is_dir() {
+        return Err(SourceError::NotAFolder {
+            path: from.to_owned(),
+        });
+    }
+    fs::create_dir_all(to).map_err(|source| SourceError::new("create", to, source))?;
+    folder(from, Some(to), Path::new(""), 0, &mut records)?;
+    Ok(digest_of(&records))
+}
+
+/// The digest of the folder `of`, as [`copy`] has it.
+pub fn digest(of: &Path) -> Result<Digest, SourceError> {
+    let mut records = BTreeMap::new();
+    folder(of, None, Path::new(""), 0, &mut records)?;
+    Ok(digest_of(&records))
+}
+
+fn digest_of(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
+    let mut hasher = Hasher::default();
+    for (path, rest) in records {
+        hasher.update(path);
+        hasher.update(b"\0");
+        hasher.update(rest);
+        hasher.update(b"\n");
+    }
+    hasher.finish()
+}
+
+fn folder(
+    from: &Path,
+    to: Option<&Path>,
+    relative: &Path,
+    depth: usize,
+    records: &mut BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Result<(), SourceError> {
+    let here = from.join(relative);
+    if depth > MAX_DEPTH {
+        return Err(SourceError::TooDeep { path: here });
+    }
+    let failed = |source| SourceError::new("read", &here, source);
+    for entry in fs::read_dir(&here).map_err(failed)? {
+        let path = relative.join(entry.map_err(failed)?.file_name());
+        if records.len() >= MAX_ENTRIES {
+            return Err(SourceError::TooMany {
+                path: from.to_owned(),
+            });
+        }
+        let source = from.join(&path);
+        let target = to.map(|it| it.join(&path));
+        let metadata = fs::symlink_metadata(&source)
+            .map_err(|error| SourceError::new("read", &source, error))?;
+        let record = entry_record(&source, target.as_deref(), &metadata)?;
+        records.insert(path.as_os_str().as_bytes().to_vec(), record);
+        if metadata.is_dir() {
+            folder(from, to, &path, depth + 1, records)?;
+            if let Some(target) = &target {
+                // Only now: a folder may say that nobody writes to it.
+                set_mode(target, &metadata)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies one entry, but for what is in a folder.
+fn entry_record(
+    source: &Path,
+    target: Option<&Path>,
+    metadata: &Metadata,
+) -> Result<Vec<u8>, SourceError> {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        if let Some(target) = target {
+            fs::create_dir(target).map_err(|error| SourceError::new("create", target, error))?;
+        }
+        Ok(b"d\0".to_vec())
+    } else if kind.is_symlink() {
+        let link =
+            fs::read_link(source).map_err(|error| SourceError::new("read", source, error))?;
+        if let Some(target) = target {
+            std::os::unix::fs::symlink(&link, target)
+                .map_err(|error| SourceError::new("create", target, error))?;
+        }
+        Ok([b"l\0", link.as_os_str().as_bytes()].concat())
+    } else if kind.is_file() {
+        let digest = file(source, target)?;
+        if let Some(target) = target {
+            set_mode(target, metadata)?;
+        }
+        let executable = metadata.mode() & 0o100 != 0;
+        let kind: &[u8] = if executable { b"x\0" } else { b"f\0" };
+        Ok([kind, digest.hex().as_bytes()].concat())
+    } else {
+        Err(SourceError::Special {
+            path: source.to_owned(),
+        })
+    }
+}
+
+/// Copies a file's content, and gives the digest of what was copied.
+fn file(source: &Path, target: Option<&Path>) -> Result<Digest, SourceError> {
+    let mut reader =
+        fs::File::open(source).map_err(|error| SourceError::new("read", source, error))?;
+    let mut writer = target
+        .map(|it| fs::File::create_new(it).map_err(|error| SourceError::new("create", it, error)))
+        .transpose()?;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let count = reader
+            .read(&mut buffer)
+            .map_err(|error| SourceError::new("read", source, error))?;
+        let chunk = buffer.get(..count).unwrap_or_default();
+        if chunk.is_empty() {
+            return Ok(hasher.finish());
+        }
+        hasher.update(chunk);
+        if let (Some(writer), Some(target)) = (&mut writer, target) {
+            writer
+                .write_all(chunk)
+                .map_err(|error| SourceError::new("write", target, error))?;
+        }
+    }
+}
+
+fn set_mode(target: &Path, metadata: &Metadata) -> Result<(), SourceError> {
+    let permissions = fs::Permissions::from_mode(metadata.mode() & 0o7777);
+    fs::set_permissions(target, permissions)
+        .map_err(|error| SourceError::new("set the mode of", target, error))
+}
+
+/// Where the folder `app` stands in git; none, if it is in no repository, or there is no git.
+///
+/// `git` gets no environment but `path` (a `PATH`) and `home`, runs no hook and no program that
+/// the repository's settings name, and never asks for anything.
+pub fn git(app: &Path, path: Option<&OsStr>, home: Option<&Path>) -> Option<Git> {
+    let git = |arguments: &[&str]| -> Option<String> {
+        let mut command = Command::new("git");
+        command
+            .args(["-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null"])
+            .args([
+                "-c",
+                "core.pager=cat",
+                "-c",
+                "diff.external=",
+                "-c",
+                "safe.directory=*",
+            ])
+            .arg("-C")
+            .arg(app)
+            .args(arguments)
+            .env_clear()
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        if let Some(home) = home {
+            command.env("HOME", home);
+        }
+        let output = command.output().ok().filter(|it| it.status.success())?;
+        Some(
+            String::from_utf8_lossy(&output.stdout)
+                .trim_end()
+                .to_owned(),
+        )
+    };
+    let commit = git(&["rev-parse", "--verify", "HEAD^{commit}"])?;
+    let is_hex = commit.len() >= 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+    let status = git(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--ignored",
+        "--",
+        ".",
+    ])?;
+    is_hex.then(|| Git {
+        uri: git(&["config", "--get", "remote.origin.url"]).and_then(|it| without_credentials(&it)),
+        path: git(&["rev-parse", "--show-prefix"])
+            .unwrap_or_default()
+            .trim_end_matches('/')
+            .to_owned(),
+        commit,
+        dirty: !status.is_empty(),
+    })
+}
+
+/// The URL of a remote without user and password; none for one that only this machine knows.
+fn without_credentials(url: &str) -> Option<String> {
+    match url.split_once("://") {
+        Some(("file", _)) => None,
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority
+                .rsplit_once('@')
+                .map_or(authority, |(_, host)| host);
+            let path = path.split(['?', '#']).next().unwrap_or_default();
+            (!host.is_empty()).then(|| format!("{scheme}://{host}/{path}"))
+        }
+        // git's short form for ssh: `user@host:path`.
+        None => {
+            let (host, path) = url.split_once(':')?;
+            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+            (!host.is_empty() && !host.contains('/'))
+                .then(|| format!("ssh://{host}/{}", path.trim_start_matches('/')))
+        }
+    }
+}
+
+/// Why the source could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The file system failed.
+    #[error("failed to {action} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The app is no folder.
+    #[error("`{}` is not a folder", path.display())]
+    NotAFolder {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// A socket, pipe or device.
+    #[error("`{}` is neither a file, a folder nor a link", path.display())]
+    Special {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Folders in folders without end.
+    #[error("`{}` lies more than {MAX_DEPTH} folders deep", path.display())]
+    TooDeep {
+        /// Where it was given up.
+        path: PathBuf,
+    },
+    /// More entries than are copied.
+    #[error("`{}` holds more than {MAX_ENTRIES} files", path.display())]
+    TooMany {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl SourceError {
+    fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(folder: &Path) {
+        fs::create_dir_all(folder.join("sub")).unwrap();
+        fs::write(folder.join("a"), "1").unwrap();
+        fs::write(folder.join("sub/b"), "2").unwrap();
+        std::os::unix::fs::symlink("a", folder.join("link")).unwrap();
+    }
+
+    #[test]
+    fn a_copy_has_the_digest_of_what_was_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|it| folder.path().join(it));
+        app(&from);
+        let copied = copy(&from, &to).unwrap();
+        assert_eq!(copied, digest(&from).unwrap());
+        assert_eq!(copied, digest(&to).unwrap());
+        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("a"));
+    }
+
+    #[test]
+    fn every_change_that_counts_changes_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        app(folder.path());
+        let before = digest(folder.path()).unwrap();
+        let mut seen = vec![before];
+        let mut changed = || {
+            let now = digest(folder.path()).unwrap();
+            assert!(!seen.contains(&now));
+            seen.push(now);
+        };
+        fs::write(folder.path().join("a"), "3").unwrap();
+        changed();
+        fs::set_permissions(folder.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        changed();
+        fs::rename(folder.path().join("a"), folder.path().join("c")).unwrap();
+        changed();
+        fs::create_dir(folder.path().join("empty")).unwrap();
+        changed();
+    }
+
+    #[test]
+    fn pipes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.path().join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from(0o600),
+            0,
+        )
+        .unwrap();
+        assert!(matches!(
+            digest(folder.path()),
+            Err(SourceError::Special { .. })
+        ));
+    }
+
+    #[test]
+    fn remotes_lose_their_credentials() {
+        for (url, want) in [
+            (
+                "https://user:token@git.example/a/b.git",
+                Some("https://git.example/a/b.git"),
+            ),
+            (
+                "https://git.example/a?token=x",
+                Some("https://git.example/a"),
+            ),
+            ("git@git.example:a/b.git", Some("ssh://git.example/a/b.git")),
+            ("ssh://git@git.example:22/a", Some("ssh://git.example:22/a")),
+            ("/srv/git/a", None),
+            ("../a", None),
+            ("file:///srv/git/a", None),
+        ] {
+            assert_eq!(without_credentials(url).as_deref(), want, "{url}");
+        }
+    }
+}
