@@ -5,7 +5,7 @@ use std::path::Path;
 use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
 
 use crate::api::PlatformApi;
-use crate::extract::{self, ExtractError};
+use crate::extract::{self, ExtractError, LayersDir};
 use crate::files::analyzed::{
     Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
 };
@@ -36,7 +36,9 @@ pub struct AnalyzeContext<'a> {
     pub cache_image: Option<&'a str>,
     /// The run image, as [`choose_run_image`] found it.
     pub run_image: &'a str,
-    /// Where layers are.
+    /// The folder that images call `/`.
+    pub root: &'a Path,
+    /// Where layers are; below it.
     pub layers_dir: &'a Path,
     /// Whether nothing of the replaced image is wanted.
     pub skip_layers: bool,
@@ -230,7 +232,8 @@ async fn restore_sbom(
         });
     };
     log.line(Level::Info, "Restoring data for SBOM from previous image");
-    extract::blob(&*place.store, layer, &diff_id, context.layers_dir)
+    let layers_dir = LayersDir::below(context.root, context.layers_dir);
+    extract::blob(&*place.store, layer, &diff_id, &layers_dir)
         .await
         .map_err(AnalyzeError::Sbom)
 }

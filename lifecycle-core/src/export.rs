@@ -42,6 +42,7 @@ use crate::report::{Report, ReportedRunImage};
 use crate::{Level, Log};
 
 pub use self::save::SaveError;
+pub(crate) use self::tree::View;
 pub use self::tree::{Owner, TreeError};
 
 /// What the exporter needs.
@@ -65,6 +66,8 @@ pub struct ExportContext<'a> {
     pub run: &'a Run,
     /// Where the source came from.
     pub project: &'a ProjectMetadata,
+    /// The folder that the image calls `/`: app and layers lie below it, and keep their paths there.
+    pub root: &'a Path,
     /// The app; absolute.
     pub app_dir: &'a Path,
     /// What the buildpacks left; absolute.
@@ -89,6 +92,16 @@ pub struct ExportContext<'a> {
     pub workers: NonZeroUsize,
     /// How much is read of images.
     pub limits: &'a Limits,
+}
+
+impl ExportContext<'_> {
+    /// How files appear in the image.
+    fn view(&self) -> View {
+        View {
+            root: self.root.to_owned(),
+            owner: self.owner,
+        }
+    }
 }
 
 /// Makes the image and pushes it: blobs, then the manifest, then each name.
@@ -199,7 +212,7 @@ fn configure(
         .extend(made.layers.iter().map(|it| it.diff_id.clone()));
     set_labels(context, &mut config, base, build, made, log)?;
     set_environment(context, &mut config, log);
-    let app_dir = context.app_dir.display().to_string();
+    let app_dir = context.view().name(context.app_dir).display().to_string();
     log.line(Level::Debug, &format!("Setting WORKDIR: '{app_dir}'"));
     config.config.working_dir = app_dir;
     let entrypoint = entrypoint(context, build, log)?;
@@ -304,8 +317,9 @@ fn set_labels(
 }
 
 fn set_environment(context: &ExportContext<'_>, config: &mut ImageConfig, log: &dyn Log) {
-    let layers_dir = context.layers_dir.display().to_string();
-    let app_dir = context.app_dir.display().to_string();
+    let view = context.view();
+    let layers_dir = view.name(context.layers_dir).display().to_string();
+    let app_dir = view.name(context.app_dir).display().to_string();
     for (name, value) in [
         ("CNB_LAYERS_DIR", layers_dir.as_str()),
         ("CNB_APP_DIR", &app_dir),

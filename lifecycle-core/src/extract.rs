@@ -20,16 +20,34 @@ use tokio::sync::mpsc;
 /// Chunks that wait between network and disk.
 const WAITING: usize = 8;
 
+/// The layers directory.
+#[derive(Clone, Debug)]
+pub(crate) struct LayersDir {
+    path: PathBuf,
+    /// What layers call it.
+    name: PathBuf,
+}
+
+impl LayersDir {
+    /// The layers directory `path`, where images call `root` `/`.
+    pub(crate) fn below(root: &Path, path: &Path) -> Self {
+        Self {
+            name: Path::new("/").join(path.strip_prefix(root).unwrap_or(path)),
+            path: path.to_owned(),
+        }
+    }
+}
+
 /// Extracts the layer `target` of `store`, gzip or not.
 pub(crate) async fn blob(
     store: &dyn Store,
     target: &Descriptor,
     diff_id: &DiffId,
-    layers_dir: &Path,
+    layers_dir: &LayersDir,
 ) -> Result<(), ExtractError> {
     let mut content = store.fetch(target).await.map_err(ExtractError::Store)?;
     let (sender, receiver) = mpsc::channel(WAITING);
-    let (diff_id, layers_dir) = (diff_id.clone(), layers_dir.to_owned());
+    let (diff_id, layers_dir) = (diff_id.clone(), layers_dir.clone());
     let extracting = tokio::task::spawn_blocking(move || {
         let mut incoming = BufReader::new(Incoming {
             chunk: Bytes::new(),
@@ -94,7 +112,11 @@ impl Read for Incoming {
 }
 
 /// Extracts the plain layer in `file`.
-pub(crate) fn file(file: &Path, diff_id: &DiffId, layers_dir: &Path) -> Result<(), ExtractError> {
+pub(crate) fn file(
+    file: &Path,
+    diff_id: &DiffId,
+    layers_dir: &LayersDir,
+) -> Result<(), ExtractError> {
     let file = File::open(file).map_err(ExtractError::Read)?;
     layer(
         BufReader::with_capacity(256 << 10, file),
@@ -104,11 +126,11 @@ pub(crate) fn file(file: &Path, diff_id: &DiffId, layers_dir: &Path) -> Result<(
 }
 
 /// Extracts the layer `content`, and replaces what it brings: `<buildpack>/<layer>`, or `sbom/…`.
-fn layer(content: impl Read, diff_id: &DiffId, layers_dir: &Path) -> Result<(), ExtractError> {
+fn layer(content: impl Read, diff_id: &DiffId, layers_dir: &LayersDir) -> Result<(), ExtractError> {
     let staging = tempfile::Builder::new()
         .prefix(".restore.")
-        .tempdir_in(layers_dir)
-        .map_err(|source| ExtractError::write(layers_dir, source))?;
+        .tempdir_in(&layers_dir.path)
+        .map_err(|source| ExtractError::write(&layers_dir.path, source))?;
     let mut content = Hashed {
         inner: content,
         hasher: Hasher::new(Algorithm::Sha256),
@@ -148,7 +170,7 @@ impl<R: Read> Read for Hashed<R> {
 /// A folder that mirrors the layers directory.
 struct Unpacking<'a> {
     staging: TempDir,
-    layers_dir: &'a Path,
+    layers_dir: &'a LayersDir,
     /// Folders that get their mode at the end: it may forbid to write into them.
     folders: Vec<(PathBuf, u32)>,
 }
@@ -164,7 +186,7 @@ impl Unpacking<'_> {
             if kind == EntryType::XGlobalHeader {
                 continue;
             }
-            let Some(relative) = below(&name, self.layers_dir) else {
+            let Some(relative) = below(&name, &self.layers_dir.name) else {
                 continue;
             };
             let mode = entry.header().mode().map_err(ExtractError::Read)? & 0o7777;
@@ -230,9 +252,12 @@ impl Unpacking<'_> {
                 .map(|entry| entry.map(|it| it.path()))
                 .collect()
         };
-        let failed = |source| ExtractError::write(self.layers_dir, source);
+        let failed = |source| ExtractError::write(&self.layers_dir.path, source);
         for owner in list(self.staging.path()).map_err(failed)? {
-            let target = self.layers_dir.join(owner.file_name().unwrap_or_default());
+            let target = self
+                .layers_dir
+                .path
+                .join(owner.file_name().unwrap_or_default());
             std::fs::create_dir_all(&target)
                 .map_err(|source| ExtractError::write(&target, source))?;
             for layer in list(&owner).map_err(failed)? {
@@ -350,7 +375,11 @@ mod tests {
 
         fn extract(self, layers: &Path) -> Result<(), ExtractError> {
             let bytes = self.0.into_inner().unwrap();
-            layer(&bytes[..], &DiffId(Digest::of(&bytes)), layers)
+            layer(
+                &bytes[..],
+                &DiffId(Digest::of(&bytes)),
+                &LayersDir::below(Path::new("/"), layers),
+            )
         }
     }
 
@@ -433,9 +462,17 @@ mod tests {
     #[test]
     fn what_is_not_what_was_recorded_is_not_there() {
         let folder = tempfile::tempdir().unwrap();
-        let other = layer(&b"not a tar"[..], &DiffId(Digest::of(b"")), folder.path());
+        let other = layer(
+            &b"not a tar"[..],
+            &DiffId(Digest::of(b"")),
+            &LayersDir::below(Path::new("/"), folder.path()),
+        );
         assert!(matches!(other, Err(ExtractError::OtherContent { .. })));
-        let no_tar = layer(&[7; 600][..], &DiffId(Digest::of(&[7; 600])), folder.path());
+        let no_tar = layer(
+            &[7; 600][..],
+            &DiffId(Digest::of(&[7; 600])),
+            &LayersDir::below(Path::new("/"), folder.path()),
+        );
         assert!(matches!(no_tar, Err(ExtractError::Read(_))));
         assert!(names(folder.path()).is_empty());
     }

@@ -8,8 +8,8 @@ use oci::layer::{self, Compression, LayerError};
 use oci::{Descriptor, DiffId, Image, MediaType};
 
 use super::slices::cut;
-use super::tree::{Content, TreeError};
-use super::{ExportContext, ExportError, Owner};
+use super::tree::{Content, TreeError, View};
+use super::{ExportContext, ExportError};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
 use crate::files::metadata::BuildMetadata;
 use crate::layers_dir::{BuildpackDir, LayerDir};
@@ -311,9 +311,9 @@ impl Layers<'_> {
             Source::Previous(diff_id) => Outcome::Reused(diff_id),
             Source::Content(content) => {
                 let target = self.temporary.join(index.to_string());
-                let owner = self.context.owner;
+                let view = self.context.view();
                 let work = tokio::task::spawn_blocking(move || {
-                    make(&content, owner, &candidates, &target)
+                    make(&content, &view, &candidates, &target)
                 });
                 let outcome = match work.await {
                     Ok(outcome) => outcome,
@@ -361,18 +361,18 @@ enum Outcome {
 /// reading twice.
 fn make(
     content: &Content,
-    owner: Owner,
+    view: &View,
     candidates: &[DiffId],
     target: &Path,
 ) -> Result<Outcome, LayerError<TreeError>> {
     if !candidates.is_empty() {
-        let hashed = layer::hash(|layer| content.write(layer, owner))?;
+        let hashed = layer::hash(|layer| content.write(layer, view))?;
         if candidates.contains(&hashed.diff_id) {
             return Ok(Outcome::Reused(hashed.diff_id));
         }
     }
     layer::write(target, Compression::GoGzip, |layer| {
-        content.write(layer, owner)
+        content.write(layer, view)
     })
     .map(Outcome::Added)
 }

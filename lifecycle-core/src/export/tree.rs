@@ -36,6 +36,22 @@ pub struct Owner {
     pub gid: u32,
 }
 
+/// How files of this machine appear in the image.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// The folder that the image calls `/`.
+    pub(crate) root: PathBuf,
+    /// Who owns what is in a layer.
+    pub(crate) owner: Owner,
+}
+
+impl View {
+    /// What the image calls `path`.
+    pub(crate) fn name(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(&self.root).unwrap_or(path))
+    }
+}
+
 /// What a layer is made of.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
@@ -65,21 +81,27 @@ impl Content {
     }
 
     /// Puts it into `layer`.
-    pub(crate) fn write(&self, layer: &mut Writer<Sink>, owner: Owner) -> Result<(), TreeError> {
+    pub(crate) fn write(&self, layer: &mut Writer<Sink>, view: &View) -> Result<(), TreeError> {
         match self {
             Self::Folder(folder) => {
                 for parent in parents(folder) {
-                    put_parent(layer, &parent)?;
+                    put_parent(layer, &parent, view)?;
                 }
-                put_all(layer, folder, owner)
+                put_all(layer, folder, view)
             }
             Self::Files(files, above) => {
                 // A layer without files is an empty archive.
                 for parent in above.iter().filter(|_| !files.is_empty()) {
-                    put_parent(layer, parent)?;
+                    put_parent(layer, parent, view)?;
                 }
                 for file in files {
-                    put(layer, file, file, &look(file)?, Some(owner))?;
+                    put(
+                        layer,
+                        file,
+                        &view.name(file),
+                        &look(file)?,
+                        Some(view.owner),
+                    )?;
                 }
                 Ok(())
             }
@@ -137,17 +159,27 @@ pub(super) fn look(path: &Path) -> Result<Metadata, TreeError> {
     std::fs::symlink_metadata(path).map_err(|source| TreeError::system("lstat", path, source))
 }
 
-fn put_parent(layer: &mut Writer<Sink>, path: &Path) -> Result<(), TreeError> {
+/// A folder above a layer: as it is here. Below another root it is made up, or the layer would tell
+/// who built it; what is not below that root is not in the image.
+fn put_parent(layer: &mut Writer<Sink>, path: &Path, view: &View) -> Result<(), TreeError> {
+    if view.root != Path::new("/") {
+        return match path.strip_prefix(&view.root) {
+            Ok(below) if below != Path::new("") => {
+                put_made(layer, view.name(path), EntryKind::Directory)
+            }
+            _ => Ok(()),
+        };
+    }
     let metadata =
         std::fs::metadata(path).map_err(|source| TreeError::system("stat", path, source))?;
     put(layer, path, path, &metadata, None)
 }
 
-fn put_all(layer: &mut Writer<Sink>, path: &Path, owner: Owner) -> Result<(), TreeError> {
+fn put_all(layer: &mut Writer<Sink>, path: &Path, view: &View) -> Result<(), TreeError> {
     let mut waiting = vec![path.to_owned()];
     while let Some(path) = waiting.pop() {
         let metadata = look(&path)?;
-        put(layer, &path, &path, &metadata, Some(owner))?;
+        put(layer, &path, &view.name(&path), &metadata, Some(view.owner))?;
         if metadata.is_dir() {
             waiting.extend(children(&path)?.into_iter().rev());
         }
@@ -305,5 +337,47 @@ impl TreeError {
             path: path.to_owned(),
             source: OsError(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in the layer of `layers/x` below a root, seen from `root`.
+    fn names(root: &Path, folder: &Path) -> Vec<String> {
+        let view = View {
+            root: root.to_owned(),
+            owner: Owner { uid: 1, gid: 1 },
+        };
+        let target = tempfile::tempdir().unwrap();
+        let layer = oci::layer::write(
+            &target.path().join("layer"),
+            oci::layer::Compression::None,
+            |layer| Content::Folder(folder.to_owned()).write(layer, &view),
+        )
+        .unwrap();
+        let mut archive = tar::Archive::new(std::fs::File::open(layer.file).unwrap());
+        archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+            .collect()
+    }
+
+    #[test]
+    fn what_lies_below_another_root_keeps_its_path_there() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("layers/x");
+        std::fs::create_dir_all(folder.join("y")).unwrap();
+        assert_eq!(
+            names(root.path(), &folder),
+            ["/layers", "/layers/x", "/layers/x/y"]
+        );
+        let here = names(Path::new("/"), &folder);
+        assert!(
+            here.iter()
+                .all(|it| root.path().starts_with(it) || Path::new(it).starts_with(root.path()))
+        );
     }
 }
