@@ -85,6 +85,11 @@ impl PlatformApi {
         self >= Self::V0_10
     }
 
+    /// Whether SBOM files of buildpacks count.
+    pub fn has_sbom_files(self) -> bool {
+        self >= Self::V0_8
+    }
+
     /// Whether buildpacks' own bill of materials is no longer part of images and reports.
     pub fn has_sbom_files_only(self) -> bool {
         self >= Self::V0_9

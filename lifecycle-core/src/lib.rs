@@ -8,6 +8,8 @@
 pub mod analyze;
 pub mod api;
 #[cfg(feature = "phases")]
+pub mod build;
+#[cfg(feature = "phases")]
 pub mod buildpack;
 #[cfg(feature = "phases")]
 pub mod detect;

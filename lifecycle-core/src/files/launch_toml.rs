@@ -2,33 +2,38 @@
 
 use serde::Deserialize;
 
-use super::metadata::{Command, Label, Slice};
+use super::metadata::{Label, Slice};
 use super::plan::Require;
 
-/// The content of `<layers>/<buildpack>/launch.toml`.
+/// The content of `<layers>/<buildpack>/launch.toml`, with commands as `C`: one text before
+/// Buildpack API 0.9, a list of words since.
 ///
 /// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#launchtoml-toml>
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default)]
-pub struct LaunchToml {
+#[serde(default, bound(deserialize = "C: Default + Deserialize<'de>"))]
+pub struct LaunchToml<C> {
     /// What went into the image; replaced by SBOM files in Buildpack API 0.9.
     pub bom: Vec<Require>,
     /// Labels for the image.
     pub labels: Vec<Label>,
     /// Ways to start the app.
-    pub processes: Vec<LaunchProcess>,
+    pub processes: Vec<LaunchProcess<C>>,
     /// Parts of the app that become layers of their own.
     pub slices: Vec<Slice>,
 }
 
 /// A way to start the app.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default, rename_all = "kebab-case")]
-pub struct LaunchProcess {
+#[serde(
+    default,
+    bound(deserialize = "C: Default + Deserialize<'de>"),
+    rename_all = "kebab-case"
+)]
+pub struct LaunchProcess<C> {
     /// Its name, e.g. `web`.
     pub r#type: String,
-    /// What to run: a text before Buildpack API 0.9, a list since.
-    pub command: Command,
+    /// What to run.
+    pub command: C,
     /// Arguments. Absent and empty differ in the image's label.
     pub args: Option<Vec<String>>,
     /// Whether to run it without a shell; gone since Buildpack API 0.9.
@@ -39,4 +44,25 @@ pub struct LaunchProcess {
     pub working_dir: String,
     /// The execution environments in which it may run; none means all.
     pub exec_env: Vec<String>,
+}
+
+impl<C> LaunchToml<C> {
+    /// The same with other commands.
+    pub fn map_commands<D>(self, change: impl Fn(C) -> D) -> LaunchToml<D> {
+        let processes = self.processes.into_iter().map(|it| LaunchProcess {
+            r#type: it.r#type,
+            command: change(it.command),
+            args: it.args,
+            direct: it.direct,
+            default: it.default,
+            working_dir: it.working_dir,
+            exec_env: it.exec_env,
+        });
+        LaunchToml {
+            processes: processes.collect(),
+            bom: self.bom,
+            labels: self.labels,
+            slices: self.slices,
+        }
+    }
 }

@@ -1,0 +1,394 @@
+//! Runs the buildpacks of a group, one after the other, and gathers what they leave.
+//!
+//! | what a buildpack leaves | what becomes of it | where |
+//! |---|---|---|
+//! | `<layer>.toml`, `<layer>/` | variables for the buildpacks after it | `layers` |
+//! | `launch.toml`, `build.toml` | `config/metadata.toml`, the plan of those after it | `outputs` |
+//! | `*.sbom.*.json` | `sbom/{build,launch,cache}` | `sbom` |
+
+mod layers;
+mod outputs;
+mod processes;
+mod sbom;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use self::layers::process_layers;
+use self::outputs::{Outputs, read_outputs};
+use self::processes::Processes;
+pub use self::sbom::{SbomFile, SbomKind};
+use crate::buildpack::{
+    ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target, user_env,
+};
+use crate::env::{Env, EnvError};
+use crate::exec::{Command, Exit, RunError, ToLog};
+use crate::files::analyzed::TargetMetadata;
+use crate::files::group::{Group, GroupElement};
+use crate::files::layer::{LayerTomlError, LayerTypes};
+use crate::files::metadata::{BomEntry, BuildMetadata};
+use crate::files::plan::{BuildPlan, BuildpackPlan};
+use crate::files::{self, FileError, OsError};
+use crate::{Level, Log};
+
+/// What building needs.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "whoever builds has to say all of it"
+)]
+pub struct BuildContext<'a> {
+    /// Where modules lie and what they are given.
+    pub modules: &'a ModuleContext<'a>,
+    /// Where buildpacks leave what they made.
+    pub layers_dir: PathBuf,
+    /// Who builds: `group.toml`.
+    pub group: Group,
+    /// What they agreed on: `plan.toml`.
+    pub plan: BuildPlan,
+}
+
+/// What came of a build.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Built {
+    /// How the app starts: the content of `config/metadata.toml`.
+    pub metadata: BuildMetadata,
+    /// The layers, by buildpack in the order of the group, then by name.
+    pub layers: Vec<BuiltLayer>,
+    /// The SBOM files of buildpacks, as they lie below `sbom`.
+    pub sboms: Vec<SbomFile>,
+}
+
+/// A layer that a buildpack left, or only its description.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct BuiltLayer {
+    /// Who left it, by id.
+    pub buildpack: String,
+    /// Its name.
+    pub name: String,
+    /// Its folder, which need not be there.
+    pub dir: PathBuf,
+    /// What it is for.
+    pub types: LayerTypes,
+}
+
+/// Runs all buildpacks of the group. Writes `config/metadata.toml` and `sbom` below the layers.
+///
+/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#phase-3-build>
+pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildError> {
+    let modules = context.modules;
+    let api = modules.platform_api;
+    let members = context.group.group.iter().map(|it| (Kind::Buildpack, it));
+    let extensions = &context.group.group_extensions;
+    let members = members.chain(extensions.iter().map(|it| (Kind::Extension, it)));
+    for (kind, element) in members {
+        api_of(kind, element, &element.api)?;
+    }
+    let sbom_dir = context.layers_dir.join("sbom");
+    remove(&sbom_dir)?;
+
+    let target = target::completed(modules.target.clone(), &modules.os_release, log);
+    let mut env = base_env(&modules.env);
+    let mut plan = context.plan.clone();
+    let mut processes = Processes::default();
+    let mut built = Built::default();
+    let mut build_bom = Vec::new();
+    let mut launch_bom = Vec::new();
+    for element in &context.group.group {
+        log.line(
+            Level::Debug,
+            &format!("Running build for buildpack {element}"),
+        );
+        let one = One {
+            context,
+            element,
+            target: &target,
+            plan: plan.of(&element.id, false),
+        };
+        let (layers, outputs) = one.build(&mut env, log)?;
+        built.layers.extend(layers);
+        plan = plan.without_met(&element.id, &outputs.unmet);
+        if let Some(warning) = processes.add(outputs.processes) {
+            log.line(Level::Warn, &warning);
+        }
+        built.metadata.labels.extend(outputs.labels);
+        built.metadata.slices.extend(outputs.slices);
+        built.sboms.extend(outputs.sboms);
+        build_bom.extend(outputs.build_bom);
+        launch_bom.extend(outputs.launch_bom);
+        log.line(
+            Level::Debug,
+            &format!("Finished running build for buildpack {element}"),
+        );
+    }
+
+    if api.has_sbom_files() {
+        sbom::copy(&sbom_dir, &mut built.sboms)?;
+    }
+    if api.has_sbom_files_only() {
+        write_bom(&sbom_dir.join("launch"), &launch_bom)?;
+        write_bom(&sbom_dir.join("build"), &build_bom)?;
+        launch_bom.clear();
+    }
+    built.metadata.bom = launch_bom;
+    built.metadata.buildpacks = as_in_metadata(&context.group.group);
+    built.metadata.extensions = as_in_metadata(extensions);
+    (
+        built.metadata.buildpack_default_process_type,
+        built.metadata.processes,
+    ) = processes.finish();
+    built.metadata = built.metadata.for_platform(api);
+    let path = context.layers_dir.join("config").join("metadata.toml");
+    files::write(&path, &built.metadata).map_err(|source| BuildError::Write { source })?;
+    Ok(built)
+}
+
+/// The build of one buildpack.
+struct One<'a> {
+    context: &'a BuildContext<'a>,
+    element: &'a GroupElement,
+    target: &'a TargetMetadata,
+    plan: BuildpackPlan,
+}
+
+impl One<'_> {
+    fn build(
+        &self,
+        env: &mut Env,
+        log: &dyn Log,
+    ) -> Result<(Vec<BuiltLayer>, Outputs), BuildError> {
+        let dir = self.context.modules.dir_of(Kind::Buildpack);
+        let descriptor = BuildpackDescriptor::read(dir, self.element)
+            .map_err(|source| BuildError::Read { source })?;
+        let api = descriptor.api(self.element)?;
+        let layers_dir = self.context.layers_dir.join(self.element.escaped_id());
+        fs::create_dir_all(&layers_dir).map_err(io_error("mkdir", &layers_dir))?;
+        self.run(&descriptor, &layers_dir, env, log)?;
+        let layers = process_layers(&layers_dir, self.element)?;
+        layers::extend(env, &layers).map_err(|source| BuildError::Env { source })?;
+        let outputs = read_outputs(
+            &layers_dir,
+            self.element,
+            api,
+            &descriptor.info.sbom_formats,
+            &layers,
+            &self.plan,
+            log,
+        )?;
+        Ok((layers, outputs))
+    }
+
+    fn run(
+        &self,
+        descriptor: &BuildpackDescriptor,
+        layers_dir: &Path,
+        env: &Env,
+        log: &dyn Log,
+    ) -> Result<(), BuildError> {
+        let modules = self.context.modules;
+        let api = descriptor.api(self.element)?;
+        let escaped = self.element.escaped_id();
+        let temp = tempfile::Builder::new()
+            .prefix(&format!("{escaped}-"))
+            .tempdir_in(&modules.temp_dir)
+            .map_err(io_error("mkdir", &modules.temp_dir))?;
+        let plan = temp.path().join(escaped).join("plan.toml");
+        files::write(&plan, &self.plan).map_err(|source| BuildError::Write { source })?;
+
+        let mut env = user_env(modules, env, descriptor.info.clear_env)
+            .map_err(|source| BuildError::Env { source })?;
+        env.set("CNB_BUILDPACK_DIR", &descriptor.root);
+        if api.has_path_variables() {
+            env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
+            env.set("CNB_BP_PLAN_PATH", &plan);
+            env.set("CNB_LAYERS_DIR", layers_dir);
+        }
+        env.tell(api, self.target, &modules.exec_env);
+        let command = Command {
+            program: descriptor.root.join("bin").join("build"),
+            args: vec![
+                layers_dir.into(),
+                modules.platform_dir.clone().into(),
+                plan.into(),
+            ],
+            env: env.into_vars(),
+            dir: modules.app_dir.clone(),
+        };
+        match modules.run.run(&command, &ToLog(log)) {
+            Ok(exit) if exit.is_success() => Ok(()),
+            Ok(exit) => Err(BuildError::BuildpackFailed {
+                buildpack: self.element.to_string(),
+                exit,
+            }),
+            Err(source) => Err(BuildError::BuildpackNotRun {
+                buildpack: self.element.to_string(),
+                source,
+            }),
+        }
+    }
+}
+
+/// Members as the image tells of them.
+fn as_in_metadata(elements: &[GroupElement]) -> Vec<GroupElement> {
+    let elements = elements.iter().map(|it| GroupElement {
+        extension: false,
+        optional: false,
+        ..it.clone()
+    });
+    elements.collect()
+}
+
+fn remove(dir: &Path) -> Result<(), BuildError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("cleaning layers SBOM directory", dir)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What buildpacks said before there were SBOM files; `null` when they said nothing.
+fn write_bom(dir: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
+    let path = dir.join("sbom.legacy.json");
+    let bom = (!bom.is_empty()).then_some(bom);
+    let mut text = sbom::go_json(&bom).map_err(|source| BuildError::Bom {
+        path: path.clone(),
+        source,
+    })?;
+    text.push('\n');
+    files::write_bytes(&path, text.as_bytes()).map_err(|source| BuildError::Write { source })
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BuildError + 'a {
+    move |source| BuildError::Io {
+        action,
+        path: path.to_owned(),
+        source: OsError(source),
+    }
+}
+
+/// Why a build failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A module speaks an API that we do not.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// What a buildpack said of what is in the image has no form in JSON.
+    #[error("failed to build: encode {}", path.display())]
+    Bom {
+        /// Where it was to be written.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// A buildpack's `bin/build` said no.
+    #[error("failed to build: {exit}")]
+    BuildpackFailed {
+        /// Which.
+        buildpack: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A buildpack's `bin/build` did not run, or not to its end.
+    #[error("failed to build")]
+    BuildpackNotRun {
+        /// Which.
+        buildpack: String,
+        /// Why not.
+        source: RunError,
+    },
+    /// A process says `direct` at a Buildpack API that does not have it.
+    #[error("failed to build: process.direct is not supported on this buildpack version")]
+    DirectNotSupported {
+        /// Whose process.
+        buildpack: String,
+    },
+    /// Variables that a platform or a layer gives cannot be read.
+    #[error("failed to build: env")]
+    Env {
+        /// Why not.
+        source: EnvError,
+    },
+    /// The file system failed.
+    #[error("failed to build: {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: OsError,
+    },
+    /// A `<layer>.toml` is no good.
+    #[error("failed to build: failed to process buildpack layer")]
+    Layer {
+        /// Why not.
+        source: LayerTomlError,
+    },
+    /// One buildpack names more than one default process.
+    #[error("failed to build: multiple default process types aren't allowed")]
+    MultipleDefaults {
+        /// Which.
+        buildpack: String,
+    },
+    /// A file of a buildpack cannot be read.
+    #[error("failed to build")]
+    Read {
+        /// Why not.
+        source: FileError,
+    },
+    /// An SBOM file is of a format that nobody knows.
+    #[error("failed to build: unsupported SBOM file format: '{}'", path.display())]
+    SbomFormat {
+        /// Which.
+        path: PathBuf,
+    },
+    /// An SBOM file is of a format that its buildpack does not declare.
+    #[error("failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': undeclared SBOM media type: '{media_type}'", path.display())]
+    SbomUndeclared {
+        /// Which.
+        path: PathBuf,
+        /// Whose.
+        buildpack: String,
+        /// The format.
+        media_type: &'static str,
+    },
+    /// An entry of `build.toml` that names nothing.
+    #[error("failed to build: unmet.name is required")]
+    UnmetWithoutName {
+        /// Whose.
+        buildpack: String,
+    },
+    /// An entry of `build.toml` that names what the buildpack was not asked for.
+    #[error("failed to build: unmet.name '{name}' must match a requested dependency")]
+    UnmetUnknown {
+        /// Whose.
+        buildpack: String,
+        /// What it names.
+        name: String,
+    },
+    /// A file cannot be written.
+    #[error("failed to build")]
+    Write {
+        /// Why not.
+        source: FileError,
+    },
+}
+
+impl BuildError {
+    /// The exit code that tells this to a platform.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Api(_) => 12,
+            Self::BuildpackFailed { .. } | Self::BuildpackNotRun { .. } => 51,
+            _ => 52,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{BuildError, BuiltLayer, io_error};
+use crate::files::group::GroupElement;
+
+/// An SBOM file of a buildpack.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SbomFile {
+    /// What it is about.
+    pub kind: SbomKind,
+    /// Whose it is, by id.
+    pub buildpack: String,
+    /// The layer that it describes, if it is one.
+    pub layer: Option<String>,
+    /// Its format.
+    pub media_type: &'static str,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What an SBOM is about.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_enums, reason = "the specification lists them all")]
+pub enum SbomKind {
+    /// What built the image.
+    Build,
+    /// What is kept for the next build.
+    Cache,
+    /// What is in the image.
+    Launch,
+}
+
+impl fmt::Display for SbomKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Build => "build",
+            Self::Cache => "cache",
+            Self::Launch => "launch",
+        })
+    }
+}
+
+/// The endings of SBOM files, and their media types.
+///
+/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#bill-of-materials>
+const FORMATS: &[(&str, &str)] = &[
+    ("cdx", "application/vnd.cyclonedx+json"),
+    ("spdx", "application/spdx+json"),
+    ("syft", "application/vnd.syft+json"),
+];
+
+/// The SBOM files in the layers of a buildpack. One may be about two things.
+pub(super) fn find(
+    dir: &Path,
+    element: &GroupElement,
+    declared: &[String],
+    layers: &[BuiltLayer],
+) -> Result<Vec<SbomFile>, BuildError> {
+    let failed = || io_error("open", dir);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(failed())? {
+        names.extend(entry.map_err(failed())?.file_name().into_string());
+    }
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        let Some((subject, format)) = parts(&name) else {
+            continue;
+        };
+        let path = dir.join(&name);
+        let Some((_, media_type)) = FORMATS.iter().find(|(it, _)| *it == format) else {
+            return Err(BuildError::SbomFormat { path });
+        };
+        if !declared.iter().any(|it| is_media_type(it, media_type)) {
+            return Err(BuildError::SbomUndeclared {
+                path,
+                buildpack: element.to_string(),
+                media_type,
+            });
+        }
+        let file = |kind, layer: Option<&str>| SbomFile {
+            kind,
+            buildpack: element.id.clone(),
+            layer: layer.map(str::to_owned),
+            media_type,
+            path: path.clone(),
+        };
+        match subject {
+            "launch" => files.push(file(SbomKind::Launch, None)),
+            "build" => files.push(file(SbomKind::Build, None)),
+            _ => {
+                let Some(layer) = layers.iter().find(|it| it.name == subject) else {
+                    continue;
+                };
+                let kind = if layer.types.launch {
+                    SbomKind::Launch
+                } else {
+                    SbomKind::Build
+                };
+                files.push(file(kind, Some(subject)));
+                if layer.types.cache {
+                    files.push(file(SbomKind::Cache, Some(subject)));
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Copies them to where exporter and platform look for them, and makes their paths say so.
+pub(super) fn copy(dir: &Path, files: &mut [SbomFile]) -> Result<(), BuildError> {
+    for file in files {
+        let ending = FORMATS
+            .iter()
+            .find(|(_, it)| *it == file.media_type)
+            .map_or("", |(ending, _)| ending);
+        let mut to = dir.join(file.kind.to_string());
+        to.push(crate::files::group::escape_id(&file.buildpack));
+        to.extend(&file.layer);
+        fs::create_dir_all(&to).map_err(io_error("mkdir", &to))?;
+        to.push(format!("sbom.{ending}.json"));
+        fs::copy(&file.path, &to).map_err(io_error("copy", &file.path))?;
+        file.path = to;
+    }
+    Ok(())
+}
+
+/// What `<subject>.sbom.<format>.json` is about, and its format.
+fn parts(name: &str) -> Option<(&str, &str)> {
+    let name = name.strip_suffix(".json")?;
+    let (subject, format) = name.rsplit_once(".sbom.")?;
+    Some((subject, format))
+}
+
+/// Whether `declared`, which may have parameters, is this media type.
+fn is_media_type(declared: &str, media_type: &str) -> bool {
+    let bare = declared.split(';').next().unwrap_or_default();
+    bare.trim().eq_ignore_ascii_case(media_type)
+}
+
+/// JSON as Go writes it: what could be HTML is escaped.
+pub(super) fn go_json<T: Serialize>(value: &T) -> serde_json::Result<String> {
+    struct Escaping;
+    impl serde_json::ser::Formatter for Escaping {
+        fn write_string_fragment<W: io::Write + ?Sized>(
+            &mut self,
+            writer: &mut W,
+            fragment: &str,
+        ) -> io::Result<()> {
+            for c in fragment.chars() {
+                match c {
+                    '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                        write!(writer, "\\u{:04x}", u32::from(c))?;
+                    }
+                    c => write!(writer, "{c}")?,
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping);
+    value.serialize(&mut serializer)?;
+    Ok(String::from_utf8(bytes).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_sbom_files() {
+        assert_eq!(parts("launch.sbom.cdx.json"), Some(("launch", "cdx")));
+        assert_eq!(parts("a.b.sbom.foo.json"), Some(("a.b", "foo")));
+        assert_eq!(parts("sbom.cdx.json"), None);
+        assert_eq!(parts("x.toml"), None);
+    }
+
+    #[test]
+    fn parameters_of_media_types_do_not_count() {
+        assert!(is_media_type(
+            "application/SPDX+json; v=2",
+            "application/spdx+json"
+        ));
+        assert!(!is_media_type("application/spdx", "application/spdx+json"));
+    }
+
+    #[test]
+    fn json_is_safe_within_html() {
+        assert_eq!(
+            go_json(&"a<&\u{2028}\"é").unwrap(),
+            r#""a\u003c\u0026\u2028\"é""#
+        );
+    }
+}
