@@ -6,7 +6,9 @@
 )]
 
 mod attacks;
+mod copy;
 mod cosign;
+mod extract;
 mod layout;
 mod policy;
 mod sbom;

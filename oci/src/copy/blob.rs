@@ -1,8 +1,8 @@
 //! One blob.
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{CopyError, Copying, Outcome};
@@ -49,6 +49,8 @@ async fn transfer(copy: &Copying<'_>, target: &Descriptor) -> Result<Outcome, Co
             done = &mut feed, if fed.is_none() => fed = Some(done),
         }
     };
+    // A destination that did not want the content has dropped it by now, and that ends the other side.
+    let fed = fed.or_else(|| feed.now_or_never());
     match (fed, pushed) {
         // Then the destination only says that its upload broke off.
         (Some(Err(error)), _) => Err(CopyError::source(&target.digest, error)),
