@@ -30,7 +30,10 @@ impl Tar {
 
     fn header(&mut self, flag: u8, path: &str, link: &str, size: &str, mode: &str) {
         let mut block = [0; 512];
-        let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
+        let mut put = |at: usize, text: &[u8]| {
+            let field = block.get_mut(at..at + text.len()).unwrap();
+            field.copy_from_slice(text);
+        };
         put(0, path.as_bytes());
         put(100, mode.as_bytes());
         put(108, b"0000000\0");
@@ -42,7 +45,10 @@ impl Tar {
         put(157, link.as_bytes());
         put(257, b"ustar\x0000");
         let sum: u32 = block.iter().map(|it| u32::from(*it)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+            .get_mut(148..156)
+            .unwrap()
+            .copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         self.0.extend(block);
     }
 

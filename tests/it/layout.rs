@@ -1,5 +1,6 @@
 //! Layouts on disk: what real tools wrote, what is broken, what is interrupted.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -8,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci::store::{GcRoots, read};
 use oci::{
-    Descriptor, Digest, LayoutStore, Limits, MediaType, Selector, Store, StoreError, Tag, Upload,
-    walk,
+    Descriptor, Digest, ImageManifest, LayoutStore, Limits, MediaType, Selector, Store, StoreError,
+    Tag, Upload, walk,
 };
 use testkit::{Workspace, peer};
 
@@ -39,16 +40,18 @@ pub(crate) async fn push_image(
 ) -> Descriptor {
     let config = Descriptor::of(MediaType::EMPTY, b"{}");
     let blob = Descriptor::of(MediaType::LAYER_TAR, layer);
-    let mut manifest = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::IMAGE_MANIFEST,
-        "config": config,
-        "layers": [blob],
-    });
-    if let Some(subject) = subject {
-        manifest["subject"] = serde_json::to_value(subject.bare()).unwrap();
-        manifest["artifactType"] = "application/x-proof".into();
-        manifest["annotations"] = serde_json::json!({ "which": "this one" });
+    let mut manifest = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::IMAGE_MANIFEST),
+        config: config.clone(),
+        layers: vec![blob.clone()],
+        annotations: BTreeMap::new(),
+        subject: subject.map(Descriptor::bare),
+        artifact_type: None,
+    };
+    if subject.is_some() {
+        manifest.artifact_type = Some("application/x-proof".into());
+        manifest.annotations = BTreeMap::from([("which".to_owned(), "this one".to_owned())]);
     }
     let bytes = Bytes::from(serde_json::to_vec(&manifest).unwrap());
     let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &bytes);
@@ -293,7 +296,7 @@ async fn what_is_no_plain_file_is_not_opened() {
 async fn a_blob_that_is_not_as_described_leaves_nothing() {
     let workspace = Workspace::new();
     let store = LayoutStore::create(workspace.join("layout")).unwrap();
-    let target = Descriptor::of(MediaType::LAYER_TAR, &[7; 3_000_000]);
+    let target = Descriptor::of(MediaType::LAYER_TAR, &vec![7; 3_000_000]);
     let chunks = |byte: u8, count: usize| {
         let chunk = Bytes::from(vec![byte; 1000]);
         let chunks = futures_util::stream::iter((0..count).map(move |_| Ok(chunk.clone())));
@@ -336,7 +339,7 @@ async fn deleting_and_collecting_free_what_nothing_needs() {
     store.push_blob(&orphan, upload).await.unwrap();
     workspace.write("layout/blobs/sha256/.tmp-1", "12345");
 
-    let (past, future) = (SystemTime::UNIX_EPOCH, now() + Duration::from_secs(60));
+    let (past, future) = (SystemTime::UNIX_EPOCH, now() + Duration::from_mins(1));
     assert_eq!(store.gc(GcRoots::Listed, past).await.unwrap(), 0);
     assert_eq!(store.gc(GcRoots::Listed, future).await.unwrap(), 6 + 5);
     assert!(store.contains(&old).await.unwrap());
