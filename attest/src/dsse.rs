@@ -4,6 +4,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use intoto::json::Object;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Envelope {
     payload_type: String,
-    payload: Vec<u8>,
+    payload: Bytes,
     signature: Vec<u8>,
 }
 
@@ -35,7 +36,7 @@ impl Envelope {
     pub(crate) fn of_statement(payload: Vec<u8>, signature: Vec<u8>) -> Self {
         Self {
             payload_type: PAYLOAD_TYPE.to_owned(),
-            payload,
+            payload: payload.into(),
             signature,
         }
     }
@@ -46,7 +47,7 @@ impl Envelope {
     }
 
     /// The bytes that were signed. What is signed is what is read: they are never written anew.
-    pub fn payload(&self) -> &[u8] {
+    pub fn payload(&self) -> &Bytes {
         &self.payload
     }
 
@@ -67,7 +68,7 @@ impl Envelope {
         };
         Ok(Self {
             payload_type: raw.payload_type,
-            payload: decode("payload", &raw.payload)?,
+            payload: decode("payload", &raw.payload)?.into(),
             signature: decode("signature", &signature.sig)?,
         })
     }

@@ -1,12 +1,13 @@
-//! Signs statements, attaches them to images, finds and verifies them again.
+#![doc = include_str!("../README.md")]
 //!
-//! [`sign()`] → [`attach`] … [`discover`] → [`Verifier::verify_all`]. Signing and verifying do no
-//! I/O and read no clock, so each error of verification is a [`Rejection`]. Nothing here knows
-//! what an SBOM or a build is, or which claims a policy asks for.
+//! # The line
+//!
+//! [`sign()`] → [`attach`] … [`discover`] → [`Verifier::verify_all`].
 
 pub mod bundle;
 pub mod dsse;
 pub mod key;
+pub mod manual;
 mod referrer;
 mod sign;
 mod verify;

@@ -113,6 +113,15 @@ impl Verifier {
         artifact: &Descriptor,
         accepted: &[Accept],
     ) -> Result<Verified, Rejection> {
+        self.verified(Bytes::copy_from_slice(bundle), artifact, accepted)
+    }
+
+    fn verified(
+        &self,
+        bundle: Bytes,
+        artifact: &Descriptor,
+        accepted: &[Accept],
+    ) -> Result<Verified, Rejection> {
         // 1. It is a bundle, with one meaning.
         let bundle = parsed(bundle)?;
         // 2. It names a key. Certificates need a trusted root, which there is none of yet.
@@ -130,7 +139,7 @@ impl Verifier {
         Ok(Verified {
             artifact: artifact.bare(),
             statement,
-            payload: Bytes::copy_from_slice(envelope.payload()),
+            payload: envelope.payload().clone(),
             signer,
             bundle: bundle.digest(),
             manifest: None,
@@ -149,7 +158,7 @@ impl Verifier {
         let mut verified = Vec::new();
         let mut rejected = Vec::new();
         for it in attached {
-            match self.verify(&it.bundle, artifact, accepted) {
+            match self.verified(it.bundle.clone(), artifact, accepted) {
                 Ok(one) => verified.push(Verified {
                     manifest: Some(it.manifest.clone()),
                     ..one
@@ -171,7 +180,7 @@ impl Verifier {
         accepted: &[SignerIdentity],
     ) -> Result<SignerIdentity, Rejection> {
         // 1 and 2, as above.
-        let bundle = parsed(bundle)?;
+        let bundle = parsed(Bytes::copy_from_slice(bundle))?;
         let hint = key_hint(&bundle)?;
         // 3. It holds a signature over a message.
         let Content::Message(message) = bundle.content() else {
@@ -402,8 +411,8 @@ pub enum Rejection {
     },
 }
 
-fn parsed(bundle: &[u8]) -> Result<Bundle, Rejection> {
-    Bundle::parse(Bytes::copy_from_slice(bundle)).map_err(Rejection::Bundle)
+fn parsed(bundle: Bytes) -> Result<Bundle, Rejection> {
+    Bundle::parse(bundle).map_err(Rejection::Bundle)
 }
 
 fn key_hint(bundle: &Bundle) -> Result<&str, Rejection> {

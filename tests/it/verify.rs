@@ -384,7 +384,11 @@ mod steps {
     #[test]
     fn step_1_it_has_one_meaning() {
         let good = good().to_string();
-        let twice = good.replacen("\"payload\":", "\"payload\":\"\",\"payload\":", 1);
+        let twice = good.replacen(
+            "\"mediaType\":",
+            "\"x\":{\"a\":1,\"a\":2},\"mediaType\":",
+            1,
+        );
         assert!(matches!(
             verify(twice.as_bytes()),
             Err(Rejection::Bundle(_))
