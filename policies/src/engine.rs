@@ -34,13 +34,17 @@ impl Rules {
         engine.set_rego_v0(false);
         // Else a failing builtin makes a rule undefined, and so what it forbids allowed.
         engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(ExecutionTimerConfig {
-            limit: TIME_LIMIT,
-            check_interval: NonZeroU32::MIN.saturating_add(255),
-        });
+        limit_time(&mut engine, TIME_LIMIT);
         let mut packages = BTreeMap::new();
         let mut denying = BTreeSet::new();
         for (name, text) in files {
+            if let Some(line) = too_deep(text) {
+                return Err(RegoError {
+                    file: name.to_owned(),
+                    line: Some(line),
+                    message: format!("brackets are nested more than {MAX_DEPTH} deep"),
+                });
+            }
             let package = engine
                 .add_policy(name.to_owned(), text.to_owned())
                 .map_err(|error| RegoError::parse(name, &error.to_string()))?;
@@ -102,6 +106,47 @@ impl Rules {
         }
         Ok(findings)
     }
+}
+
+/// How deep brackets may be nested: the engine's parser recurses without a limit of its own.
+const MAX_DEPTH: usize = 64;
+
+/// The line at which brackets are nested too deep, outside of texts and comments.
+fn too_deep(text: &str) -> Option<u32> {
+    let mut depth = 0_usize;
+    let mut line = 1;
+    let mut within = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        if c == '\n' {
+            line += 1;
+        }
+        match within {
+            Some('"') if c == '\\' => {
+                characters.next();
+            }
+            Some(end) if c == end => within = None,
+            Some(_) => {}
+            None => match c {
+                '"' | '`' => within = Some(c),
+                '#' => within = Some('\n'),
+                '(' | '[' | '{' => depth += 1,
+                ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            },
+        }
+        if depth > MAX_DEPTH {
+            return Some(line);
+        }
+    }
+    None
+}
+
+fn limit_time(engine: &mut Engine, limit: Duration) {
+    engine.set_execution_timer_config(ExecutionTimerConfig {
+        limit,
+        check_interval: NonZeroU32::MIN.saturating_add(255),
+    });
 }
 
 fn is_segment(text: &str) -> bool {
@@ -225,4 +270,38 @@ pub enum EvaluateError {
     /// A rule went wrong, or ran into a limit.
     #[error("rules failed")]
     Rego(#[from] RegoError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_run_for_too_long_are_an_error() {
+        let text = "package sealpack.slow\n\ndeny contains \"x\" if {\n\tsome a in numbers.range(1, 4000)\n\tsome b in numbers.range(1, 4000)\n\ta * b < 0\n}\n";
+        let mut rules = Rules::parse([("slow.rego", text)]).unwrap();
+        limit_time(&mut rules.engine, Duration::from_millis(20));
+        let error = rules.evaluate(Json::Null, None).unwrap_err();
+        let EvaluateError::Rego(error) = error else {
+            panic!("{error}");
+        };
+        assert!(error.message.contains("limit"), "{error}");
+    }
+
+    #[test]
+    fn deep_rules_are_an_error() {
+        let parse = |rule: &str| Rules::parse([("deep.rego", rule)]).map(drop);
+        let rule = |value: &str| {
+            format!(
+                "package sealpack.deep\n\n# {0}\ndeny contains \"{0}\" if {value} == `{0}`\n",
+                "[".repeat(100)
+            )
+        };
+        assert_eq!(parse(&rule("1")), Ok(()));
+        let error = parse(&rule(&"[".repeat(100_000))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "deep.rego:4: brackets are nested more than 64 deep"
+        );
+    }
 }

@@ -3,47 +3,32 @@
 use std::collections::BTreeMap;
 
 use attest::key::PrivateKey;
-use attest::{
-    Accept, SignError, Signature, Signer, SignerIdentity, TrustedKeys, Verified, Verifier,
-};
+use attest::{Accept, SignerIdentity, TrustedKeys, Verified, Verifier};
 use intoto::{PredicateType, Statement};
 use oci::{Descriptor, MediaType};
 use serde_json::Value;
 
 /// Keys by name, made as they are asked for.
 #[derive(Default)]
-pub(crate) struct Keys(BTreeMap<String, Key>);
-
-struct Key(PrivateKey);
-
-impl Signer for Key {
-    fn sign(&self, pae: &[u8]) -> Result<Signature, SignError> {
-        let bytes = self.0.sign_message(pae).expect("a new key signs");
-        Ok(Signature::by_key(bytes, self.0.public_key().hint()))
-    }
-
-    fn name(&self) -> String {
-        "test".to_owned()
-    }
-}
+pub(crate) struct Keys(BTreeMap<String, PrivateKey>);
 
 impl Keys {
-    fn key(&mut self, name: &str) -> &Key {
+    fn key(&mut self, name: &str) -> &PrivateKey {
         self.0
             .entry(name.to_owned())
-            .or_insert_with(|| Key(PrivateKey::generate().expect("keys can be made")))
+            .or_insert_with(|| PrivateKey::generate().expect("keys can be made"))
     }
 
     pub(crate) fn identity(&mut self, name: &str) -> SignerIdentity {
-        SignerIdentity::Key(self.key(name).0.public_key().clone())
+        SignerIdentity::Key(self.key(name).public_key().clone())
     }
 
     pub(crate) fn fingerprint(&mut self, name: &str) -> String {
-        self.key(name).0.public_key().fingerprint().to_string()
+        self.key(name).public_key().fingerprint().to_string()
     }
 
     pub(crate) fn pem(&mut self, name: &str) -> String {
-        self.key(name).0.public_key().to_pem()
+        self.key(name).public_key().to_pem()
     }
 
     /// Signs a claim about `image` as `signer` and verifies it.

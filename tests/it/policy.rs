@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use attest::SignerIdentity;
-use attest::key::{PublicKey, generate};
+use attest::key::{PrivateKey, PublicKey, generate};
+use attest::{SignerIdentity, TrustedKeys, Verifier};
+use intoto::Statement;
 use policies::{Evidence, Policy, PolicyError, evaluate};
 
 fn root() -> &'static Path {
@@ -90,4 +91,61 @@ fn keys_and_rules_lie_beside_the_policy() {
 fn a_policy_that_is_not_there_is_an_error() {
     let error = Policy::load(Path::new("/does/not/exist.toml"), &[]).unwrap_err();
     assert_eq!(error.to_string(), "failed to read `/does/not/exist.toml`");
+}
+
+#[test]
+fn the_sboms_that_we_merge_satisfy_the_rules() {
+    let private = PrivateKey::generate().unwrap();
+    let identity = SignerIdentity::Key(private.public_key().clone());
+    let image = oci::Descriptor::of(oci::MediaType::IMAGE_MANIFEST, b"image");
+    let document = sbom::Document::parse(
+        sbom::Format::CycloneDx,
+        br#"{"bomFormat":"CycloneDX","specVersion":"1.5","components":[
+            {"type":"library","name":"x","version":"1","licenses":[{"license":{"id":"MIT"}}]}]}"#,
+        "test",
+        &sbom::Limits::default(),
+    )
+    .unwrap();
+    let merged = sbom::merge(
+        &sbom::Subject {
+            name: "app".to_owned(),
+            digest: image.digest.clone(),
+        },
+        time::OffsetDateTime::UNIX_EPOCH,
+        [&document],
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.toml");
+    let judge = |denied: &str| {
+        let text = format!(
+            "[[accept]]\nclaims = [\"cyclonedx\", \"spdx\"]\nsigner = \"given\"\n\
+             [rules]\nuse = [\"sbom\"]\n\
+             [parameters]\nsbom-types = [\"cyclonedx\", \"spdx\"]\ndenied-licenses = [\"{denied}\"]\n"
+        );
+        fs_err::write(&path, text).unwrap();
+        let policy = Policy::load(&path, std::slice::from_ref(&identity)).unwrap();
+        let verifier = Verifier::new(TrustedKeys::named_in(policy.accepts()));
+        let statements = [
+            attest::sign(
+                &Statement::about(&image, merged.cyclonedx.clone()),
+                &private,
+            )
+            .unwrap(),
+            attest::sign(&Statement::about(&image, merged.spdx.clone()), &private).unwrap(),
+        ]
+        .map(|it| {
+            verifier
+                .verify(it.json(), &image, policy.accepts())
+                .unwrap()
+        });
+        let verdict = evaluate(&policy, &Evidence::about(&image, statements)).unwrap();
+        verdict
+            .findings()
+            .iter()
+            .map(|it| it.message.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(judge("AGPL-3.0-only"), [] as [&str; 0]);
+    // Found in both documents, and said once.
+    assert_eq!(judge("MIT"), ["`x@1` has the denied licence `MIT`"]);
 }
