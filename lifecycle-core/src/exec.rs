@@ -202,7 +202,9 @@ impl Cancel {
         self.lock().cancelled
     }
 
-    fn spawn(
+    /// Starts `process`, which makes a process group of its own, as `program`. Has to be followed by
+    /// [`reap`](Self::reap).
+    pub fn spawn(
         &self,
         program: &Path,
         process: &mut std::process::Command,
@@ -222,7 +224,7 @@ impl Cancel {
 
     /// Waits for the end. The number of the group stays taken until it is forgotten here, so that no
     /// other group can be hit.
-    fn reap(&self, child: &mut Child) -> io::Result<ExitStatus> {
+    pub fn reap(&self, child: &mut Child) -> io::Result<ExitStatus> {
         let id = i32::try_from(child.id()).map_err(io::Error::other)?;
         if let Some(pid) = Pid::from_raw(id) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;

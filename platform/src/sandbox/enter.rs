@@ -1,0 +1,237 @@
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::report::Facts;
+use super::spec::{NotStarted, Program, Reply, Spec, Stage};
+use super::{network, rights, root};
+
+/// More than any environment has.
+const MAX_SPEC: u64 = 64 << 20;
+
+/// What a program does that a [`Sandbox`](super::Sandbox) starts to enter its namespaces. It has to
+/// be called before there is any other thread. Standard input is a socket to who started it.
+pub fn enter() -> ExitCode {
+    let Ok(mut socket) = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixStream::from)
+    else {
+        return ExitCode::FAILURE;
+    };
+    let reply = match read_spec(&mut socket) {
+        Ok(spec) => match run(&spec, &socket) {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(failed) => failed.into(),
+        },
+        Err(source) => Failed::new("read what to do")(source).into(),
+    };
+    match send(&mut socket, &reply) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// A step on the way in that failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    step: String,
+    errno: i32,
+}
+
+impl Failed {
+    /// For use with `map_err`.
+    pub(super) fn new<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let step = step.into();
+        move |error| Self {
+            step,
+            errno: error.into().raw_os_error().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<Failed> for Reply {
+    fn from(Failed { step, errno }: Failed) -> Self {
+        Self::Failed { step, errno }
+    }
+}
+
+/// Reads one line and not a byte more: the next one is for the next stage.
+fn read_spec(socket: &mut UnixStream) -> io::Result<Spec> {
+    let mut line = Vec::new();
+    BufReader::with_capacity(1, socket.take(MAX_SPEC)).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
+fn send(socket: &mut UnixStream, reply: &Reply) -> io::Result<()> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    socket.write_all(&line)
+}
+
+/// What there is to say at the end; nothing if another process said it.
+fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
+    die_with_parent()?;
+    let Some(namespaces) = &spec.namespaces else {
+        return Ok(spec.command.as_ref().map(replace));
+    };
+    if spec.stage == Stage::Second {
+        return inside(spec, socket).map(Some);
+    }
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    if parent != i32::try_from(spec.parent).ok() {
+        // It died before the kernel knew that we die with it.
+        return Ok(None);
+    }
+    close_what_was_inherited(socket.as_raw_fd())?;
+    rights::leave_groups();
+    nix::sched::unshare(namespaces.flags()).map_err(Failed::new("make namespaces"))?;
+    if namespaces.user {
+        rights::map_ids(&spec.ids)?;
+    }
+    // The kernel forgets it when rights change.
+    die_with_parent()?;
+    if !namespaces.pid {
+        return inside(spec, socket).map(Some);
+    }
+    rights::hand_down()?;
+    let stdin = socket
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(Failed::new("hand on the socket"))?;
+    let mut own_args = std::env::args_os();
+    Command::new("/proc/self/exe")
+        .arg0(own_args.next().unwrap_or_default())
+        .args(own_args)
+        .stdin(Stdio::from(stdin))
+        .spawn()
+        .and_then(|mut second| second.wait())
+        .map_err(Failed::new("start the first process"))?;
+    Ok(None)
+}
+
+/// Makes the new root, and runs the command in it.
+fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
+    let first_process = spec.stage == Stage::Second;
+    if first_process {
+        // Away from the terminal, into which one could type.
+        rustix::process::setsid().map_err(Failed::new("leave the session"))?;
+    }
+    let Some(namespaces) = &spec.namespaces else {
+        return Ok(Reply::Exited { code: 0 });
+    };
+    if namespaces.uts {
+        rustix::system::sethostname(b"sealpack").map_err(Failed::new("name the host"))?;
+    }
+    if namespaces.network {
+        network::raise_loopback().map_err(Failed::new("raise the loopback"))?;
+    }
+    let own_proc = root::build(spec, namespaces.pid)?;
+    rights::give_up()?;
+    die_with_parent()?;
+    let facts = Facts { own_proc };
+    let mut talking = socket
+        .try_clone()
+        .map_err(Failed::new("talk to the parent"))?;
+    let ready = Reply::Ready { facts };
+    // Fails if nobody is there any more to want it.
+    send(&mut talking, &ready).map_err(Failed::new("talk to the parent"))?;
+    let Some(program) = &spec.command else {
+        return Ok(ready);
+    };
+    let mut child = match command(program).and_then(|mut command| {
+        let started = command.stdin(Stdio::null()).spawn();
+        started.map_err(|error| not_started(NotStarted::Program, &error))
+    }) {
+        Ok(child) => child,
+        Err(reply) => return Ok(reply),
+    };
+    let status = if first_process {
+        reap(&child)
+    } else {
+        child.wait()
+    };
+    let status = status.map_err(Failed::new("wait for the command"))?;
+    Ok(match (status.code(), status.signal()) {
+        (Some(code), _) => Reply::Exited { code },
+        (None, signal) => Reply::Signaled {
+            signal: signal.unwrap_or_default(),
+        },
+    })
+}
+
+/// Runs the command in our place, so that it dies with our parent. Returns only if it cannot.
+fn replace(program: &Program) -> Reply {
+    match command(program) {
+        Ok(mut command) => {
+            let error = rights::no_new()
+                .err()
+                .unwrap_or_else(|| command.stdin(Stdio::null()).exec());
+            not_started(NotStarted::Program, &error)
+        }
+        Err(reply) => reply,
+    }
+}
+
+fn command(program: &Program) -> Result<Command, Reply> {
+    // Seen from here, a folder and a program that are missing look the same.
+    let is_dir = std::fs::metadata(&program.dir)
+        .map_err(|error| not_started(NotStarted::Dir, &error))?
+        .is_dir();
+    if !is_dir {
+        let error = io::Error::from(rustix::io::Errno::NOTDIR);
+        return Err(not_started(NotStarted::Dir, &error));
+    }
+    let mut command = Command::new(&program.file);
+    command
+        .args(&program.args)
+        .env_clear()
+        .envs(program.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&program.dir);
+    Ok(command)
+}
+
+fn not_started(what: NotStarted, error: &io::Error) -> Reply {
+    Reply::NotStarted {
+        what,
+        errno: error.raw_os_error().unwrap_or_default(),
+    }
+}
+
+/// The first process of a namespace gets the orphans; waits for all until `child` is done.
+fn reap(child: &Child) -> io::Result<ExitStatus> {
+    let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if Some(pid) == child => {
+                return Ok(ExitStatus::from_raw(status.as_raw()));
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn die_with_parent() -> Result<(), Failed> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(Failed::new("bind its life to its parent's"))
+}
+
+/// Closes files that whoever started us left open: they could be a way out.
+fn close_what_was_inherited(socket: RawFd) -> Result<(), Failed> {
+    let listed = std::fs::read_dir("/proc/self/fd").map_err(Failed::new("list open files"))?;
+    let open: Vec<RawFd> = listed
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|file| *file > 2 && *file != socket)
+        .collect();
+    for file in open {
+        // The folder that was listed is among them, and closed already.
+        nix::unistd::close(file).unwrap_or_default();
+    }
+    Ok(())
+}

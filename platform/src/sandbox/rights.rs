@@ -1,0 +1,59 @@
+use std::io;
+
+use rustix::io::Errno;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
+
+use super::enter::Failed;
+use super::spec::Ids;
+
+/// Leaves all further groups, if one may. Who may not, keeps no more than one has.
+pub(super) fn leave_groups() {
+    nix::unistd::setgroups(&[]).unwrap_or_default();
+}
+
+/// Says who we are in the new user namespace.
+pub(super) fn map_ids(ids: &Ids) -> Result<(), Failed> {
+    let write = |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text);
+    write("uid_map", format!("{} {} 1", ids.uid, ids.outer_uid))
+        .map_err(Failed::new("map the user"))?;
+    write("setgroups", "deny".to_owned()).map_err(Failed::new("map the group"))?;
+    write("gid_map", format!("{} {} 1", ids.gid, ids.outer_gid))
+        .map_err(Failed::new("map the group"))
+}
+
+/// Lets the next program have the rights that we have in the namespaces.
+pub(super) fn hand_down() -> Result<(), Failed> {
+    let mut sets = thread::capabilities(None).map_err(Failed::new("read its rights"))?;
+    sets.inheritable = sets.permitted;
+    thread::set_capabilities(None, sets).map_err(Failed::new("hand down its rights"))?;
+    for capability in sets.permitted.iter() {
+        thread::configure_capability_in_ambient_set(capability, true)
+            .map_err(Failed::new("hand down its rights"))?;
+    }
+    Ok(())
+}
+
+/// Gives up all rights, for good.
+pub(super) fn give_up() -> Result<(), Failed> {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            Err(Errno::INVAL) => break,
+            Err(error) => return Err(Failed::new("give up its rights")(error)),
+        }
+    }
+    thread::clear_ambient_capability_set().map_err(Failed::new("give up its rights"))?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    thread::set_capabilities(None, none).map_err(Failed::new("give up its rights"))?;
+    no_new().map_err(Failed::new("give up new rights"))
+}
+
+/// Lets no program give rights that we do not have, as `sudo` does.
+pub(super) fn no_new() -> io::Result<()> {
+    Ok(thread::set_no_new_privs(true)?)
+}

@@ -1,0 +1,195 @@
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+
+use nix::sched::CloneFlags;
+use serde::{Deserialize, Serialize};
+
+use super::report::Facts;
+use super::{BUILD_USER, Mount, Network};
+
+/// All that a process has to know to enter.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Spec {
+    pub(super) stage: Stage,
+    /// Who started the first stage.
+    pub(super) parent: u32,
+    /// None: run the command as it is.
+    pub(super) namespaces: Option<Namespaces>,
+    pub(super) ids: Ids,
+    pub(super) host_network: bool,
+    pub(super) mounts: Vec<SpecMount>,
+    /// None: enter, say so, and leave.
+    pub(super) command: Option<Program>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) enum Stage {
+    /// Leaves for the new namespaces.
+    First,
+    /// The first process of the new process namespace.
+    Second,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Program {
+    pub(super) file: OsString,
+    pub(super) args: Vec<OsString>,
+    pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) dir: OsString,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct SpecMount {
+    pub(super) source: OsString,
+    pub(super) target: OsString,
+    pub(super) writable: bool,
+}
+
+impl From<&Mount> for SpecMount {
+    fn from(mount: &Mount) -> Self {
+        Self {
+            source: mount.source.clone().into(),
+            target: mount.target.clone().into(),
+            writable: mount.writable,
+        }
+    }
+}
+
+/// Users and groups, outside and inside.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Ids {
+    pub(super) outer_uid: u32,
+    pub(super) outer_gid: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+impl Ids {
+    /// Of whoever runs us.
+    pub(super) fn new() -> Self {
+        let outer_uid = rustix::process::geteuid().as_raw();
+        let outer_gid = rustix::process::getegid().as_raw();
+        let inner = |id| if id == 0 { BUILD_USER } else { id };
+        Self {
+            outer_uid,
+            outer_gid,
+            uid: inner(outer_uid),
+            gid: inner(outer_gid),
+        }
+    }
+}
+
+/// Which namespaces are new. That of mounts always is.
+#[expect(clippy::struct_excessive_bools, reason = "a set of five")]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Namespaces {
+    pub(super) user: bool,
+    pub(super) pid: bool,
+    pub(super) ipc: bool,
+    pub(super) uts: bool,
+    pub(super) network: bool,
+}
+
+impl Namespaces {
+    /// What to try, strongest first.
+    pub(super) fn choices(network: Network, root: bool) -> Vec<Self> {
+        let all = Self {
+            user: true,
+            pid: true,
+            ipc: true,
+            uts: true,
+            network: network == Network::None,
+        };
+        let mut choices = vec![all.clone()];
+        if all.network {
+            choices.push(Self {
+                network: false,
+                ..all.clone()
+            });
+        }
+        if root {
+            // Where user namespaces are forbidden, root can do without.
+            choices.push(Self {
+                user: false,
+                ..all.clone()
+            });
+        }
+        choices.push(Self {
+            ipc: false,
+            uts: false,
+            network: false,
+            ..all.clone()
+        });
+        choices.push(Self {
+            pid: false,
+            ipc: false,
+            uts: false,
+            network: false,
+            ..all
+        });
+        choices
+    }
+
+    pub(super) fn flags(&self) -> CloneFlags {
+        let flag = |wanted, flag| if wanted { flag } else { CloneFlags::empty() };
+        CloneFlags::CLONE_NEWNS
+            | flag(self.user, CloneFlags::CLONE_NEWUSER)
+            | flag(self.pid, CloneFlags::CLONE_NEWPID)
+            | flag(self.ipc, CloneFlags::CLONE_NEWIPC)
+            | flag(self.uts, CloneFlags::CLONE_NEWUTS)
+            | flag(self.network, CloneFlags::CLONE_NEWNET)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.user, "user"),
+            (true, "mount"),
+            (self.pid, "pid"),
+            (self.ipc, "ipc"),
+            (self.uts, "uts"),
+            (self.network, "network"),
+        ]
+        .into_iter()
+        .filter_map(|(new, name)| new.then_some(name))
+    }
+}
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// What the processes inside have to say. The last one counts.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) enum Reply {
+    /// All is in place.
+    Ready { facts: Facts },
+    /// It cannot be put in place.
+    Failed { step: String, errno: i32 },
+    /// The command cannot be run.
+    NotStarted { what: NotStarted, errno: i32 },
+    /// The command ended.
+    Exited { code: i32 },
+    /// The command was killed.
+    Signaled { signal: i32 },
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) enum NotStarted {
+    Dir,
+    Program,
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { step, errno } => {
+                let cause = io::Error::from_raw_os_error(*errno);
+                write!(f, "cannot {step}: {cause}")
+            }
+            _ => f.write_str("it ended early"),
+        }
+    }
+}
