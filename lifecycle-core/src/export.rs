@@ -15,7 +15,7 @@
 
 mod glob;
 mod layers;
-mod run_image;
+pub(crate) mod run_image;
 mod save;
 mod sbom;
 mod slices;

@@ -21,6 +21,8 @@ pub mod export;
 #[cfg(feature = "phases")]
 mod extract;
 pub mod files;
+#[cfg(feature = "phases")]
+pub mod generate;
 pub mod go_words;
 #[cfg(feature = "phases")]
 pub mod images;

@@ -1,0 +1,355 @@
+//! Lets image extensions say, by Dockerfiles, what build and run image shall be.
+//!
+//! Since Platform API 0.13 an extension writes to `<generated>/<id>`; before, what it wrote is copied
+//! to `<generated>/{build,run}/<id>/Dockerfile`.
+
+mod dockerfile;
+mod outputs;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use self::dockerfile::DockerfileError;
+use self::outputs::{Generator, Image, Made, read_outputs};
+use crate::buildpack::{
+    ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, user_env,
+};
+use crate::env::EnvError;
+use crate::exec::{Command, Exit, RunError, ToLog};
+use crate::export::run_image::normal;
+use crate::files::analyzed::{Analyzed, RunImage, TargetMetadata};
+use crate::files::group::GroupElement;
+use crate::files::plan::{BuildPlan, BuildpackPlan};
+use crate::files::run::{Run, RunImages};
+use crate::files::{self, FileError, OsError};
+use crate::{Level, Log};
+
+/// What generating needs.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "whoever generates has to say all of it"
+)]
+pub struct GenerateContext<'a> {
+    /// Where modules lie and what they are given.
+    pub modules: &'a ModuleContext<'a>,
+    /// The extensions that passed detection.
+    pub extensions: Vec<GroupElement>,
+    /// What was agreed on.
+    pub plan: BuildPlan,
+    /// What the analyzer found.
+    pub analyzed: Analyzed,
+    /// The run images that the platform offers.
+    pub run_images: Run,
+    /// Where Dockerfiles shall lie.
+    pub generated_dir: PathBuf,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "what later phases need, and no more"
+)]
+pub struct Generated {
+    /// What the analyzer found, with the run image that extensions chose.
+    pub analyzed: Analyzed,
+    /// The plan, without what extensions provide.
+    pub plan: BuildPlan,
+}
+
+/// Runs `bin/generate` of each extension, and decides what the run image is.
+///
+/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/image_extension.md#phase-2-generation>
+pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generated, GenerateError> {
+    let modules = context.modules;
+    let is_stable = modules.platform_api.has_stable_extensions();
+    let temp;
+    let output_dir = if is_stable {
+        context.generated_dir.as_path()
+    } else {
+        temp = tempfile::Builder::new()
+            .prefix("cnb-extensions-generated.")
+            .tempdir_in(&modules.temp_dir)
+            .map_err(io_error("mkdir", &modules.temp_dir))?;
+        temp.path()
+    };
+    let target = target::completed(modules.target.clone(), &modules.os_release, log);
+    let mut plan = context.plan.clone();
+    let mut made = Vec::new();
+    for element in &context.extensions {
+        let element = GroupElement {
+            extension: true,
+            ..element.clone()
+        };
+        let text = format!("Running generate for extension {element}");
+        log.line(Level::Debug, &text);
+        let own = plan.of(&element.id, true);
+        plan.entries.retain(|entry| {
+            let mut requires = entry.requires.iter();
+            !requires.any(|it| own.entries.iter().any(|own| own.name == it.name))
+        });
+        made.extend(run(context, &element, &own, &target, output_dir, log)?);
+        let text = format!("Finished running generate for extension {element}");
+        log.line(Level::Debug, &text);
+    }
+    let analyzed = choose_run_image(context, &mut made, log);
+    for it in &made {
+        place(context, it)?;
+    }
+    Ok(Generated { analyzed, plan })
+}
+
+/// Runs one extension, unless all it has to say is prepared.
+fn run(
+    context: &GenerateContext<'_>,
+    element: &GroupElement,
+    plan: &BuildpackPlan,
+    target: &TargetMetadata,
+    output_dir: &Path,
+    log: &dyn Log,
+) -> Result<Vec<Made>, GenerateError> {
+    let modules = context.modules;
+    let dir = modules.dir_of(Kind::Extension);
+    let descriptor =
+        BuildpackDescriptor::read(dir, element).map_err(|source| GenerateError::Read { source })?;
+    let api = descriptor.api(element)?;
+    let output = output_dir.join(element.escaped_id());
+    fs::create_dir_all(&output).map_err(io_error("mkdir", &output))?;
+    let program = descriptor.root.join("bin").join("generate");
+    if !program.exists() {
+        let generator = Generator {
+            element,
+            dir: descriptor.root.join("generate"),
+            is_prepared: true,
+        };
+        return read_outputs(&generator, log);
+    }
+
+    let escaped = element.escaped_id();
+    let temp = tempfile::Builder::new()
+        .prefix(&format!("{escaped}-"))
+        .tempdir_in(&modules.temp_dir)
+        .map_err(io_error("mkdir", &modules.temp_dir))?;
+    let plan_path = temp.path().join(escaped).join("plan.toml");
+    files::write(&plan_path, plan).map_err(|source| GenerateError::Write { source })?;
+    let base = base_env(&modules.env);
+    let mut env = user_env(modules, &base, descriptor.info.clear_env)
+        .map_err(|source| GenerateError::Env { source })?;
+    env.set("CNB_EXTENSION_DIR", &descriptor.root);
+    env.set("CNB_BP_PLAN_PATH", &plan_path);
+    env.set("CNB_OUTPUT_DIR", &output);
+    env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
+    env.tell(api, target, &modules.exec_env);
+    let command = Command {
+        program,
+        args: [&output, &modules.platform_dir, &plan_path]
+            .map(OsString::from)
+            .into(),
+        env: env.into_vars(),
+        dir: modules.app_dir.clone(),
+    };
+    match modules.run.run(&command, &ToLog(log)) {
+        Ok(exit) if exit.is_success() => {}
+        Ok(exit) => {
+            return Err(GenerateError::ExtensionFailed {
+                extension: element.to_string(),
+                exit,
+            });
+        }
+        Err(source) => {
+            return Err(GenerateError::ExtensionNotRun {
+                extension: element.to_string(),
+                source,
+            });
+        }
+    }
+    let generator = Generator {
+        element,
+        dir: output,
+        is_prepared: false,
+    };
+    read_outputs(&generator, log)
+}
+
+/// The last Dockerfile with an image of its own decides; those before it do not count.
+fn choose_run_image(context: &GenerateContext<'_>, made: &mut [Made], log: &dyn Log) -> Analyzed {
+    let mut new_base = None;
+    let mut extend = false;
+    for it in made.iter_mut().rev().filter(|it| it.image == Image::Run) {
+        if new_base.is_some() {
+            it.is_superseded = true;
+        } else {
+            extend |= it.extends;
+            new_base.clone_from(&it.new_base);
+        }
+    }
+    let mut analyzed = context.analyzed.clone();
+    let old = analyzed.run_image.get_or_insert_default();
+    match new_base {
+        Some(new) if new != old.image => {
+            let mut offered = context.run_images.images.iter().flat_map(RunImages::all);
+            if !offered.any(|it| normal(it) == normal(&new)) {
+                let text = format!("new runtime base image '{new}' not found in run metadata");
+                log.line(Level::Warn, &text);
+            }
+            let text = format!("Updating analyzed metadata with new run image '{new}'");
+            log.line(Level::Debug, &text);
+            *old = RunImage {
+                reference: new.clone(),
+                image: new,
+                extend,
+                target: None,
+            };
+        }
+        _ if extend => old.extend = true,
+        _ => {}
+    }
+    analyzed
+}
+
+/// Puts a Dockerfile where the extender looks for it.
+fn place(context: &GenerateContext<'_>, made: &Made) -> Result<(), GenerateError> {
+    let ignore = |path: PathBuf| {
+        if made.is_superseded {
+            path.with_added_extension("ignore")
+        } else {
+            path
+        }
+    };
+    if context.modules.platform_api.has_stable_extensions() {
+        // What is prepared belongs to the builder, and stays as it is.
+        if made.is_superseded && !made.is_prepared {
+            let to = ignore(made.path.clone());
+            fs::rename(&made.path, to).map_err(io_error("rename", &made.path))?;
+        }
+        return Ok(());
+    }
+    let mut dir = context.generated_dir.join(made.image.name());
+    dir.push(&made.escaped_id);
+    fs::create_dir_all(&dir).map_err(io_error("mkdir", &dir))?;
+    let to = ignore(dir.join("Dockerfile"));
+    fs::copy(&made.path, to).map_err(io_error("copy", &made.path))?;
+    let config = made.path.with_file_name(outputs::CONFIG);
+    match fs::copy(&config, dir.join(outputs::CONFIG)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error("copy", &config)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> GenerateError + 'a {
+    move |source| GenerateError::Io {
+        action,
+        path: path.to_owned(),
+        source: OsError(source),
+    }
+}
+
+/// Why generating failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    /// An extension speaks an API that we do not.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// An argument that the lifecycle itself gives.
+    #[error(
+        "failed to build: validating extend config: invalid content: arg with name \"{name}\" is not allowed"
+    )]
+    ArgumentNotAllowed {
+        /// Whose.
+        extension: String,
+        /// Its name.
+        name: String,
+    },
+    /// A context for one image beside one for both.
+    #[error(
+        "failed to build: image-specific context dir is provided together with a shared context"
+    )]
+    Contexts {
+        /// Whose.
+        extension: String,
+    },
+    /// A Dockerfile is none.
+    #[error("failed to build: failed to parse {file} for extension {extension}")]
+    Dockerfile {
+        /// Which.
+        file: &'static str,
+        /// Whose, by id.
+        extension: String,
+        /// Why not.
+        source: DockerfileError,
+    },
+    /// A Dockerfile does what extensions must not do.
+    #[error("failed to build: failed to parse {file} for extension {extension}: {file} {problem}")]
+    DockerfileNotPermitted {
+        /// Which.
+        file: &'static str,
+        /// Whose, by id.
+        extension: String,
+        /// What it does.
+        problem: &'static str,
+    },
+    /// Variables that a platform gives cannot be read.
+    #[error("failed to build: env")]
+    Env {
+        /// Why not.
+        source: EnvError,
+    },
+    /// An extension's `bin/generate` said no.
+    #[error("failed to build: {exit}")]
+    ExtensionFailed {
+        /// Which.
+        extension: String,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// An extension's `bin/generate` did not run, or not to its end.
+    #[error("failed to build")]
+    ExtensionNotRun {
+        /// Which.
+        extension: String,
+        /// Why not.
+        source: RunError,
+    },
+    /// The file system failed.
+    #[error("failed to build: {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: OsError,
+    },
+    /// A file of an extension cannot be read.
+    #[error("failed to build")]
+    Read {
+        /// Why not.
+        source: FileError,
+    },
+    /// A file cannot be written.
+    #[error("failed to build")]
+    Write {
+        /// Why not.
+        source: FileError,
+    },
+}
+
+impl GenerateError {
+    /// The exit code that tells this to a platform.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Api(_) => 12,
+            Self::ExtensionFailed { .. } | Self::ExtensionNotRun { .. } => 91,
+            _ => 92,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::dockerfile::Dockerfile;
+use super::{GenerateError, io_error};
+use crate::files::group::GroupElement;
+use crate::files::read;
+use crate::{Level, Log};
+
+/// The file with arguments for the Dockerfiles.
+pub(super) const CONFIG: &str = "extend-config.toml";
+
+/// The most bytes of a Dockerfile that are read.
+const MAX_DOCKERFILE: u64 = 1024 * 1024;
+
+/// Who made Dockerfiles, and where they lie.
+pub(super) struct Generator<'a> {
+    pub(super) element: &'a GroupElement,
+    pub(super) dir: PathBuf,
+    /// Whether the files belong to the builder.
+    pub(super) is_prepared: bool,
+}
+
+/// A Dockerfile that an extension made.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) image: Image,
+    pub(super) path: PathBuf,
+    /// Who made it.
+    pub(super) escaped_id: String,
+    pub(super) is_prepared: bool,
+    /// What it is based on, if not on what was there before.
+    pub(super) new_base: Option<String>,
+    /// Whether it adds to its base.
+    pub(super) extends: bool,
+    /// Whether a later one makes it needless.
+    pub(super) is_superseded: bool,
+}
+
+/// What a Dockerfile is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Image {
+    Build,
+    Run,
+}
+
+impl Image {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Run => "run",
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Build => "build.Dockerfile",
+            Self::Run => "run.Dockerfile",
+        }
+    }
+}
+
+/// What a Dockerfile should do without; others get a warning.
+const RECOMMENDED: &[&str] = &[
+    "ADD", "ARG", "COPY", "ENV", "FROM", "LABEL", "RUN", "SHELL", "USER", "WORKDIR",
+];
+
+/// The name of the image before, in a Dockerfile.
+const BASE_IMAGE: &str = "base_image";
+const FROM_BASE_IMAGE: &str = "${base_image}";
+
+/// The Dockerfiles that an extension made, checked.
+pub(super) fn read_outputs(
+    generator: &Generator<'_>,
+    log: &dyn Log,
+) -> Result<Vec<Made>, GenerateError> {
+    check_config(generator)?;
+    let mut made = Vec::new();
+    for image in [Image::Run, Image::Build] {
+        made.extend(read_dockerfile(generator, image, log)?);
+    }
+    check_contexts(generator)?;
+    Ok(made)
+}
+
+/// The content of `extend-config.toml`.
+///
+/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/image_extension.md#extend-configtoml-toml>
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    build: ImageConfig,
+    run: ImageConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ImageConfig {
+    args: Vec<Argument>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Argument {
+    name: String,
+}
+
+fn check_config(generator: &Generator<'_>) -> Result<(), GenerateError> {
+    let config: Option<Config> =
+        read(&generator.dir.join(CONFIG)).map_err(|source| GenerateError::Read { source })?;
+    let config = config.unwrap_or_default();
+    let mut args = config.build.args.into_iter().chain(config.run.args);
+    let forbidden = |it: &Argument| ["build_id", "user_id", "group_id"].contains(&it.name.as_str());
+    match args.find(forbidden) {
+        Some(it) => Err(GenerateError::ArgumentNotAllowed {
+            extension: generator.element.to_string(),
+            name: it.name,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_contexts(generator: &Generator<'_>) -> Result<(), GenerateError> {
+    let has = |name: &str| generator.dir.join(name).is_dir();
+    if has("context") && (has("context.build") || has("context.run")) {
+        return Err(GenerateError::Contexts {
+            extension: generator.element.to_string(),
+        });
+    }
+    Ok(())
+}
+
+fn read_dockerfile(
+    generator: &Generator<'_>,
+    image: Image,
+    log: &dyn Log,
+) -> Result<Option<Made>, GenerateError> {
+    let file = image.file();
+    let path = generator.dir.join(file);
+    let Some(text) = text_of(&path).map_err(io_error("open", &path))? else {
+        return Ok(None);
+    };
+    let id = &generator.element.id;
+    let dockerfile = Dockerfile::parse(&text).map_err(|source| GenerateError::Dockerfile {
+        file,
+        extension: id.clone(),
+        source,
+    })?;
+    let not_permitted = |problem| {
+        Err(GenerateError::DockerfileNotPermitted {
+            file,
+            extension: id.clone(),
+            problem,
+        })
+    };
+    let [base] = dockerfile.bases.as_slice() else {
+        return not_permitted("is not permitted to use multistage build");
+    };
+    for it in &dockerfile.instructions {
+        if !RECOMMENDED.contains(&it.name.as_str()) {
+            let (name, line) = (&it.name, it.line);
+            let text = format!("{file} command {name} on line {line} is not recommended");
+            log.line(Level::Warn, &text);
+        }
+    }
+    if image == Image::Build {
+        match dockerfile.args.as_slice() {
+            [args] if args.first().is_some_and(|it| it == BASE_IMAGE) => {}
+            [_] => return not_permitted("did not start with required ARG base_image command"),
+            _ => return not_permitted("did not start with required ARG command"),
+        }
+        if base != FROM_BASE_IMAGE {
+            return not_permitted("did not contain required FROM ${base_image} command");
+        }
+    }
+    Ok(Some(Made {
+        image,
+        path,
+        escaped_id: generator.element.escaped_id(),
+        is_prepared: generator.is_prepared,
+        new_base: (base != FROM_BASE_IMAGE).then(|| base.clone()),
+        extends: !dockerfile.instructions.is_empty(),
+        is_superseded: false,
+    }))
+}
+
+/// The text of a Dockerfile, if it is there.
+fn text_of(path: &Path) -> io::Result<Option<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    file.take(MAX_DOCKERFILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_DOCKERFILE {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(Some(text))
+}
