@@ -43,16 +43,24 @@ fn lifecycle_and_launcher_do_what_upstream_does() {
         String::from_utf8_lossy(&output.stderr)
     );
     let unexpected: Vec<_> = failed.difference(&known).collect();
-    assert!(unexpected.is_empty(), "these fail: {unexpected:#?}\n{printed}");
+    assert!(
+        unexpected.is_empty(),
+        "these fail: {unexpected:#?}\n{printed}"
+    );
     let mended: Vec<_> = passed.intersection(&known).collect();
-    assert!(mended.is_empty(), "take these off the list, they pass: {mended:#?}");
+    assert!(
+        mended.is_empty(),
+        "take these off the list, they pass: {mended:#?}"
+    );
 }
 
 /// What the cases need and this machine does not have.
 fn missing() -> Vec<&'static str> {
     let is_root = std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status.lines().any(|it| {
-            it.strip_prefix("Uid:").and_then(|it| it.split_whitespace().nth(1)) == Some("0")
+            it.strip_prefix("Uid:")
+                .and_then(|it| it.split_whitespace().nth(1))
+                == Some("0")
         })
     });
     let has_toml = Command::new("python3")
