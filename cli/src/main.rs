@@ -1,3 +1,48 @@
-//! Not yet.
+//! `sealpack`: turns app source into a container image that carries its own proof.
 
-fn main() {}
+mod args;
+mod commands;
+mod environment;
+mod error;
+mod images;
+mod judge;
+mod keys;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::Cli;
+use crate::environment::Environment;
+use crate::error::{CommandError, Context as _};
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let args::Command::Sandbox = cli.command {
+        // Before there is any other thread.
+        return platform::sandbox::enter();
+    }
+    let Ok(environment) = Environment::read() else {
+        // The working directory was removed; there is no `Ui` yet to say it.
+        return ExitCode::from(2);
+    };
+    let ui = Ui::new(&cli.global, &environment);
+    match run(cli, &environment, &ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
+    // One thread is enough to wait on; what works hard has threads of its own.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context(|| "failed to start".to_owned())?
+        .block_on(commands::run(cli.command, environment, ui))
+}

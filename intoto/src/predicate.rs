@@ -41,7 +41,9 @@ impl PredicateType {
     pub const SPDX: Self = Self::literal("https://spdx.dev/Document");
 
     /// cosign's short names, each with what it stands for; of several, the first is the one shown.
-    const SHORT: [(&'static str, Self); 11] = [
+    const SHORT: [(&'static str, Self); 13] = [
+        ("provenance", Self::SLSA_PROVENANCE_V1),
+        ("signature", Self::COSIGN_SIGN),
         ("custom", Self::COSIGN_CUSTOM),
         ("cyclonedx", Self::CYCLONEDX),
         ("link", Self::LINK),
@@ -64,7 +66,8 @@ impl PredicateType {
         &self.0
     }
 
-    /// cosign's short name for it (and `vsa`, which is ours), if there is one.
+    /// The short name for it, if there is one: cosign's, but for `provenance`, `signature` and `vsa`,
+    /// which are ours.
     pub fn short_name(&self) -> Option<&'static str> {
         Self::SHORT
             .iter()
@@ -130,7 +133,7 @@ mod tests {
             assert_eq!(known.as_str().parse(), Ok(known));
         }
         assert_eq!(PredicateType::SPDX.short_name(), Some("spdxjson"));
-        assert_eq!(PredicateType::COSIGN_SIGN.short_name(), None);
+        assert_eq!(PredicateType::COSIGN_SIGN.short_name(), Some("signature"));
         assert!("https://example.test/x".parse::<PredicateType>().is_ok());
         for bad in ["", "sbom", "://x", "1x:y", "https://a b", "https://ä"] {
             assert!(bad.parse::<PredicateType>().is_err(), "{bad}");

@@ -9,7 +9,6 @@ mod attacks;
 mod copy;
 mod cosign;
 mod extract;
-mod golden;
 mod layout;
 mod policy;
 mod sbom;

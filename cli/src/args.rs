@@ -1,0 +1,410 @@
+//! The command line, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use oci::Reference;
+
+/// Builds container images from source, with their proof; signs, verifies and judges them.
+///
+/// An image is `registry.example/repo[:tag][@digest]` or `oci:DIR[:tag|@digest]`.
+///
+/// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide.
+#[derive(Debug, Parser)]
+#[command(name = "sealpack", version, about, long_about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// Print results and errors only.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Say more: once for what the phases print, twice for their debug lines.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+
+    /// Colour what is printed.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs; docs/output.md describes it.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn app source into a signed, attested and judged image.
+    Build(Build),
+    /// Make keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Sign an image.
+    Sign(Sign),
+    /// Attach a signed claim to an image.
+    Attest(Attest),
+    /// Verify that an image is signed, or has other claims by an accepted signer.
+    Verify(Verify),
+    /// Show what is attached to an image.
+    Tree(Tree),
+    /// Show what an image is and how it was built.
+    Inspect(Inspect),
+    /// Judge images by policies.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Copy an image and what is attached to it.
+    Copy(Copy),
+    /// Unpack the root file system of an image into a folder.
+    Unpack(Unpack),
+    /// Print a completion script for a shell.
+    ///
+    /// Example: `sealpack completion bash > /etc/bash_completion.d/sealpack`
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The inner stage of the sandbox: not for people.
+    #[command(name = "__sandbox", hide = true)]
+    Sandbox,
+}
+
+/// How images are reached.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Access {
+    /// Speak plain HTTP, or accept any certificate, at this registry (`host[:port]`; repeatable).
+    /// A registry on this machine needs no such flag.
+    #[arg(long = "insecure-registry", value_name = "HOST")]
+    pub(crate) insecure_registries: Vec<String>,
+
+    /// Open no connection at all: only files on this machine.
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Printed {
+    /// The form of what is printed.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+/// Example:
+///   sealpack build ./app --builder builder.toml --new-key release --policy policy.toml \
+///     --output oci:out:app
+#[derive(Args, Debug)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  Build, sign with a new key, judge, and write an OCI layout:
+    sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --output oci:out:app
+  The same to a registry; the tag moves last:
+    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1"
+)]
+pub(crate) struct Build {
+    /// The folder with the app's source.
+    #[arg(value_name = "APP", default_value = ".")]
+    pub(crate) app: PathBuf,
+
+    /// What builds it: a `builder.toml`, in pack's format. Without one it is sought as
+    /// `builder.toml` in the app's folder and beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) builder: Option<PathBuf>,
+
+    /// Where the image goes: `HOST/REPO:TAG` or `oci:DIR:TAG`. `text` or `json` instead sets the
+    /// form of what is printed. Repeatable.
+    #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
+    pub(crate) output: Vec<String>,
+
+    /// What the app runs on: an image, or `static` for the base that sealpack makes itself.
+    /// Without one, the builder's run image, else `static`.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) run_image: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) signer: BuildSigner,
+
+    /// Judge the image by this policy before it goes anywhere (`policy.toml` or its folder).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// An environment variable for the buildpacks: `NAME=VALUE`, or `NAME` to pass on ours.
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// The process that the image starts by default.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) process_type: Option<String>,
+
+    /// How far the buildpacks are kept from this machine.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) isolation: IsolationArg,
+
+    /// The network that buildpacks see.
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    pub(crate) network: Network,
+
+    /// Where layers are kept between builds. Without it, a folder of the user's cache for this app.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+
+    /// Use nothing of an earlier build.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+
+    /// The URI that the provenance names as the builder.
+    #[arg(long, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]
+    pub(crate) builder_id: String,
+
+    /// Where the image is staged; a new folder for temporary files without it. Kept if the image is
+    /// rejected.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) staging: Option<PathBuf>,
+
+    /// The folder with `lifecycle` and `launcher`; beside this program without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) lifecycle: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BuildSigner {
+    /// Sign with this private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Sign with PREFIX.key; make it and PREFIX.pub first if there is none.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) new_key: Option<PathBuf>,
+
+    /// Sign nothing: the image goes out without proof.
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) unsigned: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    /// As far as this machine allows; the provenance says how far.
+    Auto,
+    /// In full, or not at all.
+    Required,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Network {
+    /// None.
+    None,
+    /// This machine's.
+    Host,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key pair in cosign's format: PREFIX.key, encrypted, and PREFIX.pub.
+    ///
+    /// The password comes from `COSIGN_PASSWORD` or a prompt.
+    #[command(after_help = "Example:\n  sealpack key generate --output-key-prefix release")]
+    Generate {
+        /// What the files' names begin with.
+        #[arg(long, value_name = "PREFIX", default_value = "sealpack")]
+        output_key_prefix: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack sign registry.example/app@sha256:… --key release.key")]
+pub(crate) struct Sign {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+
+    /// Sign these facts too: `NAME=VALUE`.
+    #[arg(long = "annotation", short, value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sealpack attest registry.example/app:v1 --key release.key --type cyclonedx --predicate bom.json"
+)]
+pub(crate) struct Attest {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+
+    /// What kind of claim: a short name (`provenance`, `cyclonedx`, `spdx`, `vuln`, …) or a
+    /// predicate type URI.
+    #[arg(long = "type", value_name = "CLAIM")]
+    pub(crate) claim: String,
+
+    /// The claim: a JSON file, `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predicate: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  Is it signed by this key?
+    sealpack verify registry.example/app:v1 --key release.pub
+  Does it have provenance and an SBOM by this key?
+    sealpack verify oci:out:app --key release.pub --claim provenance --claim cyclonedx")]
+pub(crate) struct Verify {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The public key whose claims count.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+
+    /// What must be claimed: a short name (`signature`, `provenance`, `cyclonedx`, `spdx`, `vsa`, …)
+    /// or a predicate type URI. Repeatable: all of them.
+    #[arg(long, value_name = "CLAIM", default_value = "signature")]
+    pub(crate) claim: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack tree oci:out:app")]
+pub(crate) struct Tree {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack inspect registry.example/app:v1 --output json")]
+pub(crate) struct Inspect {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Judge an image by what is proven about it.
+    #[command(
+        after_help = "Example:\n  sealpack policy check registry.example/app:v1 --policy policy.toml"
+    )]
+    Check(PolicyCheck),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PolicyCheck {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The policy: a `policy.toml` or its folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    /// The public key that the policy means by `signer = "given"`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack copy oci:out:app registry.example/app:v1 --referrers")]
+pub(crate) struct Copy {
+    /// The image.
+    pub(crate) source: Reference,
+
+    /// Where it goes.
+    pub(crate) destination: Reference,
+
+    /// Copy what is attached too, and what is attached to that.
+    #[arg(long)]
+    pub(crate) referrers: bool,
+
+    /// Copy cosign's old tags (`sha256-….sig`, `.att`, `.sbom`) too.
+    #[arg(long)]
+    pub(crate) digest_tags: bool,
+
+    /// Of an index, copy only this machine's platform. The index itself then stays behind.
+    #[arg(long)]
+    pub(crate) this_platform: bool,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sealpack unpack oci:out:app root && chroot root /cnb/process/web"
+)]
+pub(crate) struct Unpack {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The folder; made if it is not there, and empty if it is.
+    pub(crate) directory: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+}

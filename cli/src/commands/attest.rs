@@ -1,0 +1,148 @@
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use intoto::{PredicateType, Statement, Timestamp};
+use oci::Reference;
+use serde::Serialize;
+
+use crate::args::{Access, Attest, Format, Sign};
+use crate::environment::{self, Environment};
+use crate::error::{CommandError, Context as _, Message};
+use crate::images::Images;
+use crate::keys;
+use crate::ui::{Tone, Ui};
+
+/// What `sealpack sign` and `sealpack attest` print as JSON. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    image: String,
+    predicate_type: PredicateType,
+    /// The manifest that refers to the image.
+    manifest: String,
+    /// The bundle in it.
+    bundle: String,
+}
+
+/// Signs an image, as cosign does.
+pub(crate) async fn sign(
+    args: Sign,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let annotations = args
+        .annotations
+        .iter()
+        .map(|it| match it.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Message(format!("`{it}` is not of the form NAME=VALUE")).into()),
+        })
+        .collect::<Result<BTreeMap<_, _>, CommandError>>()?;
+    let claim = |image: &oci::Descriptor| {
+        attest::image_signature(std::slice::from_ref(image), &annotations)
+            .map_err(CommandError::undecided)
+    };
+    attach(
+        &args.image,
+        &args.key,
+        claim,
+        &args.access,
+        args.printed.output,
+        environment,
+        ui,
+    )
+    .await
+}
+
+/// Attaches a signed claim to an image.
+pub(crate) async fn attest(
+    args: Attest,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let predicate_type: PredicateType = args
+        .claim
+        .parse()
+        .context(|| format!("`{}` is not a kind of claim", args.claim))?;
+    let predicate: serde_json::Value = intoto::json::from_slice(&read(&args.predicate)?)
+        .context(|| format!("`{}` is not JSON", args.predicate.display()))?;
+    let claim = |image: &oci::Descriptor| {
+        Statement::of_type(
+            predicate_type.clone(),
+            vec![intoto::ResourceDescriptor::from(image)],
+            predicate.clone(),
+        )
+        .map_err(CommandError::undecided)
+    };
+    attach(
+        &args.image,
+        &args.key,
+        claim,
+        &args.access,
+        args.printed.output,
+        environment,
+        ui,
+    )
+    .await
+}
+
+async fn attach<P: Serialize>(
+    image: &Reference,
+    key: &Path,
+    claim: impl FnOnce(&oci::Descriptor) -> Result<Statement<P>, CommandError>,
+    access: &Access,
+    format: Format,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let key = keys::private(key, environment, ui)?;
+    let images = Images::new(access, environment);
+    let found = images.find(image).await?;
+    let statement = claim(&found.descriptor)?;
+    let bundle = attest::sign(&statement, &key).map_err(CommandError::undecided)?;
+    let created: Timestamp = time::OffsetDateTime::from(environment::now())
+        .try_into()
+        .context(|| "the clock is wrong".to_owned())?;
+    let referrer = attest::attach(&*found.store, &found.descriptor, &bundle, Some(&created))
+        .await
+        .map_err(CommandError::undecided)?;
+    let report = Report {
+        image: found.reference.to_string(),
+        predicate_type: statement.predicate_type().clone(),
+        manifest: referrer.manifest.digest.to_string(),
+        bundle: referrer.bundle.digest.to_string(),
+    };
+    ui.result(format, &report, |ui, report| {
+        ui.line(format_args!(
+            "{} {}",
+            ui.paint(Tone::Good, "attached"),
+            report.manifest
+        ));
+        ui.line(format_args!(
+            "  {} to {}",
+            report.predicate_type.as_str(),
+            report.image
+        ));
+    })
+}
+
+/// Reads a file, or standard input.
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    /// As much as cosign attaches.
+    const LIMIT: u64 = 128 << 20;
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(LIMIT + 1)
+            .read_to_end(&mut bytes)
+    } else {
+        fs_err::File::open(path).and_then(|it| it.take(LIMIT + 1).read_to_end(&mut bytes))
+    };
+    read.context(|| format!("failed to read `{}`", path.display()))?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(Message(format!("`{}` is larger than 128 MiB", path.display())).into());
+    }
+    Ok(bytes)
+}

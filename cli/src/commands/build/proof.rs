@@ -1,0 +1,185 @@
+//! What is claimed about a staged image, signed and attached to it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use attest::Bundle;
+use attest::key::PrivateKey;
+use intoto::{PredicateType, Statement, Timestamp};
+use lifecycle_core::api::PlatformApi;
+use lifecycle_core::provenance::{Ingredients, Named};
+use oci::{Descriptor, Digest, Store};
+use sbom::{Format, Limits, Merged, Scope, Subject, collect, merge};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::phases::Built;
+use super::settings::Settings;
+use super::staging::Staging;
+use crate::args::Network;
+use crate::environment;
+use crate::error::{CommandError, Context as _};
+use crate::ui::Ui;
+
+/// A claim that was attached.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attached {
+    predicate_type: PredicateType,
+    manifest: String,
+    bundle: String,
+}
+
+/// Attaches SBOMs, provenance and a signature to the staged image. Nothing, without a key.
+pub(super) async fn attach(
+    settings: &Settings,
+    staging: &Staging,
+    built: &Built,
+    started: SystemTime,
+    ui: &Ui,
+) -> Result<Vec<Attached>, CommandError> {
+    let merged = sboms(settings, staging, built)?;
+    let Some(key) = &settings.signer else {
+        ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
+        return Ok(Vec::new());
+    };
+    ui.begin("attest", "signing");
+    let image = &built.report.image;
+    let provenance = ingredients(settings, staging, built, &merged, started)?.provenance();
+    let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
+        .map_err(CommandError::undecided)?;
+    let bundles = [
+        sign(&Statement::about(image, provenance), key)?,
+        sign(&Statement::about(image, merged.cyclonedx), key)?,
+        sign(&Statement::about(image, merged.spdx), key)?,
+        // Last: who signs the image stands for all of it.
+        sign(&signature, key)?,
+    ];
+    let mut attached = Vec::new();
+    for (predicate_type, bundle) in bundles {
+        attached.push(attach_one(staging.store(), image, predicate_type, &bundle, None).await?);
+    }
+    let names: Vec<_> = attached
+        .iter()
+        .map(|it| it.predicate_type.short_name().unwrap_or_default())
+        .collect();
+    ui.done("attest", names.join(", "));
+    Ok(attached)
+}
+
+/// Attaches one signed claim.
+pub(super) async fn attach_one(
+    store: &dyn Store,
+    image: &Descriptor,
+    predicate_type: PredicateType,
+    bundle: &Bundle,
+    created: Option<&Timestamp>,
+) -> Result<Attached, CommandError> {
+    let referrer = attest::attach(store, image, bundle, created)
+        .await
+        .map_err(CommandError::undecided)?;
+    Ok(Attached {
+        predicate_type,
+        manifest: referrer.manifest.digest.to_string(),
+        bundle: referrer.bundle.digest.to_string(),
+    })
+}
+
+fn sign<P: Serialize>(
+    statement: &Statement<P>,
+    key: &PrivateKey,
+) -> Result<(PredicateType, Bundle), CommandError> {
+    let bundle = attest::sign(statement, key).map_err(CommandError::undecided)?;
+    Ok((statement.predicate_type().clone(), bundle))
+}
+
+/// Merges what the buildpacks say is in the image.
+fn sboms(settings: &Settings, staging: &Staging, built: &Built) -> Result<Merged, CommandError> {
+    let collected = collect(&staging.layers(), Scope::Launch, &Limits::default())
+        .context(|| "failed to read what the buildpacks say is in the image".to_owned())?;
+    let subject = Subject {
+        name: settings.image_name(),
+        digest: built.report.image.digest.clone(),
+    };
+    let created = OffsetDateTime::from_unix_timestamp(built.created)
+        .context(|| "the image's time is out of range".to_owned())?;
+    Ok(merge(
+        &subject,
+        created,
+        collected.iter().map(|it| &it.document),
+    ))
+}
+
+/// All that went into the build.
+fn ingredients(
+    settings: &Settings,
+    staging: &Staging,
+    built: &Built,
+    merged: &Merged,
+    started: SystemTime,
+) -> Result<Ingredients, CommandError> {
+    let timestamp = |time: SystemTime| -> Result<Timestamp, CommandError> {
+        OffsetDateTime::from(time)
+            .try_into()
+            .context(|| "the clock is wrong".to_owned())
+    };
+    let programs = settings
+        .programs
+        .digests()?
+        .into_iter()
+        .map(|(name, digest)| named(name, digest))
+        .collect();
+    let report =
+        fs_err::read(staging.layers().join("report.toml")).map_err(CommandError::undecided)?;
+    Ok(Ingredients {
+        builder_id: settings.builder_id.clone(),
+        invocation_id: built.invocation_id.clone(),
+        source: built.source.clone(),
+        builder: Named {
+            name: "builder".to_owned(),
+            uri: Some(settings.builder_name.clone()),
+            digest: settings.builder.digest.clone(),
+        },
+        buildpacks: built.buildpacks.clone(),
+        run_image: built.run_image.clone(),
+        programs,
+        lifecycle_version: built.lifecycle_version.clone(),
+        platform_api: PlatformApi::V0_15,
+        env: settings
+            .env
+            .iter()
+            .map(|(name, (value, is_literal))| {
+                let value = is_literal.then(|| value.to_string_lossy().into_owned());
+                (name.clone(), value)
+            })
+            .collect(),
+        process_type: settings.process_type.clone(),
+        network: match settings.network {
+            Network::None => "none".to_owned(),
+            Network::Host => "host".to_owned(),
+        },
+        isolation: built.isolation.clone(),
+        cache: settings.cache.is_some(),
+        started_on: timestamp(started)?,
+        finished_on: timestamp(environment::now())?,
+        byproducts: vec![
+            named("report.toml", Digest::of(&report)),
+            named(
+                Format::CycloneDx.file_suffix(),
+                Digest::of(&merged.cyclonedx.to_bytes()),
+            ),
+            named(
+                Format::Spdx.file_suffix(),
+                Digest::of(&merged.spdx.to_bytes()),
+            ),
+        ],
+    })
+}
+
+fn named(name: &str, digest: Digest) -> Named {
+    Named {
+        name: name.to_owned(),
+        uri: None,
+        digest,
+    }
+}

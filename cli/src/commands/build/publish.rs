@@ -1,0 +1,91 @@
+//! Moves a staged image, and all that is attached to it, to its destinations.
+
+use intoto::Timestamp;
+use oci::{CopyOptions, Reference, Store, copy_graph};
+use policies::{Judge, Verdict};
+use time::OffsetDateTime;
+
+use super::phases::Built;
+use super::proof::{self, Attached};
+use super::settings::Settings;
+use super::staging::Staging;
+use crate::commands::copy::{Shown, size, tag};
+use crate::environment;
+use crate::error::{CommandError, Context as _};
+use crate::images::Images;
+use crate::ui::Ui;
+
+/// Where an image went.
+pub(super) struct Published {
+    /// The first destination, by digest.
+    pub(super) image: String,
+    /// What was attached after it was judged.
+    pub(super) attached: Vec<Attached>,
+}
+
+/// Publishes: blobs, manifest, referrers, and the tag last; then the verdict.
+pub(super) async fn run(
+    settings: &Settings,
+    staging: &Staging,
+    images: &Images<'_>,
+    built: &Built,
+    verdict: Option<&Verdict>,
+    ui: &Ui,
+) -> Result<Published, CommandError> {
+    let image = &built.report.image;
+    let mut published = Published {
+        image: String::new(),
+        attached: Vec::new(),
+    };
+    for destination in &settings.destinations {
+        ui.begin("publish", destination.to_string());
+        let store = images.create(destination).await?;
+        let options = CopyOptions {
+            referrers: true,
+            ..CopyOptions::default()
+        };
+        let copied = copy_graph(staging.store(), &*store, image, &options, &Shown { ui })
+            .await
+            .context(|| format!("failed to publish to `{destination}`"))?;
+        store.tag(image, &tag(destination)?).await?;
+        ui.done(
+            "publish",
+            format_args!("{destination} ({} new)", size(copied.new.bytes)),
+        );
+        if let Some(verdict) = verdict {
+            let summary = summarise(settings, verdict, destination, &*store, built).await?;
+            published.attached.extend(summary);
+        }
+        if published.image.is_empty() {
+            published.image = destination.at(image.digest.clone()).to_string();
+        }
+    }
+    Ok(published)
+}
+
+/// Attaches the verdict, so that a later gate needs one check instead of all.
+async fn summarise(
+    settings: &Settings,
+    verdict: &Verdict,
+    destination: &Reference,
+    store: &dyn Store,
+    built: &Built,
+) -> Result<Option<Attached>, CommandError> {
+    let Some(key) = &settings.signer else {
+        return Ok(None);
+    };
+    let now: Timestamp = OffsetDateTime::from(environment::now())
+        .try_into()
+        .context(|| "the clock is wrong".to_owned())?;
+    let statement = verdict.summary(&Judge {
+        verifier_id: &settings.builder_id,
+        resource_uri: &destination.to_string(),
+        policy_uri: &settings.policy_name,
+        at: &now,
+    });
+    let bundle = attest::sign(&statement, key).map_err(CommandError::undecided)?;
+    let predicate_type = statement.predicate_type().clone();
+    proof::attach_one(store, &built.report.image, predicate_type, &bundle, None)
+        .await
+        .map(Some)
+}

@@ -1,0 +1,315 @@
+//! What a build was asked for: arguments, files and environment, resolved and checked before
+//! anything is done.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use attest::key::{PrivateKey, PublicKey};
+use oci::{Digest, Hasher, Location, Reference};
+use platform::builder::Builder;
+use policies::Policy;
+
+use crate::args::{Build, BuildSigner, Format, IsolationArg, Network};
+use crate::commands::policy;
+use crate::environment::Environment;
+use crate::error::{CommandError, Context as _, Message};
+use crate::keys::{self, Files};
+use crate::ui::Ui;
+
+/// A build, as it was asked for.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) app: PathBuf,
+    pub(super) builder: Builder,
+    /// The builder, as the user named it.
+    pub(super) builder_name: String,
+    pub(super) destinations: Vec<Reference>,
+    pub(super) format: Format,
+    pub(super) run_image: Option<String>,
+    pub(super) signer: Option<PrivateKey>,
+    pub(super) policy: Option<Policy>,
+    /// The policy, as the user named it.
+    pub(super) policy_name: String,
+    /// What the buildpacks get: a name, a value, and whether it was written on the command line.
+    pub(super) env: BTreeMap<String, (OsString, bool)>,
+    pub(super) process_type: Option<String>,
+    pub(super) isolation: IsolationArg,
+    pub(super) network: Network,
+    /// Where layers are kept; none, if nothing of an earlier build is to be used.
+    pub(super) cache: Option<PathBuf>,
+    pub(super) builder_id: String,
+    pub(super) staging: Option<PathBuf>,
+    pub(super) programs: Programs,
+}
+
+/// The programs that take part in a build.
+#[derive(Debug)]
+pub(super) struct Programs {
+    /// The folder with `lifecycle` and `launcher`.
+    pub(super) folder: PathBuf,
+    pub(super) sealpack: PathBuf,
+}
+
+impl Settings {
+    pub(super) fn resolve(
+        args: Build,
+        environment: &Environment,
+        ui: &Ui,
+    ) -> Result<Self, CommandError> {
+        let app = environment.directory.join(&args.app);
+        if !app.is_dir() {
+            return Err(CommandError::undecided(Message(format!(
+                "`{}` is not a folder with an app",
+                args.app.display()
+            ))));
+        }
+        let (destinations, format) = destinations(&args.output)?;
+        let builder_path = find_builder(args.builder.as_deref(), &app, environment)?;
+        let builder = Builder::load(&builder_path)
+            .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
+        let programs = Programs::find(args.lifecycle.as_deref(), environment)?;
+        // Keys come last of what can fail: a new one is made only for a build that can begin.
+        let (signer, public) = signer(&args.signer, environment, ui)?;
+        let policy_name = args
+            .policy
+            .as_ref()
+            .map_or(String::new(), |it| it.display().to_string());
+        let policy = args
+            .policy
+            .map(|path| policy::load(&path, public, environment))
+            .transpose()?;
+        let cache = match (args.no_cache, args.cache) {
+            (true, _) => None,
+            (false, Some(path)) => Some(environment.directory.join(path)),
+            (false, None) => environment
+                .cache()
+                .map(|it| it.join("build").join(name_of(&app))),
+        };
+        Ok(Self {
+            env: env(&args.env, environment)?,
+            builder_name: args
+                .builder
+                .unwrap_or_else(|| builder_path.clone())
+                .display()
+                .to_string(),
+            app,
+            builder,
+            destinations,
+            format,
+            run_image: args.run_image,
+            signer,
+            policy,
+            policy_name,
+            process_type: args.process_type,
+            isolation: args.isolation,
+            network: args.network,
+            cache,
+            builder_id: args.builder_id,
+            staging: args.staging.map(|it| environment.directory.join(it)),
+            programs,
+        })
+    }
+}
+
+impl Settings {
+    /// What the image is called, wherever it goes: the repository of its first destination, or the
+    /// name of the app's folder.
+    pub(super) fn image_name(&self) -> String {
+        match self.destinations.first().map(|it| &it.location) {
+            Some(Location::Registry(repository)) => repository.to_string(),
+            _ => self
+                .app
+                .canonicalize()
+                .ok()
+                .as_deref()
+                .and_then(Path::file_name)
+                .map_or_else(|| "app".to_owned(), |it| it.to_string_lossy().into_owned()),
+        }
+    }
+}
+
+/// Sorts the values of `--output`: where the image goes, and how what is printed looks.
+fn destinations(output: &[String]) -> Result<(Vec<Reference>, Format), CommandError> {
+    let mut format = Format::Text;
+    let mut destinations = Vec::new();
+    for it in output {
+        match it.as_str() {
+            "json" => format = Format::Json,
+            "text" => format = Format::Text,
+            other => {
+                let reference: Reference = other
+                    .parse()
+                    .context(|| format!("`{other}` is not a place for an image"))
+                    .map_err(|it| it.hint("use `HOST/REPO:TAG` or `oci:DIR:TAG`"))?;
+                if reference.digest.is_some() {
+                    return Err(CommandError::undecided(Message(format!(
+                        "`{other}` names a digest, but nobody knows the digest of an image before it is built"
+                    )))
+                    .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"));
+                }
+                destinations.push(reference);
+            }
+        }
+    }
+    if destinations.is_empty() {
+        return Err(CommandError::undecided(Message(
+            "nothing says where the image goes".to_owned(),
+        ))
+        .hint("add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`"));
+    }
+    Ok((destinations, format))
+}
+
+/// The builder that was named, else the one in or beside the app's folder.
+fn find_builder(
+    named: Option<&Path>,
+    app: &Path,
+    environment: &Environment,
+) -> Result<PathBuf, CommandError> {
+    if let Some(path) = named {
+        return Ok(environment.directory.join(path));
+    }
+    let beside = app.parent().map(|it| it.join("builder.toml"));
+    [Some(app.join("builder.toml")), beside]
+        .into_iter()
+        .flatten()
+        .find(|it| it.is_file())
+        .ok_or_else(|| {
+            CommandError::undecided(Message(format!(
+                "there is no `builder.toml` in `{}` or beside it",
+                app.display()
+            )))
+            .hint("name one with `--builder FILE`")
+        })
+}
+
+/// Who signs, and the public key of that.
+fn signer(
+    args: &BuildSigner,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(Option<PrivateKey>, Option<PublicKey>), CommandError> {
+    let path = match (&args.key, &args.new_key) {
+        (Some(path), _) => path.clone(),
+        (None, Some(prefix)) => {
+            let files = Files::of(prefix);
+            if !files.private.exists() {
+                keys::generate(&files, environment, ui)?;
+                ui.done(
+                    "key",
+                    format_args!(
+                        "made {} and {}",
+                        files.private.display(),
+                        files.public.display()
+                    ),
+                );
+            }
+            files.private
+        }
+        (None, None) => return Ok((None, None)),
+    };
+    let key = keys::private(&path, environment, ui)?;
+    let public = key.public_key().clone();
+    Ok((Some(key), Some(public)))
+}
+
+/// The variables for the buildpacks.
+fn env(
+    given: &[String],
+    environment: &Environment,
+) -> Result<BTreeMap<String, (OsString, bool)>, CommandError> {
+    let mut env = BTreeMap::new();
+    for it in given {
+        let (name, value) = match it.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (it.as_str(), None),
+        };
+        // It becomes the name of a file.
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(Message(format!("`{name}` is not the name of a variable")).into());
+        }
+        let is_literal = value.is_some();
+        let value = match value {
+            Some(value) => value,
+            None => environment
+                .variables
+                .get(&OsString::from(name))
+                .cloned()
+                .ok_or_else(|| {
+                    CommandError::undecided(Message(format!("the variable `{name}` is not set")))
+                        .hint("give it a value: `--env NAME=VALUE`")
+                })?,
+        };
+        env.insert(name.to_owned(), (value, is_literal));
+    }
+    Ok(env)
+}
+
+/// A name for what belongs to the app in this folder.
+fn name_of(app: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let mut hasher = Hasher::default();
+    let path = app.canonicalize().unwrap_or_else(|_| app.to_owned());
+    hasher.update(path.as_os_str().as_bytes());
+    hasher.finish().hex().chars().take(16).collect()
+}
+
+impl Programs {
+    /// Finds the programs that lie beside this one, or in `folder`.
+    fn find(folder: Option<&Path>, environment: &Environment) -> Result<Self, CommandError> {
+        let sealpack = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
+        let folder = match folder {
+            Some(folder) => environment.directory.join(folder),
+            None => sealpack.parent().unwrap_or(Path::new("/")).to_owned(),
+        };
+        for name in ["lifecycle", "launcher"] {
+            let path = folder.join(name);
+            if !path.is_file() {
+                return Err(CommandError::undecided(Message(format!(
+                    "`{}` is not there, and an image cannot be built without it",
+                    path.display()
+                )))
+                .hint("install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`"));
+            }
+        }
+        Ok(Self { folder, sealpack })
+    }
+
+    /// A program by its name.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Each program and its digest.
+    pub(super) fn digests(&self) -> Result<Vec<(&'static str, Digest)>, CommandError> {
+        [
+            ("sealpack", self.sealpack.clone()),
+            ("lifecycle", self.path("lifecycle")),
+            ("launcher", self.path("launcher")),
+        ]
+        .into_iter()
+        .map(|(name, path)| {
+            let mut file = fs_err::File::open(path).map_err(CommandError::undecided)?;
+            let mut hasher = HashWriter(Hasher::default());
+            std::io::copy(&mut file, &mut hasher).map_err(CommandError::undecided)?;
+            Ok((name, hasher.0.finish()))
+        })
+        .collect()
+    }
+}
+
+/// Hashes what is written.
+struct HashWriter(Hasher);
+
+impl std::io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

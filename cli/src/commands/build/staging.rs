@@ -1,0 +1,188 @@
+//! Where a build takes place: the folders that buildpacks see, and the layout that the image is
+//! staged in.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
+use oci::{Digest, LayoutStore, Selector, Store, Tag};
+use tempfile::TempDir;
+
+use super::settings::Settings;
+use crate::environment::Environment;
+use crate::error::{CommandError, Context as _, Message};
+
+/// What the phases call the image that they make.
+pub(super) const IMAGE: &str = "sealpack.invalid/staged";
+
+/// The folders of one build. All are gone at the end, unless the layout is kept.
+#[derive(Debug)]
+pub(super) struct Staging {
+    /// Seen by buildpacks as `/`: `layers`, `workspace`, `platform`, `cnb`.
+    root: TempDir,
+    layout: Layout,
+    store: Arc<LayoutStore>,
+}
+
+/// The folder of the staged layout.
+#[derive(Debug)]
+enum Layout {
+    /// Removed when it is no longer needed.
+    Temporary(TempDir),
+    /// The user's; stays.
+    Named(PathBuf),
+}
+
+impl Staging {
+    pub(super) fn create(
+        settings: &Settings,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let temporary = environment.temporary();
+        let new = |prefix: &str| {
+            TempDir::with_prefix_in(prefix, &temporary)
+                .context(|| format!("failed to make a folder in `{}`", temporary.display()))
+        };
+        let root = new("sealpack-build-")?;
+        for folder in ["layers", "workspace", "platform/env", "cnb"] {
+            fs_err::create_dir_all(root.path().join(folder)).map_err(CommandError::undecided)?;
+        }
+        let layout = match &settings.staging {
+            Some(path) if path.join("index.json").exists() => {
+                return Err(CommandError::undecided(Message(format!(
+                    "`{}` holds a layout already",
+                    path.display()
+                )))
+                .hint("name a folder that is not there: what is staged is judged as a whole"));
+            }
+            Some(path) => Layout::Named(path.clone()),
+            None => Layout::Temporary(new("sealpack-staged-")?),
+        };
+        let store = Arc::new(LayoutStore::create(layout.path())?);
+        Ok(Self {
+            root,
+            layout,
+            store,
+        })
+    }
+
+    /// What buildpacks see as `/`.
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// What buildpacks see as `/layers`.
+    pub(super) fn layers(&self) -> PathBuf {
+        self.root().join("layers")
+    }
+
+    /// The staged layout.
+    pub(super) fn store(&self) -> &LayoutStore {
+        &self.store
+    }
+
+    /// The staged layout, read afresh.
+    pub(super) fn reopen(&self) -> Result<LayoutStore, CommandError> {
+        Ok(LayoutStore::open(self.layout.path())?)
+    }
+
+    /// The name of a staged image.
+    pub(super) fn reference(&self, digest: &Digest) -> String {
+        format!("oci:{}@{digest}", self.layout.path().display())
+    }
+
+    /// Keeps the layout, and says where it is.
+    pub(super) fn keep(self) -> PathBuf {
+        match self.layout {
+            Layout::Temporary(folder) => folder.keep(),
+            Layout::Named(path) => path,
+        }
+    }
+
+    /// What the phases find by name, here: the run image in the staged layout, the image before in
+    /// its destination, and the new one in the staged layout.
+    pub(super) fn images(&self, run: Named, previous: Option<Named>) -> StagedImages {
+        StagedImages {
+            staged: self.store.clone(),
+            run,
+            previous,
+        }
+    }
+}
+
+impl Layout {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(folder) => folder.path(),
+            Self::Named(path) => path,
+        }
+    }
+}
+
+/// An image, and what it is called.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) name: String,
+    pub(super) digest: Digest,
+    pub(super) store: Arc<dyn Store>,
+}
+
+/// See [`Staging::images`].
+#[derive(Debug)]
+pub(super) struct StagedImages {
+    staged: Arc<LayoutStore>,
+    run: Named,
+    previous: Option<Named>,
+}
+
+impl StagedImages {
+    /// What the image before is called; a name that nothing has, if there is none.
+    pub(super) fn previous_name(&self) -> &str {
+        self.previous.as_ref().map_or(IMAGE, |it| &it.name)
+    }
+
+    fn find(&self, name: &str) -> Option<&Named> {
+        // The phases know an image by its name first, and then by its digest.
+        let is = |it: &&Named| name == it.name || name == format!("{}@{}", it.name, it.digest);
+        Some(&self.run)
+            .filter(is)
+            .or_else(|| self.previous.as_ref().filter(is))
+    }
+}
+
+#[async_trait]
+impl PhaseImages for StagedImages {
+    fn shown(&self, name: &str) -> Result<String, PlaceError> {
+        Ok(name.to_owned())
+    }
+
+    async fn open(&self, name: &str) -> Result<Option<Place>, PlaceError> {
+        Ok(self.find(name).map(|it| Place {
+            store: it.store.clone(),
+            name: it.name.clone(),
+            repository: it.name.clone(),
+            selector: Selector::Digest(it.digest.clone()),
+        }))
+    }
+
+    async fn create(&self, name: &str) -> Result<Place, PlaceError> {
+        let tag: Tag = Tag::LATEST.parse().map_err(|_reason| PlaceError::Name {
+            name: name.to_owned(),
+        })?;
+        Ok(Place {
+            store: self.staged.clone(),
+            name: name.to_owned(),
+            repository: name.to_owned(),
+            selector: Selector::Tag(tag),
+        })
+    }
+
+    async fn check_read(&self, _name: &str) -> Result<(), PlaceError> {
+        Ok(())
+    }
+
+    async fn check_write(&self, _name: &str) -> Result<(), PlaceError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! One module a command.
+
+mod attest;
+pub(crate) mod build;
+mod copy;
+mod inspect;
+mod key;
+mod policy;
+mod tree;
+mod unpack;
+mod verify;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command, Key, Policy};
+use crate::environment::Environment;
+use crate::error::{CommandError, Message};
+use crate::ui::Ui;
+
+pub(crate) async fn run(
+    command: Command,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    match command {
+        Command::Build(args) => build::run(args, environment, ui).await,
+        Command::Key(Key::Generate { output_key_prefix }) => {
+            key::generate(&output_key_prefix, environment, ui)
+        }
+        Command::Sign(args) => attest::sign(args, environment, ui).await,
+        Command::Attest(args) => attest::attest(args, environment, ui).await,
+        Command::Verify(args) => verify::run(args, environment, ui).await,
+        Command::Tree(args) => tree::run(args, environment, ui).await,
+        Command::Inspect(args) => inspect::run(args, environment, ui).await,
+        Command::Policy(Policy::Check(args)) => policy::check(args, environment, ui).await,
+        Command::Copy(args) => copy::run(args, environment, ui).await,
+        Command::Unpack(args) => unpack::run(args, environment, ui).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sealpack", &mut script);
+            ui.line(String::from_utf8_lossy(&script).trim_end());
+            Ok(())
+        }
+        Command::Sandbox => Err(Message("the sandbox is entered before this".to_owned()).into()),
+    }
+}

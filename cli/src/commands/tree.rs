@@ -1,0 +1,137 @@
+use oci::{Limits, Node, Relation};
+use serde::Serialize;
+
+use crate::args::Tree;
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::images::Images;
+use crate::ui::{Tone, Ui};
+
+/// What names the kind of claim in a referrer's annotations: the registry's word, a hint.
+const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";
+
+/// What `sealpack tree --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+struct Report {
+    image: String,
+    /// Parents before children, in the order of the tree.
+    nodes: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    depth: usize,
+    /// `image`, `child` (of an index) or `referrer`.
+    relation: &'static str,
+    digest: String,
+    media_type: String,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    /// What the referrer says to claim. Nobody has checked it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicate_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<String>,
+    /// Why it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+pub(crate) async fn run(
+    args: Tree,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let images = Images::new(&args.access, environment);
+    let found = images.find(&args.image).await?;
+    let nodes = oci::walk(&*found.store, &found.descriptor, &Limits::default()).await?;
+    let report = Report {
+        image: found.reference.to_string(),
+        nodes: nodes.iter().map(Entry::of).collect(),
+    };
+    ui.result(args.printed.output, &report, print)
+}
+
+impl Entry {
+    fn of(node: &Node) -> Self {
+        let platform = node.descriptor.platform.as_ref().map(|it| {
+            let variant = it
+                .variant
+                .as_ref()
+                .map_or(String::new(), |it| format!("/{it}"));
+            format!("{}/{}{variant}", it.os, it.architecture)
+        });
+        Self {
+            depth: node.depth,
+            relation: match node.relation {
+                Relation::Child => "child",
+                Relation::Referrer => "referrer",
+                _ => "image",
+            },
+            digest: node.descriptor.digest.to_string(),
+            media_type: node.descriptor.media_type.to_string(),
+            size: node.descriptor.size,
+            artifact_type: node.artifact_type.as_ref().map(ToString::to_string),
+            predicate_type: node.annotations.get(PREDICATE_TYPE).cloned(),
+            platform,
+            problem: node.problem.clone(),
+        }
+    }
+
+    /// What it is, in a few words.
+    fn label(&self) -> String {
+        if let Some(problem) = &self.problem {
+            return format!("unreadable: {problem}");
+        }
+        if let Some(predicate_type) = &self.predicate_type {
+            let name = predicate_type
+                .parse::<intoto::PredicateType>()
+                .ok()
+                .and_then(|it| it.short_name());
+            return name.unwrap_or(predicate_type).to_owned();
+        }
+        if let Some(platform) = &self.platform {
+            return platform.clone();
+        }
+        match (self.relation, &self.artifact_type) {
+            ("referrer", Some(artifact_type)) => artifact_type.clone(),
+            _ => self.media_type.clone(),
+        }
+    }
+}
+
+fn print(ui: &Ui, report: &Report) {
+    ui.line(&report.image);
+    for (at, entry) in report.nodes.iter().enumerate().skip(1) {
+        let after = report.nodes.get(at + 1..).unwrap_or_default();
+        // Whether another one at `depth` follows below the same parent.
+        let goes_on = |depth: usize| {
+            after
+                .iter()
+                .take_while(|it| it.depth >= depth)
+                .any(|it| it.depth == depth)
+        };
+        let mut branch = String::new();
+        for depth in 1..entry.depth {
+            branch.push_str(if goes_on(depth) { "│  " } else { "   " });
+        }
+        branch.push_str(if goes_on(entry.depth) {
+            "├─ "
+        } else {
+            "└─ "
+        });
+        let tone = if entry.problem.is_some() {
+            Tone::Odd
+        } else {
+            Tone::Label
+        };
+        ui.line(format_args!(
+            "{}{}  {}",
+            ui.paint(Tone::Faint, branch),
+            ui.paint(tone, entry.label()),
+            ui.paint(Tone::Faint, &entry.digest),
+        ));
+    }
+}

@@ -1,0 +1,175 @@
+//! Turns the errors of the libraries into what a user reads: what is wrong, why, and what to do.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+/// How a command ended without doing what it was asked.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    kind: Kind,
+    source: Box<dyn Error + Send + Sync>,
+    findings: Vec<String>,
+    notes: Vec<String>,
+    hints: Vec<String>,
+}
+
+/// What kind of end it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// The answer is no.
+    Rejected,
+    /// There is no answer: bad arguments, network, files.
+    Undecided,
+}
+
+impl CommandError {
+    /// There is no answer.
+    pub(crate) fn undecided(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Undecided, source)
+    }
+
+    /// The answer is no.
+    pub(crate) fn rejected(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Rejected, source)
+    }
+
+    fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            source: source.into(),
+            findings: Vec::new(),
+            notes: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds one of several things that are wrong.
+    pub(crate) fn finding(mut self, finding: impl Into<String>) -> Self {
+        self.findings.push(finding.into());
+        self
+    }
+
+    /// Adds what helps to understand.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Adds what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// 1 rejected, 2 could not decide.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            Kind::Rejected => ExitCode::from(1),
+            Kind::Undecided => ExitCode::from(2),
+        }
+    }
+
+    /// The lines that a user reads, each with the word before it that is to be coloured.
+    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = vec![("error", self.source.to_string())];
+        let mut cause = self.source.source();
+        while let Some(it) = cause {
+            let text = it.to_string();
+            // Some libraries repeat the cause in their own text.
+            if !lines.iter().any(|(_, line)| line.contains(&text)) {
+                lines.push(("cause", text));
+            }
+            cause = it.source();
+        }
+        lines.extend(self.findings.iter().map(|it| ("finding", it.clone())));
+        lines.extend(self.notes.iter().map(|it| ("note", it.clone())));
+        lines.extend(self.hints.iter().map(|it| ("hint", it.clone())));
+        lines
+    }
+}
+
+/// An error that is only a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Message(pub(crate) String);
+
+/// Makes a [`CommandError`] that says what was tried, from an error that says what went wrong.
+pub(crate) trait Context<T> {
+    /// Adds what was tried.
+    fn context(self, tried: impl FnOnce() -> String) -> Result<T, CommandError>;
+}
+
+impl<T, E: Error + Send + Sync + 'static> Context<T> for Result<T, E> {
+    fn context(self, tried: impl FnOnce() -> String) -> Result<T, CommandError> {
+        self.map_err(|source| {
+            CommandError::undecided(Tried {
+                tried: tried(),
+                source: Box::new(source),
+            })
+        })
+    }
+}
+
+/// What was tried, and why it failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{tried}")]
+struct Tried {
+    tried: String,
+    source: Box<dyn Error + Send + Sync>,
+}
+
+macro_rules! undecided_from {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for CommandError {
+            fn from(error: $error) -> Self {
+                Self::undecided(error)
+            }
+        })*
+    };
+}
+
+undecided_from!(oci::StoreError, oci::ReferenceError, Message);
+
+/// Several causes in one text: `a`, `b` and `c`.
+pub(crate) fn list(items: &[String]) -> String {
+    let mut text = String::new();
+    for (at, item) in items.iter().enumerate() {
+        let separator = match at {
+            0 => "",
+            _ if at + 1 == items.len() => " and ",
+            _ => ", ",
+        };
+        write!(text, "{separator}`{item}`").unwrap_or_default();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer: inner")]
+        struct Outer(#[source] Message);
+
+        let error = CommandError::undecided(Outer(Message("inner".to_owned()))).hint("try again");
+        assert_eq!(
+            error.lines(),
+            [
+                ("error", "outer: inner".to_owned()),
+                ("hint", "try again".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_read_as_sentences() {
+        let items = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(list(&items), "`a`, `b` and `c`");
+        assert_eq!(list(&items[..2]), "`a` and `b`");
+        assert_eq!(list(&items[..1]), "`a`");
+    }
+}

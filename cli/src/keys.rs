@@ -1,0 +1,154 @@
+//! Key files, and the passwords that open them.
+
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use attest::key::{self, KeyError, KeyFile, PrivateKey, PublicKey};
+
+use crate::environment::Environment;
+use crate::error::{CommandError, Context as _, Message};
+use crate::ui::Ui;
+
+/// The variable that holds the password, as for cosign.
+const PASSWORD: &str = "COSIGN_PASSWORD";
+
+/// The files of a key pair.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) private: PathBuf,
+    pub(crate) public: PathBuf,
+}
+
+impl Files {
+    /// The names that begin with `prefix`.
+    pub(crate) fn of(prefix: &Path) -> Self {
+        let with = |ending: &str| {
+            let mut name = prefix.as_os_str().to_owned();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        Self {
+            private: with(".key"),
+            public: with(".pub"),
+        }
+    }
+}
+
+/// Reads a private key.
+pub(crate) fn private(
+    path: &Path,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<PrivateKey, CommandError> {
+    let tried = || format!("failed to read the private key `{}`", path.display());
+    match KeyFile::parse(&read(path)?).context(tried)? {
+        KeyFile::Plain(key) => Ok(*key),
+        KeyFile::Encrypted(key) => {
+            let prompt = format!("Password of {}: ", path.display());
+            let password = password(environment, ui, &prompt)?;
+            key.decrypt(password.as_bytes()).map_err(|error| {
+                let wrong = matches!(error, KeyError::WrongPassword);
+                let error = Err::<(), _>(error).context(tried).expect_err("it is one");
+                if wrong {
+                    error.hint(format!(
+                        "set {PASSWORD} to the password that the key was made with"
+                    ))
+                } else {
+                    error
+                }
+            })
+        }
+    }
+}
+
+/// Reads a public key.
+pub(crate) fn public(path: &Path) -> Result<PublicKey, CommandError> {
+    PublicKey::from_pem(&read(path)?)
+        .context(|| format!("failed to read the public key `{}`", path.display()))
+        .map_err(|it| {
+            it.hint("a public key is a PEM file that begins with `-----BEGIN PUBLIC KEY-----`")
+        })
+}
+
+/// Makes a key pair and writes it; never over another.
+pub(crate) fn generate(
+    files: &Files,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    for path in [&files.private, &files.public] {
+        if path.exists() {
+            return Err(CommandError::undecided(Message(format!(
+                "`{}` is there already, and a key is never overwritten",
+                path.display()
+            )))
+            .hint("move it away, or choose another prefix"));
+        }
+    }
+    let password = new_password(environment, ui)?;
+    let pair = key::generate(password.as_bytes()).context(|| "failed to make a key".to_owned())?;
+    write(&files.private, pair.private.as_bytes(), 0o600)?;
+    write(&files.public, pair.public.as_bytes(), 0o644)
+}
+
+/// The password of a key that is there.
+fn password(environment: &Environment, ui: &Ui, prompt: &str) -> Result<String, CommandError> {
+    match environment.text(PASSWORD) {
+        Some(password) => Ok(password.to_owned()),
+        None => ask(environment, ui, prompt),
+    }
+}
+
+/// The password of a key that is to be made: asked for twice.
+fn new_password(environment: &Environment, ui: &Ui) -> Result<String, CommandError> {
+    if let Some(password) = environment.text(PASSWORD) {
+        return Ok(password.to_owned());
+    }
+    let first = ask(environment, ui, "Password for the new key: ")?;
+    let second = ask(environment, ui, "The same again: ")?;
+    if first == second {
+        Ok(first)
+    } else {
+        Err(Message("the two passwords differ".to_owned()).into())
+    }
+}
+
+fn ask(environment: &Environment, ui: &Ui, prompt: &str) -> Result<String, CommandError> {
+    if !environment.stdin_is_terminal {
+        return Err(CommandError::undecided(Message(
+            "the key wants a password, and there is no terminal to ask for it".to_owned(),
+        ))
+        .hint(format!("set {PASSWORD}; it may be empty")));
+    }
+    ui.prompt(prompt);
+    rpassword::read_password().context(|| "failed to read the password".to_owned())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    /// More than any key: what is larger is something else.
+    const LIMIT: u64 = 64 << 10;
+    let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
+    let mut bytes = Vec::new();
+    file.take(LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(CommandError::undecided)?;
+    Ok(bytes)
+}
+
+/// Writes a file that was not there, whole or not at all.
+fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), CommandError> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let write = || {
+        let mut file = tempfile::Builder::new()
+            .prefix(".sealpack-")
+            .permissions(std::fs::Permissions::from_mode(mode))
+            .tempfile_in(folder.unwrap_or_else(|| Path::new(".")))?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|it| it.error)?;
+        Ok::<_, io::Error>(())
+    };
+    write().context(|| format!("failed to write `{}`", path.display()))
+}

@@ -1,0 +1,250 @@
+//! The only place that prints.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::args::{Format, Global, When};
+use crate::environment::Environment;
+use crate::error::CommandError;
+
+/// How this run speaks.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    quiet: bool,
+    verbose: u8,
+    colour_out: bool,
+    colour_err: bool,
+    bar: Option<ProgressBar>,
+    /// Lines must not be torn apart by other threads.
+    lock: Mutex<()>,
+}
+
+/// What a word means, which decides its colour.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tone {
+    /// All is well.
+    Good,
+    /// Something is wrong.
+    Bad,
+    /// Something is odd.
+    Odd,
+    /// A label.
+    Label,
+    /// Less important.
+    Faint,
+}
+
+impl Tone {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Good => "1;32",
+            Self::Bad => "1;31",
+            Self::Odd => "1;33",
+            Self::Label => "1;36",
+            Self::Faint => "2",
+        }
+    }
+}
+
+impl Ui {
+    pub(crate) fn new(global: &Global, environment: &Environment) -> Self {
+        let auto = |terminal: bool| {
+            terminal
+                && environment.text("NO_COLOR").is_none_or(str::is_empty)
+                && environment.text("TERM") != Some("dumb")
+        };
+        let colour = |terminal: bool| match global.color {
+            When::Auto => auto(terminal),
+            When::Always => true,
+            When::Never => false,
+        };
+        let bar =
+            (environment.stderr_is_terminal && !global.quiet && global.verbose == 0).then(|| {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                bar.set_style(
+                    ProgressStyle::with_template("{spinner} {prefix:>9}  {wide_msg}")
+                        .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+                );
+                bar
+            });
+        Self {
+            quiet: global.quiet,
+            verbose: global.verbose,
+            colour_out: colour(environment.stdout_is_terminal),
+            colour_err: colour(environment.stderr_is_terminal),
+            bar,
+            lock: Mutex::new(()),
+        }
+    }
+
+    /// How much the user wants to hear: 0, 1 (what phases print), 2 (their debug lines).
+    pub(crate) fn verbosity(&self) -> u8 {
+        self.verbose
+    }
+
+    /// `text` for standard output, in its tone.
+    pub(crate) fn paint(&self, tone: Tone, text: impl Display) -> String {
+        paint(self.colour_out, tone, text)
+    }
+
+    /// A line of the result, on standard output.
+    pub(crate) fn line(&self, text: impl Display) {
+        self.write(io::stdout().lock(), &format!("{text}\n"));
+    }
+
+    /// The result as a document, on standard output.
+    pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CommandError> {
+        let text = serde_json::to_string_pretty(value).map_err(CommandError::undecided)?;
+        self.line(text);
+        Ok(())
+    }
+
+    /// The result, in the form that was asked for.
+    pub(crate) fn result<T: Serialize>(
+        &self,
+        format: Format,
+        value: &T,
+        text: impl FnOnce(&Self, &T),
+    ) -> Result<(), CommandError> {
+        match format {
+            Format::Json => self.json(value),
+            Format::Text => {
+                text(self, value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that something has begun; gone when the next line comes. Only on a terminal.
+    pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(phase);
+            bar.set_message(text.into());
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+    }
+
+    /// Says that something is done: one line, on standard error.
+    pub(crate) fn done(&self, phase: &'static str, text: impl Display) {
+        self.status(Tone::Good, phase, text);
+    }
+
+    /// Says something odd.
+    pub(crate) fn warn(&self, text: impl Display) {
+        self.status(Tone::Odd, "warning", text);
+    }
+
+    fn status(&self, tone: Tone, phase: &'static str, text: impl Display) {
+        if !self.quiet {
+            let label = paint(self.colour_err, tone, format!("{phase:>9}"));
+            self.err(&format!("{label}  {text}\n"));
+        }
+    }
+
+    /// What a phase or buildpack says; shown to who wants to hear it.
+    pub(crate) fn aside(&self, text: impl Display) {
+        if self.verbose > 0 {
+            for line in text.to_string().lines() {
+                let line = paint(self.colour_err, Tone::Faint, format!("           {line}"));
+                self.err(&format!("{line}\n"));
+            }
+        }
+    }
+
+    /// Asks; the answer is read elsewhere.
+    pub(crate) fn prompt(&self, text: &str) {
+        self.err(text);
+    }
+
+    /// Says how the command failed.
+    pub(crate) fn error(&self, error: &CommandError) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        for (label, text) in error.lines() {
+            let tone = match label {
+                "error" | "finding" => Tone::Bad,
+                "hint" => Tone::Label,
+                _ => Tone::Odd,
+            };
+            let indent = if matches!(label, "error" | "hint") {
+                ""
+            } else {
+                "  "
+            };
+            let label = paint(self.colour_err, tone, format!("{label}:"));
+            let text = text.trim_end().replace('\n', "\n    ");
+            self.err(&format!("{indent}{label} {text}\n"));
+        }
+    }
+
+    fn err(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.write(io::stderr().lock(), text)),
+            None => self.write(io::stderr().lock(), text),
+        }
+    }
+
+    fn write(&self, mut to: impl io::Write, text: &str) {
+        let _guard = self.lock.lock();
+        let text = harmless(text);
+        // Nobody listens any more (a closed pipe): there is nobody to tell.
+        to.write_all(text.as_bytes())
+            .and_then(|()| to.flush())
+            .unwrap_or_default();
+    }
+}
+
+/// Takes out what could drive a terminal, but for colours: names and messages come from strangers.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|it: char| it.is_control() && it != '\n' && it != '\t') {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let colour = after
+            .strip_prefix("\x1b[")
+            .and_then(|it| it.split_once('m'))
+            .filter(|(code, _)| {
+                code.len() <= 8 && code.bytes().all(|b| b.is_ascii_digit() || b == b';')
+            });
+        if let Some((code, behind)) = colour {
+            out.push_str("\x1b[");
+            out.push_str(code);
+            out.push('m');
+            rest = behind;
+        } else {
+            let mut chars = after.chars();
+            out.extend(chars.next().into_iter().flat_map(char::escape_default));
+            rest = chars.as_str();
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+fn paint(colour: bool, tone: Tone, text: impl Display) -> String {
+    if colour {
+        format!("\x1b[{}m{text}\x1b[0m", tone.code())
+    } else {
+        text.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_cannot_drive_the_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\rc\x07"), "a\\u{1b}[2Jb\\rc\\u{7}");
+        assert_eq!(harmless("\x1b[1;31mred\x1b[0m\n"), "\x1b[1;31mred\x1b[0m\n");
+        assert_eq!(harmless("\x1b[1;31"), "\\u{1b}[1;31");
+        assert_eq!(harmless("\u{9b}2J"), "\\u{9b}2J");
+    }
+}
