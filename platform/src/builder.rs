@@ -17,7 +17,7 @@ use toml::Spanned;
 pub use self::cnb::LayOutError;
 pub use self::file::{BuildEnv, EnvSuffix, Lifecycle, Target, TargetDistro};
 use self::file::{BuilderFile, BuildpackFile, GroupEntry, ModuleEntry};
-use crate::tree::{self, TreeError};
+use crate::source::{self, SourceError};
 
 /// The most bytes that a `builder.toml` or `buildpack.toml` may have.
 const MAX_TOML: u64 = 1 << 20;
@@ -68,7 +68,7 @@ pub struct Module {
     pub uri: String,
     /// Where it lies.
     pub folder: PathBuf,
-    /// Of the folder, see [`tree::digest`].
+    /// Of the folder, see [`source::copy`].
     pub digest: Digest,
 }
 
@@ -283,7 +283,7 @@ fn modules(
             let problem = format!("`{id}@{version}` is listed twice");
             return Err(at.invalid(&entry.uri, problem));
         }
-        let digest = tree::digest(&folder, &[]).map_err(|source| BuilderError::Tree {
+        let digest = source::digest(&folder).map_err(|source| BuilderError::Hash {
             path: folder.clone(),
             source,
         })?;
@@ -384,11 +384,11 @@ pub enum BuilderError {
     },
     /// A buildpack could not be hashed.
     #[error("failed to hash the buildpack in `{}`", path.display())]
-    Tree {
+    Hash {
         /// Which.
         path: PathBuf,
         /// Why.
-        source: TreeError,
+        source: SourceError,
     },
 }
 

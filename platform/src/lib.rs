@@ -6,7 +6,6 @@ pub mod base;
 pub mod builder;
 pub mod sandbox;
 pub mod source;
-pub mod tree;
 
 pub use builder::{Builder, BuilderError};
 pub use sandbox::Sandbox;

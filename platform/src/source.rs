@@ -160,23 +160,91 @@ fn set_mode(target: &Path, metadata: &Metadata) -> Result<(), SourceError> {
 
 /// Where the folder `app` stands in git; none, if it is in no repository, or there is no git.
 ///
-/// `git` gets no environment but `path` (a `PATH`) and `home`, runs no hook and no program that
-/// the repository's settings name, and never asks for anything.
+/// `git` gets no environment but `path` (a `PATH`) and `home`, never asks for anything, and runs no
+/// program that the repository's own settings name: whoever sends a folder with a repository in it
+/// would run programs here, before anything is isolated. What the user's settings name is run.
 pub fn git(app: &Path, path: Option<&OsStr>, home: Option<&Path>) -> Option<Git> {
-    let git = |arguments: &[&str]| -> Option<String> {
+    let git = GitCommand {
+        app,
+        path,
+        home,
+        unset: Vec::new(),
+    };
+    let commit = git.run(&["rev-parse", "--verify", "HEAD^{commit}"])?;
+    let is_hex = commit.len() >= 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+    let git = git.without_filters()?;
+    let status = git.run(&[
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--ignored",
+        // Looking into them would run git in them, with their own settings.
+        "--ignore-submodules=dirty",
+        "--",
+        ".",
+    ])?;
+    is_hex.then(|| Git {
+        uri: git
+            .run(&["config", "--get", "remote.origin.url"])
+            .and_then(|it| without_credentials(&it)),
+        path: git
+            .run(&["rev-parse", "--show-prefix"])
+            .unwrap_or_default()
+            .trim_end_matches('/')
+            .to_owned(),
+        commit,
+        dirty: !status.is_empty(),
+    })
+}
+
+/// How `git` is asked.
+struct GitCommand<'a> {
+    app: &'a Path,
+    path: Option<&'a OsStr>,
+    home: Option<&'a Path>,
+    /// Settings that are to be empty.
+    unset: Vec<String>,
+}
+
+impl GitCommand<'_> {
+    /// Keeps filters of the repository's own settings from running: `git status` would run them.
+    /// None, if it cannot be known which there are.
+    fn without_filters(mut self) -> Option<Self> {
+        let set = self.run(&["config", "--show-scope", "--name-only", "--list"])?;
+        for line in set.lines() {
+            let (scope, name) = line.split_once('\t')?;
+            let own = !matches!(scope, "system" | "global" | "command");
+            if own && name.starts_with("filter.") {
+                // Such a name cannot be given on a command line.
+                if name.contains('=') {
+                    return None;
+                }
+                let value = if name.ends_with(".required") {
+                    "false"
+                } else {
+                    ""
+                };
+                self.unset.push(format!("{name}={value}"));
+            }
+        }
+        Some(self)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Option<String> {
         let mut command = Command::new("git");
+        for setting in [
+            "core.fsmonitor=",
+            "core.hooksPath=/dev/null",
+            "safe.directory=*",
+        ] {
+            command.args(["-c", setting]);
+        }
+        for setting in &self.unset {
+            command.args(["-c", setting]);
+        }
         command
-            .args(["-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null"])
-            .args([
-                "-c",
-                "core.pager=cat",
-                "-c",
-                "diff.external=",
-                "-c",
-                "safe.directory=*",
-            ])
             .arg("-C")
-            .arg(app)
+            .arg(self.app)
             .args(arguments)
             .env_clear()
             .env("GIT_OPTIONAL_LOCKS", "0")
@@ -184,38 +252,16 @@ pub fn git(app: &Path, path: Option<&OsStr>, home: Option<&Path>) -> Option<Git>
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stderr(Stdio::null());
-        if let Some(path) = path {
+        if let Some(path) = self.path {
             command.env("PATH", path);
         }
-        if let Some(home) = home {
+        if let Some(home) = self.home {
             command.env("HOME", home);
         }
         let output = command.output().ok().filter(|it| it.status.success())?;
-        Some(
-            String::from_utf8_lossy(&output.stdout)
-                .trim_end()
-                .to_owned(),
-        )
-    };
-    let commit = git(&["rev-parse", "--verify", "HEAD^{commit}"])?;
-    let is_hex = commit.len() >= 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
-    let status = git(&[
-        "status",
-        "--porcelain",
-        "--untracked-files=all",
-        "--ignored",
-        "--",
-        ".",
-    ])?;
-    is_hex.then(|| Git {
-        uri: git(&["config", "--get", "remote.origin.url"]).and_then(|it| without_credentials(&it)),
-        path: git(&["rev-parse", "--show-prefix"])
-            .unwrap_or_default()
-            .trim_end_matches('/')
-            .to_owned(),
-        commit,
-        dirty: !status.is_empty(),
-    })
+        let text = String::from_utf8_lossy(&output.stdout);
+        Some(text.trim_end().to_owned())
+    }
 }
 
 /// The URL of a remote without user and password; none for one that only this machine knows.
@@ -348,6 +394,57 @@ mod tests {
             digest(folder.path()),
             Err(SourceError::Special { .. })
         ));
+    }
+
+    #[test]
+    fn git_says_where_an_app_stands_and_runs_nothing_of_the_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let (app, proof) = (folder.path().join("app"), folder.path().join("proof"));
+        fs::create_dir_all(app.join("sub")).unwrap();
+        fs::write(app.join("sub/a"), "1").unwrap();
+        fs::write(app.join(".gitattributes"), "* filter=evil diff=evil\n").unwrap();
+        let path = OsStr::new("/usr/bin:/bin");
+        let run = |arguments: &[&str]| {
+            Command::new("git")
+                .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+                .arg("-C")
+                .arg(&app)
+                .args(arguments)
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .output()
+        };
+        if run(&["init", "--quiet"]).is_err() {
+            eprintln!("SKIPPED: there is no `git` here");
+            return;
+        }
+        run(&["add", "."]).unwrap();
+        run(&["commit", "--quiet", "-m", "a"]).unwrap();
+        let url = "https://user:secret@git.example/app.git";
+        run(&["remote", "add", "origin", url]).unwrap();
+        let touch = format!("touch {}; cat", proof.display());
+        for name in [
+            "filter.evil.clean",
+            "filter.evil.process",
+            "filter.evil.smudge",
+            "core.fsmonitor",
+            "core.pager",
+            "diff.external",
+            "diff.evil.command",
+            "diff.evil.textconv",
+        ] {
+            run(&["config", name, &touch]).unwrap();
+        }
+        run(&["config", "filter.evil.required", "true"]).unwrap();
+        // Its time has changed, so git has to look at the content.
+        fs::write(app.join("sub/a"), "1").unwrap();
+        let clean = git(&app.join("sub"), Some(path), None).unwrap();
+        assert_eq!(clean.uri.as_deref(), Some("https://git.example/app.git"));
+        assert_eq!((clean.path.as_str(), clean.dirty), ("sub", false));
+        fs::write(app.join("sub/a"), "2").unwrap();
+        assert!(git(&app.join("sub"), Some(path), None).unwrap().dirty);
+        assert!(!proof.exists());
+        assert_eq!(git(folder.path(), Some(path), None), None);
+        assert_eq!(git(&app, Some(OsStr::new("/nowhere")), None), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use lifecycle_core::files::{self, FileError};
 use oci::Digest;
 
 use super::{Builder, Module};
-use crate::tree::{self, TreeError};
+use crate::source::{self, SourceError};
 
 impl Builder {
     /// Writes what a build finds below `/cnb` to `folder`: `order.toml`, `run.toml`, `system.toml`,
@@ -47,8 +47,7 @@ impl Builder {
 impl Module {
     fn lay_out(&self, folder: &Path) -> Result<(), LayOutError> {
         let target = folder.join(escape_id(&self.id)).join(&self.version);
-        tree::copy(&self.folder, &target)?;
-        let presented = tree::digest(&target, &[])?;
+        let presented = source::copy(&self.folder, &target)?;
         if presented == self.digest {
             Ok(())
         } else {
@@ -83,5 +82,5 @@ pub enum LayOutError {
     File(#[from] FileError),
     /// A buildpack could not be copied.
     #[error(transparent)]
-    Tree(#[from] TreeError),
+    Copy(#[from] SourceError),
 }

@@ -111,7 +111,7 @@ fn a_builder_is_read_and_laid_out() {
     assert!(!cnb.join("build-config/env/ONLY.default").exists());
     let copied = cnb.join("buildpacks/example_one/1.2.3");
     assert_eq!(
-        tree::digest(&copied, &[]).unwrap(),
+        source::digest(&copied).unwrap(),
         builder.buildpacks[0].digest
     );
 }
