@@ -546,11 +546,12 @@ fn signatures_over_blobs_are_verified_for_each_kind_of_key() {
         let refused = trusting
             .verify_blob(&bundle, b"another", std::slice::from_ref(&signer))
             .unwrap_err();
-        // Ed25519 bundles carry no digest of the message.
-        assert!(matches!(
-            refused,
-            Rejection::OtherMessage | Rejection::SignatureInvalid { .. }
-        ));
+        // Ed25519 bundles carry no digest of the message, so there the signature says it.
+        assert_eq!(
+            matches!(refused, Rejection::OtherMessage),
+            !name.contains("ed25519"),
+            "{refused:?}"
+        );
         let stranger = Verifier::new(TrustedKeys::new([public_key("nopass.pub")]));
         assert!(matches!(
             stranger.verify_blob(&bundle, &blob, &[signer]),

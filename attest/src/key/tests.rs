@@ -89,6 +89,18 @@ fn each_kind_signs_and_is_checked_by_its_public_half_only() {
 }
 
 #[test]
+fn a_p384_signature_with_sha256_is_accepted() {
+    use base64::Engine as _;
+    // By OpenSSL, with -sha256.
+    let signature = base64::engine::general_purpose::STANDARD
+        .decode("MGUCMQDteBnPOAUj4KYaw2sOtsnObiThtfYwDN1UrVxfm5C02pZwbu1SjfcCaXNVWiFYFr8CMFEof2CcR2OHDL54uUv3sB3efpumToBjTQ8dnMlT01Y//eGKiqRuEMV8B7UyoHG2xg==")
+        .unwrap();
+    let key = PublicKey::from_pem(fixture!("p384.pub.pem")).unwrap();
+    assert!(key.has_signed(b"message", &signature));
+    assert!(!key.has_signed(b"massage", &signature));
+}
+
+#[test]
 fn imported_keys_open() {
     for (private, public) in [
         (fixture!("p256-imported.key"), fixture!("p256-imported.pub")),
