@@ -11,6 +11,7 @@ mod cosign;
 mod extract;
 mod layout;
 mod policy;
+mod registry;
 mod sbom;
 mod tidy;
 mod verify;

@@ -86,10 +86,13 @@ impl Host {
         self.learnt().last_sent = Some(authorization.clone());
     }
 
-    /// What was last sent, without its scheme.
-    pub(super) fn last_sent(&self) -> Option<Secret> {
-        let sent = self.learnt().last_sent.clone()?;
-        sent.reveal().split_once(' ').map(|(_, it)| it.into())
+    /// What is secret in what was last sent.
+    pub(super) fn last_sent(&self) -> Vec<Secret> {
+        self.learnt()
+            .last_sent
+            .as_ref()
+            .map(secrets_in)
+            .unwrap_or_default()
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -181,6 +184,22 @@ fn bearer(token: &Secret) -> Secret {
     format!("Bearer {}", token.reveal()).into()
 }
 
+/// What must not be shown of an authorization: all but its scheme, also decoded.
+fn secrets_in(authorization: &Secret) -> Vec<Secret> {
+    let Some((scheme, text)) = authorization.reveal().split_once(' ') else {
+        return Vec::new();
+    };
+    let mut secrets = vec![text.into()];
+    if scheme == "Basic"
+        && let Ok(pair) = STANDARD.decode(text)
+        && let Ok(pair) = String::from_utf8(pair)
+        && let Some((_, password)) = pair.split_once(':')
+    {
+        secrets.push(password.into());
+    }
+    secrets
+}
+
 /// The header for an authorization; `None` if it cannot stand in one.
 pub(super) fn header(authorization: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(authorization.reveal()).ok()?;
@@ -203,30 +222,24 @@ impl Question<'_> {
         host: &Host,
         credential: Option<&Credential>,
     ) -> Result<TokenAnswer, StoreError> {
-        let (status, body, secret) = match credential {
-            Some(Credential::IdentityToken(token)) => {
-                let (status, body) = self.post(shared, host, token).await?;
-                if matches!(
-                    status,
+        let authorization = match credential {
+            Some(Credential::Basic { username, password }) => Some(basic(username, password)),
+            Some(Credential::IdentityToken(token)) => Some(basic("<token>", token)),
+            Some(Credential::RegistryToken(_)) | None => None,
+        };
+        let mut answer = None;
+        if let Some(Credential::IdentityToken(token)) = credential {
+            // A server that does not know of OAuth 2 is asked as all others.
+            answer = Some(self.post(shared, host, token).await?).filter(|(status, _)| {
+                !matches!(
+                    *status,
                     StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
-                ) {
-                    // A server that does not know of OAuth 2.
-                    let authorization = basic("<token>", token);
-                    let (status, body) = self.get(shared, host, Some(&authorization)).await?;
-                    (status, body, Some(token))
-                } else {
-                    (status, body, Some(token))
-                }
-            }
-            Some(Credential::Basic { username, password }) => {
-                let authorization = basic(username, password);
-                let (status, body) = self.get(shared, host, Some(&authorization)).await?;
-                (status, body, Some(password))
-            }
-            _ => {
-                let (status, body) = self.get(shared, host, None).await?;
-                (status, body, None)
-            }
+                )
+            });
+        }
+        let (status, body) = match answer {
+            Some(answer) => answer,
+            None => self.get(shared, host, authorization.as_ref()).await?,
         };
         if status.is_success() {
             return TokenAnswer::parse(&body).ok_or_else(|| StoreError::Malformed {
@@ -234,7 +247,8 @@ impl Question<'_> {
                 problem: "its answer holds no token".to_owned(),
             });
         }
-        let refusal = RegistryRefusal::parse(status, &body, secret.map(Secret::reveal));
+        let secrets = authorization.as_ref().map(secrets_in).unwrap_or_default();
+        let refusal = RegistryRefusal::parse(status, &body, &secrets);
         if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
             Err(StoreError::Refused {
                 place: self.place(),

@@ -171,8 +171,12 @@ impl Endpoint {
             return Err(StoreError::Refused {
                 place: self.place(),
                 action,
-                source: super::RegistryRefusal::parse(document.status, &document.bytes, None)
-                    .into(),
+                source: super::RegistryRefusal::parse(
+                    document.status,
+                    &document.bytes,
+                    &self.host.last_sent(),
+                )
+                .into(),
             });
         }
         Err(self.refusal_of(

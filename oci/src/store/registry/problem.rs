@@ -3,6 +3,8 @@ use std::fmt;
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use crate::auth::Secret;
+
 /// What a registry says where it says no: the cause of [`StoreError::Refused`] and of
 /// [`StoreError::Unavailable`].
 ///
@@ -27,23 +29,23 @@ const MAX_CHARS: usize = 500;
 const MAX_ERRORS: usize = 8;
 
 impl RegistryRefusal {
-    /// Reads the body of an answer. `secret` is cut out, should the registry echo it.
-    pub(super) fn parse(status: StatusCode, body: &[u8], secret: Option<&str>) -> Self {
+    /// Reads the body of an answer. `secrets` are cut out, should the registry echo them.
+    pub(super) fn parse(status: StatusCode, body: &[u8], secrets: &[Secret]) -> Self {
         let parsed = serde_json::from_slice::<Body>(body).ok();
         let mut codes = Vec::new();
         let mut words = Vec::new();
         for error in parsed.into_iter().flat_map(|it| it.errors).take(MAX_ERRORS) {
             let text = [&error.code, &error.message]
-                .map(|it| clean(it, secret))
+                .map(|it| clean(it, secrets))
                 .into_iter()
                 .filter(|it| !it.is_empty())
                 .collect::<Vec<_>>()
                 .join(": ");
             words.push(text);
-            codes.push(clean(&error.code, secret));
+            codes.push(clean(&error.code, secrets));
         }
         let message = if words.is_empty() {
-            clean(&String::from_utf8_lossy(body), secret)
+            clean(&String::from_utf8_lossy(body), secrets)
         } else {
             words.join("; ")
         };
@@ -61,11 +63,12 @@ impl RegistryRefusal {
 }
 
 /// One line, no control characters, no secret.
-fn clean(text: &str, secret: Option<&str>) -> String {
-    let text = match secret {
-        Some(secret) if secret.len() >= 4 => text.replace(secret, "…"),
-        _ => text.to_owned(),
-    };
+fn clean(text: &str, secrets: &[Secret]) -> String {
+    let mut text = text.to_owned();
+    // What is shorter stands in any text.
+    for secret in secrets.iter().filter(|it| it.reveal().len() >= 4) {
+        text = text.replace(secret.reveal(), "…");
+    }
     let text: String = text
         .chars()
         .take(MAX_CHARS)
@@ -114,7 +117,7 @@ mod tests {
         let refusal = RegistryRefusal::parse(
             StatusCode::FORBIDDEN,
             br#"{"errors":[{"code":"DENIED","message":"no\u001b[31m rights","detail":{"x":1}},{"code":"X"}]}"#,
-            None,
+            &[],
         );
         assert!(refusal.has_code("DENIED"));
         assert_eq!(
@@ -128,7 +131,7 @@ mod tests {
         let refusal = RegistryRefusal::parse(
             StatusCode::UNAUTHORIZED,
             b"bad token hunter2hunter2!",
-            Some("hunter2hunter2"),
+            &["hunter2hunter2".into()],
         );
         assert_eq!(refusal.to_string(), "401 Unauthorized: bad token …!");
     }
@@ -136,7 +139,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_body_makes_one_short_line(body: Vec<u8>) {
-            let refusal = RegistryRefusal::parse(StatusCode::NOT_FOUND, &body, Some("secret"));
+            let refusal = RegistryRefusal::parse(StatusCode::NOT_FOUND, &body, &["secret".into()]);
             prop_assert!(refusal.message.chars().count() <= MAX_CHARS);
             prop_assert!(!refusal.message.chars().any(char::is_control));
         }

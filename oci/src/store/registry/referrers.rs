@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::token::Access;
 use super::transport::{Document, Endpoint};
 use super::{RegistryRefusal, manifests};
-use crate::{
-    Descriptor, Digest, Limits, Manifest, ManifestError, MediaType, Selector, StoreError, Tag,
-};
+use crate::{Descriptor, Digest, MediaType, Selector, StoreError, Tag};
 
 /// How often a fallback index is written anew because another client got in between.
 const MAX_ROUNDS: u32 = 20;
@@ -51,7 +51,7 @@ impl Endpoint {
         for page in 0..limits.pages {
             let document = self.document(request, limits.manifest_bytes).await?;
             if page == 0 && is_without_api(&document) {
-                let refusal = RegistryRefusal::parse(document.status, &document.bytes, None);
+                let refusal = RegistryRefusal::parse(document.status, &document.bytes, &[]);
                 // A repository that is not there yet says nothing about the API.
                 if document.status == StatusCode::NOT_FOUND && !refusal.has_code("NAME_UNKNOWN") {
                     self.host.learn_lack_of_referrers(self.repository.path());
@@ -65,7 +65,7 @@ impl Endpoint {
                     status => self.refusal_of(status, &document.bytes, &action, subject.as_str()),
                 });
             }
-            for descriptor in entries(&document.bytes, &limits)
+            for descriptor in entries(&document.bytes)
                 .map_err(|problem| self.malformed(format!("its referrers are none: {problem}")))?
             {
                 found.entry(descriptor.digest.clone()).or_insert(descriptor);
@@ -87,7 +87,7 @@ impl Endpoint {
         let Fallback::Index { content, .. } = self.read_fallback(subject).await? else {
             return Ok(Vec::new());
         };
-        let found: BTreeMap<Digest, Descriptor> = entries(&content, &limits)
+        let found: BTreeMap<Digest, Descriptor> = entries(&content)
             .map_err(|problem| {
                 self.malformed(format!("the referrers of {subject} are none: {problem}"))
             })?
@@ -233,11 +233,31 @@ fn fallback_tag(subject: &Digest) -> Result<Tag, StoreError> {
         })
 }
 
-fn entries(content: &[u8], limits: &Limits) -> Result<Vec<Descriptor>, ManifestError> {
-    match Manifest::parse(&MediaType::IMAGE_INDEX, content, limits)? {
-        Manifest::Index(index) => Ok(index.manifests),
-        Manifest::Image(_) => Ok(Vec::new()),
+/// The entries of a listing. Whoever may push can put anything into one of them, so none of them may
+/// spoil the others: what is wrong with the hints loses the hints, what names nothing is left out.
+fn entries(content: &[u8]) -> Result<Vec<Descriptor>, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Listing<'a> {
+        // Some write `null` for none.
+        #[serde(borrow)]
+        manifests: Option<Vec<&'a RawValue>>,
     }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Bare {
+        media_type: MediaType,
+        digest: Digest,
+        size: u64,
+    }
+    let listing: Listing<'_> = serde_json::from_slice(content)?;
+    let entry = |raw: &RawValue| {
+        serde_json::from_str(raw.get()).ok().or_else(|| {
+            let bare: Bare = serde_json::from_str(raw.get()).ok()?;
+            Some(Descriptor::new(bare.media_type, bare.digest, bare.size))
+        })
+    };
+    let entries = listing.manifests.unwrap_or_default();
+    Ok(entries.into_iter().filter_map(entry).collect())
 }
 
 /// A fallback index that is about to be changed. What others wrote in it stays as it is.
@@ -258,10 +278,14 @@ impl Default for IndexDocument {
 
 impl IndexDocument {
     fn parse(content: &[u8]) -> Result<Self, String> {
-        let fields: Map<String, Value> = serde_json::from_slice(content)
+        let mut fields: Map<String, Value> = serde_json::from_slice(content)
             .map_err(|error| format!("its list of referrers is none: {error}"))?;
         match fields.get("manifests") {
             Some(Value::Array(_)) => Ok(Self(fields)),
+            Some(Value::Null) => {
+                fields.insert("manifests".to_owned(), Value::Array(Vec::new()));
+                Ok(Self(fields))
+            }
             _ => Err("its list of referrers has no `manifests`".to_owned()),
         }
     }
@@ -349,5 +373,57 @@ impl Merge {
         self.announced
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn no_entry_spoils_the_others() {
+        let entry = |more: &str| {
+            format!(
+                r#"{{"mediaType":"{}","digest":"{}","size":2{more}}}"#,
+                MediaType::IMAGE_MANIFEST,
+                Digest::of(more.as_bytes()),
+            )
+        };
+        let listing = format!(
+            r#"{{"manifests":[{},{},{},1,{{"digest":"md5:00"}}]}}"#,
+            entry(""),
+            entry(r#","annotations":{"a":1}"#),
+            entry(r#","artifactType":"application/x.a""#),
+        );
+        let found = entries(listing.as_bytes()).unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[2].artifact_type, Some("application/x.a".into()));
+        assert_eq!(entries(br#"{"manifests":null}"#).unwrap(), []);
+        assert!(entries(b"[]").is_err());
+        assert!(entries(b"").is_err());
+    }
+
+    #[test]
+    fn a_change_made_twice_is_made_once() {
+        let target = Descriptor::of(MediaType::IMAGE_MANIFEST, b"a");
+        let mut index = IndexDocument::default();
+        let add = [Change::Add(Box::new(target.clone()))];
+        assert!(index.apply(&add));
+        let written = index.to_bytes();
+        assert!(!index.apply(&add));
+        assert_eq!(index.to_bytes(), written);
+        assert!(index.apply(&[Change::Remove(target.digest.clone())]));
+        assert!(!index.apply(&[Change::Remove(target.digest)]));
+        assert_eq!(index.to_bytes(), IndexDocument::default().to_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn no_listing_panics(content: Vec<u8>) {
+            drop(entries(&content));
+            drop(IndexDocument::parse(&content));
+        }
     }
 }

@@ -374,8 +374,7 @@ impl Endpoint {
                 place: self.place(),
             };
         }
-        let secret = self.host.last_sent();
-        let refusal = RegistryRefusal::parse(status, body, secret.as_ref().map(Secret::reveal));
+        let refusal = RegistryRefusal::parse(status, body, &self.host.last_sent());
         if status.is_client_error() && !is_transient(status) {
             StoreError::Refused {
                 place: self.place(),

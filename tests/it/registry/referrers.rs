@@ -1,0 +1,355 @@
+use oci::store::RegistryOptions;
+use oci::{Descriptor, Digest, Limits, MediaType, Store as _, StoreError};
+use serde_json::{Value, json};
+use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
+
+use super::{attach, manifest, push_image, quick, read, registry, shapes, store_at};
+
+fn without_api() -> Switches {
+    Switches {
+        no_referrers_api: true,
+        ..Switches::default()
+    }
+}
+
+fn fallback_tag(subject: &Descriptor) -> String {
+    format!("sha256-{}", subject.digest.hex())
+}
+
+fn digests(found: &[Descriptor]) -> Vec<Digest> {
+    found.iter().map(|it| it.digest.clone()).collect()
+}
+
+async fn attach_all(store: &oci::store::RegistryStore, subject: &Descriptor) -> Vec<Digest> {
+    let mut pushed = Vec::new();
+    for artifact_type in ["application/x.a", "application/x.b", "application/x.c"] {
+        pushed.push(attach(store, subject, artifact_type).await.unwrap().digest);
+    }
+    pushed.sort();
+    pushed
+}
+
+#[tokio::test]
+async fn referrers_are_listed_with_and_without_api() {
+    for switches in [Switches::default(), without_api()] {
+        let (registry, store) = registry(switches);
+        let image = push_image(&store).await;
+        assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+        let pushed = attach_all(&store, &image).await;
+        let fresh = store_at(&registry.host(), quick());
+        let found = fresh.referrers(&image.digest).await.unwrap();
+        assert_eq!(digests(&found), pushed);
+        for referrer in &found {
+            let artifact_type = referrer.artifact_type.as_ref().unwrap().as_str();
+            assert!(artifact_type.starts_with("application/x."));
+            assert_eq!(referrer.annotations["key"], artifact_type);
+            read(&fresh, referrer).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_fallback_tag_is_written_only_where_it_is_needed() {
+    let (first, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    first.take_requests();
+    attach(&store, &image, "application/x.a").await.unwrap();
+    assert_eq!(shapes(&first), ["PUT manifests/DIGEST"]);
+    assert_eq!(first.tagged("team/app", &fallback_tag(&image)), None);
+
+    let (second, store) = registry(without_api());
+    let image = push_image(&store).await;
+    second.take_requests();
+    attach(&store, &image, "application/x.a").await.unwrap();
+    assert_eq!(
+        shapes(&second),
+        [
+            "PUT manifests/DIGEST",
+            "GET manifests/FALLBACK",
+            "PUT manifests/FALLBACK",
+            "GET manifests/FALLBACK",
+        ]
+    );
+    second.take_requests();
+    store.referrers(&image.digest).await.unwrap();
+    store.referrers(&image.digest).await.unwrap();
+    assert_eq!(
+        shapes(&second),
+        [
+            "GET referrers/DIGEST",
+            "GET manifests/FALLBACK",
+            "GET manifests/FALLBACK",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_index_means_no_api() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    let pushed = attach_all(&store, &image).await;
+    registry.set(|it| {
+        it.no_referrers_api = false;
+        it.referrers_media_type = Some("text/html");
+    });
+    let fresh = store_at(&registry.host(), quick());
+    let found = fresh.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(&found), pushed);
+}
+
+#[tokio::test]
+async fn all_pages_are_read() {
+    let (registry, store) = registry(Switches {
+        page_size: Some(1),
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    let pushed = attach_all(&store, &image).await;
+    registry.take_requests();
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(&found), pushed);
+    assert_eq!(registry.take_requests().len(), 3);
+}
+
+#[tokio::test]
+async fn pages_elsewhere_endless_or_missing_are_refused() {
+    let other = TestRegistry::start(Switches::default());
+    let (registry, store) = registry(Switches {
+        page_size: Some(1),
+        next_page_at: Some(format!("http://{}", other.host())),
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    attach_all(&store, &image).await;
+    assert!(matches!(
+        store.referrers(&image.digest).await,
+        Err(StoreError::Malformed { .. })
+    ));
+    assert_eq!(other.requests(), Vec::<String>::new());
+
+    registry.set(|it| {
+        it.next_page_at = None;
+        it.endless_pages = true;
+    });
+    let limits = Limits {
+        pages: 4,
+        ..Limits::default()
+    };
+    let bounded = store_at(&registry.host(), RegistryOptions { limits, ..quick() });
+    registry.take_requests();
+    assert!(matches!(
+        bounded.referrers(&image.digest).await,
+        Err(StoreError::TooMany { limit: 4, .. })
+    ));
+    assert_eq!(registry.take_requests().len(), 4);
+
+    registry.set(|it| {
+        it.endless_pages = false;
+        it.faults = vec![Fault::first(1, "?start=", FaultKind::Status(404, None))];
+    });
+    assert!(matches!(
+        store.referrers(&image.digest).await,
+        Err(StoreError::Malformed { .. })
+    ));
+}
+
+#[tokio::test]
+async fn more_referrers_than_the_limit_are_an_error() {
+    for switches in [Switches::default(), without_api()] {
+        let (registry, store) = registry(switches);
+        let image = push_image(&store).await;
+        attach_all(&store, &image).await;
+        let limits = Limits {
+            referrers: 2,
+            ..Limits::default()
+        };
+        let options = RegistryOptions { limits, ..quick() };
+        let bounded = store_at(&registry.host(), options);
+        assert!(matches!(
+            bounded.referrers(&image.digest).await,
+            Err(StoreError::TooMany { limit: 2, .. })
+        ));
+    }
+}
+
+#[tokio::test]
+async fn none_differs_from_could_not_ask() {
+    let (registry, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    attach_all(&store, &image).await;
+    for status in [500, 401, 403, 429] {
+        let fault = Fault::first(usize::MAX, "referrers", FaultKind::Status(status, None));
+        registry.set(|it| it.faults = vec![fault]);
+        let error = store.referrers(&image.digest).await.unwrap_err();
+        assert!(!error.is_not_found(), "{status}");
+    }
+    registry.set(|it| {
+        it.no_referrers_api = true;
+        let fault = FaultKind::Status(500, None);
+        it.faults = vec![Fault::first(usize::MAX, "manifests/sha256-", fault)];
+    });
+    assert!(matches!(
+        store.referrers(&image.digest).await,
+        Err(StoreError::Unavailable { .. })
+    ));
+}
+
+#[tokio::test]
+async fn nothing_is_filtered_by_what_a_listing_says() {
+    let (_registry, store) = registry(Switches {
+        wrong_artifact_type: Some("application/x.lie"),
+        ignore_filter: true,
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    let pushed = attach_all(&store, &image).await;
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(&found), pushed);
+}
+
+#[tokio::test]
+async fn a_fallback_tag_that_is_no_index_is_kept_as_it_is() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    // As `cosign copy` does it.
+    let tag = fallback_tag(&image);
+    store.tag(&image, &tag.parse().unwrap()).await.unwrap();
+    let before = registry.tagged("team/app", &tag);
+    assert!(matches!(
+        attach(&store, &image, "application/x.a").await,
+        Err(StoreError::Malformed { .. })
+    ));
+    assert_eq!(registry.tagged("team/app", &tag), before);
+    assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_lost_race_for_the_fallback_tag_is_run_again() {
+    for conditional in [false, true] {
+        let (registry, store) = registry(Switches {
+            conditional,
+            lost_races: 2,
+            ..without_api()
+        });
+        let image = push_image(&store).await;
+        let referrer = attach(&store, &image, "application/x.a").await.unwrap();
+        let found = digests(&store.referrers(&image.digest).await.unwrap());
+        assert!(found.contains(&referrer.digest));
+        // The other client's is still there, too.
+        assert_eq!(found.len(), 2);
+        drop(registry);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_conditions_loses_nothing_between_clients() {
+    let (registry, first) = registry(Switches {
+        conditional: true,
+        ..without_api()
+    });
+    let image = push_image(&first).await;
+    let mut pushed = vec![
+        attach(&first, &image, "application/x.0")
+            .await
+            .unwrap()
+            .digest,
+    ];
+    let clients: Vec<_> = (1..8)
+        .map(|at| {
+            let store = store_at(&registry.host(), {
+                let mut options = quick();
+                options.retries.count = 10;
+                options
+            });
+            let image = image.clone();
+            tokio::spawn(async move {
+                attach(&store, &image, &format!("application/x.{at}"))
+                    .await
+                    .unwrap()
+                    .digest
+            })
+        })
+        .collect();
+    for client in clients {
+        pushed.push(client.await.unwrap());
+    }
+    pushed.sort();
+    let found = first.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(&found), pushed);
+}
+
+#[tokio::test]
+async fn many_at_once_are_merged_into_few_writes() {
+    for conditional in [false, true] {
+        let (registry, store) = registry(Switches {
+            conditional,
+            ..without_api()
+        });
+        let image = push_image(&store).await;
+        registry.take_requests();
+        let layer = super::blob(&super::content(100));
+        let manifests: Vec<_> = (0..100)
+            .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
+            .collect();
+        store.push_manifests(manifests).await.unwrap();
+        let writes = registry.take_requests();
+        let writes = writes
+            .iter()
+            .filter(|it| it.contains("PUT") && it.contains("sha256-"));
+        assert_eq!(writes.count(), 1);
+        assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 100);
+
+        let pushes = (100..130).map(|at| {
+            let (store, image) = (store.clone(), image.clone());
+            tokio::spawn(
+                async move { attach(&store, &image, &format!("application/x.{at}")).await },
+            )
+        });
+        for push in pushes.collect::<Vec<_>>() {
+            push.await.unwrap().unwrap();
+        }
+        assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 130);
+        let writes = registry.take_requests();
+        let writes = writes
+            .iter()
+            .filter(|it| it.contains("PUT") && it.contains("sha256-"));
+        assert!(writes.count() < 20);
+    }
+}
+
+#[tokio::test]
+async fn what_others_wrote_into_a_fallback_index_stays() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    let entry = json!({
+        "mediaType": MediaType::IMAGE_MANIFEST,
+        "digest": Digest::of(b"other"),
+        "size": 5,
+        "x-unknown": {"a": [1]},
+    });
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::IMAGE_INDEX,
+        "manifests": [entry],
+        "annotations": {"theirs": "yes"},
+    });
+    registry.put_manifest(
+        "team/app",
+        Some(&fallback_tag(&image)),
+        MediaType::IMAGE_INDEX.as_str(),
+        index.to_string(),
+    );
+    let ours = attach(&store, &image, "application/x.a").await.unwrap();
+    let document = |registry: &TestRegistry| -> Value {
+        let content = registry.tagged("team/app", &fallback_tag(&image)).unwrap();
+        serde_json::from_slice(&content).unwrap()
+    };
+    let written = document(&registry);
+    assert_eq!(written["manifests"][0], entry);
+    assert_eq!(written["annotations"], index["annotations"]);
+    assert_eq!(written["manifests"][1]["artifactType"], "application/x.a");
+
+    store.delete(&ours).await.unwrap();
+    let written = document(&registry);
+    assert_eq!(written["manifests"], json!([entry]));
+}
