@@ -63,6 +63,8 @@ pub struct Switches {
     /// So many times, whoever writes a fallback tag is overwritten at once by another client, that
     /// had not seen it.
     pub lost_races: usize,
+    /// So many times, a manifest that is pushed is not listed among the referrers of its subject.
+    pub lost_referrers: usize,
     /// What goes wrong some of the time.
     pub faults: Vec<Fault>,
 }

@@ -23,7 +23,7 @@ mod token;
 mod transport;
 mod upload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,22 +79,25 @@ impl RegistryStore {
         self.endpoint.ping().await
     }
 
-    /// Pushes a manifest, and returns its subject if the list of that one's referrers is ours to
-    /// keep: the registry says in its answer whether it does.
+    fn parse(&self, target: &Descriptor, content: &[u8]) -> Result<Manifest, StoreError> {
+        check(target, content)?;
+        let limits = self.endpoint.shared.options.limits;
+        Manifest::parse(&target.media_type, content, &limits).map_err(|source| {
+            StoreError::Manifest {
+                digest: target.digest.clone(),
+                source,
+            }
+        })
+    }
+
+    /// Pushes a manifest; the registry says in its answer whether it lists the manifest among the
+    /// referrers of its subject.
     async fn push(
         &self,
         target: &Descriptor,
+        manifest: &Manifest,
         content: Bytes,
-    ) -> Result<Option<(Digest, Change)>, StoreError> {
-        check(target, &content)?;
-        let limits = self.endpoint.shared.options.limits;
-        let manifest =
-            Manifest::parse(&target.media_type, &content, &limits).map_err(|source| {
-                StoreError::Manifest {
-                    digest: target.digest.clone(),
-                    source,
-                }
-            })?;
+    ) -> Result<Listing, StoreError> {
         let selector = Selector::Digest(target.digest.clone());
         let answer = self
             .endpoint
@@ -107,17 +110,63 @@ impl RegistryStore {
             .await?;
         self.recent.keep(&target.digest, content);
         let Some(subject) = manifest.subject() else {
-            return Ok(None);
+            return Ok(Listing::None);
         };
         let kept = answer.headers.get("oci-subject");
         if kept.is_some_and(|it| it.as_bytes() == subject.digest.as_str().as_bytes()) {
             let path = self.endpoint.repository.path();
             self.endpoint.host.learn_referrers(path);
-            return Ok(None);
+            Ok(Listing::Theirs(subject.digest.clone()))
+        } else {
+            Ok(Listing::Ours(subject.digest.clone()))
         }
-        let change = Change::Add(Box::new(listed(target, &manifest)));
-        Ok(Some((subject.digest.clone(), change)))
     }
+
+    /// Registries that list referrers themselves lose some that come at the same time: what is not
+    /// listed is pushed again, one after the other.
+    async fn push_unlisted(&self, subject: &Digest, pushed: &[&Pushed]) -> Result<(), StoreError> {
+        const ROUNDS: usize = 3;
+        for _ in 0..ROUNDS {
+            let listed = match self.endpoint.referrers(subject).await {
+                Ok(listed) => listed,
+                // More than we read, of which ours are some.
+                Err(StoreError::TooMany { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let listed: BTreeSet<_> = listed.iter().map(|it| &it.digest).collect();
+            let mut complete = true;
+            for it in pushed {
+                if !listed.contains(&it.target.digest) {
+                    complete = false;
+                    self.push(&it.target, &it.manifest, it.content.clone())
+                        .await?;
+                }
+            }
+            if complete {
+                return Ok(());
+            }
+        }
+        Err(self.endpoint.malformed(format!(
+            "it does not list all referrers of {subject} that it took"
+        )))
+    }
+}
+
+/// A manifest, about to be pushed among others.
+struct Pushed {
+    target: Descriptor,
+    manifest: Manifest,
+    content: Bytes,
+}
+
+/// Who lists a manifest among the referrers of its subject.
+enum Listing {
+    /// It has no subject.
+    None,
+    /// The registry.
+    Theirs(Digest),
+    /// We, in the fallback index.
+    Ours(Digest),
 }
 
 #[async_trait]
@@ -147,33 +196,64 @@ impl Store for RegistryStore {
     }
 
     async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
-        match self.push(target, content).await? {
-            Some((subject, change)) => self.endpoint.change_fallback(&subject, [change]).await,
-            None => Ok(()),
+        let manifest = self.parse(target, &content)?;
+        let listing = match manifest.subject() {
+            Some(subject) => {
+                let turn = self.endpoint.turn(&subject.digest);
+                let _turn = turn.lock().await;
+                self.push(target, &manifest, content).await?
+            }
+            None => self.push(target, &manifest, content).await?,
+        };
+        match listing {
+            Listing::Ours(subject) => {
+                let change = Change::Add(Box::new(listed(target, &manifest)));
+                self.endpoint.change_fallback(&subject, [change]).await
+            }
+            Listing::Theirs(_) | Listing::None => Ok(()),
         }
     }
 
     async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
         let concurrency = self.endpoint.shared.options.concurrency.max(1);
         let results: Vec<_> = stream::iter(manifests)
-            .map(|(target, content)| async move { self.push(&target, content).await })
+            .map(|(target, content)| async move {
+                let manifest = self.parse(&target, &content)?;
+                let listing = self.push(&target, &manifest, content.clone()).await?;
+                let pushed = Pushed {
+                    target,
+                    manifest,
+                    content,
+                };
+                Ok((listing, pushed))
+            })
             .buffer_unordered(concurrency)
             .collect()
             .await;
-        let mut lists: BTreeMap<Digest, Vec<Change>> = BTreeMap::new();
-        let mut failure = None;
-        for result in results {
-            match result {
-                Ok(Some((subject, change))) => lists.entry(subject).or_default().push(change),
-                Ok(None) => {}
-                Err(error) => failure = failure.or(Some(error)),
+        let mut ours: BTreeMap<&Digest, Vec<Change>> = BTreeMap::new();
+        let mut theirs: BTreeMap<&Digest, Vec<&Pushed>> = BTreeMap::new();
+        for (listing, pushed) in results.iter().flatten() {
+            match listing {
+                Listing::Ours(subject) => {
+                    let entry = listed(&pushed.target, &pushed.manifest);
+                    let changes = ours.entry(subject).or_default();
+                    changes.push(Change::Add(Box::new(entry)));
+                }
+                Listing::Theirs(subject) => theirs.entry(subject).or_default().push(pushed),
+                Listing::None => {}
             }
         }
         // What did arrive is listed even where something else failed.
-        for (subject, changes) in lists {
-            self.endpoint.change_fallback(&subject, changes).await?;
+        for (subject, changes) in ours {
+            self.endpoint.change_fallback(subject, changes).await?;
         }
-        failure.map_or(Ok(()), Err)
+        for (subject, pushed) in theirs.into_iter().filter(|(_, it)| it.len() > 1) {
+            self.push_unlisted(subject, &pushed).await?;
+        }
+        results
+            .into_iter()
+            .find_map(Result::err)
+            .map_or(Ok(()), Err)
     }
 
     async fn mount(&self, target: &Descriptor, from: &Repository) -> Result<bool, StoreError> {

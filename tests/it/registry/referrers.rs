@@ -353,3 +353,27 @@ async fn what_others_wrote_into_a_fallback_index_stays() {
     let written = document(&registry);
     assert_eq!(written["manifests"], json!([entry]));
 }
+
+#[tokio::test]
+async fn referrers_that_the_registry_lost_are_pushed_again() {
+    let (registry, store) = registry(Switches {
+        lost_referrers: 3,
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    let layer = super::blob(&super::content(100));
+    let manifests: Vec<_> = (0..10)
+        .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
+        .collect();
+    store.push_manifests(manifests).await.unwrap();
+    assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 10);
+
+    registry.set(|it| it.lost_referrers = usize::MAX);
+    let manifests: Vec<_> = (10..20)
+        .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
+        .collect();
+    assert!(matches!(
+        store.push_manifests(manifests).await,
+        Err(StoreError::Malformed { .. })
+    ));
+}

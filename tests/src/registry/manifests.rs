@@ -122,6 +122,12 @@ fn write(state: &State, asked: &Asked, name: &str, reference: &str) -> Answer {
         && let Some(subject) = document.pointer("/subject/digest").and_then(Value::as_str)
     {
         headers.push((SUBJECT, subject.to_owned()));
+        if switches.lost_referrers > 0 {
+            switches.lost_referrers -= 1;
+            repository.unlisted.insert(digest.to_string());
+        } else {
+            repository.unlisted.remove(digest.as_str());
+        }
     }
     Answer {
         status: StatusCode::CREATED,
@@ -173,10 +179,11 @@ pub(super) fn referrers(state: &State, asked: &Asked, name: &str, subject: &str)
         .get("artifactType")
         .filter(|_| !switches.ignore_filter);
     let mut storage = state.storage();
-    let all: Vec<Value> = storage
-        .repository(name)
+    let repository = storage.repository(name);
+    let all: Vec<Value> = repository
         .manifests
         .iter()
+        .filter(|(digest, _)| !repository.unlisted.contains(*digest))
         .filter_map(|(digest, stored)| listed(&switches, subject, digest, stored))
         .filter(|it| {
             filter

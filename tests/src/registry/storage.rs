@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use oci::Digest;
@@ -16,6 +16,8 @@ pub(super) struct Repository {
     pub(super) blobs: BTreeMap<String, Bytes>,
     pub(super) manifests: BTreeMap<String, Stored>,
     pub(super) tags: BTreeMap<String, String>,
+    /// Manifests that no listing of referrers shows.
+    pub(super) unlisted: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]

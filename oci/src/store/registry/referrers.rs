@@ -132,6 +132,13 @@ impl Endpoint {
         result
     }
 
+    /// Held while a referrer of `subject` is pushed: registries that keep the list themselves have
+    /// been seen to lose one of two that come at the same time.
+    pub(super) fn turn(&self, subject: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let key = format!("push {}@{subject}", self.repository);
+        self.shared.merges.of(&key).turn.clone()
+    }
+
     async fn write_fallback(&self, subject: &Digest, changes: &[Change]) -> Result<(), StoreError> {
         let selector = Selector::Tag(fallback_tag(subject)?);
         let limits = self.shared.options.limits;
@@ -335,14 +342,16 @@ pub(super) struct Merges(Mutex<BTreeMap<String, Arc<Merge>>>);
 struct Merge {
     announced: Mutex<BTreeMap<u64, Change>>,
     ids: AtomicU64,
-    turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Merges {
     fn of(&self, key: &str) -> Arc<Merge> {
         let mut merges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody waits for those that only we hold.
-        merges.retain(|it, merge| it == key || Arc::strong_count(merge) > 1);
+        merges.retain(|it, merge| {
+            it == key || Arc::strong_count(merge) > 1 || Arc::strong_count(&merge.turn) > 1
+        });
         merges.entry(key.to_owned()).or_default().clone()
     }
 }
