@@ -40,7 +40,7 @@ pub struct AnalyzeContext<'a> {
     pub root: &'a Path,
     /// Where layers are; below it.
     pub layers_dir: &'a Path,
-    /// Whether nothing of the replaced image is wanted.
+    /// Whether the SBOMs of the replaced image are not wanted.
     pub skip_layers: bool,
     /// How much is read of images.
     pub limits: &'a Limits,
@@ -113,9 +113,7 @@ pub async fn analyze(
             analyzed.image = Some(ImageIdentifier {
                 reference: place.identifier(&image.descriptor().digest),
             });
-            if !context.skip_layers {
-                analyzed.metadata = metadata;
-            }
+            analyzed.metadata = metadata;
         }
     }
     analyzed.run_image = Some(run_image(context, log).await?);
@@ -221,11 +219,8 @@ async fn restore_sbom(
     sha: &str,
     log: &dyn Log,
 ) -> Result<(), AnalyzeError> {
-    let layer = sha
-        .parse()
-        .ok()
-        .and_then(|digest| Some((DiffId(digest), image)))
-        .and_then(|(diff_id, image)| Some((image.layer(&diff_id)?, diff_id)));
+    let layer = sha.parse().ok().map(DiffId);
+    let layer = layer.and_then(|diff_id| Some((image.layer(&diff_id)?, diff_id)));
     let Some((layer, diff_id)) = layer else {
         return Err(AnalyzeError::NoSbomLayer {
             sha: sha.to_owned(),

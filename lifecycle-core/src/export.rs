@@ -42,7 +42,7 @@ use crate::report::{Report, ReportedRunImage};
 use crate::{Level, Log};
 
 pub use self::save::SaveError;
-pub(crate) use self::tree::View;
+pub(crate) use self::tree::{Content, View};
 pub use self::tree::{Owner, TreeError};
 
 /// What the exporter needs.
@@ -353,19 +353,15 @@ fn entrypoint(
         });
     }
     let default = Some(build.buildpack_default_process_type.as_str());
-    match asked.or(default.filter(|it| !it.is_empty())) {
-        Some(name) => {
-            log.line(
-                Level::Info,
-                &format!("Setting default process type '{name}'"),
-            );
-            Ok(format!("/cnb/process/{name}"))
-        }
-        None => {
-            log.line(Level::Info, "no default process type");
-            Ok(tree::LAUNCHER.to_owned())
-        }
-    }
+    let Some(name) = asked.or(default.filter(|it| !it.is_empty())) else {
+        log.line(Level::Info, "no default process type");
+        return Ok(tree::LAUNCHER.to_owned());
+    };
+    log.line(
+        Level::Info,
+        &format!("Setting default process type '{name}'"),
+    );
+    Ok(format!("/cnb/process/{name}"))
 }
 
 /// What buildpacks say they used, before Platform API 0.9.

@@ -200,7 +200,7 @@ impl Unpacking<'_> {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                         made => made.map_err(failed)?,
                     }
-                    self.folders.push((target, mode));
+                    self.folders.push((relative, mode));
                 }
                 EntryType::Regular | EntryType::Continuous => {
                     let mut file = File::create_new(&target).map_err(failed)?;
@@ -243,10 +243,6 @@ impl Unpacking<'_> {
 
     /// Moves what was unpacked to its place: of each buildpack its layers, of `sbom` its kinds.
     fn commit(self) -> Result<(), ExtractError> {
-        for (path, mode) in self.folders.iter().rev() {
-            std::fs::set_permissions(path, Permissions::from_mode(*mode))
-                .map_err(|source| ExtractError::write(path, source))?;
-        }
         let list = |folder: &Path| -> io::Result<Vec<PathBuf>> {
             std::fs::read_dir(folder)?
                 .map(|entry| entry.map(|it| it.path()))
@@ -263,6 +259,15 @@ impl Unpacking<'_> {
             for layer in list(&owner).map_err(failed)? {
                 let target = target.join(layer.file_name().unwrap_or_default());
                 replace(&layer, &target).map_err(|source| ExtractError::write(&target, source))?;
+            }
+        }
+        // Only now: a folder that forbids to write into it could not have been moved.
+        for (path, mode) in self.folders.iter().rev() {
+            let target = self.layers_dir.path.join(path);
+            // The folders of buildpacks are not the layer's.
+            if path.components().count() > 1 {
+                std::fs::set_permissions(&target, Permissions::from_mode(*mode))
+                    .map_err(|source| ExtractError::write(&target, source))?;
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Where the phases find images and put them: a registry, a folder of layouts, a staging area.
 
+mod registry;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use oci::{
     Descriptor, Digest, Image, ImageError, Limits, Location, Platform, Reference, Selector, Store,
     StoreError, Tag,
 };
+
+pub use self::registry::RegistryImages;
 
 /// Finds the place of each image by its name.
 #[async_trait]

@@ -12,6 +12,8 @@ pub mod build;
 #[cfg(feature = "phases")]
 pub mod buildpack;
 #[cfg(feature = "phases")]
+pub mod cache;
+#[cfg(feature = "phases")]
 pub mod detect;
 pub mod env;
 #[cfg(feature = "phases")]
@@ -38,9 +40,24 @@ mod log;
 pub mod provenance;
 #[cfg(feature = "phases")]
 pub mod report;
+#[cfg(feature = "phases")]
+pub mod restore;
 
 #[cfg(feature = "phases")]
 pub use extract::ExtractError;
 #[cfg(feature = "phases")]
 pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};
+
+/// The error with all its causes, as upstream's lifecycle prints errors.
+#[cfg(feature = "phases")]
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -9,6 +9,7 @@ mod attacks;
 mod copy;
 mod cosign;
 mod extract;
+mod golden;
 mod layout;
 mod policy;
 mod registry;

@@ -19,6 +19,9 @@ pub(crate) const INVALID_ARGUMENTS: u8 = 3;
 /// The platform speaks an API that we do not.
 pub(crate) const PLATFORM_API: u8 = 11;
 
+/// A buildpack or extension speaks an API that we do not.
+pub(crate) const BUILDPACK_API: u8 = 12;
+
 impl Failure {
     /// `failed to <action>: <error and its causes>`.
     pub(crate) fn new(code: u8, action: &str, error: &dyn Error) -> Self {

@@ -191,6 +191,13 @@ impl Inputs {
         }
     }
 
+    /// The execution environment, e.g. `production`.
+    pub(crate) fn exec_env(&self) -> String {
+        self.environment
+            .text("CNB_EXEC_ENV")
+            .unwrap_or_else(|| "production".to_owned())
+    }
+
     /// Checks what can be checked without looking at any image, and says what will not count.
     ///
     /// # Errors

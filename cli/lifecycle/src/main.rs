@@ -20,11 +20,14 @@ mod commands;
 mod console;
 mod environment;
 mod failure;
+mod files;
 mod flags;
 mod go_flag;
 mod inputs;
 mod phase;
 mod privileges;
+mod session;
+mod signals;
 mod version;
 
 use std::env;
@@ -34,6 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lifecycle_core::api;
+use lifecycle_core::exec::Cancel;
 use lifecycle_core::{Level, Log as _};
 
 use crate::console::{Console, parse_level};
@@ -167,7 +171,9 @@ fn run_phase(
         environment.clone(),
         &working_directory,
     );
-    commands::run(phase, inputs, console)
+    let cancel = Cancel::default();
+    signals::cancel_on_signal(&cancel);
+    commands::run(phase, inputs, &cancel, console)
 }
 
 /// Whether a phase takes this many images.

@@ -14,6 +14,12 @@ pub(crate) const COMMIT: &str = match option_env!("SEALPACK_LIFECYCLE_COMMIT") {
     None => "",
 };
 
+/// Where its source is, by `SEALPACK_LIFECYCLE_REPOSITORY`; else empty.
+pub(crate) const REPOSITORY: &str = match option_env!("SEALPACK_LIFECYCLE_REPOSITORY") {
+    Some(repository) => repository,
+    None => "",
+};
+
 /// What `-version` prints.
 pub(crate) fn text() -> String {
     if COMMIT.is_empty() || VERSION.contains(COMMIT) {

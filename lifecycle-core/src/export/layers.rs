@@ -58,7 +58,7 @@ struct Step {
     history: String,
     role: Role,
     source: Source,
-    /// DiffIDs by which the previous image may have it.
+    /// Diff IDs by which the previous image may have it.
     candidates: Vec<DiffId>,
 }
 
@@ -270,7 +270,7 @@ impl Layers<'_> {
         }
     }
 
-    /// Where a layer of a buildpack comes from, and by which diffIDs it may be reused.
+    /// Where a layer of a buildpack comes from, and by which diff IDs it may be reused.
     fn source(
         &self,
         layer: &LayerDir,
@@ -292,7 +292,7 @@ impl Layers<'_> {
         }
     }
 
-    /// The diffID `sha`, if the previous image has that layer, whatever its metadata says.
+    /// The diff ID `sha`, if the previous image has that layer, whatever its metadata says.
     fn reusable(&self, sha: &str) -> Option<DiffId> {
         let diff_id = DiffId(sha.parse().ok()?);
         self.previous?.layer(&diff_id)?;
@@ -353,7 +353,7 @@ impl Layers<'_> {
 }
 
 enum Outcome {
-    Added(layer::Layer),
+    Added(Box<layer::Layer>),
     Reused(DiffId),
 }
 
@@ -374,7 +374,7 @@ fn make(
     layer::write(target, Compression::GoGzip, |layer| {
         content.write(layer, view)
     })
-    .map(Outcome::Added)
+    .map(|layer| Outcome::Added(Box::new(layer)))
 }
 
 fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {

@@ -42,7 +42,7 @@ pub(super) async fn save(save: &Save<'_>, log: &dyn Log) -> Result<Vec<String>, 
                 written.push(shown);
             }
             Err(error) => {
-                lines.push(format!("      {shown} - {}", chain(&error)));
+                lines.push(format!("      {shown} - {}", crate::chain(&error)));
                 failed.push((shown, error));
             }
         }
@@ -138,18 +138,6 @@ pub struct SaveError {
 }
 
 fn list(failed: &[(String, PlaceError)]) -> String {
-    let one = |(name, error): &(String, PlaceError)| format!("{name}: {}", chain(error));
+    let one = |(name, error): &(String, PlaceError)| format!("{name}: {}", crate::chain(error));
     failed.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// The error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

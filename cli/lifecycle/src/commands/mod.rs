@@ -1,35 +1,34 @@
 //! What each phase does with its inputs: become the right user, call the phase, write its files.
 
+mod analyze;
+mod build;
+mod detect;
+mod export;
+
 use std::path::Path;
 
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
+use lifecycle_core::exec::Cancel;
 
 use crate::console::Console;
-use crate::failure::{Failure, GENERIC};
+use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::privileges::{self, User};
+use crate::session::Session;
 
-/// Runs a phase from its inputs to its end.
-pub(crate) fn run(phase: Phase, mut inputs: Inputs, console: Console) -> Result<(), Failure> {
+/// Runs a phase from its inputs to its end. What it starts ends with `cancel`.
+pub(crate) fn run(
+    phase: Phase,
+    mut inputs: Inputs,
+    cancel: &Cancel,
+    console: Console,
+) -> Result<(), Failure> {
     inputs.validate(phase, console)?;
-    console.line(Level::Debug, "Ensuring privileges...");
-    ensure_privileges(phase, &mut inputs)?;
-    console.line(Level::Debug, "Executing command...");
-    Err(Failure::because(
-        phase.failure(),
-        phase.name(),
-        "this lifecycle cannot do that yet",
-    ))
-}
-
-/// Lets the user of the build use its folders, and becomes that user. Who runs programs of others
-/// does not do so as root.
-fn ensure_privileges(phase: Phase, inputs: &mut Inputs) -> Result<(), Failure> {
-    let kaniko = Path::new("/kaniko");
-    let folders: &[&Path] = match phase {
+    match phase {
         Phase::Detect | Phase::Build => {
+            console.line(Level::Debug, "Ensuring privileges...");
             if privileges::is_root() {
                 return Err(Failure::because(
                     GENERIC,
@@ -37,21 +36,56 @@ fn ensure_privileges(phase: Phase, inputs: &mut Inputs) -> Result<(), Failure> {
                     "refusing to run as root",
                 ));
             }
-            return Ok(());
+            console.line(Level::Debug, "Executing command...");
+            if phase == Phase::Detect {
+                detect::run(&inputs, cancel, console)
+            } else {
+                build::run(&inputs, cancel, console)
+            }
         }
+        Phase::Analyze => {
+            let session = Session::open(&inputs, INVALID_ARGUMENTS)?;
+            inputs.run_image = analyze::choose_run_image(&inputs, &session, console)?;
+            ensure_privileges(phase, &mut inputs, console)?;
+            analyze::run(&inputs, &session, console)
+        }
+        Phase::Export => {
+            let analyzed = export::read_analyzed(&inputs, console)?;
+            let session = Session::open(&inputs, GENERIC)?;
+            ensure_privileges(phase, &mut inputs, console)?;
+            export::run(&inputs, &analyzed, &session, console)
+        }
+        Phase::Restore | Phase::Extend | Phase::Create | Phase::Rebase => {
+            ensure_privileges(phase, &mut inputs, console)?;
+            Err(Failure::because(
+                phase.failure(),
+                phase.name(),
+                "this lifecycle cannot do that yet",
+            ))
+        }
+    }
+}
+
+/// Lets the user of the build use its folders, and becomes that user.
+fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Result<(), Failure> {
+    console.line(Level::Debug, "Ensuring privileges...");
+    let kaniko = Path::new("/kaniko");
+    let folders: &[&Path] = match phase {
         Phase::Analyze => &[&inputs.layers, &inputs.cache_dir, &inputs.launch_cache],
         Phase::Restore => &[&inputs.layers, &inputs.cache_dir, kaniko],
         Phase::Export => &[&inputs.cache_dir, &inputs.launch_cache],
         Phase::Create => &[&inputs.cache_dir, &inputs.launch_cache, &inputs.layers],
-        // Containers of the platform's own are extended as root.
-        Phase::Extend if inputs.kind == "run" => return Ok(()),
-        Phase::Rebase | Phase::Extend => &[],
+        Phase::Detect | Phase::Build | Phase::Extend | Phase::Rebase => &[],
     };
-    let user = User::new(inputs.uid, inputs.gid)?;
-    privileges::own(user, folders)?;
-    privileges::become_user(user)?;
-    if matches!(phase, Phase::Create | Phase::Extend) {
-        privileges::set_home(user, &mut inputs.environment);
+    // The run image is extended as root: its packages are root's.
+    if phase != Phase::Extend || inputs.kind == "build" {
+        let user = User::new(inputs.uid, inputs.gid)?;
+        privileges::own(user, folders)?;
+        privileges::become_user(user)?;
+        if matches!(phase, Phase::Create | Phase::Extend) {
+            privileges::set_home(user, &mut inputs.environment);
+        }
     }
+    console.line(Level::Debug, "Executing command...");
     Ok(())
 }

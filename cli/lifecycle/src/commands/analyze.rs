@@ -1,0 +1,82 @@
+use std::path::Path;
+
+use lifecycle_core::Level;
+use lifecycle_core::analyze::{self, AnalyzeContext};
+use lifecycle_core::files;
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::run::{Run, Stack};
+
+use crate::console::Console;
+use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
+use crate::files::read_or_default;
+use crate::inputs::Inputs;
+use crate::session::Session;
+
+/// The run image that was asked for, else the best that the platform offers.
+pub(super) fn choose_run_image(
+    inputs: &Inputs,
+    session: &Session,
+    console: Console,
+) -> Result<String, Failure> {
+    if !inputs.run_image.is_empty() {
+        return Ok(inputs.run_image.clone());
+    }
+    let offered = offered(inputs, console)
+        .map_err(|cause| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause))?;
+    let images = session.images();
+    let api = inputs.platform_api;
+    session
+        .wait(analyze::choose_run_image(
+            images,
+            api,
+            None,
+            &offered,
+            &inputs.image,
+        ))
+        .map_err(|error| Failure::new(error.exit_code(), "resolve inputs", &error))
+}
+
+/// The run images that the platform offers, by `run.toml` or `stack.toml`.
+pub(super) fn offered(inputs: &Inputs, console: Console) -> Result<Run, String> {
+    if inputs.platform_api.has_targets() {
+        return read_or_default(&inputs.run, "run", Level::Info, console);
+    }
+    let stack: Stack = read_or_default(&inputs.stack, "stack", Level::Info, console)?;
+    let mut run = Run::default();
+    run.images.push(stack.run_image);
+    Ok(run)
+}
+
+/// The analyzer.
+pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Result<(), Failure> {
+    let analyzed = analyze(inputs, session, console)?;
+    files::write(&inputs.analyzed, &analyzed)
+        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))
+}
+
+/// What the analyzer finds.
+pub(super) fn analyze(
+    inputs: &Inputs,
+    session: &Session,
+    console: Console,
+) -> Result<Analyzed, Failure> {
+    let context = AnalyzeContext {
+        api: inputs.platform_api,
+        images: session.images(),
+        cache_images: session.cache_images(),
+        output: &inputs.image,
+        tags: &inputs.tags,
+        previous: &inputs.previous_image,
+        cache_image: Some(inputs.cache_image.as_str()).filter(|it| !it.is_empty()),
+        run_image: &inputs.run_image,
+        layers_dir: &inputs.layers,
+        skip_layers: inputs.skip_layers,
+        root: Path::new("/"),
+        limits: &session.limits,
+    };
+    console
+        .time("Analyzer", || {
+            session.wait(analyze::analyze(&context, &console))
+        })
+        .map_err(|error| Failure::new(error.exit_code(), "analyze", &error))
+}

@@ -1,0 +1,53 @@
+use lifecycle_core::Level;
+use lifecycle_core::build::{self, BuildContext, Built};
+use lifecycle_core::exec::{Cancel, Host};
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::group::Group;
+use lifecycle_core::files::plan::BuildPlan;
+
+use super::detect::modules;
+use crate::console::Console;
+use crate::failure::{Failure, GENERIC, chain};
+use crate::files::{read, read_or_default};
+use crate::inputs::Inputs;
+
+/// The builder.
+pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
+    let group: Group = read(&inputs.group, "group", GENERIC)?;
+    let plan: BuildPlan = read(&inputs.plan, "plan", GENERIC)?;
+    let analyzed: Analyzed = read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console)
+        .map_err(|text| Failure {
+            code: GENERIC,
+            text,
+        })?;
+    build(inputs, group, plan, &analyzed, cancel, console)?;
+    Ok(())
+}
+
+/// What the buildpacks leave.
+pub(super) fn build(
+    inputs: &Inputs,
+    group: Group,
+    plan: BuildPlan,
+    analyzed: &Analyzed,
+    cancel: &Cancel,
+    console: Console,
+) -> Result<Built, Failure> {
+    let host = Host {
+        user: None,
+        cancel: cancel.clone(),
+    };
+    let modules = modules(inputs, analyzed, &host);
+    let context = BuildContext {
+        modules: &modules,
+        layers_dir: inputs.layers.clone(),
+        group,
+        plan,
+    };
+    console
+        .time("Builder", || build::build(&context, &console))
+        .map_err(|error| Failure {
+            code: error.exit_code(),
+            text: chain(&error),
+        })
+}

@@ -1,0 +1,90 @@
+use lifecycle_core::Level;
+use lifecycle_core::buildpack::ModuleContext;
+use lifecycle_core::detect::{self, DetectContext, Detected};
+use lifecycle_core::exec::{Cancel, Host, Run};
+use lifecycle_core::files;
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::order::Order;
+use lifecycle_core::files::system::System;
+
+use crate::console::Console;
+use crate::failure::{Failure, GENERIC, chain};
+use crate::files::read_or_default;
+use crate::inputs::Inputs;
+use crate::session::temporary_folder;
+
+/// The detector.
+pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
+    let initialize = |cause: String| Failure::because(GENERIC, "initialize detector", &cause);
+    let analyzed: Analyzed =
+        read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(initialize)?;
+    detect(inputs, &analyzed, cancel, console)?;
+    Ok(())
+}
+
+/// What the detector decides; its files are written.
+pub(super) fn detect(
+    inputs: &Inputs,
+    analyzed: &Analyzed,
+    cancel: &Cancel,
+    console: Console,
+) -> Result<Detected, Failure> {
+    let initialize = |cause: String| Failure::because(GENERIC, "initialize detector", &cause);
+    let order: Order = files::read_required(&inputs.order).map_err(|error| {
+        initialize(format!(
+            "reading order: failed to read order file: {}",
+            chain(&error)
+        ))
+    })?;
+    let system: System = if inputs.platform_api.has_system_buildpacks() {
+        read_or_default(&inputs.system, "system", Level::Debug, console).map_err(initialize)?
+    } else {
+        System::default()
+    };
+    let host = Host {
+        user: None,
+        cancel: cancel.clone(),
+    };
+    let modules = modules(inputs, analyzed, &host);
+    let context = DetectContext {
+        modules: &modules,
+        order,
+        system,
+    };
+    let detected = console
+        .time("Detector", || detect::detect(&context, &console))
+        .map_err(|error| Failure {
+            code: error.exit_code(),
+            text: chain(&error),
+        })?;
+    files::write(&inputs.group, &detected.group)
+        .map_err(|error| Failure::new(GENERIC, "write buildpack group", &error))?;
+    files::write(&inputs.plan, &detected.plan)
+        .map_err(|error| Failure::new(GENERIC, "write detect plan", &error))?;
+    Ok(detected)
+}
+
+/// What buildpacks are run with.
+pub(super) fn modules<'a>(
+    inputs: &Inputs,
+    analyzed: &Analyzed,
+    run: &'a dyn Run,
+) -> ModuleContext<'a> {
+    let run_image = analyzed.run_image.as_ref();
+    ModuleContext {
+        platform_api: inputs.platform_api,
+        app_dir: inputs.app.clone(),
+        buildpacks_dir: inputs.buildpacks.clone(),
+        extensions_dir: inputs.extensions.clone(),
+        platform_dir: inputs.platform.clone(),
+        build_config_dir: inputs.build_config.clone(),
+        target: run_image
+            .and_then(|it| it.target.clone())
+            .unwrap_or_default(),
+        os_release: "/etc/os-release".into(),
+        exec_env: inputs.exec_env(),
+        env: inputs.environment.variables.clone(),
+        temp_dir: temporary_folder(&inputs.environment),
+        run,
+    }
+}

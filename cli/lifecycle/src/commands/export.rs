@@ -1,0 +1,131 @@
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::thread::available_parallelism;
+
+use lifecycle_core::buildpack::{Kind, api_of};
+use lifecycle_core::export::{self, ExportContext, Owner};
+use lifecycle_core::files;
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::group::Group;
+use lifecycle_core::files::project_metadata::ProjectMetadata;
+use lifecycle_core::labels::LifecycleVersion;
+use lifecycle_core::{Level, Log as _};
+
+use super::analyze::offered;
+use crate::console::Console;
+use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS, chain};
+use crate::files::{read, read_or_default};
+use crate::inputs::Inputs;
+use crate::phase::Phase;
+use crate::privileges::User;
+use crate::session::{Session, temporary_folder};
+use crate::version;
+
+/// What the analyzer left. Without it there is no run image.
+pub(super) fn read_analyzed(inputs: &Inputs, console: Console) -> Result<Analyzed, Failure> {
+    read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console)
+        .map_err(|cause| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause))
+}
+
+/// The exporter.
+pub(super) fn run(
+    inputs: &Inputs,
+    analyzed: &Analyzed,
+    session: &Session,
+    console: Console,
+) -> Result<(), Failure> {
+    let group: Group = read(&inputs.group, "group", GENERIC)?;
+    verify_apis(&group)?;
+    export(inputs, &group, analyzed, session, console)
+}
+
+/// Makes the image and pushes it; the report is written.
+pub(super) fn export(
+    inputs: &Inputs,
+    group: &Group,
+    analyzed: &Analyzed,
+    session: &Session,
+    console: Console,
+) -> Result<(), Failure> {
+    let generic = |text| Failure {
+        code: GENERIC,
+        text,
+    };
+    let project: ProjectMetadata =
+        read_or_default(&inputs.project_metadata, "project", Level::Debug, console)
+            .map_err(generic)?;
+    let run = offered(inputs, console).map_err(generic)?;
+    let names: Vec<String> = std::iter::once(&inputs.image)
+        .chain(&inputs.tags)
+        .cloned()
+        .collect();
+    let user = User::new(inputs.uid, inputs.gid)?;
+    let lifecycle = LifecycleVersion {
+        version: version::VERSION.to_owned(),
+        repository: version::REPOSITORY.to_owned(),
+        commit: version::COMMIT.to_owned(),
+    };
+    let context = ExportContext {
+        api: inputs.platform_api,
+        images: session.images(),
+        names: &names,
+        analyzed,
+        group,
+        run: &run,
+        project: &project,
+        app_dir: &inputs.app,
+        layers_dir: &inputs.layers,
+        launcher: &inputs.launcher,
+        launcher_sbom_dir: &inputs.launcher_sbom,
+        process_type: Some(inputs.process_type.as_str()).filter(|it| !it.is_empty()),
+        exec_env: &inputs.exec_env(),
+        owner: Owner {
+            uid: user.uid,
+            gid: user.gid,
+        },
+        created: created(inputs, console),
+        lifecycle: &lifecycle,
+        temporary_dir: &temporary_folder(&inputs.environment),
+        workers: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        root: Path::new("/"),
+        limits: &session.limits,
+    };
+    let report = console
+        .time("Exporter", || {
+            session.wait(export::export(&context, &console))
+        })
+        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+    files::write(&inputs.report, &report.file()).map_err(|error| {
+        let cause = format!("failed to write report file: {}", chain(&error));
+        Failure::because(Phase::Export.failure(), "write export report", &cause)
+    })
+}
+
+/// All modules of `group` speak an API that we do.
+pub(super) fn verify_apis(group: &Group) -> Result<(), Failure> {
+    let buildpacks = group.group.iter().map(|it| (Kind::Buildpack, it));
+    let extensions = group
+        .group_extensions
+        .iter()
+        .map(|it| (Kind::Extension, it));
+    for (kind, element) in buildpacks.chain(extensions) {
+        api_of(kind, element, &element.api).map_err(|error| Failure {
+            code: BUILDPACK_API,
+            text: error.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+/// When the image is said to be made: `SOURCE_DATE_EPOCH`, from Platform API 0.9 on.
+fn created(inputs: &Inputs, console: Console) -> Option<i64> {
+    if !inputs.platform_api.has_source_date_epoch() {
+        return None;
+    }
+    let text = inputs.environment.text("SOURCE_DATE_EPOCH")?;
+    let seconds = text.parse().ok();
+    if seconds.is_none() {
+        console.line(Level::Warn, "Ignoring invalid SOURCE_DATE_EPOCH");
+    }
+    seconds
+}

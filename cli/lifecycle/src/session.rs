@@ -1,0 +1,131 @@
+//! What phases share that talk to registries: credentials, connections, where images are.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+
+use lifecycle_core::images::{Images, LayoutImages, RegistryImages, parse_name};
+use oci::auth::{Credentials, Secret};
+use oci::store::{ProxySettings, RegistryClient, RegistryOptions, TrustSettings};
+use oci::{Limits, Location, Repository};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::environment::Environment;
+use crate::failure::{Failure, GENERIC, chain};
+use crate::inputs::Inputs;
+
+/// Connections, made with the rights that the program was started with.
+#[derive(Debug)]
+pub(crate) struct Session {
+    runtime: Runtime,
+    registry: RegistryImages,
+    layouts: Option<LayoutImages>,
+    pub(crate) limits: Limits,
+}
+
+impl Session {
+    /// Looks up the credentials for all images that `inputs` names, once: later the files that have
+    /// them may be out of reach.
+    ///
+    /// # Errors
+    ///
+    /// With `code`, when the credentials are malformed.
+    pub(crate) fn open(inputs: &Inputs, code: u8) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(GENERIC, "start", &error))?;
+        let environment = &inputs.environment;
+        let malformed = |cause: String| Failure {
+            code,
+            text: format!("failed to resolve inputs: unable to create keychain: {cause}"),
+        };
+        let home = environment.path("HOME");
+        let mut credentials = Credentials::find(home.as_deref(), &texts(environment))
+            .map_err(|error| malformed(chain(&error)))?;
+        for repository in repositories(inputs) {
+            let found = runtime.block_on(credentials.for_repository(&repository));
+            if let Some(credential) = found.map_err(|error| malformed(chain(&error)))? {
+                credentials = credentials.with(&repository.to_string(), credential);
+            }
+        }
+        let proxy =
+            |upper: &str, lower: &str| environment.text(lower).or_else(|| environment.text(upper));
+        let client = RegistryClient::new(RegistryOptions {
+            credentials,
+            insecure: inputs.insecure_registries.clone(),
+            trust: TrustSettings {
+                roots_file: environment.path("SSL_CERT_FILE"),
+                roots_folder: environment.path("SSL_CERT_DIR"),
+                ..TrustSettings::default()
+            },
+            proxies: ProxySettings {
+                http: proxy("HTTP_PROXY", "http_proxy").map(Secret::from),
+                https: proxy("HTTPS_PROXY", "https_proxy").map(Secret::from),
+                except: proxy("NO_PROXY", "no_proxy"),
+            },
+            ..RegistryOptions::default()
+        });
+        Ok(Self {
+            runtime,
+            registry: RegistryImages::new(client),
+            layouts: inputs.layout.then(|| LayoutImages::new(&inputs.layout_dir)),
+            limits: Limits::default(),
+        })
+    }
+
+    /// Where the app's image and those that it is made of are.
+    pub(crate) fn images(&self) -> &dyn Images {
+        match &self.layouts {
+            Some(layouts) => layouts,
+            None => &self.registry,
+        }
+    }
+
+    /// Where cache images are.
+    pub(crate) fn cache_images(&self) -> &dyn Images {
+        &self.registry
+    }
+
+    /// Waits for `work`.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+}
+
+/// The variables that are text.
+fn texts(environment: &Environment) -> BTreeMap<String, String> {
+    let text = |it: &std::ffi::OsString| it.to_str().map(str::to_owned);
+    environment
+        .variables
+        .iter()
+        .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect()
+}
+
+/// The repositories of all images that are named.
+fn repositories(inputs: &Inputs) -> Vec<Repository> {
+    let names = [
+        &inputs.build_image,
+        &inputs.cache_image,
+        &inputs.image,
+        &inputs.previous_image,
+        &inputs.run_image,
+    ];
+    let mut repositories: Vec<_> = names
+        .into_iter()
+        .chain(&inputs.tags)
+        .filter_map(|it| match parse_name(it).ok()?.location {
+            Location::Registry(repository) => Some(repository),
+            _ => None,
+        })
+        .collect();
+    repositories.sort();
+    repositories.dedup();
+    repositories
+}
+
+/// Where temporary files go.
+pub(crate) fn temporary_folder(environment: &Environment) -> PathBuf {
+    environment.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
+}

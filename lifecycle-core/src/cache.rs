@@ -1,0 +1,157 @@
+//! What is kept of one build for the next: layers that buildpacks want to see again, and SBOMs.
+//!
+//! A cache is a [folder](DirectoryCache) or an [image](ImageCache). It is never trusted: a layer is
+//! taken only if its content has the digest that the metadata names, and metadata that cannot be
+//! read are none.
+
+mod directory;
+mod export;
+mod image;
+
+use std::path::PathBuf;
+
+use oci::{DiffId, ImageError, StoreError};
+
+pub use self::directory::DirectoryCache;
+pub use self::export::{CacheContext, export_cache};
+pub use self::image::ImageCache;
+use crate::extract::{self, ExtractError, LayersDir};
+use crate::files::OsError;
+use crate::images::PlaceError;
+use crate::labels::{CacheMetadata, LabelError};
+
+/// A cache.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "the platform API has these two")]
+pub enum Cache {
+    /// In a folder.
+    Directory(DirectoryCache),
+    /// In a registry.
+    Image(Box<ImageCache>),
+}
+
+impl Cache {
+    /// What the cache says of its layers.
+    pub(crate) fn metadata(&self) -> &CacheMetadata {
+        match self {
+            Self::Directory(cache) => cache.metadata(),
+            Self::Image(cache) => cache.metadata(),
+        }
+    }
+
+    /// Extracts a layer, checked.
+    pub(crate) async fn restore(
+        &self,
+        diff_id: &DiffId,
+        layers_dir: &LayersDir,
+    ) -> Result<(), CacheError> {
+        match self {
+            Self::Directory(cache) => {
+                let file = cache.layer(diff_id)?;
+                let (diff_id, layers_dir) = (diff_id.clone(), layers_dir.clone());
+                blocking(move || extract::file(&file, &diff_id, &layers_dir).map_err(Into::into))
+                    .await
+            }
+            Self::Image(cache) => {
+                let (store, layer) = cache.layer(diff_id)?;
+                extract::blob(store, layer, diff_id, layers_dir).await?;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Runs what works on files where it holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
+) -> Result<T, CacheError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Why a cache could not be used. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The file system failed.
+    #[error("failed to {action} `{}`", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The cache image could not be made.
+    #[error("failed to make the cache image")]
+    Image(#[source] ImageError),
+    /// The metadata cannot be said in JSON.
+    #[error("setting cache metadata")]
+    Metadata(#[source] LabelError),
+    /// A layer could not be made.
+    #[error("creating layer '{id}'")]
+    Layer {
+        /// Which.
+        id: String,
+        /// Why.
+        source: oci::layer::LayerError<crate::export::TreeError>,
+    },
+    /// What a buildpack left cannot be read.
+    #[error("reading layers for buildpack '{id}'")]
+    LayersDir {
+        /// Which buildpack.
+        id: String,
+        /// Why.
+        source: crate::LayersDirError,
+    },
+    /// The layer is not there, or not what it should be.
+    #[error(transparent)]
+    Extract(#[from] ExtractError),
+    /// There is no cache folder.
+    #[error("failed to create volume cache: stat {}", path.display())]
+    NoFolder {
+        /// Where it was sought.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// The metadata name a layer that is not there.
+    #[error("failed to find cache layer with SHA '{diff_id}'")]
+    NoLayer {
+        /// Which.
+        diff_id: DiffId,
+    },
+    /// The name of the cache image is no place.
+    #[error("accessing cache image")]
+    Place(#[source] PlaceError),
+    /// The registry failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl CacheError {
+    /// Whether only this one layer is lost: it is missing, or not what it should be.
+    pub(crate) fn is_about_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NoLayer { .. }
+                | Self::Extract(
+                    ExtractError::OtherContent { .. }
+                        | ExtractError::Read(_)
+                        | ExtractError::UnknownType { .. }
+                )
+        ) || matches!(self, Self::Store(error) | Self::Extract(ExtractError::Store(error))
+            if error.is_not_found() || matches!(error, StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. }))
+    }
+
+    fn file(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::File {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

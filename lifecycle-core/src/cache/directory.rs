@@ -1,0 +1,311 @@
+//! A cache in a folder, as upstream lays it out.
+//!
+//! ```text
+//! committed/io.buildpacks.lifecycle.cache.metadata   JSON
+//! committed/sha256:<hex>.tar                         the layers
+//! staging/                                           what the next build shall find
+//! committed-backup/                                  while the two change places
+//! ```
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use oci::layer::Layer;
+use oci::{Algorithm, DiffId, Hasher};
+use rustix::fs::{FlockOperation, flock};
+
+use super::CacheError;
+use crate::extract::ExtractError;
+use crate::files::{OsError, write_bytes};
+use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
+use crate::{Level, Log};
+
+/// The most that is read of metadata: 64 MiB. Real ones have a few kilobytes.
+const MAX_METADATA: u64 = 64 << 20;
+
+/// A cache in a folder. While there is this value, the folder is ours alone.
+#[derive(Debug)]
+pub struct DirectoryCache {
+    folder: PathBuf,
+    metadata: CacheMetadata,
+    /// Locked until it is closed.
+    _lock: File,
+}
+
+impl DirectoryCache {
+    /// Opens the cache in `folder`, which has to be there. Waits while another build has it, and
+    /// mends what one left that was broken off.
+    pub fn open(folder: &Path, log: &dyn Log) -> Result<Self, CacheError> {
+        let lock = File::open(folder)
+            .and_then(|file| {
+                if file.metadata()?.is_dir() {
+                    Ok(file)
+                } else {
+                    Err(io::Error::from_raw_os_error(
+                        rustix::io::Errno::NOTDIR.raw_os_error(),
+                    ))
+                }
+            })
+            .map_err(|source| CacheError::NoFolder {
+                path: folder.to_owned(),
+                source: OsError(source),
+            })?;
+        wait(&lock, folder, log)?;
+        let mut cache = Self {
+            folder: folder.to_owned(),
+            metadata: CacheMetadata::default(),
+            _lock: lock,
+        };
+        cache.mend()?;
+        cache.metadata = cache.read_metadata()?;
+        Ok(cache)
+    }
+
+    /// What it says of its layers.
+    pub(super) fn metadata(&self) -> &CacheMetadata {
+        &self.metadata
+    }
+
+    /// The file of a layer. Not checked.
+    pub(super) fn layer(&self, diff_id: &DiffId) -> Result<PathBuf, CacheError> {
+        let path = self.committed().join(file_name(diff_id));
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(CacheError::NoLayer {
+                diff_id: diff_id.clone(),
+            })
+        }
+    }
+
+    /// Keeps a layer that the cache has, if it is what its name says.
+    pub(super) fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {
+        let path = self.layer(diff_id)?;
+        let presented = hash(&path).map_err(|source| CacheError::file("read", &path, source))?;
+        if presented != *diff_id {
+            return Err(CacheError::Extract(ExtractError::OtherContent {
+                expected: diff_id.clone(),
+                presented,
+            }));
+        }
+        let target = self.staging().join(file_name(diff_id));
+        match fs::hard_link(&path, &target) {
+            // Two layers with the same content.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // Some file systems have no hard links.
+            Err(_) => fs::copy(&path, &target).map(drop),
+            Ok(()) => Ok(()),
+        }
+        .map_err(|source| CacheError::file("write", &target, source))
+    }
+
+    /// Where a new layer is to be written before it is [added](Self::add).
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.staging().join("layer.tmp")
+    }
+
+    /// Adds a layer that was written, uncompressed, to [`scratch`](Self::scratch).
+    pub(super) fn add(&self, layer: &Layer) -> Result<(), CacheError> {
+        let target = self.staging().join(file_name(&layer.diff_id));
+        fs::set_permissions(&layer.file, Permissions::from_mode(0o644))
+            .and_then(|()| fs::rename(&layer.file, &target))
+            .map_err(|source| CacheError::file("write", &target, source))
+    }
+
+    /// Makes what was kept and added the content of the cache. Whoever looks after a crash finds the
+    /// old content or the new.
+    pub(super) fn commit(self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        let mut text = cache_metadata(metadata).map_err(CacheError::Metadata)?;
+        text.push('\n');
+        let path = self.staging().join(CACHE_METADATA);
+        write_bytes(&path, text.as_bytes())
+            .map_err(|error| CacheError::file("write", &path, io::Error::other(error)))?;
+        let (committed, backup) = (self.committed(), self.backup());
+        let failed = |path: &Path, source| CacheError::file("replace", path, source);
+        fs::rename(&committed, &backup).map_err(|source| failed(&committed, source))?;
+        if let Err(source) = fs::rename(self.staging(), &committed) {
+            // If this fails too, the next build does it.
+            drop(fs::rename(&backup, &committed));
+            return Err(failed(&committed, source));
+        }
+        fs::remove_dir_all(&backup).map_err(|source| failed(&backup, source))
+    }
+
+    /// Brings back what a broken-off commit moved away, and empties the staging folder.
+    fn mend(&self) -> Result<(), CacheError> {
+        let (committed, backup, staging) = (self.committed(), self.backup(), self.staging());
+        if !committed.exists() && backup.exists() {
+            fs::rename(&backup, &committed)
+                .map_err(|source| CacheError::file("replace", &committed, source))?;
+        }
+        for path in [&backup, &staging] {
+            match fs::remove_dir_all(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(CacheError::file("empty", path, error));
+                }
+                _ => {}
+            }
+        }
+        for path in [&committed, &staging] {
+            fs::create_dir_all(path).map_err(|source| CacheError::file("make", path, source))?;
+        }
+        Ok(())
+    }
+
+    /// Metadata that are no metadata are empty: then all layers are made anew.
+    fn read_metadata(&self) -> Result<CacheMetadata, CacheError> {
+        let path = self.committed().join(CACHE_METADATA);
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|it| it.take(MAX_METADATA).read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(CacheError::file("read", &path, source)),
+        }
+        let text = String::from_utf8(bytes).unwrap_or_default();
+        Ok(parse_cache_metadata(&text).unwrap_or_default())
+    }
+
+    fn committed(&self) -> PathBuf {
+        self.folder.join("committed")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.folder.join("committed-backup")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.folder.join("staging")
+    }
+}
+
+fn wait(lock: &File, folder: &Path, log: &dyn Log) -> Result<(), CacheError> {
+    if flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        return Ok(());
+    }
+    log.line(
+        Level::Info,
+        &format!(
+            "Waiting for another build that uses the cache `{}`",
+            folder.display()
+        ),
+    );
+    flock(lock, FlockOperation::LockExclusive)
+        .map_err(|error| CacheError::file("lock", folder, error.into()))
+}
+
+fn file_name(diff_id: &DiffId) -> String {
+    format!("{diff_id}.tar")
+}
+
+fn hash(path: &Path) -> io::Result<DiffId> {
+    let mut file = File::open(path)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(DiffId(hasher.finish()));
+        }
+        hasher.update(buffer.get(..count).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::Digest;
+    use oci::layer::{self, Compression};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Silent;
+
+    impl Log for Silent {
+        fn line(&self, _: Level, _: &str) {}
+        fn output(&self, _: &[u8]) {}
+    }
+
+    fn open(folder: &Path) -> DirectoryCache {
+        DirectoryCache::open(folder, &Silent).unwrap()
+    }
+
+    fn metadata(sha: &str) -> CacheMetadata {
+        let mut metadata = CacheMetadata::default();
+        metadata.sbom.sha = sha.to_owned();
+        metadata
+    }
+
+    fn add(cache: &DirectoryCache) -> DiffId {
+        let empty = |_: &mut oci::tar::Writer<layer::Sink>| Ok::<(), io::Error>(());
+        let layer = layer::write(&cache.scratch(), Compression::None, empty).unwrap();
+        cache.add(&layer).unwrap();
+        layer.diff_id
+    }
+
+    #[test]
+    fn what_is_committed_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = open(folder.path());
+        assert_eq!(*cache.metadata(), CacheMetadata::default());
+        let diff_id = add(&cache);
+        cache.commit(&metadata("x")).unwrap();
+
+        let cache = open(folder.path());
+        assert_eq!(*cache.metadata(), metadata("x"));
+        cache.keep(&diff_id).unwrap();
+        cache.keep(&diff_id).unwrap();
+        cache.commit(&metadata("y")).unwrap();
+
+        let cache = open(folder.path());
+        assert!(cache.layer(&diff_id).is_ok());
+        cache.commit(&metadata("z")).unwrap();
+        let gone = open(folder.path()).layer(&diff_id);
+        assert!(matches!(gone, Err(CacheError::NoLayer { .. })));
+        assert!(!folder.path().join("committed-backup").exists());
+    }
+
+    #[test]
+    fn a_broken_commit_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).commit(&metadata("x")).unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::rename(at("committed"), at("committed-backup")).unwrap();
+        fs::create_dir(at("staging")).unwrap();
+        fs::write(at("staging/half"), "").unwrap();
+        let cache = open(folder.path());
+        assert_eq!(*cache.metadata(), metadata("x"));
+        assert!(!at("staging/half").exists());
+    }
+
+    #[test]
+    fn only_layers_that_are_what_they_are_called_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = open(folder.path());
+        let diff_id = DiffId(Digest::of(b"right"));
+        fs::write(cache.committed().join(file_name(&diff_id)), "wrong").unwrap();
+        assert!(matches!(
+            cache.keep(&diff_id),
+            Err(CacheError::Extract(ExtractError::OtherContent { .. }))
+        ));
+        fs::write(cache.committed().join(CACHE_METADATA), "nonsense").unwrap();
+        drop(cache);
+        assert_eq!(*open(folder.path()).metadata(), CacheMetadata::default());
+    }
+
+    #[test]
+    fn a_second_build_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path());
+        let path = folder.path().to_owned();
+        let second = std::thread::spawn(move || open(&path).metadata().clone());
+        std::thread::yield_now();
+        first.commit(&metadata("first")).unwrap();
+        assert_eq!(second.join().unwrap(), metadata("first"));
+        assert!(matches!(
+            DirectoryCache::open(Path::new("/nowhere"), &Silent),
+            Err(CacheError::NoFolder { .. })
+        ));
+    }
+}

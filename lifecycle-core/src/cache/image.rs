@@ -1,0 +1,173 @@
+//! A cache in a registry: an image whose layers are the layers.
+
+use std::path::{Path, PathBuf};
+
+use oci::layer::Layer;
+use oci::{
+    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
+    Platform, Selector, Store, StoreError, Upload,
+};
+use tempfile::TempDir;
+
+use super::CacheError;
+use crate::images::{Images, Place};
+use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
+use crate::{Level, Log};
+
+/// The time of all that has none.
+const CREATED: &str = "1980-01-01T00:00:01Z";
+/// An archive without entries: registries refuse images without layers.
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
+/// A cache in a registry.
+#[derive(Debug)]
+pub struct ImageCache {
+    place: Place,
+    previous: Option<Image>,
+    metadata: CacheMetadata,
+    /// Where new layers lie until they are pushed.
+    temporary: TempDir,
+    layers: Vec<(DiffId, Descriptor, Option<PathBuf>)>,
+    /// Whether the image before goes when there is a new one.
+    deletes_old: bool,
+}
+
+impl ImageCache {
+    /// Opens the cache `name`, which need not be there. One that is no cache is empty.
+    pub async fn open(
+        images: &dyn Images,
+        name: &str,
+        deletes_old: bool,
+        temporary_dir: &Path,
+        limits: &Limits,
+        log: &dyn Log,
+    ) -> Result<Self, CacheError> {
+        let place = images.create(name).await.map_err(CacheError::Place)?;
+        let previous = match place.image(&Platform::host(), limits).await {
+            Ok(previous) => previous,
+            Err(ImageError::Store(
+                error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }),
+            )) => return Err(CacheError::Store(error)),
+            Err(_) => {
+                let text = format!("Ignoring cache image \"{name}\" because it was corrupt");
+                log.line(Level::Info, &text);
+                None
+            }
+        };
+        let label = previous.as_ref().and_then(|it| it.label(CACHE_METADATA));
+        let metadata = label.and_then(|it| parse_cache_metadata(it).ok());
+        if previous.is_none() {
+            log.line(Level::Info, "Layer cache not found");
+        }
+        Ok(Self {
+            metadata: metadata.unwrap_or_default(),
+            temporary: tempfile::tempdir_in(temporary_dir)
+                .map_err(|source| CacheError::file("make a folder in", temporary_dir, source))?,
+            place,
+            previous,
+            layers: Vec::new(),
+            deletes_old,
+        })
+    }
+
+    /// What it says of its layers.
+    pub(super) fn metadata(&self) -> &CacheMetadata {
+        &self.metadata
+    }
+
+    /// The blob of a layer, and where it is.
+    pub(super) fn layer(&self, diff_id: &DiffId) -> Result<(&dyn Store, &Descriptor), CacheError> {
+        let layer = self.previous.as_ref().and_then(|it| it.layer(diff_id));
+        match layer {
+            Some(layer) => Ok((&*self.place.store, layer)),
+            None => Err(CacheError::NoLayer {
+                diff_id: diff_id.clone(),
+            }),
+        }
+    }
+
+    /// Keeps a layer that the cache has.
+    pub(super) fn keep(&mut self, diff_id: &DiffId) -> Result<(), CacheError> {
+        let descriptor = self.layer(diff_id)?.1.clone();
+        self.layers.push((diff_id.clone(), descriptor, None));
+        Ok(())
+    }
+
+    /// Where a new layer is to be written before it is [added](Self::add).
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.temporary.path().join(self.layers.len().to_string())
+    }
+
+    /// Adds a layer that was written, compressed, to [`scratch`](Self::scratch).
+    pub(super) fn add(&mut self, layer: &Layer) {
+        self.layers.push((
+            layer.diff_id.clone(),
+            layer.descriptor.clone(),
+            Some(layer.file.clone()),
+        ));
+    }
+
+    /// Pushes the image of all that was kept and added.
+    pub(super) async fn commit(mut self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+        let store = self.place.store.clone();
+        if self.layers.is_empty() {
+            let descriptor = Descriptor::of(MediaType::LAYER_TAR, &EMPTY_TAR);
+            let bytes = Upload::Bytes(bytes::Bytes::from_static(&EMPTY_TAR));
+            store.push_blob(&descriptor, bytes).await?;
+            let diff_id = DiffId(descriptor.digest.clone());
+            self.layers.push((diff_id, descriptor, None));
+        }
+        for (_, descriptor, file) in &self.layers {
+            if let Some(file) = file {
+                let upload = Upload::File(file.clone());
+                store.push_blob(descriptor, upload).await?;
+            }
+        }
+        let image = self.image(metadata)?;
+        let config = &image.manifest().config;
+        let bytes = Upload::Bytes(image.config_bytes().clone());
+        store.push_blob(config, bytes).await?;
+        let bytes = image.manifest_bytes().clone();
+        store.push_manifest(image.descriptor(), bytes).await?;
+        if let Selector::Tag(tag) = &self.place.selector {
+            store.tag(image.descriptor(), tag).await?;
+        }
+        if let Some(previous) = self.previous.filter(|_| self.deletes_old)
+            && previous.descriptor().digest != image.descriptor().digest
+        {
+            store.delete(previous.descriptor()).await?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, metadata: &CacheMetadata) -> Result<Image, CacheError> {
+        let mut config = ImageConfig {
+            created: Some(CREATED.to_owned()),
+            os: "linux".to_owned(),
+            ..ImageConfig::default()
+        };
+        let text = cache_metadata(metadata).map_err(CacheError::Metadata)?;
+        config.config.labels.insert(CACHE_METADATA.to_owned(), text);
+        let history = History {
+            created: Some(CREATED.to_owned()),
+            ..History::default()
+        };
+        config.history = vec![history; self.layers.len()];
+        let diff_ids = self.layers.iter().map(|(diff_id, ..)| diff_id.clone());
+        config.rootfs.diff_ids = diff_ids.collect();
+        let layers = self
+            .layers
+            .iter()
+            .map(|(_, descriptor, _)| descriptor.clone());
+        let like = ImageManifest {
+            schema_version: 2,
+            media_type: Some(MediaType::IMAGE_MANIFEST),
+            config: Descriptor::of(MediaType::IMAGE_CONFIG, b""),
+            layers: Vec::new(),
+            annotations: std::collections::BTreeMap::new(),
+            subject: None,
+            artifact_type: None,
+        };
+        Image::new(&like, config, layers.collect()).map_err(CacheError::Image)
+    }
+}

@@ -1,0 +1,430 @@
+//! The restorer: brings back what buildpacks wanted to see again.
+
+use std::path::Path;
+
+use futures_util::TryStreamExt as _;
+use futures_util::stream;
+use oci::{DiffId, Limits};
+
+use crate::analyze::{self, AnalyzeError};
+use crate::api::PlatformApi;
+use crate::cache::{Cache, CacheError};
+use crate::extract::LayersDir;
+use crate::files::analyzed::{Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata};
+use crate::files::group::{Group, GroupElement};
+use crate::files::layer::LayerToml;
+use crate::files::{self, FileError, OsError};
+use crate::images::{Images, PlaceError};
+use crate::labels::CacheMetadata;
+use crate::layers_dir::{BuildpackDir, LayersDirError};
+use crate::{Level, Log};
+
+/// How many layers are extracted at once.
+const WORKERS: usize = 4;
+
+/// What the restorer needs.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "who restores has to say all of it"
+)]
+pub struct RestoreContext<'a> {
+    /// What the platform speaks.
+    pub api: PlatformApi,
+    /// The buildpacks that will run.
+    pub group: &'a Group,
+    /// What the replaced image says of its layers.
+    pub metadata: &'a LayersMetadata,
+    /// Where layers are to be; absolute.
+    pub layers_dir: &'a Path,
+    /// The folder that images call `/`.
+    pub root: &'a Path,
+    /// Whether only what buildpacks stored is to be restored, and SBOMs.
+    pub skip_layers: bool,
+}
+
+/// Looks at the run image once more: whether it may still be read, and, if extensions chose another,
+/// what runs on it.
+pub async fn confirm_run_image(
+    images: &dyn Images,
+    api: PlatformApi,
+    group: &Group,
+    mut analyzed: Analyzed,
+    limits: &Limits,
+) -> Result<Analyzed, RestoreError> {
+    let Some(run_image) = &mut analyzed.run_image else {
+        return Ok(analyzed);
+    };
+    if api.restores_launch_layers_from_cache() && !run_image.reference.is_empty() {
+        let access = images.check_read(&run_image.reference).await;
+        access.map_err(|source| RestoreError::RunImage {
+            name: run_image.reference.clone(),
+            source,
+        })?;
+    }
+    let chosen = api.has_extensions() && !group.group_extensions.is_empty();
+    if chosen && api.has_targets() && run_image.target.is_none() {
+        let place = images.open(&run_image.reference).await;
+        let place = place.map_err(RestoreError::Place)?;
+        if let Some(place) = place {
+            let image = place.image(&oci::Platform::host(), limits).await;
+            let image = image.map_err(|source| {
+                RestoreError::Target(AnalyzeError::Image {
+                    name: run_image.reference.clone(),
+                    source,
+                })
+            })?;
+            if let Some(image) = image {
+                run_image.target = Some(analyze::target(&image).map_err(RestoreError::Target)?);
+                run_image.reference = place.identifier(&image.descriptor().digest);
+            }
+        }
+    }
+    Ok(analyzed)
+}
+
+/// Restores metadata, layers and SBOMs.
+pub async fn restore(
+    context: &RestoreContext<'_>,
+    cache: Option<&Cache>,
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
+    let empty = CacheMetadata::default();
+    let cached = cache.map_or(&empty, Cache::metadata);
+    log.line(Level::Debug, "Restoring Layer Metadata");
+    restore_metadata(context, cached, log)?;
+    let layers_dir = LayersDir::below(context.root, context.layers_dir);
+    let mut waiting = Vec::new();
+    for buildpack in &context.group.group {
+        let layers = layers_of(&cached.buildpacks, buildpack);
+        let dir = read_dir(context, buildpack, log)?;
+        let at_hand = |name: &str| layers.and_then(|it| it.layers.get(name));
+        for layer in &dir.layers {
+            let Some(entry) = at_hand(&layer.name).filter(|it| it.cache) else {
+                continue;
+            };
+            // What the image has of the layer is newer: only the same content fits to it.
+            let known = known_sha(context, buildpack, &layer.name, entry);
+            if known != entry.sha {
+                let text = format!("Removing \"{}\", wrong sha", layer.id);
+                log.line(Level::Info, &text);
+                remove(&layer.path)?;
+                remove(&layer.toml_path())?;
+                continue;
+            }
+            let text = format!("Restoring data for \"{}\" from cache", layer.id);
+            log.line(Level::Info, &text);
+            waiting.push((format!("layer {}", layer.id), entry.sha.clone()));
+        }
+    }
+    if context.api.has_sbom_layers() && !cached.sbom.sha.is_empty() {
+        log.line(Level::Info, "Restoring data for SBOM from cache");
+        waiting.push(("SBOM".to_owned(), cached.sbom.sha.clone()));
+    }
+    if let Some(cache) = cache {
+        stream::iter(waiting.into_iter().map(Ok))
+            .try_for_each_concurrent(WORKERS, |(what, sha)| {
+                restore_layer(cache, what, sha, &layers_dir, log)
+            })
+            .await?;
+    }
+    if context.api.has_sbom_layers() {
+        restore_sboms(context)?;
+    }
+    Ok(())
+}
+
+/// One that is missing or broken is left out: then the buildpack makes it anew.
+async fn restore_layer(
+    cache: &Cache,
+    what: String,
+    sha: String,
+    layers_dir: &LayersDir,
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
+    let Ok(digest) = sha.parse() else {
+        let text =
+            format!("Skipping restore for {what}: failed to find cache layer with SHA '{sha}'");
+        log.line(Level::Warn, &text);
+        return Ok(());
+    };
+    let restored = cache.restore(&DiffId(digest), layers_dir).await;
+    match restored {
+        Err(error) if error.is_about_content() => {
+            let text = format!("Skipping restore for {what}: {}", crate::chain(&error));
+            log.line(Level::Warn, &text);
+            Ok(())
+        }
+        restored => restored.map_err(|source| RestoreError::Layer { what, source }),
+    }
+}
+
+fn layers_of<'a>(
+    all: &'a [BuildpackLayersMetadata],
+    buildpack: &GroupElement,
+) -> Option<&'a BuildpackLayersMetadata> {
+    all.iter().find(|it| it.key == buildpack.id)
+}
+
+fn read_dir(
+    context: &RestoreContext<'_>,
+    buildpack: &GroupElement,
+    log: &dyn Log,
+) -> Result<BuildpackDir, RestoreError> {
+    BuildpackDir::read(context.layers_dir, buildpack, log).map_err(|source| {
+        RestoreError::LayersDir {
+            id: buildpack.id.clone(),
+            source,
+        }
+    })
+}
+
+/// The content of a layer of which metadata were restored: the image's, if they came from there.
+fn known_sha<'a>(
+    context: &'a RestoreContext<'_>,
+    buildpack: &GroupElement,
+    name: &str,
+    cached: &'a LayerMetadata,
+) -> &'a str {
+    let in_image = layers_of(&context.metadata.buildpacks, buildpack);
+    let in_image = in_image.and_then(|it| it.layers.get(name));
+    match in_image.filter(|it| it.launch) {
+        Some(layer) => &layer.sha,
+        None => &cached.sha,
+    }
+}
+
+/// Writes `store.toml` and `<layer>.toml`, the latter without types: whether the layer is wanted
+/// again is for the buildpack to say.
+fn restore_metadata(
+    context: &RestoreContext<'_>,
+    cached: &CacheMetadata,
+    log: &dyn Log,
+) -> Result<(), RestoreError> {
+    if context.skip_layers {
+        log.line(Level::Info, "Skipping buildpack layer analysis");
+    }
+    let empty = BuildpackLayersMetadata::default();
+    for buildpack in &context.group.group {
+        let folder = context.layers_dir.join(buildpack.escaped_id());
+        let in_image = layers_of(&context.metadata.buildpacks, buildpack).unwrap_or(&empty);
+        let in_cache = layers_of(&cached.buildpacks, buildpack).unwrap_or(&empty);
+        if let Some(store) = &in_image.store {
+            files::write(&folder.join("store.toml"), store).map_err(RestoreError::File)?;
+        }
+        if context.skip_layers {
+            continue;
+        }
+        let write = |name: &str, layer: &LayerMetadata, from: &str| {
+            let text = format!(
+                "Restoring metadata for \"{}:{name}\" from {from}",
+                buildpack.id
+            );
+            log.line(Level::Info, &text);
+            let toml = LayerToml {
+                metadata: layer.data.clone(),
+                ..LayerToml::default()
+            };
+            let path = folder.join(checked(name)?).with_extension_added("toml");
+            files::write(&path, &toml).map_err(RestoreError::File)
+        };
+        let skip = |name: &str, why: &str| {
+            let text = format!(
+                "Not restoring metadata for \"{}:{name}\", marked as {why}",
+                buildpack.id
+            );
+            log.line(Level::Debug, &text);
+        };
+        for (name, layer) in &in_image.layers {
+            let is_cached = in_cache.layers.get(name).is_some_and(|it| it.cache);
+            if !layer.launch {
+                skip(name, "launch=false");
+            } else if layer.build && !layer.cache {
+                // The contents would have to be there, and are not.
+                skip(name, "build=true, cache=false");
+            } else if layer.cache && !is_cached {
+                skip(name, "cache=true, but not found in cache");
+            } else {
+                write(name, layer, "app image")?;
+            }
+        }
+        for (name, layer) in &in_cache.layers {
+            let alone = context.api.restores_launch_layers_from_cache()
+                && !in_image.layers.contains_key(name);
+            if !layer.cache {
+                skip(name, "cache=false");
+            } else if layer.launch && !alone {
+                skip(name, "launch=true");
+            } else {
+                write(name, layer, "cache")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a layer, which comes from an image or a cache, if it is one.
+fn checked(name: &str) -> Result<&str, RestoreError> {
+    if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
+        return Err(RestoreError::LayerName {
+            name: name.to_owned(),
+        });
+    }
+    Ok(name)
+}
+
+trait WithExtensionAdded {
+    fn with_extension_added(self, extension: &str) -> std::path::PathBuf;
+}
+
+impl WithExtensionAdded for std::path::PathBuf {
+    /// `with_extension` would replace what follows a dot in the name.
+    fn with_extension_added(self, extension: &str) -> std::path::PathBuf {
+        let mut path = self.into_os_string();
+        path.push(".");
+        path.push(extension);
+        path.into()
+    }
+}
+
+/// Puts the SBOMs of layers beside the layers, where buildpacks had them.
+fn restore_sboms(context: &RestoreContext<'_>) -> Result<(), RestoreError> {
+    let sboms = context.layers_dir.join("sbom");
+    for kind in ["cache", "launch"] {
+        for buildpack in &context.group.group {
+            let target = context.layers_dir.join(buildpack.escaped_id());
+            if !target.is_dir() {
+                continue;
+            }
+            for layer in list(&sboms.join(kind).join(buildpack.escaped_id()))? {
+                for file in list(&layer)? {
+                    let (Some(layer), Some(name)) = (layer.file_name(), file.file_name()) else {
+                        continue;
+                    };
+                    let mut beside = layer.to_owned();
+                    beside.push(".");
+                    beside.push(name);
+                    let is_plain =
+                        |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
+                    if is_plain(&file) {
+                        let bytes = std::fs::read(&file)
+                            .map_err(|source| RestoreError::sbom(&file, source))?;
+                        files::write_bytes(&target.join(beside), &bytes)
+                            .map_err(RestoreError::File)?;
+                    }
+                }
+            }
+        }
+    }
+    remove(&sboms)
+}
+
+/// What is in `folder`; nothing, if it is none.
+fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>, RestoreError> {
+    // A link would lead elsewhere.
+    if !std::fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) {
+        return Ok(Vec::new());
+    }
+    std::fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| entry.map(|it| it.path())).collect())
+        .map_err(|source| RestoreError::sbom(folder, source))
+}
+
+fn remove(path: &Path) -> Result<(), RestoreError> {
+    let removed = match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.map_err(|source| RestoreError::Remove {
+        path: path.to_owned(),
+        source: OsError(source),
+    })
+}
+
+/// Why nothing was restored. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// A file could not be written.
+    #[error(transparent)]
+    File(FileError),
+    /// A layer could not be restored.
+    #[error("restoring data: restoring {what}")]
+    Layer {
+        /// Which.
+        what: String,
+        /// Why.
+        source: CacheError,
+    },
+    /// An image or a cache names a layer that cannot be a folder.
+    #[error("`{name}` is no name of a layer")]
+    LayerName {
+        /// The name.
+        name: String,
+    },
+    /// The folder of a buildpack cannot be read.
+    #[error("reading layers for buildpack '{id}'")]
+    LayersDir {
+        /// Which buildpack.
+        id: String,
+        /// Why.
+        source: LayersDirError,
+    },
+    /// A name is no place for an image.
+    #[error(transparent)]
+    Place(PlaceError),
+    /// Something could not be removed.
+    #[error("removing {}", path.display())]
+    Remove {
+        /// What.
+        path: std::path::PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// The run image may not be read any more.
+    #[error("selected run image '{name}' is not accessible")]
+    RunImage {
+        /// Which.
+        name: String,
+        /// Why.
+        source: PlaceError,
+    },
+    /// An SBOM could not be read.
+    #[error("restoring SBOM {}", path.display())]
+    Sbom {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// It cannot be said what runs on the run image.
+    #[error("failed to read the run image")]
+    Target(#[source] AnalyzeError),
+}
+
+impl RestoreError {
+    /// The exit code of the restorer.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::RunImage { .. } | Self::Place(PlaceError::Name { .. }) => 3,
+            _ => 42,
+        }
+    }
+
+    /// What failed, as it stands after `failed to` in the log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::RunImage { .. } | Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            _ => "restore",
+        }
+    }
+
+    fn sbom(path: &Path, source: std::io::Error) -> Self {
+        Self::Sbom {
+            path: path.to_owned(),
+            source: OsError(source),
+        }
+    }
+}
