@@ -19,6 +19,7 @@
 mod commands;
 mod console;
 mod environment;
+mod experimental;
 mod failure;
 mod files;
 mod flags;

@@ -69,7 +69,9 @@ impl Session {
         Ok(Self {
             runtime,
             registry: RegistryImages::new(client),
-            layouts: inputs.layout.then(|| LayoutImages::new(&inputs.layout_dir)),
+            // Without a folder upstream takes registries.
+            layouts: (inputs.layout && !inputs.layout_dir.as_os_str().is_empty())
+                .then(|| LayoutImages::new(&inputs.layout_dir)),
             limits: Limits::default(),
         })
     }

@@ -6,8 +6,11 @@ use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::order::Order;
 use lifecycle_core::files::system::System;
+use lifecycle_core::generate::{self, GenerateContext};
 
+use super::analyze::offered;
 use crate::console::Console;
+use crate::experimental::guard;
 use crate::failure::{Failure, GENERIC, chain};
 use crate::files::read_or_default;
 use crate::inputs::Inputs;
@@ -18,8 +21,48 @@ pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<
     let initialize = |cause: String| Failure::because(GENERIC, "initialize detector", &cause);
     let analyzed: Analyzed =
         read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(initialize)?;
-    detect(inputs, &analyzed, cancel, console)?;
-    Ok(())
+    let detected = detect(inputs, &analyzed, cancel, console)?;
+    if detected.group.group_extensions.is_empty() {
+        return Ok(());
+    }
+    generate(inputs, analyzed, detected, cancel, console)
+}
+
+/// Lets extensions say what build and run image shall be; `analyzed.toml` and `plan.toml` change.
+fn generate(
+    inputs: &Inputs,
+    analyzed: Analyzed,
+    detected: Detected,
+    cancel: &Cancel,
+    console: Console,
+) -> Result<(), Failure> {
+    let run_images = offered(inputs, console).map_err(|text| Failure {
+        code: GENERIC,
+        text,
+    })?;
+    let host = Host {
+        user: None,
+        cancel: cancel.clone(),
+    };
+    let modules = modules(inputs, &analyzed, &host);
+    let context = GenerateContext {
+        modules: &modules,
+        extensions: detected.group.group_extensions,
+        plan: detected.plan,
+        analyzed,
+        run_images,
+        generated_dir: inputs.generated.clone(),
+    };
+    let generated = console
+        .time("Generator", || generate::generate(&context, &console))
+        .map_err(|error| Failure {
+            code: error.exit_code(),
+            text: chain(&error),
+        })?;
+    files::write(&inputs.analyzed, &generated.analyzed)
+        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))?;
+    files::write(&inputs.plan, &generated.plan)
+        .map_err(|error| Failure::new(GENERIC, "write detect plan", &error))
 }
 
 /// What the detector decides; its files are written.
@@ -36,6 +79,9 @@ pub(super) fn detect(
             chain(&error)
         ))
     })?;
+    if !order.order_extensions.is_empty() && !inputs.platform_api.has_stable_extensions() {
+        guard("Dockerfiles", &inputs.environment, console)?;
+    }
     let system: System = if inputs.platform_api.has_system_buildpacks() {
         read_or_default(&inputs.system, "system", Level::Debug, console).map_err(initialize)?
     } else {

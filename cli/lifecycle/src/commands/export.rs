@@ -8,6 +8,7 @@ use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
+use lifecycle_core::images::parse_name;
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::{Level, Log as _};
 
@@ -23,8 +24,26 @@ use crate::version;
 
 /// What the analyzer left. Without it there is no run image.
 pub(super) fn read_analyzed(inputs: &Inputs, console: Console) -> Result<Analyzed, Failure> {
-    read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console)
-        .map_err(|cause| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause))
+    let invalid = |cause: String| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause);
+    let analyzed: Analyzed =
+        read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(invalid)?;
+    match analyzed.run_image.as_ref().map(|it| it.reference.as_str()) {
+        Some(name) if !name.is_empty() && !is_reference(name) => {
+            Err(invalid(format!("could not parse reference: {name}")))
+        }
+        _ => Ok(analyzed),
+    }
+}
+
+/// Whether go-containerregistry takes `name` for a reference. It does so with a path of a layout,
+/// unless a port is in it.
+fn is_reference(name: &str) -> bool {
+    if name.starts_with('/') {
+        return name
+            .split_once('@')
+            .is_some_and(|(path, _)| !path.contains(':'));
+    }
+    parse_name(name).is_ok()
 }
 
 /// The exporter.

@@ -12,6 +12,7 @@ use lifecycle_core::Log as _;
 use lifecycle_core::exec::Cancel;
 
 use crate::console::Console;
+use crate::experimental::guard;
 use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
@@ -69,6 +70,9 @@ pub(crate) fn run(
 /// Lets the user of the build use its folders, and becomes that user.
 fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Result<(), Failure> {
     console.line(Level::Debug, "Ensuring privileges...");
+    if inputs.layout && matches!(phase, Phase::Analyze | Phase::Export | Phase::Create) {
+        guard("export to OCI layout format", &inputs.environment, console)?;
+    }
     let kaniko = Path::new("/kaniko");
     let folders: &[&Path] = match phase {
         Phase::Analyze => &[&inputs.layers, &inputs.cache_dir, &inputs.launch_cache],
