@@ -1,7 +1,12 @@
 //! Against registries that others wrote; skipped, loudly, where they are not installed.
 
-use oci::{Descriptor, Selector, Store as _, Upload};
-use testkit::{docker_registry, olareg};
+use std::path::Path;
+use std::process::Command;
+
+use oci::auth::{Credential, Credentials};
+use oci::store::RegistryOptions;
+use oci::{Descriptor, Selector, Store as _, StoreError, Upload};
+use testkit::{Server, docker_registry, free_port, olareg, peer};
 
 use super::{attach, blob, content, manifest, push_image, quick, read, resolve, store_at};
 
@@ -66,4 +71,78 @@ async fn round_trip(host: &str) {
     store.delete(&nested).await.unwrap();
     assert!(!fresh.contains(&nested).await.unwrap());
     assert_eq!(fresh.referrers(&referrer.digest).await.unwrap(), []);
+}
+
+/// A registry that speaks TLS, with a certificate by a private CA, and asks for a name and password.
+fn secured(folder: &Path) -> Option<(Server, Vec<u8>)> {
+    let (program, openssl) = (peer("docker-registry")?, peer("openssl")?);
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let made = Command::new(openssl)
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=test", "-addext"])
+        .args(["subjectAltName=IP:127.0.0.1", "-addext"])
+        .args(["basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    // Of `hunter2`.
+    let login = "me:$2b$04$iBSAqiMj3n7bWqtv/.yT8ecrb80IebS.Cpy6zrPZ5K2VTnmWq93Rq\n";
+    fs_err::write(path("htpasswd"), login).unwrap();
+    let port = free_port();
+    let config = format!(
+        "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+         storage: {{filesystem: {{rootdirectory: {}}}}}\n\
+         auth: {{htpasswd: {{realm: test, path: {}}}}}\n\
+         http: {{addr: '127.0.0.1:{port}', secret: test, tls: {{certificate: {}, key: {}}}}}\n",
+        path("storage"),
+        path("htpasswd"),
+        path("cert.pem"),
+        path("key.pem"),
+    );
+    fs_err::write(path("config.yml"), config).unwrap();
+    let mut command = Command::new(program);
+    command.arg("serve").arg(path("config.yml"));
+    let server = Server::start(&mut command, port, "/");
+    Some((server, fs_err::read(path("cert.pem")).unwrap()))
+}
+
+#[tokio::test]
+async fn a_private_ca_is_trusted_when_it_is_given_and_only_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((server, certificate)) = secured(folder.path()) else {
+        return;
+    };
+    let login = Credential::basic("me", "hunter2");
+    let options = RegistryOptions {
+        credentials: Credentials::default().with(server.host(), login),
+        ..quick()
+    };
+    let mut trusting = options.clone();
+    trusting.trust.extra_roots = vec![certificate];
+    let store = store_at(server.host(), trusting);
+    let image = push_image(&store).await;
+    assert_eq!(read(&store, &image).await.unwrap().len() as u64, image.size);
+
+    let mut careless = options.clone();
+    careless.insecure = vec![server.host().to_owned()];
+    read(&store_at(server.host(), careless), &image)
+        .await
+        .unwrap();
+
+    // Another registry is insecure, not this one.
+    let mut strict = options;
+    strict.insecure = vec!["127.0.0.2".to_owned()];
+    let error = read(&store_at(server.host(), strict), &image)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }));
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(error) = cause {
+        text += &format!("{error}; ");
+        cause = error.source();
+    }
+    assert!(text.contains("certificate"), "{text}");
 }

@@ -18,13 +18,9 @@ pub(super) fn follow(
     let same_host = to.host() == from.host();
     if same_host && from.scheme() == "https" && to.scheme() == "http" {
         // Registries behind a proxy often do not know that they are asked over HTTPS.
-        let port = if to.port().is_none() {
-            from.port()
-        } else {
-            to.port()
-        };
-        // Only fails for schemes that have no host.
-        if to.set_scheme("https").is_err() || to.set_port(port).is_err() {
+        let port = to.port().or(from.port());
+        to = with_https(&to).ok_or("it names an address that is none")?;
+        if to.set_port(port).is_err() {
             return Err("it names an address that is none".to_owned());
         }
     }
@@ -45,6 +41,13 @@ pub(super) fn follow(
         return Err(format!("it names `{name}`, which is this machine's own"));
     }
     Ok(to)
+}
+
+/// The same address by HTTPS.
+pub(super) fn with_https(url: &Url) -> Option<Url> {
+    let mut url = url.clone();
+    url.set_scheme("https").ok()?;
+    Some(url)
 }
 
 /// Host, and port if it is not the usual one.

@@ -191,13 +191,17 @@ impl Endpoint {
                     .await?
             };
             if own && self.host.scheme().is_none() {
-                if is_other_scheme(&result)
-                    && url.scheme() == "http"
-                    && self.answers_tls(&url).await
-                {
-                    self.host.settle_scheme("https");
-                    url.set_scheme("https").ok();
-                    continue;
+                if is_other_scheme(&result) {
+                    match (self.try_tls(&url, &request.action).await, &result) {
+                        (Ok(secure), _) => {
+                            self.host.settle_scheme("https");
+                            url = secure;
+                            continue;
+                        }
+                        // It did expect TLS, so why that failed says more than its answer.
+                        (Err(error), Ok(_)) => return Err(error),
+                        (Err(_), Err(_)) => {}
+                    }
                 }
                 if result.is_ok() {
                     self.host.settle_scheme("http");
@@ -333,17 +337,17 @@ impl Endpoint {
         Url::parse(&text).map_err(|error| self.unavailable("connect", error))
     }
 
-    /// Whether the server speaks TLS, where plain HTTP did not get us far.
-    async fn answers_tls(&self, url: &Url) -> bool {
-        let mut url = url.clone();
-        if url.set_scheme("https").is_err() {
-            return false;
-        }
-        url.set_path("/v2/");
-        url.set_query(None);
-        match self.shared.client(&url, self.host.insecure) {
-            Ok(client) => client.get(url).send().await.is_ok(),
-            Err(_) => false,
+    /// Asks by HTTPS, where plain HTTP did not get us far: the same address, if there is an answer.
+    async fn try_tls(&self, url: &Url, action: &str) -> Result<Url, StoreError> {
+        let secure = address::with_https(url)
+            .ok_or_else(|| self.malformed("its address cannot be asked by HTTPS"))?;
+        let root = secure
+            .join("/v2/")
+            .map_err(|error| self.unavailable(action, error))?;
+        let client = self.shared.client(&root, self.host.insecure)?;
+        match client.get(root).send().await {
+            Ok(_) => Ok(secure),
+            Err(error) => Err(self.unavailable(action, TransportError::of(error))),
         }
     }
 
