@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::OnceLock;
 
 use reqwest::redirect::Policy;
@@ -9,6 +10,11 @@ use super::tls::{self, TlsError};
 
 /// Never asked through a proxy.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+/// The addresses of `localhost`; port 0 leaves the port as it is.
+const LOCALHOST: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0),
+];
 
 /// The HTTP clients, each made when it is first needed: nothing about TLS is loaded for plain HTTP.
 #[derive(Debug, Default)]
@@ -54,7 +60,9 @@ fn build(options: &RegistryOptions, tls: rustls::ClientConfig) -> Result<Client,
         .user_agent(&options.user_agent)
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.silence_timeout)
-        .http2_adaptive_window(true);
+        .http2_adaptive_window(true)
+        // This machine, whatever a name server says (RFC 6761); so none is needed.
+        .resolve_to_addrs("localhost", &LOCALHOST);
     let except = match &options.proxies.except {
         Some(except) => format!("{LOOPBACK},{except}"),
         None => LOOPBACK.to_owned(),
