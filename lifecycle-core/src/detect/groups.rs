@@ -60,7 +60,9 @@ impl<'a> Groups<'a> {
     }
 
     /// The first group that passes.
-    pub(super) fn detect(&self, log: &dyn Log) -> Result<Found, DetectError> {
+    ///
+    /// What is of interest only when detection fails goes to `results`.
+    pub(super) fn detect(&self, results: &dyn Log, log: &dyn Log) -> Result<Found, DetectError> {
         let order = &self.context.order.order;
         let groups = order.iter().map(|group| {
             let members = self.with_system_buildpacks(group, log);
@@ -72,6 +74,7 @@ impl<'a> Groups<'a> {
         let mut walk = Walk {
             groups: self,
             runs: Runs::new(),
+            results,
             log,
         };
         walk.first_of(groups.collect(), &[], &[], false)
@@ -121,6 +124,7 @@ impl<'a> Groups<'a> {
 struct Walk<'a> {
     groups: &'a Groups<'a>,
     runs: Runs,
+    results: &'a dyn Log,
     log: &'a dyn Log,
 }
 
@@ -191,7 +195,7 @@ impl Walk<'_> {
             let ran = self.runs.get(&member.key())?;
             Some((member.element.clone(), ran))
         });
-        resolve(&runs.collect::<Vec<_>>(), self.log)
+        resolve(&runs.collect::<Vec<_>>(), self.results)
     }
 
     /// The member that this module is, unless it is for other execution environments.

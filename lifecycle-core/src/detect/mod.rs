@@ -53,9 +53,9 @@ pub struct Detected {
 /// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#phase-1-detection>
 pub fn detect(context: &DetectContext<'_>, log: &dyn Log) -> Result<Detected, DetectError> {
     let groups = groups::Groups::new(context)?;
-    let lines = Lines::default();
-    let result = groups.detect(&lines);
-    lines.replay(log, result.is_err());
+    let results = Lines::default();
+    let result = groups.detect(&results, log);
+    results.replay(log, result.is_err());
     match &result {
         Err(DetectError::NoneParticipating) => {
             log.line(Level::Error, "No buildpack groups passed detection.");
