@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lifecycle_core::analyze::{self, AnalyzeContext};
 use lifecycle_core::api::PlatformApi;
+use lifecycle_core::cache::{Cache, CacheContext, DirectoryCache, export_cache};
 use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run as _};
 use lifecycle_core::export::{self, ExportContext, Owner};
 use lifecycle_core::files;
@@ -21,6 +22,7 @@ use lifecycle_core::files::run::{Run, RunImages};
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
+use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log};
 use oci::{CopyOptions, Limits, Location, Platform, Platforms, Reference, Store, copy_graph};
 use platform::sandbox::{self, Config, Isolation, Mount, Sandbox};
@@ -102,7 +104,7 @@ pub(super) async fn run(
     let group: Group = files::read_required(&staging.layers().join("group.toml"))
         .map_err(CommandError::undecided)?;
     let buildpacks = lifecycle.buildpacks(&group)?;
-    //RESTORE lifecycle.restore(&found, &analyzed, &group, &root, &log).await?;
+    let cache = lifecycle.restore(&analyzed, &group, &root, &log).await?;
     lifecycle.build(&group).await?;
 
     ui.begin("export", "making layers");
@@ -145,7 +147,7 @@ pub(super) async fn run(
         .context(|| "failed to export the image".to_owned())?;
     files::write(&staging.layers().join("report.toml"), &report.file())
         .map_err(CommandError::undecided)?;
-    //KEEP lifecycle.keep(&report, &group, &log).await?;
+    lifecycle.keep(cache, &group, &root, &log).await?;
     let reused = report.layers.iter().filter(|it| it.reused).count();
     ui.done(
         "export",
@@ -294,6 +296,63 @@ impl Lifecycle<'_> {
                 })
             })
             .collect()
+    }
+
+    /// Brings back what buildpacks cached, and holds the cache: another build on it waits.
+    async fn restore(
+        &self,
+        analyzed: &Analyzed,
+        group: &Group,
+        root: &Path,
+        log: &PhaseLog<'_>,
+    ) -> Result<Option<Cache>, CommandError> {
+        self.ui.begin("restore", "waiting for the cache");
+        let cache = match &self.settings.cache {
+            Some(folder) => {
+                fs_err::create_dir_all(folder).map_err(CommandError::undecided)?;
+                let cache = DirectoryCache::open(folder, log)
+                    .context(|| format!("failed to open the cache `{}`", folder.display()))?;
+                Some(Cache::Directory(cache))
+            }
+            None => None,
+        };
+        let context = RestoreContext {
+            api: API,
+            group,
+            metadata: &analyzed.metadata,
+            layers_dir: &self.staging.layers(),
+            root,
+            skip_layers: false,
+        };
+        restore::restore(&context, cache.as_ref(), log)
+            .await
+            .context(|| "failed to restore layers".to_owned())?;
+        Ok(cache)
+    }
+
+    /// Puts what buildpacks want to see again into the cache. A cache that fails costs time, not
+    /// the image.
+    async fn keep(
+        &self,
+        cache: Option<Cache>,
+        group: &Group,
+        root: &Path,
+        log: &PhaseLog<'_>,
+    ) -> Result<(), CommandError> {
+        let Some(cache) = cache else {
+            return Ok(());
+        };
+        let context = CacheContext {
+            api: API,
+            group,
+            layers_dir: &self.staging.layers(),
+            root,
+            owner: OWNER,
+        };
+        if let Err(error) = export_cache(&context, cache, log).await {
+            self.ui.warn(format_args!("nothing was cached: {error}"));
+        }
+        Ok(())
     }
 
     async fn build(&self, group: &Group) -> Result<(), CommandError> {
