@@ -23,7 +23,8 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     match command {
-        Command::Build(args) => build::run(args, environment, ui).await,
+        // Large: on the heap, once.
+        Command::Build(args) => Box::pin(build::run(args, environment, ui)).await,
         Command::Key(Key::Generate { output_key_prefix }) => {
             key::generate(&output_key_prefix, environment, ui)
         }

@@ -6,6 +6,8 @@
 //! 4. Judge what a stranger would find in the staged layout.
 //! 5. [`publish`]: move it to its destinations, the tag last, and attach the verdict.
 
+mod inputs;
+mod lifecycle;
 mod phases;
 mod proof;
 mod publish;

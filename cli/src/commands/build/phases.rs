@@ -3,17 +3,11 @@
 //! Phases that reach images run here. Detecting and building run the `lifecycle` program in the
 //! sandbox: what buildpacks do happens where no key and no credential is.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lifecycle_core::analyze::{self, AnalyzeContext};
-use lifecycle_core::api::PlatformApi;
-use lifecycle_core::cache::{Cache, CacheContext, DirectoryCache, export_cache};
-use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run as _};
-use lifecycle_core::export::{self, ExportContext, Owner};
+use lifecycle_core::exec::Cancel;
+use lifecycle_core::export::{self, ExportContext};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
@@ -22,26 +16,16 @@ use lifecycle_core::files::run::{Run, RunImages};
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
-use lifecycle_core::restore::{self, RestoreContext};
-use lifecycle_core::{Level, Log};
-use oci::{CopyOptions, Limits, Location, Platform, Platforms, Reference, Store, copy_graph};
-use platform::sandbox::{self, Config, Isolation, Mount, Sandbox};
-use platform::{base, source};
+use oci::Limits;
 
+use super::inputs;
+use super::lifecycle::{API, EXEC_ENV, Lifecycle, OWNER, PhaseLog, open_sandbox};
 use super::settings::Settings;
-use super::staging::{IMAGE, Named, StagedImages, Staging};
-use crate::args::{IsolationArg, Network};
-use crate::commands::copy::{Shown, tag};
+use super::staging::{IMAGE, StagedImages, Staging};
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message};
+use crate::error::{CommandError, Context as _};
 use crate::images::Images;
 use crate::ui::Ui;
-
-/// The API that we speak with the lifecycle.
-const API: PlatformApi = PlatformApi::V0_15;
-
-/// What the image is built for.
-const EXEC_ENV: &str = "production";
 
 /// 1980-01-01T00:00:01Z: when an image was made that is to be the same whenever it is made.
 const CREATED: i64 = 315_532_801;
@@ -70,9 +54,9 @@ pub(super) async fn run(
     ui: &Ui,
 ) -> Result<Built, CommandError> {
     let created = created(environment)?;
-    let source = take_source(settings, staging, environment)?;
-    let run_image = run_image(settings, staging, images, environment, ui).await?;
-    let previous = previous(settings, images).await?;
+    let source = inputs::take_source(settings, staging, environment)?;
+    let run_image = inputs::run_image(settings, staging, images, ui).await?;
+    let previous = inputs::previous(settings, images).await?;
     settings
         .builder
         .lay_out(&staging.root().join("cnb"), EXEC_ENV)
@@ -107,46 +91,16 @@ pub(super) async fn run(
     let cache = lifecycle.restore(&analyzed, &group, &root, &log).await?;
     lifecycle.build(&group).await?;
 
-    ui.begin("export", "making layers");
-    let run = Run {
-        images: vec![RunImages {
-            image: run_image.name.clone(),
-            mirrors: Vec::new(),
-        }],
-    };
-    let names = [IMAGE.to_owned()];
-    let temporary = staging.root().join("tmp");
-    fs_err::create_dir_all(&temporary).map_err(CommandError::undecided)?;
-    let context = ExportContext {
-        api: API,
-        images: &found,
-        names: &names,
-        analyzed: &analyzed,
-        group: &group,
-        run: &run,
-        project: &ProjectMetadata::default(),
-        root: &root,
-        app_dir: &staging.root().join("workspace"),
-        layers_dir: &staging.layers(),
-        launcher: &settings.programs.path("launcher"),
-        launcher_sbom_dir: &settings.programs.folder,
-        process_type: settings.process_type.as_deref(),
-        exec_env: EXEC_ENV,
-        owner: OWNER,
-        created: Some(created),
-        lifecycle: &LifecycleVersion {
-            version: version.clone(),
-            ..LifecycleVersion::default()
-        },
-        temporary_dir: &temporary,
-        workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        limits: &limits,
-    };
-    let report = export::export(&context, &log)
-        .await
-        .context(|| "failed to export the image".to_owned())?;
-    files::write(&staging.layers().join("report.toml"), &report.file())
-        .map_err(CommandError::undecided)?;
+    let report = export(
+        &lifecycle,
+        &found,
+        &run_image.name,
+        &analyzed,
+        &group,
+        created,
+        &version,
+    )
+    .await?;
     lifecycle.keep(cache, &group, &root, &log).await?;
     let reused = report.layers.iter().filter(|it| it.reused).count();
     ui.done(
@@ -173,528 +127,60 @@ pub(super) async fn run(
     })
 }
 
-/// Who owns what is in the image: the user of the static base, and of most others.
-const OWNER: Owner = Owner {
-    uid: 1000,
-    gid: 1000,
-};
-
-/// What the phases of one build share.
-struct Lifecycle<'a> {
-    settings: &'a Settings,
-    staging: &'a Staging,
-    sandbox: &'a Arc<Sandbox>,
-    environment: &'a Environment,
-    ui: &'a Ui,
-}
-
-impl Lifecycle<'_> {
-    /// The folder that the image calls `/`. Where there is no sandbox, buildpacks see our folders by
-    /// the paths that they have here, and so does the image.
-    fn root(&self) -> PathBuf {
-        if self.sandbox.path(Path::new("/layers")) == Path::new("/layers") {
-            self.staging.root().to_owned()
-        } else {
-            PathBuf::from("/")
-        }
-    }
-
-    /// The version of the lifecycle, by its own word.
-    async fn version(&self) -> Result<String, CommandError> {
-        let output = self.lifecycle("lifecycle", &["-version"]).await?;
-        let text = String::from_utf8_lossy(&output.text).trim().to_owned();
-        match output.exit {
-            Exit::Code(0) if !text.is_empty() => Ok(text),
-            _ => Err(Message(format!("the lifecycle does not say its version: {text}")).into()),
-        }
-    }
-
-    async fn analyze(
-        &self,
-        found: &StagedImages,
-        run_image: &Named,
-        root: &Path,
-        limits: &Limits,
-        log: &PhaseLog<'_>,
-    ) -> Result<Analyzed, CommandError> {
-        self.ui.begin("analyze", "looking at the image before");
-        let context = AnalyzeContext {
-            api: API,
-            images: found,
-            cache_images: found,
-            output: IMAGE,
-            tags: &[],
-            previous: found.previous_name(),
-            cache_image: None,
-            run_image: &run_image.name,
-            root,
-            layers_dir: &self.staging.layers(),
-            skip_layers: false,
-            limits,
-        };
-        let analyzed = analyze::analyze(&context, log)
-            .await
-            .context(|| "failed to analyze".to_owned())?;
-        files::write(&self.staging.layers().join("analyzed.toml"), &analyzed)
-            .map_err(CommandError::undecided)?;
-        let before = match analyzed.previous_image() {
-            Some(reference) => format!("replaces {reference}"),
-            None => "no image before".to_owned(),
-        };
-        self.ui.done(
-            "analyze",
-            format_args!("{before}; runs on {}", run_image.name),
-        );
-        Ok(analyzed)
-    }
-
-    async fn detect(&self) -> Result<(), CommandError> {
-        self.ui.begin("detect", "asking the buildpacks");
-        let output = self
-            .phase(
-                "detector",
-                &[("-order", "/cnb/order.toml"), ("-run", "/cnb/run.toml")],
-            )
-            .await?;
-        match output.exit {
-            Exit::Code(0) => Ok(()),
-            Exit::Code(20) => Err(failed("no group of buildpacks fits this app", &output)
-                .hint("the builder's `[[order]]` says which groups there are")),
-            Exit::Code(21) => Err(failed("a buildpack failed to look at this app", &output)),
-            exit => Err(failed(&format!("detecting failed ({exit})"), &output)),
-        }
-    }
-
-    /// The buildpacks that take part, with the digests of their folders.
-    fn buildpacks(&self, group: &Group) -> Result<Vec<Ingredient>, CommandError> {
-        let names: Vec<_> = group
-            .group
-            .iter()
-            .map(|it| format!("{} {}", it.id, it.version))
-            .collect();
-        self.ui.done("detect", names.join(", "));
-        group
-            .group
-            .iter()
-            .map(|member| {
-                let module = self
-                    .settings
-                    .builder
-                    .buildpacks
-                    .iter()
-                    .find(|it| it.id == member.id && it.version == member.version)
-                    .ok_or_else(|| {
-                        Message(format!(
-                            "the lifecycle chose `{}@{}`, which is not in the builder",
-                            member.id, member.version
-                        ))
-                    })?;
-                Ok(Ingredient {
-                    name: format!("{}@{}", module.id, module.version),
-                    uri: Some(format!("pkg:cnb/{}@{}", module.id, module.version)),
-                    digest: module.digest.clone(),
-                })
-            })
-            .collect()
-    }
-
-    /// Brings back what buildpacks cached, and holds the cache: another build on it waits.
-    async fn restore(
-        &self,
-        analyzed: &Analyzed,
-        group: &Group,
-        root: &Path,
-        log: &PhaseLog<'_>,
-    ) -> Result<Option<Cache>, CommandError> {
-        self.ui.begin("restore", "waiting for the cache");
-        let cache = match &self.settings.cache {
-            Some(folder) => {
-                fs_err::create_dir_all(folder).map_err(CommandError::undecided)?;
-                let cache = DirectoryCache::open(folder, log)
-                    .context(|| format!("failed to open the cache `{}`", folder.display()))?;
-                Some(Cache::Directory(cache))
-            }
-            None => None,
-        };
-        let context = RestoreContext {
-            api: API,
-            group,
-            metadata: &analyzed.metadata,
-            layers_dir: &self.staging.layers(),
-            root,
-            skip_layers: false,
-        };
-        restore::restore(&context, cache.as_ref(), log)
-            .await
-            .context(|| "failed to restore layers".to_owned())?;
-        Ok(cache)
-    }
-
-    /// Puts what buildpacks want to see again into the cache. A cache that fails costs time, not
-    /// the image.
-    async fn keep(
-        &self,
-        cache: Option<Cache>,
-        group: &Group,
-        root: &Path,
-        log: &PhaseLog<'_>,
-    ) -> Result<(), CommandError> {
-        let Some(cache) = cache else {
-            return Ok(());
-        };
-        let context = CacheContext {
-            api: API,
-            group,
-            layers_dir: &self.staging.layers(),
-            root,
-            owner: OWNER,
-        };
-        if let Err(error) = export_cache(&context, cache, log).await {
-            self.ui.warn(format_args!("nothing was cached: {error}"));
-        }
-        Ok(())
-    }
-
-    async fn build(&self, group: &Group) -> Result<(), CommandError> {
-        let names: Vec<_> = group.group.iter().map(|it| it.id.clone()).collect();
-        self.ui.begin("build", names.join(", "));
-        let started = crate::environment::instant();
-        let output = self.phase("builder", &[]).await?;
-        match output.exit {
-            Exit::Code(0) => {
-                self.ui.done(
-                    "build",
-                    format_args!(
-                        "{} in {:.1} s",
-                        names.join(", "),
-                        started.elapsed().as_secs_f64()
-                    ),
-                );
-                Ok(())
-            }
-            Exit::Code(51) => Err(failed("a buildpack failed to build", &output)),
-            exit => Err(failed(&format!("building failed ({exit})"), &output)),
-        }
-    }
-
-    /// Runs a phase in the sandbox.
-    async fn phase(&self, name: &str, flags: &[(&str, &str)]) -> Result<PhaseOutput, CommandError> {
-        let common = [
-            ("-app", "/workspace"),
-            ("-buildpacks", "/cnb/buildpacks"),
-            ("-build-config", "/cnb/build-config"),
-            ("-layers", "/layers"),
-            ("-platform", "/platform"),
-        ];
-        let level = match self.ui.verbosity() {
-            0 | 1 => "info",
-            _ => "debug",
-        };
-        let mut args: Vec<String> = vec![
-            "-no-color".to_owned(),
-            "-log-level".to_owned(),
-            level.to_owned(),
-        ];
-        for (flag, path) in common.iter().chain(flags) {
-            args.push((*flag).to_owned());
-            args.push(self.sandbox.path(Path::new(path)).display().to_string());
-        }
-        let args: Vec<_> = args.iter().map(String::as_str).collect();
-        self.lifecycle(name, &args).await
-    }
-
-    /// Runs the lifecycle in the sandbox.
-    async fn lifecycle(&self, name: &str, args: &[&str]) -> Result<PhaseOutput, CommandError> {
-        let program = Path::new("/cnb/lifecycle").join(name);
-        let command = Command {
-            program: self.sandbox.path(&program),
-            args: args.iter().map(OsString::from).collect(),
-            env: self.env(),
-            dir: self.sandbox.path(Path::new("/workspace")),
-        };
-        let sandbox = self.sandbox.clone();
-        let shown = self.ui.verbosity() > 0;
-        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
-        let running = tokio::task::spawn_blocking(move || {
-            let kept = Kept {
-                capped: Capped::default(),
-                shown: shown.then_some(sender),
-            };
-            let exit = sandbox.run(&command, &kept);
-            (exit, kept.capped.into_bytes())
-        });
-        while let Some(bytes) = lines.recv().await {
-            self.ui.aside(String::from_utf8_lossy(&bytes));
-        }
-        let (exit, text) = running.await.context(|| format!("failed to run {name}"))?;
-        let exit = exit.context(|| format!("failed to run {name}"))?;
-        Ok(PhaseOutput { exit, text })
-    }
-
-    /// What the lifecycle's environment is in the sandbox.
-    fn env(&self) -> BTreeMap<OsString, OsString> {
-        const PASSED: [&str; 2] = ["PATH", "HOME"];
-        const PROXIES: [&str; 6] = [
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "NO_PROXY",
-            "http_proxy",
-            "https_proxy",
-            "no_proxy",
-        ];
-        let proxies = PROXIES
-            .iter()
-            .filter(|_| self.settings.network == Network::Host);
-        PASSED
-            .iter()
-            .chain(proxies)
-            .filter_map(|name| {
-                let name = OsString::from(name);
-                let value = self.environment.variables.get(&name)?.clone();
-                Some((name, value))
-            })
-            .chain(
-                [
-                    ("CNB_PLATFORM_API", API.as_str()),
-                    ("CNB_EXEC_ENV", EXEC_ENV),
-                    ("CNB_DEPRECATION_MODE", "quiet"),
-                ]
-                .map(|(name, value)| (name.into(), value.into())),
-            )
-            .collect()
-    }
-}
-
-/// How a program in the sandbox ended, and what it printed.
-struct PhaseOutput {
-    exit: Exit,
-    text: Vec<u8>,
-}
-
-/// Says that a phase failed, with the end of what it printed.
-fn failed(what: &str, output: &PhaseOutput) -> CommandError {
-    const LINES: usize = 30;
-    let text = String::from_utf8_lossy(&output.text);
-    let lines: Vec<_> = text.trim_end().lines().collect();
-    let from = lines.len().saturating_sub(LINES);
-    let mut error = CommandError::undecided(Message(what.to_owned()));
-    let last = lines.get(from..).unwrap_or_default().join("\n");
-    if !last.is_empty() {
-        error = error.note(last);
-    }
-    error
-}
-
-/// Keeps what is printed, and hands it on to who wants to see it.
-struct Kept {
-    capped: Capped,
-    shown: Option<tokio::sync::mpsc::UnboundedSender<Vec<u8>>>,
-}
-
-impl Output for Kept {
-    fn write(&self, bytes: &[u8]) {
-        self.capped.write(bytes);
-        if let Some(shown) = &self.shown {
-            // Nobody listens any more: the build was given up.
-            shown.send(bytes.to_vec()).unwrap_or_default();
-        }
-    }
-}
-
-/// What phases say here, for who wants to hear it.
-#[derive(Debug)]
-struct PhaseLog<'a> {
-    ui: &'a Ui,
-}
-
-impl Log for PhaseLog<'_> {
-    fn line(&self, level: Level, text: &str) {
-        match level {
-            Level::Debug if self.ui.verbosity() < 2 => {}
-            Level::Warn => self.ui.warn(text),
-            _ => self.ui.aside(text),
-        }
-    }
-
-    fn output(&self, bytes: &[u8]) {
-        self.ui.aside(String::from_utf8_lossy(bytes));
-    }
-}
-
-/// Copies the app, and says what was copied.
-fn take_source(
-    settings: &Settings,
-    staging: &Staging,
-    environment: &Environment,
-) -> Result<Source, CommandError> {
-    let tree = source::copy(&settings.app, &staging.root().join("workspace"))
-        .context(|| format!("failed to take the source in `{}`", settings.app.display()))?;
-    let path = environment.variables.get(&OsString::from("PATH"));
-    Ok(Source {
-        tree,
-        git: source::git(
-            &settings.app,
-            path.map(OsString::as_os_str),
-            environment.home().as_deref(),
-        ),
-    })
-}
-
-/// Opens the sandbox, and says how much of one it is.
-fn open_sandbox(
-    settings: &Settings,
-    staging: &Staging,
-    cancel: &Cancel,
-    ui: &Ui,
-) -> Result<Sandbox, CommandError> {
-    // A copy, so that what runs is what was there at the beginning.
-    let programs = staging.root().join("cnb/lifecycle");
-    fs_err::create_dir_all(&programs).map_err(CommandError::undecided)?;
-    fs_err::copy(
-        settings.programs.path("lifecycle"),
-        programs.join("lifecycle"),
+/// Makes the image in the staged layout.
+async fn export(
+    lifecycle: &Lifecycle<'_>,
+    images: &StagedImages,
+    run_image: &str,
+    analyzed: &Analyzed,
+    group: &Group,
+    created: i64,
+    version: &str,
+) -> Result<Report, CommandError> {
+    lifecycle.ui.begin("export", "making layers");
+    let run = Run {
+        images: vec![RunImages {
+            image: run_image.to_owned(),
+            mirrors: Vec::new(),
+        }],
+    };
+    let names = [IMAGE.to_owned()];
+    let temporary = lifecycle.staging.root().join("tmp");
+    fs_err::create_dir_all(&temporary).map_err(CommandError::undecided)?;
+    let context = ExportContext {
+        api: API,
+        images,
+        names: &names,
+        analyzed,
+        group,
+        run: &run,
+        project: &ProjectMetadata::default(),
+        root: &lifecycle.root(),
+        app_dir: &lifecycle.staging.root().join("workspace"),
+        layers_dir: &lifecycle.staging.layers(),
+        launcher: &lifecycle.settings.programs.path("launcher"),
+        launcher_sbom_dir: &lifecycle.settings.programs.folder,
+        process_type: lifecycle.settings.process_type.as_deref(),
+        exec_env: EXEC_ENV,
+        owner: OWNER,
+        created: Some(created),
+        lifecycle: &LifecycleVersion {
+            version: version.to_owned(),
+            ..LifecycleVersion::default()
+        },
+        temporary_dir: &temporary,
+        workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        limits: &Limits::default(),
+    };
+    let report = export::export(&context, &PhaseLog { ui: lifecycle.ui })
+        .await
+        .context(|| "failed to export the image".to_owned())?;
+    files::write(
+        &lifecycle.staging.layers().join("report.toml"),
+        &report.file(),
     )
     .map_err(CommandError::undecided)?;
-    for name in ["detector", "builder"] {
-        fs_err::os::unix::fs::symlink("lifecycle", programs.join(name))
-            .map_err(CommandError::undecided)?;
-    }
-    let mount = |name: &str, writable: bool| Mount {
-        source: staging.root().join(name),
-        target: Path::new("/").join(name),
-        writable,
-    };
-    let sandbox = Sandbox::new(Config {
-        enter: vec![
-            settings.programs.sealpack.clone().into(),
-            "__sandbox".into(),
-        ],
-        mounts: vec![
-            mount("layers", true),
-            mount("workspace", true),
-            mount("platform", false),
-            mount("cnb", false),
-        ],
-        network: match settings.network {
-            Network::None => sandbox::Network::None,
-            Network::Host => sandbox::Network::Host,
-        },
-        isolation: match settings.isolation {
-            IsolationArg::Auto => Isolation::Auto,
-            IsolationArg::Required => Isolation::Required,
-        },
-        cancel: cancel.clone(),
-    })
-    .map_err(|error| {
-        let hint = matches!(error, sandbox::SandboxError::Refused { .. });
-        let error = CommandError::undecided(error);
-        if hint {
-            error.hint("allow user namespaces, or build with `--isolation auto`")
-        } else {
-            error
-        }
-    })?;
-    let report = sandbox.report();
-    if !report.refused.is_empty() {
-        ui.warn(report);
-    }
-    Ok(sandbox)
-}
-
-/// Brings the run image into the staged layout: a staged image is whole.
-async fn run_image(
-    settings: &Settings,
-    staging: &Staging,
-    images: &Images<'_>,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<Named, CommandError> {
-    let store: Arc<dyn Store> = Arc::new(staging.reopen()?);
-    let offered = settings
-        .builder
-        .run
-        .images
-        .first()
-        .map(|it| it.image.as_str());
-    let name = settings
-        .run_image
-        .as_deref()
-        .or(offered)
-        .unwrap_or(base::NAME);
-    if name == base::NAME {
-        ui.begin("run image", "making the static base");
-        let image = base::make(&*store, staging.root())
-            .await
-            .map_err(CommandError::undecided)?;
-        return Ok(Named {
-            name: base::NAME.to_owned(),
-            digest: image.digest,
-            store,
-        });
-    }
-    ui.begin("run image", name.to_owned());
-    let reference: Reference = name
-        .parse()
-        .context(|| format!("`{name}` is not a run image"))?;
-    let found = images.find(&reference).await?;
-    let options = CopyOptions {
-        platforms: Platforms::One(Platform::host()),
-        ..CopyOptions::default()
-    };
-    let copied = copy_graph(
-        &*found.store,
-        &*store,
-        &found.descriptor,
-        &options,
-        &Shown { ui },
-    )
-    .await
-    .context(|| format!("failed to fetch the run image `{name}`"))?;
-    Ok(Named {
-        name: label(&reference, environment),
-        digest: copied.root.digest,
-        store,
-    })
-}
-
-/// What the image is to call its run image: a path of this machine says nothing elsewhere.
-fn label(reference: &Reference, _environment: &Environment) -> String {
-    match &reference.location {
-        Location::Registry(repository) => repository.to_string(),
-        Location::Layout(path) | Location::LayoutArchive(path) | Location::DockerArchive(path) => {
-            path.file_name()
-                .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned())
-        }
-        other => other.to_string(),
-    }
-}
-
-/// The image that the new one replaces: its layers may be used again.
-async fn previous(settings: &Settings, images: &Images<'_>) -> Result<Option<Named>, CommandError> {
-    let Some(destination) = settings
-        .destinations
-        .first()
-        .filter(|_| settings.cache.is_some())
-    else {
-        return Ok(None);
-    };
-    let selector = oci::Selector::Tag(tag(destination)?);
-    let Some(store) = images.existing(destination).await? else {
-        return Ok(None);
-    };
-    match store.resolve(&selector).await {
-        Ok(descriptor) => Ok(Some(Named {
-            name: label_of_previous(destination),
-            digest: descriptor.digest,
-            store,
-        })),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(crate::images::with_hint(error, destination)),
-    }
-}
-
-fn label_of_previous(destination: &Reference) -> String {
-    format!("previous:{}", destination.location)
+    Ok(report)
 }
 
 /// The time in the image: `SOURCE_DATE_EPOCH`, else the one that is always the same.
