@@ -16,7 +16,6 @@
 mod glob;
 mod layers;
 pub(crate) mod run_image;
-mod save;
 mod sbom;
 mod slices;
 mod tree;
@@ -39,9 +38,10 @@ use crate::images::{Images, Place, PlaceError};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
+use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
 
-pub use self::save::SaveError;
+pub(crate) use self::run_image::normal;
 pub(crate) use self::tree::{Content, View};
 pub use self::tree::{Owner, TreeError};
 
@@ -142,17 +142,23 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     let image =
         Image::new(base.1.manifest(), config, descriptors.collect()).map_err(ExportError::Image)?;
     let bom = build_bom(context)?;
-    let names = save::save(
-        &save::Save {
-            context,
-            image: &image,
-            base: &base,
-            previous: previous.as_ref(),
-            made: &made.layers,
-        },
-        log,
-    )
-    .await?;
+    let below = base.1.layers();
+    let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&base.0)));
+    let above = made.layers.iter().map(|layer| {
+        let origin = match (&layer.file, &previous) {
+            (None, Some((place, _))) => Origin::Place(place),
+            (file, _) => Origin::File(file.as_deref().unwrap_or(Path::new(""))),
+        };
+        (layer.descriptor.clone(), origin)
+    });
+    let save = Save {
+        images: context.images,
+        names: context.names,
+        image: &image,
+        layers: below.chain(above).collect(),
+        workers: context.workers,
+    };
+    let names = save.save(log).await?;
     Ok(Report {
         image: image.descriptor().clone(),
         image_id: image.id().clone(),

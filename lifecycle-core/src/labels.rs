@@ -7,13 +7,17 @@ use oci::go_json;
 use serde::Serialize;
 
 use self::wire::{
-    BomJson, BomList, BuildJson, BuildpackJson, CacheJson, GitJson, LauncherJson, LayersJson,
-    ModuleJson, ProcessJson, ProjectJson, ProjectSourceJson, ShaJson, SourceJson, into_list, table,
+    BomJson, BomList, BuildJson, BuildpackJson, CacheJson, GitJson, ImagesJson, LauncherJson,
+    LayersJson, ModuleJson, ProcessJson, ProjectJson, ProjectSourceJson, RunImageJson, ShaJson,
+    SourceJson, into_list, table,
 };
 use crate::api::PlatformApi;
-use crate::files::analyzed::{BuildpackLayersMetadata, LayerSha, LayersMetadata};
+use crate::files::analyzed::{
+    BuildpackLayersMetadata, LayerSha, LayersMetadata, RunImageMetadata, StackMetadata,
+};
 use crate::files::metadata::BuildMetadata;
 use crate::files::project_metadata::ProjectMetadata;
+use crate::files::run::RunImages;
 
 /// Of an image: its layers.
 pub const LIFECYCLE_METADATA: &str = "io.buildpacks.lifecycle.metadata";
@@ -27,6 +31,8 @@ pub const EXEC_ENV: &str = "io.buildpacks.exec-env";
 pub const CACHE_METADATA: &str = "io.buildpacks.lifecycle.cache.metadata";
 /// Of a run image: which stack it belongs to.
 pub const STACK_ID: &str = "io.buildpacks.stack.id";
+/// Of a run image: which packages it has.
+pub const STACK_MIXINS: &str = "io.buildpacks.stack.mixins";
 /// Of a run image: which it is, whatever its version.
 pub const BASE_ID: &str = "io.buildpacks.base.id";
 /// Of a run image: its distribution.
@@ -58,6 +64,33 @@ pub fn lifecycle_metadata(metadata: &LayersMetadata) -> Result<String, LabelErro
 /// All numbers become floats, since JSON knows no others to Go.
 pub fn parse_lifecycle_metadata(text: &str) -> Result<LayersMetadata, serde_json::Error> {
     serde_json::from_str::<LayersJson>(text).map(LayersJson::into_metadata)
+}
+
+/// The value of [`LIFECYCLE_METADATA`] for an image on another run image; all else stays as it is, of
+/// whatever shape `app` is.
+///
+/// `change` is given what the label says of the run image, and changes it.
+pub(crate) fn rebase_lifecycle_metadata<E: From<LabelError>>(
+    text: &str,
+    change: impl FnOnce(&mut RunImageMetadata, &mut Option<StackMetadata>) -> Result<(), E>,
+) -> Result<String, E> {
+    let unreadable = |error| E::from(LabelError::Unreadable(error));
+    let label: LayersJson<serde_json::Value> = serde_json::from_str(text).map_err(unreadable)?;
+    let (app, label) = label.split_app();
+    let mut metadata = label.into_metadata();
+    change(&mut metadata.run_image, &mut metadata.stack)?;
+    let made = LayersJson::of(&metadata)?.with_app(app);
+    Ok(json(&made)?)
+}
+
+/// What the label says of a run image, as JSON.
+pub(crate) fn run_image_json(run_image: &RunImageMetadata) -> String {
+    json(&RunImageJson::of(run_image)).unwrap_or_default()
+}
+
+/// What the label says of a stack's run image, as JSON.
+pub(crate) fn images_json(images: &RunImages) -> String {
+    json(&ImagesJson::of(images)).unwrap_or_default()
 }
 
 /// What a cache says of its layers: the value of [`CACHE_METADATA`].
@@ -142,6 +175,9 @@ pub enum LabelError {
         /// In Go's words.
         value: &'static str,
     },
+    /// It is no JSON, or not of its shape.
+    #[error("failed to unmarshal context of label")]
+    Unreadable(#[source] serde_json::Error),
     /// It cannot be said in JSON.
     #[error("json")]
     Unwritable(#[source] serde_json::Error),

@@ -39,15 +39,21 @@ mod log;
 #[cfg(feature = "phases")]
 pub mod provenance;
 #[cfg(feature = "phases")]
+pub mod rebase;
+#[cfg(feature = "phases")]
 pub mod report;
 #[cfg(feature = "phases")]
 pub mod restore;
+#[cfg(feature = "phases")]
+mod save;
 
 #[cfg(feature = "phases")]
 pub use extract::ExtractError;
 #[cfg(feature = "phases")]
 pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};
+#[cfg(feature = "phases")]
+pub use save::SaveError;
 
 /// The error with all its causes, as upstream's lifecycle prints errors.
 #[cfg(feature = "phases")]

@@ -99,8 +99,8 @@ fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct LayersJson {
-    pub(super) app: Option<Vec<ShaJson>>,
+pub(super) struct LayersJson<A = Vec<ShaJson>> {
+    pub(super) app: Option<A>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sbom: Option<ShaJson>,
     pub(super) buildpacks: Option<Vec<BuildpackJson>>,
@@ -126,11 +126,7 @@ impl LayersJson {
             config: ShaJson::of(&metadata.config),
             launcher: ShaJson::of(&metadata.launcher),
             process_types: ShaJson::of(&metadata.process_types),
-            run_image: RunImageJson {
-                top_layer: metadata.run_image.top_layer.clone(),
-                reference: metadata.run_image.reference.clone(),
-                images: ImagesJson::of(&metadata.run_image.images),
-            },
+            run_image: RunImageJson::of(&metadata.run_image),
             stack: metadata.stack.as_ref().map(|stack| StackJson {
                 run_image: ImagesJson::of(&stack.run_image),
             }),
@@ -154,6 +150,27 @@ impl LayersJson {
             stack: self.stack.map(|stack| StackMetadata {
                 run_image: stack.run_image.into(),
             }),
+        }
+    }
+}
+
+impl<A> LayersJson<A> {
+    /// The app's layers, and the rest.
+    pub(super) fn split_app(mut self) -> (Option<A>, LayersJson) {
+        (self.app.take(), self.with_app(None))
+    }
+
+    /// The same with other layers of the app.
+    pub(super) fn with_app<B>(self, app: Option<B>) -> LayersJson<B> {
+        LayersJson {
+            app,
+            sbom: self.sbom,
+            buildpacks: self.buildpacks,
+            config: self.config,
+            launcher: self.launcher,
+            process_types: self.process_types,
+            run_image: self.run_image,
+            stack: self.stack,
         }
     }
 }
@@ -282,6 +299,16 @@ pub(super) struct RunImageJson {
     pub(super) reference: String,
     #[serde(flatten)]
     pub(super) images: ImagesJson,
+}
+
+impl RunImageJson {
+    pub(super) fn of(run_image: &RunImageMetadata) -> Self {
+        Self {
+            top_layer: run_image.top_layer.clone(),
+            reference: run_image.reference.clone(),
+            images: ImagesJson::of(&run_image.images),
+        }
+    }
 }
 
 #[derive(Default, Deserialize, Serialize)]

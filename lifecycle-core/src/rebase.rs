@@ -1,0 +1,500 @@
+//! The rebaser: puts an image on another run image without building it again.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
+use oci::{
+    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
+    Platform,
+};
+use serde::Serialize;
+
+use crate::analyze::{AnalyzeError, best_mirror, target};
+use crate::api::PlatformApi;
+use crate::export::normal;
+use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
+use crate::files::report::{ImageReport, ReportFile};
+use crate::files::run::RunImages;
+use crate::images::{Images, Place, PlaceError};
+use crate::labels::{self, LabelError};
+use crate::save::{Origin, Save, SaveError};
+use crate::{Level, Log};
+
+/// The time of all that has none.
+const CREATED: &str = "1980-01-01T00:00:01Z";
+
+/// What the rebaser needs.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "who rebases has to say all of it"
+)]
+pub struct RebaseContext<'a> {
+    /// What the platform speaks.
+    pub api: PlatformApi,
+    /// Where images are.
+    pub images: &'a dyn Images,
+    /// The image that is rebased.
+    pub app: &'a str,
+    /// What the new image is to be called; the first is its name in the log.
+    pub names: &'a [String],
+    /// The new run image, if not the one that the image names.
+    pub run_image: Option<&'a str>,
+    /// Whether to do it though it may not work.
+    pub force: bool,
+    /// How many layers are pushed at once.
+    pub workers: NonZeroUsize,
+    /// How much is read of images.
+    pub limits: &'a Limits,
+}
+
+/// What the rebaser made.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Rebased {
+    /// The image, by its manifest.
+    pub image: Descriptor,
+    /// The names that it was given.
+    pub names: Vec<String>,
+    /// Whether the image is known by its digest where it lies.
+    pub has_digest: bool,
+    /// The new run image, for good.
+    pub run_image: String,
+}
+
+impl Rebased {
+    /// What `report.toml` says of it.
+    pub fn file(&self) -> ReportFile {
+        ReportFile {
+            image: ImageReport {
+                tags: self.names.clone(),
+                image_id: None,
+                digest: self.has_digest.then(|| self.image.digest.to_string()),
+                manifest_size: Some(self.image.size),
+            },
+            ..ReportFile::default()
+        }
+    }
+}
+
+/// Puts the image on the run image, and pushes it.
+pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebased, RebaseError> {
+    let app = find(context, context.app).await?;
+    let (app_place, app) = app.ok_or(RebaseError::NoApp)?;
+    let name = run_image_name(context, &app).await?;
+    let base = find(context, &name).await?;
+    let (base_place, base) = base.ok_or(RebaseError::NoRunImage { name: name.clone() })?;
+    check(context, &app, &base, log)?;
+
+    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
+    let reference = base_place.identifier(&base.descriptor().digest);
+    let mut above = 0;
+    let metadata = labels::rebase_lifecycle_metadata(label, |run_image, stack| {
+        let is_top = |diff_id: &DiffId| diff_id.to_string() == run_image.top_layer;
+        let top = app.layers().position(|(_, diff_id)| is_top(diff_id));
+        above = top.ok_or(RebaseError::NoBaseLayer)? + 1;
+        run_image.top_layer = top_layer(&base);
+        run_image.reference.clone_from(&reference);
+        rename(context, &name, run_image, stack, log)
+    })?;
+    let image = compose(context, &app, &base, above, metadata)?;
+    let below = base.layers();
+    let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&base_place)));
+    let kept = app.layers().skip(above);
+    let kept = kept.map(|(layer, _)| (layer.clone(), Origin::Place(&app_place)));
+    let save = Save {
+        images: context.images,
+        names: context.names,
+        image: &image,
+        layers: below.chain(kept).collect(),
+        workers: context.workers,
+    };
+    let names = save.save(log).await?;
+    Ok(Rebased {
+        image: image.descriptor().clone(),
+        names,
+        has_digest: context.images.has_digests(),
+        run_image: reference,
+    })
+}
+
+async fn find(
+    context: &RebaseContext<'_>,
+    name: &str,
+) -> Result<Option<(Place, Image)>, RebaseError> {
+    let place = context.images.open(name).await;
+    let Some(place) = place.map_err(RebaseError::Place)? else {
+        return Ok(None);
+    };
+    let image = place.image(&Platform::host(), context.limits).await;
+    let image = image.map_err(|source| RebaseError::Image {
+        name: name.to_owned(),
+        source,
+    })?;
+    Ok(image.map(|image| (place, image)))
+}
+
+/// The run image that was asked for, else the nearest of those that the image names.
+async fn run_image_name(context: &RebaseContext<'_>, app: &Image) -> Result<String, RebaseError> {
+    if let Some(name) = context.run_image.filter(|it| !it.is_empty()) {
+        return Ok(name.to_owned());
+    }
+    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
+    let mut named = RunImages::default();
+    labels::rebase_lifecycle_metadata(label, |run_image, stack| {
+        let stack = stack.take().unwrap_or_default().run_image;
+        named = if context.api.has_targets() && !run_image.images.image.is_empty() {
+            run_image.images.clone()
+        } else {
+            stack
+        };
+        Ok::<(), LabelError>(())
+    })
+    .map_err(RebaseError::Label)?;
+    if named.image.is_empty() {
+        return Err(RebaseError::NoRunImageMetadata);
+    }
+    let nearest = best_mirror(context.images, &named, context.app).await;
+    nearest
+        .map_err(RebaseError::Mirrors)?
+        .ok_or(RebaseError::NoAccessibleRunImage)
+}
+
+/// Whether the image works on `base`: by the rules of the platform that built it.
+fn check(
+    context: &RebaseContext<'_>,
+    app: &Image,
+    base: &Image,
+    log: &dyn Log,
+) -> Result<(), RebaseError> {
+    let built_by = app.config().config.env("CNB_PLATFORM_API");
+    let built_by: Option<PlatformApi> = match built_by.filter(|it| !it.is_empty()) {
+        Some(text) => Some(text.parse().map_err(RebaseError::AppApi)?),
+        None => None,
+    };
+    if !built_by.is_some_and(PlatformApi::has_targets) {
+        return check_stack(app, base);
+    }
+    let overridden = |problem: RebaseError| {
+        if context.force {
+            log.line(Level::Warn, &problem.without_advice());
+            Ok(())
+        } else {
+            Err(problem)
+        }
+    };
+    if app.label(labels::REBASABLE) == Some("false") {
+        overridden(RebaseError::NotRebasable)?;
+    }
+    let new = target(base).map_err(RebaseError::Target)?;
+    let old = target(app).map_err(RebaseError::Target)?;
+    if !fits(&new, &old) {
+        overridden(RebaseError::OtherTarget {
+            new: target_json(&new),
+            old: target_json(&old),
+        })?;
+    }
+    Ok(())
+}
+
+/// Before Platform API 0.12: of the same stack, with all mixins that the image has.
+fn check_stack(app: &Image, base: &Image) -> Result<(), RebaseError> {
+    let stack = |image: &Image| image.label(labels::STACK_ID).unwrap_or_default().to_owned();
+    let (new, old) = (stack(base), stack(app));
+    if old.is_empty() {
+        return Err(RebaseError::NoStack {
+            what: "working image",
+        });
+    }
+    if new.is_empty() {
+        return Err(RebaseError::NoStack {
+            what: "new base image",
+        });
+    }
+    if new != old {
+        return Err(RebaseError::OtherStack { new, old });
+    }
+    let has = mixins(base)?;
+    let missing: Vec<_> = mixins(app)?.difference(&has).cloned().collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(RebaseError::MissingMixins { missing })
+    }
+}
+
+/// The mixins of an image, without the stage that each is for.
+fn mixins(image: &Image) -> Result<BTreeSet<String>, RebaseError> {
+    let Some(label) = image.label(labels::STACK_MIXINS) else {
+        return Ok(BTreeSet::new());
+    };
+    let mixins: Option<Vec<String>> = serde_json::from_str(label)
+        .map_err(|source| RebaseError::Label(LabelError::Unreadable(source)))?;
+    let bare = |it: String| it.rsplit(':').next().map(str::to_owned).unwrap_or_default();
+    Ok(mixins.unwrap_or_default().into_iter().map(bare).collect())
+}
+
+/// Whether what runs on `old` runs on `new`.
+fn fits(new: &TargetMetadata, old: &TargetMetadata) -> bool {
+    let either_empty = old.arch_variant.is_empty() || new.arch_variant.is_empty();
+    new.os == old.os
+        && new.arch == old.arch
+        && (either_empty || new.arch_variant == old.arch_variant)
+        && (old.distro.is_none() || new.distro == old.distro)
+}
+
+fn target_json(target: &TargetMetadata) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Target<'a> {
+        #[serde(skip_serializing_if = "str::is_empty")]
+        id: &'a str,
+        os: &'a str,
+        arch: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        arch_variant: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        distro: Option<Distro<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Distro<'a> {
+        name: &'a str,
+        version: &'a str,
+    }
+    let target = Target {
+        id: &target.id,
+        os: &target.os,
+        arch: &target.arch,
+        arch_variant: &target.arch_variant,
+        distro: target.distro.as_ref().map(|it| Distro {
+            name: &it.name,
+            version: &it.version,
+        }),
+    };
+    oci::go_json::to_string(&target).unwrap_or_default()
+}
+
+/// The diff ID of the last layer.
+fn top_layer(image: &Image) -> String {
+    let top = image.config().rootfs.diff_ids.last();
+    top.map_or_else(String::new, ToString::to_string)
+}
+
+/// From Platform API 0.12 on: the image may go to a run image that it names, whatever its digest; to
+/// another one only by force, and then it names that one.
+fn rename(
+    context: &RebaseContext<'_>,
+    name: &str,
+    run_image: &mut RunImageMetadata,
+    stack: &mut Option<StackMetadata>,
+    log: &dyn Log,
+) -> Result<(), RebaseError> {
+    let named = |images: &RunImages| images.all().any(|it| normal(it) == normal(name));
+    if !context.api.has_targets() || named(&run_image.images) {
+        return Ok(());
+    }
+    let known = match stack {
+        _ if !run_image.images.image.is_empty() => labels::run_image_json(run_image),
+        Some(stack) if named(&stack.run_image) => return Ok(()),
+        Some(stack) if !stack.run_image.image.is_empty() => labels::images_json(&stack.run_image),
+        _ => "not found".to_owned(),
+    };
+    let problem = RebaseError::OtherRunImage {
+        name: name.to_owned(),
+        known,
+    };
+    if !context.force {
+        return Err(problem);
+    }
+    log.line(Level::Warn, &problem.without_advice());
+    run_image.images = RunImages {
+        image: name.to_owned(),
+        mirrors: Vec::new(),
+    };
+    *stack = Some(StackMetadata {
+        run_image: run_image.images.clone(),
+    });
+    Ok(())
+}
+
+/// The image with the layers of `base` below its own. As upstream makes it: in Docker's family, with
+/// nothing told of how its layers were made.
+fn compose(
+    context: &RebaseContext<'_>,
+    app: &Image,
+    base: &Image,
+    above: usize,
+    metadata: String,
+) -> Result<Image, RebaseError> {
+    let layers = |image: &Image, skip| -> Vec<_> {
+        let layers = image.layers().skip(skip);
+        layers
+            .map(|(layer, id)| (layer.clone(), id.clone()))
+            .collect()
+    };
+    let (descriptors, diff_ids): (Vec<_>, Vec<_>) = layers(base, 0)
+        .into_iter()
+        .chain(layers(app, above))
+        .unzip();
+    let created = Some(CREATED.to_owned());
+    let history = History {
+        created: created.clone(),
+        ..History::default()
+    };
+    let old = app.config().clone().without_extra();
+    let mut config = ImageConfig {
+        architecture: base.config().architecture.clone(),
+        created,
+        history: vec![history; descriptors.len()],
+        os: base.config().os.clone(),
+        os_version: base.config().os_version.clone(),
+        config: old.config,
+        ..ImageConfig::default()
+    };
+    config.rootfs.diff_ids = diff_ids;
+    let own = &mut config.config.labels;
+    own.insert(labels::LIFECYCLE_METADATA.to_owned(), metadata);
+    let synced = |label: &str| {
+        label.starts_with("io.buildpacks.stack.")
+            || context.api.has_targets() && label.starts_with("io.buildpacks.base.")
+    };
+    own.retain(|label, _| !synced(label));
+    let new = base.config().config.labels.iter();
+    own.extend(
+        new.filter(|(label, _)| synced(label))
+            .map(|(label, value)| (label.clone(), value.clone())),
+    );
+    let like = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::DOCKER_MANIFEST),
+        config: Descriptor::of(MediaType::DOCKER_CONFIG, b""),
+        layers: Vec::new(),
+        annotations: std::collections::BTreeMap::new(),
+        subject: None,
+        artifact_type: None,
+    };
+    Image::new(&like, config, descriptors).map_err(RebaseError::Compose)
+}
+
+/// What ends an error that force overrides.
+const ADVICE: &str = "; please provide -force to override";
+
+/// Why there is no other image. The texts are upstream's where it has one.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RebaseError {
+    /// The image was built by a platform that we do not know.
+    #[error("failed to get app image platform API")]
+    AppApi(#[source] crate::api::Unsupported),
+    /// The new image could not be put together.
+    #[error("rebase app image")]
+    Compose(#[source] ImageError),
+    /// An image cannot be read.
+    #[error("failed to read image '{name}'")]
+    Image {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// A label cannot be read.
+    #[error("get image metadata")]
+    Label(#[from] LabelError),
+    /// Mirrors of the run image cannot be asked for.
+    #[error("failed to find the run image")]
+    Mirrors(#[source] AnalyzeError),
+    /// The new run image lacks what the old one had.
+    #[error("missing required mixin(s): {}", missing.join(", "))]
+    MissingMixins {
+        /// What.
+        missing: Vec<String>,
+    },
+    /// None of the run images that the image names may be read.
+    #[error("failed to find accessible run image")]
+    NoAccessibleRunImage,
+    /// There is no image to rebase.
+    #[error("failed to access image to rebase")]
+    NoApp,
+    /// The image does not have the layer that it says its run image ends with.
+    #[error("rebase app image: could not find base layer in image")]
+    NoBaseLayer,
+    /// There is no such run image.
+    #[error("failed to access run image '{name}'")]
+    NoRunImage {
+        /// Which.
+        name: String,
+    },
+    /// The image names no run image.
+    #[error("-run-image is required when there is no run image metadata available")]
+    NoRunImageMetadata,
+    /// An image does not say of which stack it is.
+    #[error("stack not defined on {what}")]
+    NoStack {
+        /// Which image.
+        what: &'static str,
+    },
+    /// The image says that it works on its own run image only.
+    #[error("app image is not marked as rebasable{ADVICE}")]
+    NotRebasable,
+    /// The image does not name this run image.
+    #[error(
+        "rebase app image: new base image '{name}' not found in existing run image metadata: {known}{ADVICE}"
+    )]
+    OtherRunImage {
+        /// Which.
+        name: String,
+        /// What it names.
+        known: String,
+    },
+    /// The new run image is of another stack.
+    #[error("incompatible stack: '{new}' is not compatible with '{old}'")]
+    OtherStack {
+        /// Of the new run image.
+        new: String,
+        /// Of the image.
+        old: String,
+    },
+    /// Something else runs on the new run image.
+    #[error(
+        "unable to satisfy target os/arch constraints; new run image: {new}, old run image: {old}{ADVICE}"
+    )]
+    OtherTarget {
+        /// What runs on the new one.
+        new: String,
+        /// What runs on the old one.
+        old: String,
+    },
+    /// A name is no place for an image.
+    #[error(transparent)]
+    Place(PlaceError),
+    /// The image could not be pushed.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// An image does not say what runs on it.
+    #[error("failed to read the target")]
+    Target(#[source] AnalyzeError),
+}
+
+impl RebaseError {
+    /// The exit code of the rebaser.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Place(PlaceError::Name { .. }) => 3,
+            _ => 72,
+        }
+    }
+
+    /// What failed, as it stands after `failed to` in the log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            Self::NoApp => "set app image",
+            _ => "rebase",
+        }
+    }
+
+    fn without_advice(&self) -> String {
+        let text = self.to_string();
+        text.strip_suffix(ADVICE).unwrap_or(&text).to_owned()
+    }
+}
