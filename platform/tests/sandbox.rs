@@ -41,13 +41,17 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: this machine refuses isolation");
         return ExitCode::SUCCESS;
     }
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 15] = [
         ("it runs as nobody special", it_runs_as_nobody_special),
         (
             "mounts are where they shall be",
             mounts_are_where_they_shall_be,
         ),
         ("the machine is read-only", the_machine_is_read_only),
+        (
+            "the toolchain of the user works",
+            the_toolchain_of_the_user_works,
+        ),
         ("it has processes of its own", it_has_processes_of_its_own),
         ("there is no network", there_is_no_network),
         (
@@ -222,6 +226,41 @@ fn the_machine_is_read_only(fixture: &Fixture) {
          ls {home} >/dev/null && echo readable"
     ));
     assert_eq!(output, "readable\n");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which toolchain there is, only the environment knows"
+)]
+fn the_toolchain_of_the_user_works(fixture: &Fixture) {
+    let works = std::process::Command::new("rustc")
+        .arg("--version")
+        .output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "SKIPPED: there is no `rustc` here that user {} may run",
+            fixture.uid
+        );
+        return;
+    }
+    let mut command = script(
+        "cd /layers && echo 'fn main() { println!(\"made inside\") }' > made.rs && rustc made.rs && ./made",
+    );
+    for name in [
+        "HOME",
+        "PATH",
+        "CARGO_HOME",
+        "RUSTUP_HOME",
+        "RUSTUP_TOOLCHAIN",
+    ] {
+        command
+            .env
+            .extend(std::env::var_os(name).map(|value| (name.into(), value)));
+    }
+    let output = Capped::default();
+    let exit = fixture.sandbox().run(&command, &output).unwrap();
+    let output = String::from_utf8(output.into_bytes()).unwrap();
+    assert_eq!((exit, output.as_str()), (Exit::Code(0), "made inside\n"));
 }
 
 fn it_has_processes_of_its_own(fixture: &Fixture) {

@@ -93,7 +93,7 @@ pub(super) struct Work {
     /// The weights of the level.
     level: Vec<u32>,
     /// For each level: how many leaves are among its first items, for each number of those.
-    among: [Vec<u16>; MAX_LEVELS],
+    among: [Vec<usize>; MAX_LEVELS],
 }
 
 impl Work {
@@ -119,39 +119,32 @@ impl Work {
         let levels = longest.min(leaves - 1).min(MAX_LEVELS);
         self.below.clear();
         for among in self.among.iter_mut().take(levels) {
-            self.level.clear();
-            among.clear();
-            among.push(0);
-            let mut rest = self
-                .leaves
-                .iter()
-                .map(|leaf| leaf >> SYMBOL_BITS)
-                .peekable();
-            let mut pairs = self.below.chunks_exact(2).map(|pair| pair.iter().sum());
-            let mut pair: Option<u32> = pairs.next();
-            let mut count = 0;
-            while self.level.len() < needed {
-                match (rest.peek(), pair) {
-                    (Some(leaf), other) if other.is_none_or(|other| *leaf < other) => {
-                        self.level.push(*leaf);
-                        rest.next();
-                        count += 1;
-                    }
-                    (_, Some(weight)) => {
-                        self.level.push(weight);
-                        pair = pairs.next();
-                    }
-                    (_, None) => break,
-                }
-                among.push(count);
+            let count = needed.min(leaves + self.below.len() / 2);
+            self.level.resize(count, 0);
+            among.resize(count + 1, 0);
+            let (mut leaf, mut pair) = (0, 0);
+            for (item, among) in self.level.iter_mut().zip(among.iter_mut().skip(1)) {
+                let leaf_weight = match self.leaves.get(leaf) {
+                    Some(leaf) => leaf >> SYMBOL_BITS,
+                    None => u32::MAX,
+                };
+                let pair_weight = match self.below.get(2 * pair..2 * pair + 2) {
+                    Some([one, other]) => one + other,
+                    _ => u32::MAX,
+                };
+                let is_leaf = leaf_weight < pair_weight;
+                *item = leaf_weight.min(pair_weight);
+                leaf += usize::from(is_leaf);
+                pair += usize::from(!is_leaf);
+                *among = leaf;
             }
             std::mem::swap(&mut self.level, &mut self.below);
         }
-        let mut taken_leaves = [0_u16; MAX_LEVELS];
+        let mut taken_leaves = [0; MAX_LEVELS];
         let mut taken = needed;
         for (among, leaves) in self.among.iter().take(levels).zip(&mut taken_leaves).rev() {
             *leaves = among.get(taken).copied().unwrap_or_default();
-            taken = 2 * (taken - usize::from(*leaves));
+            taken = 2 * (taken - *leaves);
         }
         (0..).zip(&self.leaves).map(move |(index, leaf)| {
             let length = taken_leaves.iter().filter(|taken| index < **taken).count();
