@@ -3,6 +3,7 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use lifecycle_core::buildpack::{Kind, api_of};
+use lifecycle_core::cache::Cache;
 use lifecycle_core::export::{self, ExportContext, Owner};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
@@ -13,6 +14,7 @@ use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::{Level, Log as _};
 
 use super::analyze::offered;
+use super::cache;
 use crate::console::Console;
 use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS, chain};
 use crate::files::{read, read_or_default};
@@ -55,14 +57,16 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let group: Group = read(&inputs.group, "group", GENERIC)?;
     verify_apis(&group)?;
-    export(inputs, &group, analyzed, session, console)
+    let cache = cache::open(inputs, session, console)?;
+    export(inputs, &group, analyzed, cache, session, console)
 }
 
-/// Makes the image and pushes it; the report is written.
+/// Makes the image and pushes it; the report is written, and the cache filled.
 pub(super) fn export(
     inputs: &Inputs,
     group: &Group,
     analyzed: &Analyzed,
+    cache: Option<Cache>,
     session: &Session,
     console: Console,
 ) -> Result<(), Failure> {
@@ -117,7 +121,11 @@ pub(super) fn export(
     files::write(&inputs.report, &report.file()).map_err(|error| {
         let cause = format!("failed to write report file: {}", chain(&error));
         Failure::because(Phase::Export.failure(), "write export report", &cause)
-    })
+    })?;
+    match cache {
+        Some(cache) => cache::fill(inputs, group, cache, session, console),
+        None => Ok(()),
+    }
 }
 
 /// All modules of `group` speak an API that we do.

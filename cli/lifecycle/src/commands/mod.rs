@@ -2,8 +2,11 @@
 
 mod analyze;
 mod build;
+mod cache;
+mod create;
 mod detect;
 mod export;
+mod restore;
 
 use std::path::Path;
 
@@ -56,7 +59,18 @@ pub(crate) fn run(
             ensure_privileges(phase, &mut inputs, console)?;
             export::run(&inputs, &analyzed, &session, console)
         }
-        Phase::Restore | Phase::Extend | Phase::Create | Phase::Rebase => {
+        Phase::Create => {
+            let session = Session::open(&inputs, INVALID_ARGUMENTS)?;
+            inputs.run_image = analyze::choose_run_image(&inputs, &session, console)?;
+            ensure_privileges(phase, &mut inputs, console)?;
+            create::run(&inputs, &session, cancel, console)
+        }
+        Phase::Restore => {
+            let session = Session::open(&inputs, GENERIC)?;
+            ensure_privileges(phase, &mut inputs, console)?;
+            restore::run(&inputs, &session, console)
+        }
+        Phase::Extend | Phase::Rebase => {
             ensure_privileges(phase, &mut inputs, console)?;
             Err(Failure::because(
                 phase.failure(),
