@@ -39,7 +39,7 @@ pub struct RestoreContext<'a> {
     pub layers_dir: &'a Path,
     /// The folder that images call `/`.
     pub root: &'a Path,
-    /// Whether only what buildpacks stored is to be restored, and SBOMs.
+    /// Whether only what buildpacks stored is to be restored.
     pub skip_layers: bool,
 }
 
@@ -117,7 +117,8 @@ pub async fn restore(
             waiting.push((format!("layer {}", layer.id), entry.sha.clone()));
         }
     }
-    if context.api.has_sbom_layers() && !cached.sbom.sha.is_empty() {
+    let restores_sboms = context.api.has_sbom_layers() && !context.skip_layers;
+    if restores_sboms && !cached.sbom.sha.is_empty() {
         log.line(Level::Info, "Restoring data for SBOM from cache");
         waiting.push(("SBOM".to_owned(), cached.sbom.sha.clone()));
     }
@@ -128,7 +129,7 @@ pub async fn restore(
             })
             .await?;
     }
-    if context.api.has_sbom_layers() {
+    if restores_sboms {
         restore_sboms(context)?;
     }
     Ok(())

@@ -49,12 +49,11 @@ pub(super) fn offered(inputs: &Inputs, console: Console) -> Result<Run, String> 
 
 /// The analyzer.
 pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Result<(), Failure> {
-    let analyzed = analyze(inputs, session, console)?;
-    files::write(&inputs.analyzed, &analyzed)
-        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))
+    analyze(inputs, session, console)?;
+    Ok(())
 }
 
-/// What the analyzer finds.
+/// What the analyzer finds; its file is written.
 pub(super) fn analyze(
     inputs: &Inputs,
     session: &Session,
@@ -74,9 +73,17 @@ pub(super) fn analyze(
         root: Path::new("/"),
         limits: &session.limits,
     };
-    console
+    let analyzed = console
         .time("Analyzer", || {
             session.wait(analyze::analyze(&context, &console))
         })
-        .map_err(|error| Failure::new(error.exit_code(), "analyze", &error))
+        .map_err(|error| Failure::new(error.exit_code(), "analyze", &error))?;
+    write(inputs, &analyzed)?;
+    Ok(analyzed)
+}
+
+/// Writes `analyzed.toml`.
+pub(super) fn write(inputs: &Inputs, analyzed: &Analyzed) -> Result<(), Failure> {
+    files::write(&inputs.analyzed, analyzed)
+        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))
 }

@@ -8,7 +8,7 @@ use lifecycle_core::files::order::Order;
 use lifecycle_core::files::system::System;
 use lifecycle_core::generate::{self, GenerateContext};
 
-use super::analyze::offered;
+use super::analyze::{self, offered};
 use crate::console::Console;
 use crate::experimental::guard;
 use crate::failure::{Failure, GENERIC, chain};
@@ -59,8 +59,7 @@ fn generate(
             code: error.exit_code(),
             text: chain(&error),
         })?;
-    files::write(&inputs.analyzed, &generated.analyzed)
-        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))?;
+    analyze::write(inputs, &generated.analyzed)?;
     files::write(&inputs.plan, &generated.plan)
         .map_err(|error| Failure::new(GENERIC, "write detect plan", &error))
 }

@@ -1,13 +1,12 @@
 use std::path::Path;
 
 use lifecycle_core::cache::Cache;
-use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log as _};
 
-use super::{cache, export};
+use super::{analyze, cache, export};
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC};
 use crate::files::{read, read_or_default};
@@ -20,28 +19,33 @@ pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Resul
     export::verify_apis(&group)?;
     // Without what the analyzer left the cache alone has to do.
     let read = read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console);
-    let analyzed: Analyzed = read.unwrap_or_else(|cause| {
-        let text = format!("Not using analyzed data, usable file not found: {cause}");
-        console.line(Level::Warn, &text);
-        Analyzed::default()
-    });
-    let before = analyzed.clone();
-    let images = session.images();
-    let analyzed = session
-        .wait(restore::confirm_run_image(
-            images,
-            inputs.platform_api,
-            &group,
-            analyzed,
-            &session.limits,
-        ))
-        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
-    if analyzed != before {
-        files::write(&inputs.analyzed, &analyzed)
-            .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))?;
-    }
+    let analyzed: Analyzed = match read {
+        Ok(analyzed) => confirmed(inputs, &group, analyzed, session)?,
+        Err(cause) => {
+            let text = format!("Not using analyzed data, usable file not found: {cause}");
+            console.line(Level::Warn, &text);
+            Analyzed::default()
+        }
+    };
     let cache = cache::open(inputs, session, console)?;
     restore(inputs, &group, &analyzed, cache.as_ref(), session, console)
+}
+
+/// What the analyzer found, with what extensions made of the run image; its file is written anew.
+fn confirmed(
+    inputs: &Inputs,
+    group: &Group,
+    analyzed: Analyzed,
+    session: &Session,
+) -> Result<Analyzed, Failure> {
+    let api = inputs.platform_api;
+    let images = session.images();
+    let confirm = restore::confirm_run_image(images, api, group, analyzed, &session.limits);
+    let analyzed = session
+        .wait(confirm)
+        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+    analyze::write(inputs, &analyzed)?;
+    Ok(analyzed)
 }
 
 /// Brings back what buildpacks want to see again.
