@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
@@ -35,14 +34,12 @@ pub(crate) struct Inputs {
     pub(crate) cache_image: String,
     pub(crate) daemon: bool,
     pub(crate) deprecated_run_image: String,
-    pub(crate) extended: PathBuf,
     pub(crate) extensions: PathBuf,
     pub(crate) force: bool,
     pub(crate) generated: PathBuf,
     pub(crate) gid: i64,
     pub(crate) group: PathBuf,
     pub(crate) insecure_registries: Vec<String>,
-    pub(crate) kaniko_cache_ttl: Duration,
     pub(crate) kind: String,
     pub(crate) launch_cache: PathBuf,
     pub(crate) launcher: PathBuf,
@@ -126,7 +123,6 @@ impl Inputs {
             build_config,
             buildpacks,
             cache_dir,
-            extended,
             extensions,
             generated,
         ] = [
@@ -134,7 +130,6 @@ impl Inputs {
             "build-config",
             "buildpacks",
             "cache-dir",
-            "extended",
             "extensions",
             "generated",
         ]
@@ -156,14 +151,12 @@ impl Inputs {
             cache_image: values.text("cache-image"),
             daemon: values.switch("daemon"),
             deprecated_run_image: values.text("image"),
-            extended,
             extensions,
             force: values.switch("force"),
             generated,
             gid: values.number("gid"),
             group,
             insecure_registries: values.list("insecure-registry"),
-            kaniko_cache_ttl: values.duration("kaniko-cache-ttl"),
             kind: values.text("kind"),
             launch_cache,
             launcher,
@@ -189,6 +182,14 @@ impl Inputs {
             image,
             tags,
         }
+    }
+
+    /// All names that the image is to have.
+    pub(crate) fn names(&self) -> Vec<String> {
+        std::iter::once(&self.image)
+            .chain(&self.tags)
+            .cloned()
+            .collect()
     }
 
     /// The execution environment, e.g. `production`.
@@ -329,13 +330,6 @@ impl Values {
         match self.0.get(name) {
             Some(Value::Number(number)) => *number,
             _ => 0,
-        }
-    }
-
-    fn duration(&self, name: &str) -> Duration {
-        match self.0.get(name) {
-            Some(Value::Duration(duration)) => *duration,
-            _ => Duration::ZERO,
         }
     }
 }

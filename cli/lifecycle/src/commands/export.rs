@@ -78,10 +78,7 @@ pub(super) fn export(
         read_or_default(&inputs.project_metadata, "project", Level::Debug, console)
             .map_err(generic)?;
     let run = offered(inputs, console).map_err(generic)?;
-    let names: Vec<String> = std::iter::once(&inputs.image)
-        .chain(&inputs.tags)
-        .cloned()
-        .collect();
+    let names = inputs.names();
     let user = User::new(inputs.uid, inputs.gid)?;
     let lifecycle = LifecycleVersion {
         version: version::VERSION.to_owned(),

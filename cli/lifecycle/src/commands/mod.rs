@@ -6,6 +6,7 @@ mod cache;
 mod create;
 mod detect;
 mod export;
+mod rebase;
 mod restore;
 
 use std::path::Path;
@@ -70,13 +71,14 @@ pub(crate) fn run(
             ensure_privileges(phase, &mut inputs, console)?;
             restore::run(&inputs, &session, console)
         }
-        Phase::Extend | Phase::Rebase => {
+        Phase::Rebase => {
+            let session = Session::open(&inputs, GENERIC)?;
             ensure_privileges(phase, &mut inputs, console)?;
-            Err(Failure::because(
-                phase.failure(),
-                phase.name(),
-                "this lifecycle cannot do that yet",
-            ))
+            rebase::run(&inputs, &session, console)
+        }
+        Phase::Extend => {
+            let cause = "this lifecycle does not apply Dockerfiles";
+            Err(Failure::because(phase.failure(), phase.name(), cause))
         }
     }
 }
