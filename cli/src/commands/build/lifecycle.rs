@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifecycle_core::analyze::{self, AnalyzeContext};
 use lifecycle_core::api::PlatformApi;
@@ -183,9 +184,19 @@ impl Lifecycle<'_> {
             root,
             skip_layers: false,
         };
-        restore::restore(&context, cache.as_ref(), log)
+        let counting = Counting {
+            inner: log,
+            restored: AtomicUsize::new(0),
+        };
+        restore::restore(&context, cache.as_ref(), &counting)
             .await
             .context(|| "failed to restore layers".to_owned())?;
+        let text = match counting.restored.into_inner() {
+            _ if cache.is_none() => "nothing: there is no cache".to_owned(),
+            0 => "nothing was cached".to_owned(),
+            count => format!("{count} from the cache"),
+        };
+        self.ui.done("restore", text);
         Ok(cache)
     }
 
@@ -357,6 +368,26 @@ impl Output for Kept {
             // Nobody listens any more: the build was given up.
             shown.send(bytes.to_vec()).unwrap_or_default();
         }
+    }
+}
+
+/// Counts what the restorer brings back: it says so, and nothing else does.
+#[derive(Debug)]
+struct Counting<'a> {
+    inner: &'a PhaseLog<'a>,
+    restored: AtomicUsize,
+}
+
+impl Log for Counting<'_> {
+    fn line(&self, level: Level, text: &str) {
+        if text.starts_with("Restoring data for") {
+            self.restored.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.line(level, text);
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.inner.output(bytes);
     }
 }
 

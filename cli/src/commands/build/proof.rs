@@ -39,6 +39,14 @@ pub(super) async fn attach(
     ui: &Ui,
 ) -> Result<Vec<Attached>, CommandError> {
     let merged = sboms(settings, staging, built)?;
+    ui.done(
+        "sbom",
+        format_args!(
+            "{} components (CycloneDX), {} packages (SPDX)",
+            merged.cyclonedx.components().count(),
+            merged.spdx.packages().count()
+        ),
+    );
     let Some(key) = &settings.signer else {
         ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
         return Ok(Vec::new());
