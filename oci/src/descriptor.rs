@@ -11,7 +11,7 @@ use crate::{Digest, MediaType};
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md>
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the content is.
     pub media_type: MediaType,
@@ -66,6 +66,7 @@ impl Descriptor {
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(remote = "Self")]
 pub struct Platform {
     /// As Go's `GOARCH`.
     pub architecture: String,
@@ -101,3 +102,5 @@ impl Platform {
         }
     }
 }
+
+crate::json::objects_only!(Descriptor, Platform);

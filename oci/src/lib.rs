@@ -12,6 +12,7 @@ mod extract;
 pub mod go_json;
 pub mod gzip;
 mod image;
+mod json;
 pub mod layer;
 mod limits;
 mod manifest;

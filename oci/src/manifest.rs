@@ -19,7 +19,7 @@ pub enum Manifest {
 
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md>
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct ImageManifest {
     /// 2.
     pub schema_version: u32,
@@ -43,7 +43,7 @@ pub struct ImageManifest {
 
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Index {
     /// 2.
     pub schema_version: u32,
@@ -154,17 +154,29 @@ impl Manifest {
     }
 }
 
+crate::json::objects_only!(ImageManifest, Index, Probe);
+
 /// As much of a manifest as tells its kind.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "Self", rename_all = "camelCase")]
 struct Probe {
     media_type: Option<MediaType>,
     #[serde(default)]
-    config: Option<serde::de::IgnoredAny>,
+    config: Option<Present>,
     #[serde(default)]
-    layers: Option<serde::de::IgnoredAny>,
+    layers: Option<Present>,
     #[serde(default)]
-    manifests: Option<serde::de::IgnoredAny>,
+    manifests: Option<Present>,
+}
+
+/// Something is there; what, does not matter.
+#[derive(Clone, Copy, Serialize)]
+struct Present;
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
+    }
 }
 
 /// Why bytes are no manifest that we read.
@@ -203,4 +215,63 @@ pub enum ManifestError {
         /// The limit.
         limit: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(media_type: &MediaType, text: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse(media_type, text.as_bytes(), &Limits::default())
+    }
+
+    const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
+
+    #[test]
+    fn a_document_with_two_meanings_is_refused() {
+        let both = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[],"manifests":[]}}"#);
+        for media_type in [MediaType::IMAGE_MANIFEST, MediaType::IMAGE_INDEX] {
+            assert!(matches!(
+                parse(&media_type, &both),
+                Err(ManifestError::Ambiguous)
+            ));
+        }
+        let other = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+        assert!(matches!(
+            parse(&MediaType::DOCKER_MANIFEST_LIST, other),
+            Err(ManifestError::OtherType { .. })
+        ));
+        let twice = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[],"layers":[]}}"#);
+        assert!(parse(&MediaType::IMAGE_MANIFEST, &twice).is_err());
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        let list = format!(
+            r#"{{"schemaVersion":2,"config":["application/vnd.oci.empty.v1+json","sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",2],"layers":[]}}"#
+        );
+        assert!(matches!(
+            parse(&MediaType::IMAGE_MANIFEST, &list),
+            Err(ManifestError::Malformed(_))
+        ));
+        assert!(parse(&MediaType::IMAGE_INDEX, "[2,null,[]]").is_err());
+    }
+
+    #[test]
+    fn more_than_the_limits_is_refused() {
+        let limits = Limits {
+            layers: 1,
+            ..Limits::default()
+        };
+        let two =
+            format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG},{CONFIG}]}}"#);
+        let parsed = Manifest::parse(&MediaType::IMAGE_MANIFEST, two.as_bytes(), &limits);
+        assert!(matches!(parsed, Err(ManifestError::TooMany { limit: 1 })));
+        let small = Limits {
+            manifest_bytes: 10,
+            ..Limits::default()
+        };
+        let parsed = Manifest::parse(&MediaType::IMAGE_MANIFEST, two.as_bytes(), &small);
+        assert!(matches!(parsed, Err(ManifestError::TooLarge { limit: 10 })));
+    }
 }

@@ -1,0 +1,69 @@
+//! JSON objects, and nothing else: serde also reads a list as a struct, field by field, so that two
+//! readers could see two things in one document.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+/// Reads an object by `read`; a list is an error.
+pub(crate) fn object<'de, D, T, F>(deserializer: D, read: F) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    F: ReadObject<'de, T>,
+{
+    deserializer.deserialize_map(ObjectVisitor(read, PhantomData))
+}
+
+/// Reads a value from the entries of an object, whatever they come from.
+pub(crate) trait ReadObject<'de, T> {
+    /// Reads it.
+    fn read<A: MapAccess<'de>>(self, map: MapAccessDeserializer<A>) -> Result<T, A::Error>;
+}
+
+struct ObjectVisitor<F, T>(F, PhantomData<T>);
+
+impl<'de, F: ReadObject<'de, T>, T> Visitor<'de> for ObjectVisitor<F, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        self.0.read(MapAccessDeserializer::new(map))
+    }
+}
+
+/// Lets types that derive `#[serde(remote = "Self")]` be read from objects only.
+macro_rules! objects_only {
+    ($($name:ident),* $(,)?) => {
+        $(const _: () = {
+            struct Read;
+
+            impl<'de> $crate::json::ReadObject<'de, $name> for Read {
+                fn read<A: serde::de::MapAccess<'de>>(
+                    self,
+                    map: serde::de::value::MapAccessDeserializer<A>,
+                ) -> Result<$name, A::Error> {
+                    $name::deserialize(map)
+                }
+            }
+
+            impl<'de> serde::Deserialize<'de> for $name {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    $crate::json::object(deserializer, Read)
+                }
+            }
+
+            impl serde::Serialize for $name {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    $name::serialize(self, serializer)
+                }
+            }
+        };)*
+    };
+}
+
+pub(crate) use objects_only;
