@@ -1,6 +1,6 @@
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -40,17 +40,19 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     }
 }
 
+/// A new file beside the old one. It has the mode that a file has which is created in its place.
 fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
-    // Created with this mode less the umask, as a program does that opens the file itself.
-    Builder::new()
-        .prefix(".lifecycle.")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(dir)
-        .map_err(without_path)
+    Builder::new().prefix(".lifecycle.").make_in(dir, |path| {
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o666)
+            .open(path)
+    })
 }
 
 fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.write_all(bytes).map_err(without_path)?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     match file.persist(path) {
         Ok(_file) => Ok(()),
@@ -58,21 +60,10 @@ fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()>
     }
 }
 
-/// `tempfile` names its temporary path in the error, which tells the user nothing.
-fn without_path(error: io::Error) -> io::Error {
-    let inner = error
-        .get_ref()
-        .and_then(std::error::Error::source)
-        .and_then(|source| source.downcast_ref::<io::Error>())
-        .and_then(io::Error::raw_os_error);
-    match inner {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

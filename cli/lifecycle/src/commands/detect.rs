@@ -1,4 +1,3 @@
-use lifecycle_core::Level;
 use lifecycle_core::buildpack::ModuleContext;
 use lifecycle_core::detect::{self, DetectContext, Detected};
 use lifecycle_core::exec::{Cancel, Host, Run};
@@ -7,6 +6,7 @@ use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::order::Order;
 use lifecycle_core::files::system::System;
 use lifecycle_core::generate::{self, GenerateContext};
+use lifecycle_core::{Level, Log as _};
 
 use super::analyze::{self, offered};
 use crate::console::Console;
@@ -61,7 +61,7 @@ fn generate(
         })?;
     analyze::write(inputs, &generated.analyzed)?;
     files::write(&inputs.plan, &generated.plan)
-        .map_err(|error| Failure::new(GENERIC, "write detect plan", &error))
+        .map_err(|error| Failure::new(GENERIC, "write plan file", &error))
 }
 
 /// What the detector decides; its files are written.
@@ -81,11 +81,8 @@ pub(super) fn detect(
     if !order.order_extensions.is_empty() && !inputs.platform_api.has_stable_extensions() {
         guard("Dockerfiles", &inputs.environment, console)?;
     }
-    let system: System = if inputs.platform_api.has_system_buildpacks() {
-        read_or_default(&inputs.system, "system", Level::Debug, console).map_err(initialize)?
-    } else {
-        System::default()
-    };
+    let system =
+        system(inputs, console).map_err(|error| initialize(format!("reading system: {error}")))?;
     let host = Host {
         user: None,
         cancel: cancel.clone(),
@@ -103,10 +100,25 @@ pub(super) fn detect(
             text: chain(&error),
         })?;
     files::write(&inputs.group, &detected.group)
-        .map_err(|error| Failure::new(GENERIC, "write buildpack group", &error))?;
+        .map_err(|error| Failure::new(GENERIC, "write group file", &error))?;
     files::write(&inputs.plan, &detected.plan)
-        .map_err(|error| Failure::new(GENERIC, "write detect plan", &error))?;
+        .map_err(|error| Failure::new(GENERIC, "write plan file", &error))?;
     Ok(detected)
+}
+
+/// The buildpacks that are part of each group.
+fn system(inputs: &Inputs, console: Console) -> Result<System, String> {
+    if !inputs.platform_api.has_system_buildpacks() {
+        return Ok(System::default());
+    }
+    let system = files::read(&inputs.system)
+        .map_err(|error| format!("failed to read system file: {}", chain(&error)))?;
+    Ok(system.unwrap_or_else(|| {
+        let path = inputs.system.display();
+        let text = format!("No system buildpacks found at path \"{path}\"");
+        console.line(Level::Debug, &text);
+        System::default()
+    }))
 }
 
 /// What buildpacks are run with.
