@@ -18,6 +18,8 @@ mod layers;
 pub(crate) mod run_image;
 mod sbom;
 mod slices;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::num::NonZeroUsize;

@@ -231,3 +231,60 @@ pub enum PlaceError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_everywhere_in_the_field() {
+        let shown = |name: &str| parse_name(name).map(|it| it.to_string()).ok();
+        assert_eq!(
+            shown("shop/run").as_deref(),
+            Some("index.docker.io/shop/run:latest")
+        );
+        assert_eq!(
+            shown("localhost:5000/app:v1").as_deref(),
+            Some("localhost:5000/app:v1")
+        );
+        for bad in ["localhost:5000/a", "UPPER CASE", "", "oci:folder"] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn layouts_lie_where_upstream_has_them_and_nowhere_else() {
+        let digest = Digest::of(b"");
+        let images = LayoutImages::new("/layouts");
+        let shown = |name: &str| images.shown(name).ok();
+        let at = |path: &str| Some(format!("/layouts/{path}"));
+        assert_eq!(shown("myrun"), at("index.docker.io/library/myrun/latest"));
+        assert_eq!(shown("shop/app:v1"), at("index.docker.io/shop/app/v1"));
+        assert_eq!(
+            shown(&format!("shop/app@{digest}")),
+            at(&format!("index.docker.io/shop/app/sha256/{}", digest.hex()))
+        );
+        assert_eq!(
+            shown(&format!("/layouts/index.docker.io/shop/app/v1@{digest}")),
+            at("index.docker.io/shop/app/v1")
+        );
+        for bad in [
+            "/layouts/../etc/v1",
+            "/elsewhere/app/v1",
+            "/layouts/x@sha256:0",
+        ] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_layout_that_is_not_there_is_no_place_to_read_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = LayoutImages::new(folder.path());
+        assert!(images.open("shop/app").await.unwrap().is_none());
+        let place = images.create("shop/app").await.unwrap();
+        assert!(place.resolve().await.unwrap().is_none());
+        let there = folder.path().join("index.docker.io/shop/app/latest");
+        assert_eq!(place.name, there.display().to_string());
+    }
+}

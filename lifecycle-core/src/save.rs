@@ -81,7 +81,17 @@ impl Save<'_> {
             filled.insert(place.repository.clone());
         }
         if let Selector::Tag(tag) = &place.selector {
-            place.store.tag(self.image.descriptor(), tag).await?;
+            let image = self.image.descriptor();
+            let before = if self.images.has_digests() {
+                None
+            } else {
+                place.resolve().await?
+            };
+            place.store.tag(image, tag).await?;
+            // Upstream's layouts hold one image each: it cannot read those that list more.
+            if let Some(before) = before.filter(|it| it.digest != image.digest) {
+                place.store.delete(&before).await?;
+            }
         }
         Ok(place)
     }

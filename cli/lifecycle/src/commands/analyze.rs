@@ -77,7 +77,7 @@ pub(super) fn analyze(
         .time("Analyzer", || {
             session.wait(analyze::analyze(&context, &console))
         })
-        .map_err(|error| Failure::new(error.exit_code(), "analyze", &error))?;
+        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
     write(inputs, &analyzed)?;
     Ok(analyzed)
 }
