@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use oci::{
-    Descriptor, Digest, ImageManifest, Location, MediaType, MemoryStore, Platform, RootFs,
-    Store as _, Upload,
+    Descriptor, Digest, ImageManifest, Location, MediaType, MemoryStore, Platform, RootFs, Upload,
 };
 
 use super::*;
 use crate::analyze::{AnalyzeContext, analyze};
 use crate::cache::{Cache, CacheContext, DirectoryCache, export_cache};
+use crate::files::analyzed::ImageIdentifier;
 use crate::files::group::GroupElement;
 use crate::images::parse_name;
 use crate::rebase::{RebaseContext, RebaseError, rebase};
@@ -308,13 +308,9 @@ async fn metadata_that_lie_about_the_previous_image_are_not_believed() {
     world.export(&analyzed, None).await.unwrap();
     let mut analyzed = world.analyze().await;
     // Of another image: it has none of these layers.
-    analyzed.image =
-        analyzed
-            .run_image
-            .as_ref()
-            .map(|it| crate::files::analyzed::ImageIdentifier {
-                reference: it.reference.clone(),
-            });
+    analyzed.image = analyzed.run_image.as_ref().map(|it| ImageIdentifier {
+        reference: it.reference.clone(),
+    });
     let report = world.export(&analyzed, None).await.unwrap();
     assert!(report.layers.iter().all(|it| !it.reused));
 }
