@@ -40,9 +40,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     // One thread is enough to wait on; what works hard has threads of its own.
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context(|| "failed to start".to_owned())?
-        .block_on(commands::run(cli.command, environment, ui))
+        .context(|| "failed to start".to_owned())?;
+    let result = runtime.block_on(commands::run(cli.command, environment, ui));
+    // A thread that still waits, for a lock say, waits for a command that was interrupted.
+    runtime.shutdown_background();
+    result
 }

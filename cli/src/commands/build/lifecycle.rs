@@ -170,9 +170,7 @@ impl Lifecycle<'_> {
         let cache = match &self.settings.cache {
             Some(folder) => {
                 fs_err::create_dir_all(folder).map_err(CommandError::undecided)?;
-                let cache = DirectoryCache::open(folder, log)
-                    .context(|| format!("failed to open the cache `{}`", folder.display()))?;
-                Some(Cache::Directory(cache))
+                Some(Cache::Directory(open_cache(folder, log).await?))
             }
             None => None,
         };
@@ -332,6 +330,34 @@ impl Lifecycle<'_> {
                 .map(|(name, value)| (name.into(), value.into())),
             )
             .collect()
+    }
+}
+
+/// Opens a cache; waits for it on a thread of its own, so that Ctrl-C is heard.
+async fn open_cache(folder: &Path, log: &PhaseLog<'_>) -> Result<DirectoryCache, CommandError> {
+    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let path = folder.to_owned();
+    let opening =
+        tokio::task::spawn_blocking(move || DirectoryCache::open(&path, &SentLog(sender)));
+    while let Some((level, text)) = lines.recv().await {
+        log.line(level, &text);
+    }
+    let tried = || format!("failed to open the cache `{}`", folder.display());
+    opening.await.context(tried)?.context(tried)
+}
+
+/// What another thread says.
+#[derive(Debug)]
+struct SentLog(tokio::sync::mpsc::UnboundedSender<(Level, String)>);
+
+impl Log for SentLog {
+    fn line(&self, level: Level, text: &str) {
+        // Nobody listens any more: the build was given up.
+        self.0.send((level, text.to_owned())).unwrap_or_default();
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.line(Level::Info, &String::from_utf8_lossy(bytes));
     }
 }
 

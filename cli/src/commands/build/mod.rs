@@ -15,7 +15,7 @@ mod settings;
 mod staging;
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use lifecycle_core::exec::Cancel;
 use oci::{Descriptor, Store};
@@ -69,8 +69,12 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     /// How long what was interrupted may take to clean up.
     const GRACE: Duration = Duration::from_secs(5);
+    let started = environment::now();
+    let images = Images::new(&args.access, environment);
+    // Here a password may be asked for: Ctrl-C ends that as it ends any program.
+    let settings = Settings::resolve(args, environment, ui)?;
     let cancel = Cancel::default();
-    let build = line(args, &cancel, environment, ui);
+    let build = line(&settings, &images, started, &cancel, environment, ui);
     let mut build = pin!(build);
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::undecided)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::undecided)?;
@@ -86,17 +90,16 @@ pub(crate) async fn run(
 }
 
 async fn line(
-    args: Build,
+    settings: &Settings,
+    images: &Images<'_>,
+    started: SystemTime,
     cancel: &Cancel,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let started = environment::now();
-    let images = Images::new(&args.access, environment);
-    let settings = Settings::resolve(args, environment, ui)?;
-    let staging = Staging::create(&settings, environment)?;
-    let built = phases::run(&settings, &staging, &images, cancel, environment, ui).await?;
-    let attached = proof::attach(&settings, &staging, &built, started, ui).await?;
+    let staging = Staging::create(settings, environment)?;
+    let built = phases::run(settings, &staging, images, cancel, environment, ui).await?;
+    let attached = proof::attach(settings, &staging, &built, started, ui).await?;
 
     let mut report = Report {
         image: staging.reference(&built.report.image.digest),
@@ -146,9 +149,9 @@ async fn line(
     }
 
     let published = publish::run(
-        &settings,
+        settings,
         &staging,
-        &images,
+        images,
         &built,
         report.verdict.as_ref(),
         ui,

@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::staging::Staging;
 use crate::commands::copy::{Shown, size, tag};
 use crate::environment;
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::ui::Ui;
 
@@ -47,6 +47,14 @@ pub(super) async fn run(
         let copied = copy_graph(staging.store(), &*store, image, &options, &Shown { ui })
             .await
             .context(|| format!("failed to publish to `{destination}`"))?;
+        // A copy leaves out what is broken; what a policy has judged must not lose anything.
+        if let Some(dropped) = copied.dropped.first() {
+            return Err(CommandError::undecided(Message(format!(
+                "failed to publish to `{destination}`: {} of what is attached to the image was changed since it was staged",
+                dropped.descriptor.digest
+            )))
+            .note(dropped.problem.clone()));
+        }
         store.tag(image, &tag(destination)?).await?;
         ui.done(
             "publish",
