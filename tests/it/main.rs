@@ -1,18 +1,24 @@
 //! All integration tests, as one binary.
 
 #![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
+    reason = "a test fails by panicking, and says loudly what it skips; clippy exempts only the `#[test]` functions themselves"
 )]
 
 mod attacks;
+mod build;
 mod copy;
 mod cosign;
 mod extract;
 mod golden;
 mod layout;
 mod policy;
+mod publish;
 mod registry;
 mod sbom;
+mod tamper;
 mod tidy;
 mod verify;

@@ -8,9 +8,11 @@
 
 mod binaries;
 mod peers;
+mod project;
 pub mod registry;
 mod workspace;
 
 pub use binaries::{binary, repository};
 pub use peers::{Server, docker_registry, free_port, olareg, peer};
+pub use project::{FakeBuildpack, Project};
 pub use workspace::{Output, Workspace};
