@@ -247,11 +247,9 @@ mod tests {
 
     #[test]
     fn a_list_is_no_object() {
-        let list = format!(
-            r#"{{"schemaVersion":2,"config":["application/vnd.oci.empty.v1+json","sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",2],"layers":[]}}"#
-        );
+        let list = r#"{"schemaVersion":2,"config":["application/vnd.oci.empty.v1+json","sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",2],"layers":[]}"#;
         assert!(matches!(
-            parse(&MediaType::IMAGE_MANIFEST, &list),
+            parse(&MediaType::IMAGE_MANIFEST, list),
             Err(ManifestError::Malformed(_))
         ));
         assert!(parse(&MediaType::IMAGE_INDEX, "[2,null,[]]").is_err());
