@@ -9,6 +9,7 @@
 //! | `/dev` | null, zero, full, random, urandom |
 //! | `/proc` | its own processes |
 //! | `/run` | empty: the sockets of the machine's services are there |
+//! | what is [hidden](Config::hidden) | empty, or not to be read |
 //! | the network | a loopback of its own, or the machine's |
 //! | a user | whoever runs us, without any capability; root appears as [`BUILD_USER`] |
 //!
@@ -58,6 +59,9 @@ pub struct Config {
     pub enter: Vec<OsString>,
     /// What is where.
     pub mounts: Vec<Mount>,
+    /// What is not to be seen inside, though it lies in the machine's root: keys and credentials.
+    /// A folder appears empty, a file cannot be read. What is not there needs no hiding.
+    pub hidden: Vec<PathBuf>,
     /// Which network there is.
     pub network: Network,
     /// How much isolation there has to be.
@@ -119,6 +123,12 @@ impl Sandbox {
                     source,
                 })?;
         }
+        // Links would lead past what is hidden.
+        config.hidden = config
+            .hidden
+            .iter()
+            .filter_map(|it| fs::canonicalize(it).ok())
+            .collect();
         let mut refused = Vec::new();
         let root = rustix::process::geteuid().is_root();
         for namespaces in Namespaces::choices(config.network, root) {
@@ -284,6 +294,7 @@ fn start(
         ids: Ids::new(),
         host_network: config.network == Network::Host,
         mounts: config.mounts.iter().map(Into::into).collect(),
+        hidden: config.hidden.iter().map(|it| it.clone().into()).collect(),
         command,
     };
     // If it has died already, it has no use for this, and its end tells more.

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: this machine refuses isolation");
         return ExitCode::SUCCESS;
     }
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("it runs as nobody special", it_runs_as_nobody_special),
         (
             "mounts are where they shall be",
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             "the toolchain of the user works",
             the_toolchain_of_the_user_works,
         ),
+        ("what is hidden is not seen", what_is_hidden_is_not_seen),
         ("it has processes of its own", it_has_processes_of_its_own),
         ("there is no network", there_is_no_network),
         (
@@ -138,6 +139,7 @@ impl Fixture {
                 mount(&self.layers, "/layers", true),
                 mount(&self.cnb, "/cnb", false),
             ],
+            hidden: Vec::new(),
             network: Network::None,
             isolation: Isolation::Auto,
             cancel: Cancel::default(),
@@ -261,6 +263,28 @@ fn the_toolchain_of_the_user_works(fixture: &Fixture) {
     let exit = fixture.sandbox().run(&command, &output).unwrap();
     let output = String::from_utf8(output.into_bytes()).unwrap();
     assert_eq!((exit, output.as_str()), (Exit::Code(0), "made inside\n"));
+}
+
+fn what_is_hidden_is_not_seen(fixture: &Fixture) {
+    // Not below `/tmp`, of which a build has its own.
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::write(folder.path().join("key"), "secret").unwrap();
+    std::fs::create_dir(folder.path().join("keys")).unwrap();
+    std::fs::write(folder.path().join("keys/key"), "secret").unwrap();
+    std::os::unix::fs::symlink("key", folder.path().join("link")).unwrap();
+    let read = format!("cd {} && cat key keys/key link", folder.path().display());
+    let seen = |hidden: &[&str]| {
+        let mut config = fixture.config();
+        config.hidden = hidden.iter().map(|it| folder.path().join(it)).collect();
+        run(&Sandbox::new(config).unwrap(), &read).1
+    };
+    assert_eq!(seen(&[]).matches("secret").count(), 3);
+    let output = seen(&["link", "keys", "absent"]);
+    assert!(!output.contains("secret"), "{output}");
+    assert!(
+        output.contains("No such file") && output.contains("denied"),
+        "{output}"
+    );
 }
 
 fn it_has_processes_of_its_own(fixture: &Fixture) {

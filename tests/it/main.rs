@@ -19,6 +19,7 @@ mod policy;
 mod publish;
 mod registry;
 mod sbom;
+mod secrets;
 mod tamper;
 mod tidy;
 mod verify;

@@ -13,6 +13,6 @@ pub mod registry;
 mod workspace;
 
 pub use binaries::{binary, repository};
-pub use peers::{Server, docker_registry, free_port, olareg, peer};
+pub use peers::{Server, docker_registry, free_port, olareg, peer, skipped};
 pub use project::{FakeBuildpack, Project};
 pub use workspace::{Output, Workspace};

@@ -27,6 +27,11 @@ pub fn peer(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Says loudly that a test is skipped, and why.
+pub fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// A server on loopback that ends when this value does.
 #[derive(Debug)]
 pub struct Server {

@@ -31,7 +31,15 @@ impl Workspace {
     /// # Panics
     /// If the disk is full.
     pub fn new() -> Self {
-        let folder = TempDir::with_prefix("sealpack-test-").expect("a temporary folder");
+        Self::below("/tmp")
+    }
+
+    /// Makes one in this folder.
+    ///
+    /// # Panics
+    /// If the disk is full.
+    pub fn below(folder: impl AsRef<Path>) -> Self {
+        let folder = TempDir::with_prefix_in("sealpack-test-", folder).expect("a temporary folder");
         fs_err::create_dir(folder.path().join("home")).expect("a folder in it");
         Self { folder }
     }

@@ -41,6 +41,9 @@ pub(super) fn build(spec: &Spec, own_processes: bool) -> Result<bool, Failed> {
     }
     let mut mounts: Vec<_> = spec.mounts.iter().collect();
     mounts.sort_by_key(|mount| &mount.target);
+    for path in &spec.hidden {
+        hide(Path::new(path))?;
+    }
     for mount in &mounts {
         bind(&below(OLD, &mount.source), &below(NEW, &mount.target))?;
     }
@@ -105,6 +108,25 @@ fn bind_host(except: &BTreeSet<OsString>) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Covers what lies at `path` in the machine's root: a folder by an empty one, a file by a device
+/// that no mount here lets anybody open.
+fn hide(path: &Path) -> Result<(), Failed> {
+    let target = below(NEW, path);
+    let step = format!("hide `{}`", path.display());
+    match std::fs::symlink_metadata(&target) {
+        Ok(metadata) if metadata.is_dir() => {
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            mount("tmpfs", &target, "tmpfs", flags, c"mode=555").map_err(Failed::new(step))
+        }
+        Ok(_) => {
+            mount_bind_recursive(below(OLD, "/dev/null"), &target).map_err(Failed::new(&step))?;
+            let flags = MountFlags::BIND | MountFlags::NODEV | MountFlags::NOSUID;
+            mount_remount(&target, flags, "").map_err(Failed::new(step))
+        }
+        Err(_) => Ok(()),
+    }
 }
 
 fn make_proc(own_processes: bool) -> Result<bool, Failed> {

@@ -19,6 +19,7 @@ pub(super) struct Spec {
     pub(super) ids: Ids,
     pub(super) host_network: bool,
     pub(super) mounts: Vec<SpecMount>,
+    pub(super) hidden: Vec<OsString>,
     /// None: enter, say so, and leave.
     pub(super) command: Option<Program>,
 }

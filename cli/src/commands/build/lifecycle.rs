@@ -472,6 +472,7 @@ pub(super) fn open_sandbox(
             mount("platform", false),
             mount("cnb", false),
         ],
+        hidden: settings.secrets.clone(),
         network: match settings.network {
             Network::None => sandbox::Network::None,
             Network::Host => sandbox::Network::Host,

@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) builder_id: String,
     pub(super) staging: Option<PathBuf>,
     pub(super) programs: Programs,
+    /// What buildpacks are not to see: the key that signs, and what opens other doors.
+    pub(super) secrets: Vec<PathBuf>,
 }
 
 /// The programs that take part in a build.
@@ -70,7 +72,8 @@ impl Settings {
             .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
         let programs = Programs::find(args.lifecycle.as_deref(), environment)?;
         // Keys come last of what can fail: a new one is made only for a build that can begin.
-        let (signer, public) = signer(&args.signer, environment, ui)?;
+        let (signer, public) = signer(&args.signer, &app, environment, ui)?;
+        let secrets = secrets(&args.signer, environment);
         let policy_name = args
             .policy
             .as_ref()
@@ -108,6 +111,7 @@ impl Settings {
             builder_id: args.builder_id,
             staging: args.staging.map(|it| environment.directory.join(it)),
             programs,
+            secrets,
         })
     }
 }
@@ -187,6 +191,7 @@ fn find_builder(
 /// Who signs, and the public key of that.
 fn signer(
     args: &BuildSigner,
+    app: &Path,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(Option<PrivateKey>, Option<PublicKey>), CommandError> {
@@ -194,6 +199,7 @@ fn signer(
         (Some(path), _) => path.clone(),
         (None, Some(prefix)) => {
             let files = Files::of(prefix);
+            outside(app, &environment.directory.join(&files.private))?;
             if !files.private.exists() {
                 keys::generate(&files, environment, ui)?;
                 ui.done(
@@ -209,9 +215,58 @@ fn signer(
         }
         (None, None) => return Ok((None, None)),
     };
+    outside(app, &environment.directory.join(&path))?;
     let key = keys::private(&path, environment, ui)?;
     let public = key.public_key().clone();
     Ok((Some(key), Some(public)))
+}
+
+/// Refuses a private key in the app's folder: buildpacks would see it, and the image would hold it.
+fn outside(app: &Path, key: &Path) -> Result<(), CommandError> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let folder = real(key.parent().unwrap_or(Path::new("/")));
+    if !folder.starts_with(real(app)) && !real(key).starts_with(real(app)) {
+        return Ok(());
+    }
+    Err(CommandError::undecided(Message(format!(
+        "the private key `{}` lies in the app's folder, and would be in the image",
+        key.display()
+    )))
+    .hint("keep it elsewhere"))
+}
+
+/// Where keys and credentials lie: buildpacks see the home of whoever builds, for its toolchain, but
+/// not these.
+fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
+    const IN_HOME: [&str; 14] = [
+        ".aws",
+        ".azure",
+        ".cargo/credentials.toml",
+        ".config/containers",
+        ".config/gcloud",
+        ".config/gh",
+        ".docker",
+        ".git-credentials",
+        ".gnupg",
+        ".kube",
+        ".netrc",
+        ".npmrc",
+        ".pypirc",
+        ".ssh",
+    ];
+    let home = environment.home();
+    let in_home = home
+        .iter()
+        .flat_map(|home| IN_HOME.map(|name| home.join(name)));
+    let named = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE"]
+        .into_iter()
+        .filter_map(|name| environment.text(name).map(PathBuf::from));
+    let key = match (&signer.key, &signer.new_key) {
+        (Some(path), _) => Some(path.clone()),
+        (None, prefix) => prefix.as_deref().map(|it| Files::of(it).private),
+    };
+    let key = key.map(|it| environment.directory.join(it));
+    in_home.chain(named).chain(key).collect()
 }
 
 /// The variables for the buildpacks.
