@@ -248,6 +248,6 @@ async fn no_more_requests_run_at_once_than_asked_for() {
     tokio::pin!(third);
     assert!(futures_util::poll!(&mut third).is_pending());
     drop(first.unwrap());
-    third.await.unwrap();
+    drop(third.await.unwrap());
     drop(second.unwrap());
 }
