@@ -7,12 +7,14 @@
 )]
 
 mod binaries;
+mod measured;
 mod peers;
 mod project;
 pub mod registry;
 mod workspace;
 
 pub use binaries::{binary, repository};
+pub use measured::Measured;
 pub use peers::{Server, docker_registry, free_port, olareg, peer, skipped};
 pub use project::{FakeBuildpack, Project};
 pub use workspace::{Output, Workspace};
