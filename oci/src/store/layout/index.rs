@@ -25,11 +25,38 @@ pub(super) struct IndexFile {
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(try_from = "Map<String, Value>")]
 pub(super) struct Entry {
     #[serde(flatten)]
     pub(super) descriptor: Descriptor,
     #[serde(flatten)]
     other: Map<String, Value>,
+}
+
+/// Reads the descriptor, and keeps what is not of it: with `flatten` alone all would be in both, and
+/// be written twice.
+impl TryFrom<Map<String, Value>> for Entry {
+    type Error = serde_json::Error;
+
+    fn try_from(map: Map<String, Value>) -> Result<Self, Self::Error> {
+        const OF_DESCRIPTOR: [&str; 8] = [
+            "mediaType",
+            "digest",
+            "size",
+            "urls",
+            "annotations",
+            "data",
+            "platform",
+            "artifactType",
+        ];
+        let (of_descriptor, other): (Map<_, _>, Map<_, _>) = map
+            .into_iter()
+            .partition(|(name, _)| OF_DESCRIPTOR.contains(&name.as_str()));
+        Ok(Self {
+            descriptor: serde_json::from_value(Value::Object(of_descriptor))?,
+            other,
+        })
+    }
 }
 
 impl Default for IndexFile {
@@ -207,7 +234,11 @@ mod tests {
     fn what_others_wrote_is_kept() {
         let text = r#"{"annotations":{"a":"b"},"manifests":[{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","mediaType":"x/y","new":{"z":1},"size":0}],"schemaVersion":2,"subject":null}"#;
         let index: IndexFile = serde_json::from_str(text).unwrap();
-        let written = serde_json::to_value(&index).unwrap();
-        assert_eq!(written, serde_json::from_str::<Value>(text).unwrap());
+        let written = serde_json::to_string(&index).unwrap();
+        let parsed: Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(parsed, serde_json::from_str::<Value>(text).unwrap());
+        // A field that stands there twice is not seen in a value.
+        assert_eq!(written.matches("digest").count(), 1, "{written}");
+        serde_json::from_str::<IndexFile>(&written).unwrap();
     }
 }
