@@ -42,9 +42,13 @@ impl<'a> Images<'a> {
     /// Opens the place that `reference` names, to read from it.
     pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
         match &reference.location {
-            Location::Layout(path) => Ok(Arc::new(LayoutStore::open(
-                self.environment.directory.join(path),
-            )?)),
+            Location::Layout(path) => {
+                let path = self.environment.directory.join(path);
+                if !path.exists() {
+                    return Err(Message(format!("there is no folder `{}`", path.display())).into());
+                }
+                Ok(Arc::new(LayoutStore::open(path)?))
+            }
             _ => self.remote(reference).await,
         }
     }

@@ -282,7 +282,8 @@ impl Lifecycle<'_> {
         };
         let sandbox = self.sandbox.clone();
         let shown = self.ui.verbosity() > 0;
-        let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+        // Bounded: who prints faster than is shown has to wait.
+        let (sender, mut lines) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
         let running = tokio::task::spawn_blocking(move || {
             let kept = Kept {
                 capped: Capped::default(),
@@ -370,7 +371,10 @@ struct PhaseOutput {
 /// Says that a phase failed, with the end of what it printed.
 fn failed(what: &str, output: &PhaseOutput) -> CommandError {
     const LINES: usize = 30;
-    let text = String::from_utf8_lossy(&output.text);
+    /// One line may be long, too.
+    const BYTES: usize = 8 << 10;
+    let end = output.text.len().saturating_sub(BYTES);
+    let text = String::from_utf8_lossy(output.text.get(end..).unwrap_or_default());
     let lines: Vec<_> = text.trim_end().lines().collect();
     let from = lines.len().saturating_sub(LINES);
     let mut error = CommandError::undecided(Message(what.to_owned()));
@@ -384,7 +388,7 @@ fn failed(what: &str, output: &PhaseOutput) -> CommandError {
 /// Keeps what is printed, and hands it on to who wants to see it.
 struct Kept {
     capped: Capped,
-    shown: Option<tokio::sync::mpsc::UnboundedSender<Vec<u8>>>,
+    shown: Option<tokio::sync::mpsc::Sender<Vec<u8>>>,
 }
 
 impl Output for Kept {
@@ -392,7 +396,7 @@ impl Output for Kept {
         self.capped.write(bytes);
         if let Some(shown) = &self.shown {
             // Nobody listens any more: the build was given up.
-            shown.send(bytes.to_vec()).unwrap_or_default();
+            shown.blocking_send(bytes.to_vec()).unwrap_or_default();
         }
     }
 }
