@@ -36,7 +36,7 @@ fn statement(project: &Project, image: &str, claim: &str) -> Value {
 }
 
 /// A child process that does not outlive the test.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {

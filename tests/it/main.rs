@@ -9,12 +9,14 @@
 )]
 
 mod attacks;
+mod bad_input;
 mod build;
 mod copy;
 mod cosign;
 mod extract;
 mod golden;
 mod layout;
+mod messages;
 mod policy;
 mod publish;
 mod registry;

@@ -189,6 +189,24 @@ impl Project {
     }
 }
 
+/// Puts `[size]` in place of numbers of bytes.
+fn without_sizes(line: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        let is_unit = ["B", "kB", "MB", "GB"].contains(&word.trim_end_matches([')', ',']));
+        let number = words.last().map(|it| it.trim_start_matches('('));
+        if is_unit && number.is_some_and(|it| it.parse::<f64>().is_ok()) {
+            let open = words.pop().is_some_and(|it| it.starts_with('('));
+            let close = word.trim_start_matches(|it: char| it.is_ascii_alphabetic());
+            let open = if open { "(" } else { "" };
+            words.push(format!("{open}[size]{close}"));
+        } else {
+            words.push(word.to_owned());
+        }
+    }
+    words.join(" ")
+}
+
 /// Puts `[time]` in place of seconds, and `[name]` in place of random names of folders.
 fn settled(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
@@ -201,7 +219,12 @@ fn settled(text: &str) -> String {
         {
             line = format!("{before} in [time]");
         }
-        for prefix in ["sealpack-staged-", "sealpack-build-"] {
+        // What this machine allows is not what the message is about.
+        if line.contains("(this machine refuses ") {
+            continue;
+        }
+        line = without_sizes(&line);
+        for prefix in ["sealpack-staged-", "sealpack-build-", ".sealpack-"] {
             if let Some((before, after)) = line.split_once(prefix)
                 && let Some(rest) = after.get(6..)
             {

@@ -1,0 +1,1006 @@
+//! What a user reads: each with its exit code, standard output and standard error.
+
+use insta::assert_snapshot;
+use testkit::{FakeBuildpack, Output, Project, free_port, repository};
+
+/// What `sealpack` says to these arguments.
+fn says(project: &Project, arguments: &[&str]) -> String {
+    project.transcript(&project.run(arguments))
+}
+
+/// What `sealpack build` says to these arguments, beside those for app, builder, key and output.
+fn build_says(project: &Project, arguments: &[&str]) -> String {
+    let common = ["--key", "test.key", "--output", "oci:out:v1"];
+    let output = Output::of(project.build_command(common).args(arguments));
+    project.transcript(&output)
+}
+
+fn with_builder(text: &str) -> Project {
+    let project = Project::typical();
+    project.write("builder.toml", text);
+    project
+}
+
+fn with_policy(text: &str) -> Project {
+    let project = Project::typical();
+    project.write("policy/policy.toml", text);
+    project
+}
+
+#[test]
+fn a_build_says_one_line_a_phase() {
+    let project = Project::typical();
+    let judged = ["--policy", "policy"];
+    assert_snapshot!(build_says(&project, &judged), @r#"
+exit: 0
+--- stdout
+accepted oci:out@sha256:[digest]
+  ✓ require: cyclonedx
+  ✓ require: signature
+  ✓ require: provenance
+  ✓ require: spdxjson
+  ✓ sbom
+  ✓ signature
+  ✓ slsa
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+    judge  accepted: all 7 demands are met
+  publish  oci:out:v1 ([size] new)
+"#);
+    assert_snapshot!(build_says(&project, &judged), @r#"
+exit: 0
+--- stdout
+accepted oci:out@sha256:[digest]
+  ✓ require: cyclonedx
+  ✓ require: signature
+  ✓ require: provenance
+  ✓ require: spdxjson
+  ✓ sbom
+  ✓ signature
+  ✓ slsa
+--- stderr
+  analyze  replaces previous:oci:out@sha256:[digest]; runs on static
+   detect  test/typical 1.0.0
+  restore  3 from the cache
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 6 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+    judge  accepted: all 7 demands are met
+  publish  oci:out:v1 ([size] new)
+"#);
+    assert_snapshot!(build_says(&project, &["--quiet"]), @r#"
+exit: 0
+--- stdout
+built oci:out@sha256:[digest]
+--- stderr
+"#);
+    assert_snapshot!(build_says(&project, &["--policy", "policy", "-v", "--no-cache"]), @r#"
+exit: 0
+--- stdout
+accepted oci:out@sha256:[digest]
+  ✓ require: cyclonedx
+  ✓ require: signature
+  ✓ require: provenance
+  ✓ require: spdxjson
+  ✓ sbom
+  ✓ signature
+  ✓ slsa
+--- stderr
+           0.21.17
+           Image with name "sealpack.invalid/staged" not found
+  analyze  no image before; runs on static
+           test/typical 1.0.0
+   detect  test/typical 1.0.0
+  restore  nothing: there is no cache
+           hello from typical
+    build  test/typical in [time]
+           Adding layer 'test/typical:kept'
+           Adding layer 'buildpacksio/lifecycle:launch.sbom'
+           Added 1/1 app layer(s)
+           Adding layer 'buildpacksio/lifecycle:launcher'
+           Adding layer 'buildpacksio/lifecycle:config'
+           Adding layer 'buildpacksio/lifecycle:process-types'
+           Adding label 'io.buildpacks.lifecycle.metadata'
+           Adding label 'io.buildpacks.build.metadata'
+           Adding label 'io.buildpacks.project.metadata'
+           Adding label 'io.buildpacks.exec-env'
+           Setting default process type 'web'
+           Saving sealpack.invalid/staged...
+           *** Images (sha256:[digest]):
+                 sealpack.invalid/staged
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+    judge  accepted: all 7 demands are met
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           there   sha256:[digest] [size]
+           copied  sha256:[digest] [size]
+  publish  oci:out:v1 ([size] new)
+"#);
+}
+
+#[test]
+fn colours_come_when_they_are_asked_for() {
+    let project = Project::typical();
+    let coloured = build_says(&project, &["--color", "always", "--policy", "policy"]);
+    assert!(coloured.contains("\x1b["), "{coloured}");
+    assert_snapshot!(coloured.replace('\x1b', "ESC"), @r#"
+exit: 0
+--- stdout
+ESC[1;32macceptedESC[0m oci:out@sha256:[digest]
+  ESC[1;32m✓ESC[0m require: cyclonedx
+  ESC[1;32m✓ESC[0m require: signature
+  ESC[1;32m✓ESC[0m require: provenance
+  ESC[1;32m✓ESC[0m require: spdxjson
+  ESC[1;32m✓ESC[0m sbom
+  ESC[1;32m✓ESC[0m signature
+  ESC[1;32m✓ESC[0m slsa
+--- stderr
+ESC[1;32m  analyzeESC[0m  no image before; runs on static
+ESC[1;32m   detectESC[0m  test/typical 1.0.0
+ESC[1;32m  restoreESC[0m  nothing was cached
+ESC[1;32m    buildESC[0m  test/typical in [time]
+ESC[1;32m   exportESC[0m  sha256:[digest] (6 layers, 0 reused)
+ESC[1;32m     sbomESC[0m  2 components (CycloneDX), 3 packages (SPDX)
+ESC[1;32m   attestESC[0m  provenance, cyclonedx, spdxjson, signature
+ESC[1;32m    judgeESC[0m  accepted: all 7 demands are met
+ESC[1;32m  publishESC[0m  oci:out:v1 ([size] new)
+"#);
+    for arguments in [&["--color", "never"][..], &[]] {
+        let plain = build_says(&project, arguments);
+        assert!(!plain.contains('\x1b'), "{plain}");
+    }
+}
+
+#[test]
+fn arguments_that_are_missing_or_wrong() {
+    let project = Project::typical();
+    let build = ["build", "app", "--builder", "builder.toml"];
+    let says = |arguments: &[&str]| says(&project, arguments);
+    let build = |arguments: &[&str]| says(&[&build, arguments].concat());
+    assert_snapshot!(says(&[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+Builds, signs, attests, verifies and judges container images
+
+Usage: sealpack [OPTIONS] <COMMAND>
+
+Commands:
+  build       Turn app source into a signed, attested and judged image
+  key         Make keys
+  sign        Sign an image
+  attest      Attach a signed claim to an image
+  verify      Verify that an image is signed, or has other claims by an accepted signer
+  tree        Show what is attached to an image
+  inspect     Show what an image is and how it was built
+  policy      Judge images by policies
+  copy        Copy an image and what is attached to it
+  unpack      Unpack the root file system of an image into a folder
+  completion  Print a completion script for a shell
+  help        Print this message or the help of the given subcommand(s)
+
+Options:
+  -q, --quiet         Print results and errors only
+  -v, --verbose...    Say more: once for what the phases print, twice for their debug lines
+      --color <WHEN>  Colour what is printed [default: auto] [possible values: auto, always, never]
+  -h, --help          Print help (see more with '--help')
+  -V, --version       Print version
+"#);
+    assert_snapshot!(says(&["bild"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: unrecognized subcommand 'bild'
+
+  tip: a similar subcommand exists: 'build'
+
+Usage: sealpack [OPTIONS] <COMMAND>
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(build(&["--output", "oci:out:v1"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the following required arguments were not provided:
+  <--key <FILE>|--new-key <PREFIX>|--unsigned>
+
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(build(&["--unsigned"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the following required arguments were not provided:
+  --output <IMAGE|FORMAT>
+
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "json"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: nothing says where the image goes
+hint: add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "Not An Image"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `Not An Image` is not a place for an image
+  cause: `library/Not An Image` is not the name of a repository: lower-case letters, digits, `.`, `_`, `-` and `/`
+hint: use `HOST/REPO:TAG` or `oci:DIR:TAG`
+"#);
+    let digest = format!("oci:out@sha256:{}", "0".repeat(64));
+    assert_snapshot!(build(&["--unsigned", "--output", &digest]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:out@sha256:[digest]` names a digest, but nobody knows the digest of an image before it is built
+hint: name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--policy", "policy"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the argument '--unsigned' cannot be used with '--policy <FILE>'
+
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+
+For more information, try '--help'.
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "NOT_SET"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the variable `NOT_SET` is not set
+hint: give it a value: `--env NAME=VALUE`
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "A/B=C"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `A/B` is not the name of a variable
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--run-image", "oci:nowhere:v1"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: there is no folder `[workspace]/nowhere`
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--process-type", "nothing"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+error: failed to export the image
+  cause: determining entrypoint: tried to set nothing to default but it doesn't exist
+"#);
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--lifecycle", "app"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `[workspace]/app/lifecycle` is not there, and an image cannot be built without it
+hint: install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`
+"#);
+    assert_snapshot!(says(&["build", "nowhere", "--unsigned", "--output", "oci:out:v1"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `nowhere` is not a folder with an app
+"#);
+    assert_snapshot!(says(&["verify", "oci:out:v1", "--key", "test.pub", "--claim", "no such"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `no such` is not a kind of claim
+  cause: predicate type `no such` is neither a URI nor a known short name
+"#);
+}
+
+#[test]
+fn builders_that_are_missing_or_broken() {
+    let project = Project::typical();
+    fs_err::remove_file(project.join("builder.toml")).unwrap();
+    assert_snapshot!(build_says(&project, &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: failed to read `[workspace]/builder.toml`
+  cause: failed to open file `[workspace]/builder.toml`: No such file or directory (os error 2)
+"#);
+    let unnamed = ["build", "app", "--unsigned", "--output", "oci:out:v1"];
+    assert_snapshot!(says(&project, &unnamed), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: there is no `builder.toml` in `[workspace]/app` or beside it
+hint: name one with `--builder FILE`
+"#);
+    assert_snapshot!(build_says(&with_builder("[[buildpacks]\n"), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/builder.toml`, line 1: unclosed array table, expected `]`
+"#);
+    assert_snapshot!(build_says(&with_builder("\n[[order]]\n\n[surprise]\nkey = 1\n"), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/builder.toml`, line 4: unknown field `surprise`, expected one of `description`, `buildpacks`, `extensions`, `order`, `order-extensions`, `build`, `run`, `stack`, `lifecycle`, `targets`, `system`
+"#);
+    assert_snapshot!(build_says(&with_builder("description = \"empty\"\n"), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: no group of buildpacks fits this app
+  note: ERROR: No buildpack groups passed detection.
+    ERROR: Please check that you are running against the correct path.
+    ERROR: failed to detect: no buildpacks participating
+hint: the builder's `[[order]]` says which groups there are
+"#);
+    let nowhere = "[[buildpacks]]\nid = \"a/b\"\nversion = \"1\"\nuri = \"nowhere\"\n\n[[order]]\n[[order.group]]\nid = \"a/b\"\nversion = \"1\"\n";
+    assert_snapshot!(build_says(&with_builder(nowhere), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: failed to read `[workspace]/nowhere`
+  cause: failed to canonicalize path `[workspace]/nowhere`: No such file or directory (os error 2)
+"#);
+    let image = nowhere.replace("nowhere", "docker://example.test/buildpack");
+    assert_snapshot!(build_says(&with_builder(&image), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/builder.toml`, line 4: `docker://example.test/buildpack` is not a local folder: packages in registries and archives cannot be used yet
+"#);
+    let other = "[[buildpacks]]\nid = \"test/typical\"\nversion = \"2.0.0\"\nuri = \"buildpacks/test/typical\"\n\n[[order]]\n[[order.group]]\nid = \"test/typical\"\nversion = \"2.0.0\"\n";
+    assert_snapshot!(build_says(&with_builder(other), &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/builder.toml`, line 3: the version is `2.0.0`, but `[workspace]/buildpacks/test/typical/buildpack.toml` says `1.0.0`
+"#);
+}
+
+#[test]
+fn buildpacks_that_are_broken() {
+    let broken = |text: &str| {
+        let project = Project::typical();
+        project.write("buildpacks/test/typical/buildpack.toml", text);
+        build_says(&project, &[])
+    };
+    assert_snapshot!(broken("api = \"0.12\"\n[buildpack\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/buildpacks/test/typical/buildpack.toml`, line 2: unclosed table, expected `]`
+"#);
+    assert_snapshot!(broken("api = \"0.12\"\n\n[buildpack]\nid = \"test/typical\"\nversion = 1\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/buildpacks/test/typical/buildpack.toml`, line 5: invalid type: integer `1`, expected a string
+"#);
+    assert_snapshot!(broken("api = \"9.9\"\n\n[buildpack]\nid = \"test/typical\"\nversion = \"1.0.0\"\n\n[[targets]]\nos = \"linux\"\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: detecting failed (exit status 12)
+  note: ERROR: failed to set API for Buildpack 'test/typical@1.0.0': buildpack API version '9.9' is incompatible with the lifecycle
+"#);
+    assert_snapshot!(broken(""), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the builder `[workspace]/builder.toml`
+  cause: `[workspace]/buildpacks/test/typical/buildpack.toml`, line 1: missing field `api`
+"#);
+    let project = Project::typical();
+    fs_err::remove_file(project.join("buildpacks/test/typical/bin/detect")).unwrap();
+    assert_snapshot!(build_says(&project, &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: a buildpack failed to look at this app
+  note: ======== Error: test/typical@1.0.0 ========
+    fork/exec /cnb/buildpacks/test_typical/1.0.0/bin/detect: no such file or directory
+    ======== Results ========
+    err:  test/typical@1.0.0
+    ERROR: No buildpack groups passed detection.
+    ERROR: failed to detect: buildpack(s) failed with err
+"#);
+}
+
+#[test]
+fn buildpacks_that_fail() {
+    let detecting = |script: &str| {
+        let project = Project::new(&[FakeBuildpack::new("test/failing").detect(script)]);
+        build_says(&project, &[])
+    };
+    let building = |script: &str| {
+        let project = Project::new(&[FakeBuildpack::new("test/failing").build(script)]);
+        build_says(&project, &[])
+    };
+    assert_snapshot!(detecting("echo 'not for me'; exit 100"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: no group of buildpacks fits this app
+  note: ======== Output: test/failing@1.0.0 ========
+    not for me
+    ======== Results ========
+    fail: test/failing@1.0.0
+    ERROR: No buildpack groups passed detection.
+    ERROR: Please check that you are running against the correct path.
+    ERROR: failed to detect: no buildpacks participating
+hint: the builder's `[[order]]` says which groups there are
+"#);
+    assert_snapshot!(detecting("echo 'something broke' >&2; exit 3"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: a buildpack failed to look at this app
+  note: ======== Output: test/failing@1.0.0 ========
+    something broke
+    ======== Results ========
+    err:  test/failing@1.0.0 (3)
+    ERROR: No buildpack groups passed detection.
+    ERROR: failed to detect: buildpack(s) failed with err
+"#);
+    assert_snapshot!(detecting("kill -9 $$"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: a buildpack failed to look at this app
+  note: ======== Results ========
+    err:  test/failing@1.0.0
+    ERROR: No buildpack groups passed detection.
+    ERROR: failed to detect: buildpack(s) failed with err
+"#);
+    assert_snapshot!(detecting("echo '[[provides' > \"$CNB_BUILD_PLAN_PATH\""), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: a buildpack failed to look at this app
+  note: ======== Error: test/failing@1.0.0 ========
+    toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
+    ======== Results ========
+    err:  test/failing@1.0.0
+    ERROR: No buildpack groups passed detection.
+    ERROR: failed to detect: buildpack(s) failed with err
+"#);
+    assert_snapshot!(detecting("printf '[[requires]]\\nname = \"what nobody has\"\\n' > \"$CNB_BUILD_PLAN_PATH\""), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+error: no group of buildpacks fits this app
+  note: ======== Results ========
+    pass: test/failing@1.0.0
+    Resolving plan... (try #1)
+    fail: test/failing@1.0.0 requires what nobody has
+    ERROR: No buildpack groups passed detection.
+    ERROR: Please check that you are running against the correct path.
+    ERROR: failed to detect: no buildpacks participating
+hint: the builder's `[[order]]` says which groups there are
+"#);
+    assert_snapshot!(building("echo working; echo 'no compiler' >&2; exit 7"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/failing 1.0.0
+  restore  nothing was cached
+error: a buildpack failed to build
+  note: working
+    no compiler
+    ERROR: failed to build: exit status 7
+"#);
+    assert_snapshot!(building("kill -9 $$"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/failing 1.0.0
+  restore  nothing was cached
+error: a buildpack failed to build
+  note: ERROR: failed to build: signal: killed
+"#);
+    assert_snapshot!(building("echo 'types = 1' > \"$CNB_LAYERS_DIR/bad.toml\""), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/failing 1.0.0
+  restore  nothing was cached
+error: building failed (exit status 52)
+  note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 1 (last key "types"): incompatible types: TOML value has type int64; destination has type struct
+"#);
+    assert_snapshot!(building("echo '[[processes' > \"$CNB_LAYERS_DIR/launch.toml\""), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/failing 1.0.0
+  restore  nothing was cached
+error: building failed (exit status 52)
+  note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
+"#);
+    assert_snapshot!(building("mkdir \"$CNB_LAYERS_DIR/a\"; printf '[types]\\nlaunch = true\\n' > \"$CNB_LAYERS_DIR/a.toml\"; echo '{' > \"$CNB_LAYERS_DIR/a.sbom.cdx.json\""), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/failing 1.0.0
+  restore  nothing was cached
+    build  test/failing in [time]
+   export  sha256:[digest] (5 layers, 0 reused)
+error: failed to read what the buildpacks say is in the image
+  cause: malformed SBOM `[workspace]/sealpack-build-[name]/layers/sbom/launch/test_failing/a/sbom.cdx.json`
+  cause: not a JSON object
+  cause: EOF while parsing an object at line 2 column 0
+"#);
+}
+
+#[test]
+fn keys_that_cannot_be_used() {
+    let project = Project::typical();
+    let key = |arguments: &[&str], password: Option<&str>| {
+        let mut command = project.sealpack(["build", "app", "--builder", "builder.toml"]);
+        command.args(["--output", "oci:out:v1"]).args(arguments);
+        match password {
+            Some(password) => command.env("COSIGN_PASSWORD", password),
+            None => command.env_remove("COSIGN_PASSWORD"),
+        };
+        project.transcript(&Output::of(&mut command))
+    };
+    let locked = repository().join("tests/fixtures/keys/cosign.key");
+    fs_err::copy(locked, project.join("locked.key")).unwrap();
+    project.write("junk.key", "junk");
+    assert_snapshot!(key(&["--key", "nowhere.key"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to open file `nowhere.key`: No such file or directory (os error 2)
+"#);
+    assert_snapshot!(key(&["--key", "app"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read from file `app`: Is a directory (os error 21)
+"#);
+    assert_snapshot!(key(&["--key", "junk.key"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the private key `junk.key`
+  cause: not a PEM file
+"#);
+    assert_snapshot!(key(&["--key", "test.pub"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the private key `test.pub`
+  cause: PEM file holds a `PUBLIC KEY`, not a private key
+"#);
+    assert_snapshot!(key(&["--key", "locked.key"], Some("wrong")), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the private key `locked.key`
+  cause: wrong password
+hint: set COSIGN_PASSWORD to the password that the key was made with
+"#);
+    assert_snapshot!(key(&["--key", "locked.key"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the key wants a password, and there is no terminal to ask for it
+hint: set COSIGN_PASSWORD; it may be empty
+"#);
+    assert_snapshot!(key(&["--new-key", "fresh"], None), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: the key wants a password, and there is no terminal to ask for it
+hint: set COSIGN_PASSWORD; it may be empty
+"#);
+    let generate = ["key", "generate", "--output-key-prefix", "pair"];
+    assert_snapshot!(says(&project, &generate), @r#"
+exit: 0
+--- stdout
+pair.key (private, encrypted) and pair.pub (public)
+--- stderr
+"#);
+    assert_snapshot!(says(&project, &generate), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `pair.key` is there already, and a key is never overwritten
+hint: move it away, or choose another prefix
+"#);
+    let half = ["key", "generate", "--output-key-prefix", "nowhere/pair"];
+    assert_snapshot!(says(&project, &half), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to write `nowhere/pair.key`
+  cause: No such file or directory (os error 2) at path "[workspace]/nowhere/.sealpack-[name]"
+"#);
+    let verify = ["verify", "oci:out:v1", "--key"];
+    assert_snapshot!(says(&project, &[&verify[..], &["junk.key"]].concat()), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the public key `junk.key`
+  cause: not a PEM file
+hint: a public key is a PEM file that begins with `-----BEGIN PUBLIC KEY-----`
+"#);
+    assert_snapshot!(says(&project, &[&verify[..], &["test.key"]].concat()), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the public key `test.key`
+  cause: PEM file holds a `PRIVATE KEY`, not a public key
+hint: a public key is a PEM file that begins with `-----BEGIN PUBLIC KEY-----`
+"#);
+}
+
+#[test]
+fn policies_that_are_broken_or_say_no() {
+    let judged = ["--policy", "policy"];
+    let project = Project::typical();
+    assert_snapshot!(build_says(&project, &["--policy", "nowhere"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the policy `nowhere`
+  cause: failed to read `nowhere`
+  cause: No such file or directory (os error 2)
+"#);
+    assert_snapshot!(build_says(&with_policy("[[accept]]\nclaims = [\n"), &judged), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the policy `policy/policy.toml`
+  cause: policy/policy.toml:2: unclosed array, expected `]`
+"#);
+    assert_snapshot!(build_says(&with_policy("[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n\n[[demand]]\nclaim = \"signature\"\n"), &judged), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the policy `policy/policy.toml`
+  cause: policy/policy.toml:5: unknown field `demand`, expected one of `accept`, `require`, `rules`, `parameters`
+"#);
+    let rules = "[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n\n[[require]]\nclaim = \"signature\"\n\n[rules]\nfiles = [\"*.rego\"]\n";
+    let with_rules = |text: &str| {
+        let project = with_policy(rules);
+        project.write("policy/own.rego", text);
+        build_says(&project, &judged)
+    };
+    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains \"x\" if {\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the policy `policy/policy.toml`
+  cause: policy/own.rego:4: expecting expression
+"#);
+    assert_snapshot!(with_rules("package sealpack.own\n\ndeny := 7\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+error: the policy could not be evaluated
+  cause: policy/own.rego: `data.sealpack.own.deny` is not a set of texts or of objects with `message`
+"#);
+    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains \"x\" if {\n\tinput.nothing == 1 / 0\n\tto_number(\"a\") == 1\n}\n"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+error: the policy could not be evaluated
+  cause: rules failed
+  cause: policy/own.rego:4: divide by zero
+"#);
+    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains {\"message\": \"this is Friday\", \"solution\": \"wait for Monday\"} if true\n"), @r#"
+exit: 1
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
+  finding: own: this is Friday
+  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://slsa.dev/provenance/v1`
+  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://spdx.dev/Document`
+  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://cyclonedx.org/bom`
+  note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
+hint: wait for Monday
+"#);
+    let strict = fs_err::read_to_string(project.join("policy/policy.toml"))
+        .unwrap()
+        .replace("https://sealpack.example", "https://elsewhere.example");
+    assert_snapshot!(build_says(&with_policy(&strict), &judged), @r#"
+exit: 1
+--- stdout
+--- stderr
+  analyze  no image before; runs on static
+   detect  test/typical 1.0.0
+  restore  nothing was cached
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 0 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
+  finding: slsa: builder `https://sealpack.example/docs/buildtypes/cnb-v1.md#local-builder` is not one of `builder-ids`
+  note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
+hint: build with a builder of the list, or add this one to `parameters.builder-ids`
+"#);
+}
+
+#[test]
+fn images_that_are_not_there() {
+    let project = Project::typical();
+    project.build("oci:out:v1").expect(0);
+    project.build("oci:out:v2").expect(0);
+    fs_err::create_dir(project.join("half")).unwrap();
+    project.write("half/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
+    let tree = |image: &str| says(&project, &["tree", image]);
+    assert_snapshot!(tree("oci:nowhere:v1"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: there is no folder `[workspace]/nowhere`
+"#);
+    assert_snapshot!(tree("oci:app:v1"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:[workspace]/app` is malformed: it has no `oci-layout` file
+"#);
+    assert_snapshot!(tree("oci:half:v1"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:[workspace]/half` is malformed: it has no folder `blobs`
+"#);
+    assert_snapshot!(tree("oci:out:v3"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `v3` was not found in `oci:[workspace]/out`
+"#);
+    assert_snapshot!(tree("oci:out"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:out` holds several images: `v1` and `v2`
+hint: name one: `oci:DIR:TAG`
+"#);
+    assert_snapshot!(tree(&format!("oci:out@sha256:{}", "0".repeat(64))), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `sha256:[digest]` was not found in `oci:[workspace]/out`
+"#);
+    project.write("half/index.json", "{");
+    assert_snapshot!(tree("oci:half:v1"), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:[workspace]/half` is malformed: it has no folder `blobs`
+"#);
+    let host = format!("127.0.0.1:{}", free_port());
+    let down = |arguments: &[&str]| says(&project, arguments).replace(&host, "[registry]");
+    let image = format!("{host}/team/app:v1");
+    assert_snapshot!(down(&["tree", &image]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to resolve `v1` at `[registry]/team/app`
+  cause: no connection could be made
+  cause: error sending request
+  cause: client error (Connect)
+  cause: tcp connect error
+  cause: Connection refused (os error 111)
+"#);
+    assert_snapshot!(down(&["copy", "oci:out:v1", &image]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to copy sha256:[digest] to its destination
+  cause: failed to look for sha256:[digest] at `[registry]/team/app`
+  cause: no connection could be made
+  cause: error sending request
+  cause: client error (Connect)
+  cause: tcp connect error
+  cause: Connection refused (os error 111)
+"#);
+    assert_snapshot!(build_says(&project, &["--output", &image]).replace(&host, "[registry]"), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  replaces previous:oci:out@sha256:[digest]; runs on static
+   detect  test/typical 1.0.0
+  restore  3 from the cache
+    build  test/typical in [time]
+   export  sha256:[digest] (6 layers, 6 reused)
+     sbom  2 components (CycloneDX), 3 packages (SPDX)
+   attest  provenance, cyclonedx, spdxjson, signature
+  publish  oci:out:v1 ([size] new)
+error: failed to publish to `[registry]/team/app:v1`
+  cause: failed to copy sha256:[digest] to its destination
+  cause: failed to look for sha256:[digest] at `[registry]/team/app`
+  cause: no connection could be made
+  cause: error sending request
+  cause: client error (Connect)
+  cause: tcp connect error
+  cause: Connection refused (os error 111)
+"#);
+    assert_snapshot!(says(&project, &["tree", "--offline", "registry.example/app"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `registry.example/app` is not on this machine, and `--offline` forbids connections
+"#);
+    assert_snapshot!(says(&project, &["unpack", "oci:out:v1", "app"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: `app` is not empty
+"#);
+}
+
+#[test]
+fn what_commands_say_when_all_is_well() {
+    let project = Project::typical();
+    project.build("oci:out:v1").expect(0);
+    let run = |arguments: &[&str]| says(&project, arguments);
+    let verify = ["verify", "oci:out:v1", "--key", "test.pub"];
+    assert_snapshot!(run(&verify), @r#"
+exit: 0
+--- stdout
+verified oci:out@sha256:[digest]
+  signature    by key sha256:[digest]
+--- stderr
+"#);
+    let key = repository().join("tests/fixtures/keys/cosign.pub");
+    let key = key.to_str().unwrap();
+    assert_snapshot!(run(&["verify", "oci:out:v1", "--key", key, "--claim", "spdx", "--claim", "vsa"]), @r#"
+exit: 1
+--- stdout
+--- stderr
+error: `oci:out@sha256:[digest]` has no `spdxjson` and `vsa` by the given key
+  note: sha256:[digest]: signature is by none of the 1 trusted keys
+  note: sha256:[digest]: signature is by none of the 1 trusted keys
+  note: sha256:[digest]: signature is by none of the 1 trusted keys
+  note: sha256:[digest]: signature is by none of the 1 trusted keys
+  note: sha256:[digest]: signature is by none of the 1 trusted keys
+"#);
+    assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy", "--key", "test.pub"]), @r#"
+exit: 0
+--- stdout
+accepted oci:out@sha256:[digest]
+  ✓ require: cyclonedx
+  ✓ require: signature
+  ✓ require: provenance
+  ✓ require: spdxjson
+  ✓ sbom
+  ✓ signature
+  ✓ slsa
+--- stderr
+"#);
+    assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy"]), @r#"
+exit: 2
+--- stdout
+--- stderr
+error: failed to read the policy `policy/policy.toml`
+  cause: policy/policy.toml:6: `signer = "given"`, but no key was given
+"#);
+    assert_snapshot!(run(&["copy", "oci:out:v1", "oci:copied:v1"]), @r#"
+exit: 0
+--- stdout
+copied oci:copied@sha256:[digest] ([size] new, [size] there already, 0 referrers)
+--- stderr
+  warning  5 referrers were left behind: signatures, SBOMs or provenance; `--referrers` copies them
+"#);
+    assert_snapshot!(run(&["verify", "oci:copied:v1", "--key", "test.pub"]), @r#"
+exit: 1
+--- stdout
+--- stderr
+error: `oci:copied@sha256:[digest]` has no `signature` by the given key
+  note: nothing is attached to it
+"#);
+    assert_snapshot!(run(&["unpack", "oci:out:v1", "root"]), @r#"
+exit: 0
+--- stdout
+unpacked oci:out@sha256:[digest] into root
+--- stderr
+"#);
+    assert_snapshot!(run(&["sign", "oci:out:v1", "--key", "test.key"]), @r#"
+exit: 0
+--- stdout
+attached sha256:[digest]
+  https://sigstore.dev/cosign/sign/v1 to oci:out@sha256:[digest]
+--- stderr
+"#);
+}
+
+#[test]
+fn help_is_in_date() {
+    let project = Project::typical();
+    for command in [
+        &[][..],
+        &["build"],
+        &["key"],
+        &["key", "generate"],
+        &["sign"],
+        &["attest"],
+        &["verify"],
+        &["tree"],
+        &["inspect"],
+        &["policy"],
+        &["policy", "check"],
+        &["copy"],
+        &["unpack"],
+        &["completion"],
+    ] {
+        let output = project.run(&[command, &["--help"]].concat()).expect(0);
+        let name = [&["help"], command].concat().join("-");
+        assert_snapshot!(name, output.stdout);
+    }
+}
