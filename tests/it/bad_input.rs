@@ -147,7 +147,7 @@ fn a_huge_log_is_not_held_in_memory() {
             FakeBuildpack::new("test/loud").build("head -c 200000000 /dev/zero; exit 1"),
         ),
     ] {
-        let project = Project::new(&[buildpack.clone()]);
+        let project = Project::new(std::slice::from_ref(&buildpack));
         let said = project.join("said");
         let mut child = Killed(
             project
