@@ -607,7 +607,8 @@ error: failed to open file `nowhere.key`: No such file or directory (os error 2)
 exit: 2
 --- stdout
 --- stderr
-error: failed to read from file `app`: Is a directory (os error 21)
+error: the private key `[workspace]/app` lies in the app's folder, and would be in the image
+hint: keep it elsewhere
 "#);
     assert_snapshot!(key(&["--key", "junk.key"], None), @r#"
 exit: 2

@@ -142,7 +142,9 @@ fn a_flipped_bit_in_any_blob_is_noticed() {
                 assert_eq!(copied.code, 2, "{name}: {}", copied.stderr);
             }
             judged += usize::from(proves);
-            fs_err::remove_dir_all(project.join("copied")).unwrap();
+            if project.join("copied").exists() {
+                fs_err::remove_dir_all(project.join("copied")).unwrap();
+            }
         }
         fs_err::write(path, &good).unwrap();
     }
