@@ -96,5 +96,5 @@ fn time(command: &mut Command) -> Duration {
 }
 
 fn median<T: Copy>(sorted: &[T]) -> T {
-    *sorted.get(sorted.len() / 2).unwrap()
+    sorted.iter().copied().nth(sorted.len() / 2).unwrap()
 }

@@ -230,9 +230,23 @@ fn a_registry_that_fails_in_the_middle_gets_no_tag() {
                 "{}",
                 output.stderr
             );
-            nothing_is_left(&project);
+            the_image_is_kept(&project, &output.stderr);
         }
     }
+}
+
+/// Asserts that the staged image is there, whole, and named; and nothing else of the build.
+fn the_image_is_kept(project: &Project, stderr: &str) {
+    let (_, rest) = stderr.split_once("kept in `").unwrap();
+    let (layout, _) = rest.split_once('`').unwrap();
+    let image = format!("{layout}:latest");
+    project
+        .run(&[
+            "policy", "check", &image, "--policy", "policy", "--key", "test.pub",
+        ])
+        .expect(0);
+    fs_err::remove_dir_all(layout.strip_prefix("oci:").unwrap()).unwrap();
+    nothing_is_left(project);
 }
 
 /// Asserts that no folder of a build is there any more.

@@ -153,7 +153,7 @@ async fn retry_after_is_kept_up_to_a_bound() {
     registry.set(|it| it.faults = vec![Fault::first(1, "GET", kind)]);
     let start = tokio::time::Instant::now();
     read(&store, &image).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(60));
+    assert!(start.elapsed() < Duration::from_mins(1));
 }
 
 #[tokio::test]

@@ -141,7 +141,8 @@ async fn a_private_ca_is_trusted_when_it_is_given_and_only_then() {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
-        text += &format!("{error}; ");
+        text.push_str(&error.to_string());
+        text.push_str("; ");
         cause = error.source();
     }
     assert!(text.contains("certificate"), "{text}");

@@ -39,6 +39,9 @@ pub(super) const OWNER: Owner = Owner {
     gid: 1000,
 };
 
+/// The name by which the lifecycle runs no phase, but says its version.
+const VERSION_OF: &str = "lifecycle";
+
 /// What the phases of one build share.
 pub(super) struct Lifecycle<'a> {
     pub(super) settings: &'a Settings,
@@ -61,7 +64,7 @@ impl Lifecycle<'_> {
 
     /// The version of the lifecycle, by its own word.
     pub(super) async fn version(&self) -> Result<String, CommandError> {
-        let output = self.lifecycle("lifecycle", &["-version"]).await?;
+        let output = self.lifecycle(VERSION_OF, &["-version"]).await?;
         let text = String::from_utf8_lossy(&output.text).trim().to_owned();
         match output.exit {
             Exit::Code(0) if !text.is_empty() => Ok(text),
@@ -281,7 +284,8 @@ impl Lifecycle<'_> {
             dir: self.sandbox.path(Path::new("/workspace")),
         };
         let sandbox = self.sandbox.clone();
-        let shown = self.ui.verbosity() > 0;
+        // What it says of its version is for us.
+        let shown = self.ui.verbosity() > 0 && name != VERSION_OF;
         // Bounded: who prints faster than is shown has to wait.
         let (sender, mut lines) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
         let running = tokio::task::spawn_blocking(move || {

@@ -148,15 +148,21 @@ async fn line(
         report.verdict = Some(verdict);
     }
 
-    let published = publish::run(
-        settings,
-        &staging,
-        images,
-        &built,
-        report.verdict.as_ref(),
-        ui,
-    )
-    .await?;
+    let verdict = report.verdict.as_ref();
+    let published = match publish::run(settings, &staging, images, &built, verdict, ui).await {
+        Ok(published) => published,
+        // The image is good; only its way out was not.
+        Err(error) => {
+            let kept = staging.keep();
+            return Err(error
+                .note(format!("the image is kept in `oci:{}`", kept.display()))
+                .hint(format!(
+                    "copy it when the destination is well again: `sealpack copy oci:{}@{} DESTINATION --referrers`",
+                    kept.display(),
+                    built.report.image.digest
+                )));
+        }
+    };
     report.attached.extend(published.attached);
     report.image = published.image;
     report.published = true;
