@@ -17,6 +17,7 @@ mod extract;
 mod golden;
 mod layout;
 mod messages;
+mod messages_of_buildpacks;
 mod policy;
 mod publish;
 mod registry;
