@@ -55,7 +55,7 @@ pub(crate) fn judge(
 }
 
 impl Proof {
-    /// What was attached but proves nothing. Sorted by manifest.
+    /// What was attached but proves nothing. Sorted by reason: digests say nothing to a reader.
     pub(crate) fn unproven(&self) -> Vec<Unproven> {
         let rejected = self.rejected.iter().map(|it| Unproven {
             manifest: it.manifest.digest.to_string(),
@@ -66,7 +66,7 @@ impl Proof {
             reason: chain(&it.reason),
         });
         let mut all: Vec<_> = rejected.chain(ignored).collect();
-        all.sort_by(|a, b| a.manifest.cmp(&b.manifest));
+        all.sort_by(|a, b| (&a.reason, &a.manifest).cmp(&(&b.reason, &b.manifest)));
         all
     }
 }

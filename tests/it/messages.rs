@@ -99,7 +99,6 @@ accepted oci:out@sha256:[digest]
   ✓ signature
   ✓ slsa
 --- stderr
-           0.21.17
            Image with name "sealpack.invalid/staged" not found
   analyze  no image before; runs on static
            test/typical 1.0.0
@@ -502,9 +501,9 @@ exit: 1
    attest  provenance, cyclonedx, spdxjson, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: own: this is Friday
+  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://cyclonedx.org/bom`
   note: sha256:[digest]: key sha256:[digest] is not accepted for `https://slsa.dev/provenance/v1`
   note: sha256:[digest]: key sha256:[digest] is not accepted for `https://spdx.dev/Document`
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://cyclonedx.org/bom`
   note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
 hint: wait for Monday
 "#);
@@ -627,6 +626,8 @@ error: failed to publish to `[registry]/team/app:v1`
   cause: client error (Connect)
   cause: tcp connect error
   cause: Connection refused (os error 111)
+  note: the image is kept in `oci:[workspace]/sealpack-staged-[name]`
+hint: copy it when the destination is well again: `sealpack copy oci:[workspace]/sealpack-staged-[name]@sha256:[digest] DESTINATION --referrers`
 "#);
     assert_snapshot!(says(&project, &["tree", "--offline", "registry.example/app"]), @r#"
 exit: 2

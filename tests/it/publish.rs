@@ -236,7 +236,7 @@ fn a_registry_that_fails_in_the_middle_gets_no_tag() {
 }
 
 /// Asserts that the staged image is there, whole, and named; and nothing else of the build.
-fn the_image_is_kept(project: &Project, stderr: &str) {
+pub(crate) fn the_image_is_kept(project: &Project, stderr: &str) {
     let (_, rest) = stderr.split_once("kept in `").unwrap();
     let (layout, _) = rest.split_once('`').unwrap();
     let image = format!("{layout}:latest");
