@@ -1,10 +1,11 @@
 //! From the references that a user types to stores and descriptors.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::auth::Credentials;
-use oci::store::{LayoutStore, RegistryClient, RegistryOptions};
-use oci::{Descriptor, Location, Reference, Selector, Store, StoreError, Tag};
+use oci::store::{ArchiveForm, ArchiveStore, LayoutStore, RegistryClient, RegistryOptions};
+use oci::{Descriptor, Location, Reference, Repository, Selector, Store, StoreError};
 use tokio::sync::OnceCell;
 
 use crate::args::Access;
@@ -49,7 +50,15 @@ impl<'a> Images<'a> {
                 }
                 Ok(Arc::new(LayoutStore::open(path)?))
             }
-            _ => self.remote(reference).await,
+            location => match self.archive(location) {
+                Some((path, _, _)) if !path.exists() => {
+                    Err(Message(format!("there is no file `{}`", path.display())).into())
+                }
+                Some((path, form, name)) => Ok(Arc::new(
+                    blocking(move || ArchiveStore::open(path, form, name)).await?,
+                )),
+                None => self.remote(reference).await,
+            },
         }
     }
 
@@ -62,11 +71,16 @@ impl<'a> Images<'a> {
             Location::Layout(path) => Ok(Arc::new(LayoutStore::create(
                 self.environment.directory.join(path),
             )?)),
-            _ => self.remote(reference).await,
+            location => match self.archive(location) {
+                Some((path, form, name)) => Ok(Arc::new(
+                    blocking(move || ArchiveStore::create(path, form, name)).await?,
+                )),
+                None => self.remote(reference).await,
+            },
         }
     }
 
-    /// Opens the place that `reference` names, if it is there: a layout may not be, yet.
+    /// Opens the place that `reference` names, if it is there: a layout or an archive may not be, yet.
     pub(crate) async fn existing(
         &self,
         reference: &Reference,
@@ -82,18 +96,30 @@ impl<'a> Images<'a> {
             {
                 Ok(None)
             }
-            _ => self.open(reference).await.map(Some),
+            location => match self.archive(location) {
+                Some((path, _, _)) if is_missing(&path) => Ok(None),
+                _ => self.open(reference).await.map(Some),
+            },
         }
+    }
+
+    /// The archive that `location` is, if it is one.
+    fn archive(&self, location: &Location) -> Option<(PathBuf, ArchiveForm, Option<Repository>)> {
+        let (path, form, name) = match location {
+            Location::LayoutArchive(path) => (path, ArchiveForm::Oci, None),
+            Location::DockerArchive { path, name } => (path, ArchiveForm::Docker, name.clone()),
+            _ => return None,
+        };
+        Some((self.environment.directory.join(path), form, name))
     }
 
     /// Finds the image that `reference` names: a tag is resolved here, once.
     pub(crate) async fn find(&self, reference: &Reference) -> Result<Found, CommandError> {
         let store = self.open(reference).await?;
-        let selector = match reference.selector() {
-            Some(selector) => selector,
+        let descriptor = match reference.selector() {
+            Some(selector) => store.resolve(&selector).await?,
             None => self.only(reference, &*store).await?,
         };
-        let descriptor = store.resolve(&selector).await?;
         Ok(Found {
             reference: reference.at(descriptor.digest.clone()),
             descriptor,
@@ -107,22 +133,34 @@ impl<'a> Images<'a> {
         &self,
         reference: &Reference,
         store: &dyn Store,
-    ) -> Result<Selector, CommandError> {
-        if !matches!(reference.location, Location::Layout(_)) {
-            return Ok(Selector::Tag(Tag::LATEST.parse()?));
-        }
+    ) -> Result<Descriptor, CommandError> {
+        let form = match &reference.location {
+            Location::Layout(_) => "oci:DIR",
+            Location::LayoutArchive(_) => "oci-archive:FILE",
+            Location::DockerArchive { .. } => {
+                let found = store.only().await.map_err(CommandError::undecided);
+                return found.map_err(|it| it.hint("name one: `docker-archive:FILE:NAME:TAG`"));
+            }
+            _ => return Ok(store.only().await?),
+        };
         let tags = store.tags().await?;
         match tags.as_slice() {
-            [tag] => Ok(Selector::Tag(tag.clone())),
-            [] => Err(Message(format!("no image in `{reference}` has a tag")).into())
-                .map_err(|it: CommandError| it.hint("name one by digest: `oci:DIR@sha256:…`")),
+            [tag] => Ok(store.resolve(&Selector::Tag(tag.clone())).await?),
+            [] => match store.only().await {
+                Ok(found) => Ok(found),
+                Err(StoreError::NotFound { .. } | StoreError::Malformed { .. }) => Err(
+                    CommandError::from(Message(format!("no image in `{reference}` has a tag")))
+                        .hint(format!("name one by digest: `{form}@sha256:…`")),
+                ),
+                Err(other) => Err(other.into()),
+            },
             _ => {
                 let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
                 Err(CommandError::undecided(Message(format!(
                     "`{reference}` holds several images: {}",
                     crate::error::list(&tags)
                 )))
-                .hint("name one: `oci:DIR:TAG`"))
+                .hint(format!("name one: `{form}:TAG`")))
             }
         }
     }
@@ -133,7 +171,7 @@ impl<'a> Images<'a> {
                 "`{}` cannot be opened yet",
                 reference.location
             )))
-            .hint("use `HOST/REPO:TAG` or `oci:DIR:TAG`"));
+            .hint("use `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG` or `docker-archive:FILE:NAME:TAG`"));
         };
         if self.access.offline && !repository.registry().is_loopback() {
             return Err(CommandError::undecided(Message(format!(
@@ -158,6 +196,21 @@ impl<'a> Images<'a> {
             ..RegistryOptions::default()
         };
         Ok(RegistryClient::new(options))
+    }
+}
+
+/// Whether there is nothing yet: `mktemp` makes an empty file.
+fn is_missing(path: &Path) -> bool {
+    fs_err::metadata(path).map_or(true, |it| it.is_file() && it.len() == 0)
+}
+
+/// Runs what reads or writes files, and may take long.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, CommandError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -9,7 +9,7 @@ use self::archive::{Archive, Entry, Kind};
 use self::place::Place;
 use crate::{Descriptor, DiffId, Hasher, Store, StoreError};
 
-mod archive;
+pub(crate) mod archive;
 mod beneath;
 mod place;
 
@@ -191,7 +191,8 @@ impl Read for Incoming {
 /// The largest window of zstd that is accepted, as a power of two: 128 MiB, as its own tool has it.
 const WINDOW: u32 = 27;
 
-fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ExtractError> {
+/// What `reader` has, decompressed if it is compressed with gzip or zstd.
+pub(crate) fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ExtractError> {
     let mut reader = BufReader::with_capacity(128 << 10, reader);
     let head = reader.fill_buf().map_err(ExtractError::Read)?;
     if head.starts_with(&[0x1f, 0x8b]) {
@@ -292,7 +293,7 @@ pub enum ExtractError {
 
 impl ExtractError {
     /// What `error`, which came from reading the archive, is about.
-    fn read(error: io::Error) -> Self {
+    pub(crate) fn read(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(own) => own,
             Err(error) => Self::Read(error),

@@ -101,9 +101,8 @@ impl Image {
             subject: None,
             artifact_type: None,
         };
-        let manifest_bytes =
-            go_json::to_string(&GoManifest::from(&manifest)).map_err(ImageError::Unwritable)?;
-        let descriptor = Descriptor::of(manifest_type, manifest_bytes.as_bytes());
+        let manifest_bytes = manifest_bytes(&manifest).map_err(ImageError::Unwritable)?;
+        let descriptor = Descriptor::of(manifest_type, &manifest_bytes);
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
             return Err(ImageError::LayersDiffer {
                 digest: descriptor.digest,
@@ -114,7 +113,7 @@ impl Image {
         Ok(Self {
             descriptor,
             manifest,
-            manifest_bytes: manifest_bytes.into(),
+            manifest_bytes,
             config,
             config_bytes: config_bytes.into(),
         })
@@ -185,6 +184,11 @@ fn pick<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'a Desc
         platform.variant.is_none() || own == platform.variant.as_ref()
     };
     fitting().find(variant).or_else(|| fitting().next())
+}
+
+/// The bytes that go-containerregistry writes for `manifest`.
+pub(crate) fn manifest_bytes(manifest: &ImageManifest) -> Result<Bytes, serde_json::Error> {
+    go_json::to_string(&GoManifest::from(manifest)).map(Bytes::from)
 }
 
 /// A manifest with its keys in go-containerregistry's order.

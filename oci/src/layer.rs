@@ -15,7 +15,7 @@ mod blocks;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read, Write};
 use std::mem;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -142,6 +142,24 @@ pub fn compress(
             })
         }
     })
+}
+
+/// Stores the tar that `tar` gives, all of it, in `file`: what [`write()`] does with entries.
+pub(crate) fn pack(
+    tar: impl Read,
+    file: &mut std::fs::File,
+    compression: Compression,
+) -> io::Result<(Descriptor, DiffId)> {
+    // The sink must be gone before the other thread is waited for.
+    let pass = |mut tar, mut sink| io::copy(&mut tar, &mut sink).and_then(|_| Sink::finish(sink));
+    let (sender, receiver) = sync_channel(CHUNKS);
+    let (passed, stored) = thread::scope(|scope| {
+        let storing = scope.spawn(move || consume(&receiver, file, compression));
+        (pass(tar, Sink::new(Some(sender))), storing.join())
+    });
+    // A full disk stops the passing too; the disk is the cause that helps.
+    let descriptor = stored.unwrap_or_else(|panic| resume_unwind(panic))?;
+    Ok((descriptor, passed?.diff_id))
 }
 
 /// Where the tar of a layer goes: it is hashed, and passed on.

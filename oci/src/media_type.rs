@@ -34,6 +34,9 @@ impl MediaType {
     /// Docker's layer: tar, gzip.
     pub const DOCKER_LAYER_GZIP: Self =
         Self::literal("application/vnd.docker.image.rootfs.diff.tar.gzip");
+    /// Docker's layer: tar, zstd.
+    pub const DOCKER_LAYER_ZSTD: Self =
+        Self::literal("application/vnd.docker.image.rootfs.diff.tar.zstd");
     /// A Sigstore bundle, v0.3.
     pub const SIGSTORE_BUNDLE: Self =
         Self::literal("application/vnd.dev.sigstore.bundle.v0.3+json");

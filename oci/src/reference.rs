@@ -11,7 +11,7 @@ use crate::{Digest, DigestError};
 /// | `registry.example/repo[:tag][@sha256:…]` | a registry |
 /// | `oci:DIR[:tag\|@sha256:…]` | an OCI image layout |
 /// | `oci-archive:FILE[:tag\|@sha256:…]` | the same, as one tar file |
-/// | `docker-archive:FILE[:name:tag]` | what `docker save` writes |
+/// | `docker-archive:FILE[:NAME[:tag]][@sha256:…]` | what `docker save` writes; the image of that name |
 /// | `docker-daemon:NAME[:tag\|@sha256:…]` | a Docker daemon |
 ///
 /// A reference says where to look. It is no identity: only a [`Digest`] is.
@@ -37,7 +37,12 @@ pub enum Location {
     /// In an OCI image layout inside a tar file.
     LayoutArchive(PathBuf),
     /// In what `docker save` writes.
-    DockerArchive(PathBuf),
+    DockerArchive {
+        /// The tar file.
+        path: PathBuf,
+        /// What images in it are called; without one, no name is meant.
+        name: Option<Repository>,
+    },
     /// In a Docker daemon, under this name.
     DockerDaemon(Repository),
 }
@@ -148,6 +153,27 @@ impl Repository {
         Self::new(self.registry.clone(), path)
     }
 
+    /// As Docker shows it: `app`, `me/app`, `registry.example/app`.
+    pub fn short(&self) -> String {
+        if self.registry.as_str() != Registry::DOCKER_HUB {
+            return self.to_string();
+        }
+        let short = self.path.strip_prefix("library/").unwrap_or(&self.path);
+        // A part with a dot would be read as a registry.
+        match short.parse::<Self>() {
+            Ok(parsed) if parsed == *self => short.to_owned(),
+            _ => self.long(),
+        }
+    }
+
+    /// As containerd keeps it: `docker.io/library/app`, `registry.example/app`.
+    pub fn long(&self) -> String {
+        if self.registry.as_str() != Registry::DOCKER_HUB {
+            return self.to_string();
+        }
+        format!("docker.io/{}", self.path)
+    }
+
     fn new(registry: Registry, path: &str) -> Result<Self, ReferenceError> {
         let component = |it: &str| {
             let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -198,6 +224,11 @@ impl FromStr for Repository {
 impl Tag {
     /// The tag that is meant where none is given.
     pub const LATEST: &str = "latest";
+
+    /// [`LATEST`](Self::LATEST), as a tag.
+    pub fn latest() -> Self {
+        Self(Self::LATEST.to_owned())
+    }
 
     /// The text.
     pub fn as_str(&self) -> &str {
@@ -256,15 +287,43 @@ fn split_selector(text: &str) -> Result<(&str, Option<Tag>, Option<Digest>), Ref
     }
 }
 
+/// Parses `FILE[:NAME[:tag]][@digest]`: as Docker has it, no colon is part of the file's name.
+fn docker_archive(text: &str) -> Result<Reference, ReferenceError> {
+    let (path, named) = match text.split_once([':', '@']) {
+        Some((path, _)) => (path, text.get(path.len()..).unwrap_or_default()),
+        None => (text, ""),
+    };
+    if path.is_empty() {
+        return Err(ReferenceError::Empty);
+    }
+    let (name, tag, digest) = match named.strip_prefix(':') {
+        Some(named) => {
+            let (name, tag, digest) = split_selector(named)?;
+            (Some(name.parse()?), tag, digest)
+        }
+        None => {
+            let (_, tag, digest) = split_selector(named)?;
+            (None, tag, digest)
+        }
+    };
+    Ok(Reference {
+        location: Location::DockerArchive {
+            path: PathBuf::from(path),
+            name,
+        },
+        tag,
+        digest,
+    })
+}
+
 impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         type OfPath = fn(PathBuf) -> Location;
-        const PATHS: [(&str, OfPath); 3] = [
+        const PATHS: [(&str, OfPath); 2] = [
             ("oci:", Location::Layout),
             ("oci-archive:", Location::LayoutArchive),
-            ("docker-archive:", Location::DockerArchive),
         ];
         if text.is_empty() {
             return Err(ReferenceError::Empty);
@@ -281,6 +340,9 @@ impl FromStr for Reference {
                     digest,
                 });
             }
+        }
+        if let Some(rest) = text.strip_prefix("docker-archive:") {
+            return docker_archive(rest);
         }
         let (rest, daemon) = match text.strip_prefix("docker-daemon:") {
             Some(rest) => (rest, true),
@@ -333,7 +395,13 @@ impl fmt::Display for Location {
             Self::Registry(repository) => repository.fmt(f),
             Self::Layout(path) => write!(f, "oci:{}", path.display()),
             Self::LayoutArchive(path) => write!(f, "oci-archive:{}", path.display()),
-            Self::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+            Self::DockerArchive { path, name } => {
+                write!(f, "docker-archive:{}", path.display())?;
+                match name {
+                    Some(name) => write!(f, ":{}", name.short()),
+                    None => Ok(()),
+                }
+            }
             Self::DockerDaemon(repository) => write!(f, "docker-daemon:{repository}"),
         }
     }
@@ -402,6 +470,12 @@ mod tests {
             "oci:/some/where".to_owned(),
             format!("oci:./here@{digest}"),
             "oci-archive:x.tar:v1".to_owned(),
+            "docker-archive:x.tar".to_owned(),
+            "docker-archive:/a/x.tar:app".to_owned(),
+            "docker-archive:x.tar:app:v1".to_owned(),
+            "docker-archive:x.tar:localhost:5000/me/app:v1".to_owned(),
+            format!("docker-archive:x.tar@{digest}"),
+            format!("docker-archive:x.tar:app:v1@{digest}"),
             "docker-daemon:index.docker.io/library/app:v1".to_owned(),
         ] {
             let reference: Reference = text.parse().unwrap();
@@ -421,6 +495,24 @@ mod tests {
     }
 
     #[test]
+    fn names_are_written_as_docker_has_them() {
+        for (text, short, long) in [
+            ("app", "app", "docker.io/library/app"),
+            ("docker.io/me/app", "me/app", "docker.io/me/app"),
+            (
+                "localhost:5000/app",
+                "localhost:5000/app",
+                "localhost:5000/app",
+            ),
+        ] {
+            let repository: Repository = text.parse().unwrap();
+            assert_eq!((&*repository.short(), &*repository.long()), (short, long));
+            assert_eq!(repository.short().parse(), Ok(repository.clone()));
+            assert_eq!(repository.long().parse(), Ok(repository));
+        }
+    }
+
+    #[test]
     fn what_is_no_reference_is_refused() {
         for text in [
             "",
@@ -436,6 +528,12 @@ mod tests {
             "reg istry.example/app",
             "[::1/app",
             "app:tag with space",
+            "docker-archive:",
+            "docker-archive::app:v1",
+            "docker-archive:x.tar:",
+            "docker-archive:x.tar:App",
+            "docker-archive:x.tar:app:v1:v2",
+            "docker-archive:x.tar@0",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

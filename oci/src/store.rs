@@ -1,4 +1,4 @@
-//! Where content lies: a registry repository, an OCI layout, memory, …
+//! Where content lies: a registry repository, an OCI layout, an archive, memory, …
 
 use std::fmt;
 use std::io;
@@ -11,10 +11,12 @@ use futures_util::Stream;
 
 use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Selector, Tag};
 
+mod archive;
 mod layout;
 mod memory;
 mod registry;
 
+pub use archive::{ArchiveForm, ArchiveStore};
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
@@ -32,6 +34,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Finds the manifest that `selector` names. A tag may move: resolve it once, then go by the
     /// digest.
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError>;
+
+    /// Finds the image that is meant where neither tag nor digest is given: the only one, where images
+    /// lie in files; `latest` elsewhere.
+    async fn only(&self) -> Result<Descriptor, StoreError> {
+        self.resolve(&Selector::Tag(Tag::latest())).await
+    }
 
     /// Whether the store holds `target`.
     async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError>;
@@ -85,6 +93,12 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Removes a manifest, and it from the referrers of its subject. What is not there is no error.
     async fn delete(&self, target: &Descriptor) -> Result<(), StoreError>;
+
+    /// Ends a series of changes: what can only be written as a whole, an archive, is written now.
+    /// Where each change is lasting by itself, there is nothing to do.
+    async fn finish(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Reads all of `target`, of at most `limit` bytes, checked.

@@ -107,6 +107,7 @@ async fn attach<P: Serialize>(
     let referrer = attest::attach(&*found.store, &found.descriptor, &bundle, Some(&created))
         .await
         .map_err(CommandError::undecided)?;
+    found.store.finish().await?;
     let report = Report {
         image: found.reference.to_string(),
         predicate_type: statement.predicate_type().clone(),

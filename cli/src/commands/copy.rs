@@ -63,6 +63,7 @@ pub(crate) async fn run(
     .map_err(CommandError::undecided)?;
     let tag = tag(&args.destination)?;
     destination.tag(&copied.root, &tag).await?;
+    destination.finish().await?;
     let report = Report {
         source: found.reference.to_string(),
         destination: args.destination.at(copied.root.digest.clone()).to_string(),

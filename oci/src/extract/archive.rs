@@ -14,7 +14,7 @@ const BLOCK: usize = 512;
 /// Bytes of the extended headers of one entry.
 const EXTENDED: u64 = 1 << 20;
 
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     longest: usize,
     /// Of the content of the last entry: what was not read yet, and what fills its last block.
@@ -23,19 +23,19 @@ pub(super) struct Archive<R> {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
-    pub(super) path: PathBuf,
-    pub(super) link: PathBuf,
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    pub(super) mtime: i64,
-    pub(super) size: u64,
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) path: PathBuf,
+    pub(crate) link: PathBuf,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    pub(crate) mtime: i64,
+    pub(crate) size: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -57,7 +57,7 @@ struct Extended {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(reader: R, longest: usize) -> Self {
+    pub(crate) fn new(reader: R, longest: usize) -> Self {
         Self {
             reader,
             longest,
@@ -67,7 +67,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// The next entry; its content is then what is [read](Read) from the archive.
-    pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, ExtractError> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, ExtractError> {
         let mut extended = Extended::default();
         let mut spent = 0;
         loop {
@@ -102,8 +102,21 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// What it reads from.
+    pub(crate) fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
+    /// Leaves the content of the last entry to whoever can get past it without reading it. Returns
+    /// how many bytes of the reader that is.
+    pub(crate) fn leave_content(&mut self) -> u64 {
+        let size = self.remaining + self.padding;
+        (self.remaining, self.padding) = (0, 0);
+        size
+    }
+
     /// The reader, all of the archive read.
-    pub(super) fn into_inner(mut self) -> Result<R, ExtractError> {
+    pub(crate) fn into_inner(mut self) -> Result<R, ExtractError> {
         io::copy(&mut self.reader, &mut io::sink()).map_err(ExtractError::read)?;
         Ok(self.reader)
     }

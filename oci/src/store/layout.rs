@@ -30,20 +30,21 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
 
 use self::blobs::{Blobs, Reader, Writer};
 use self::graph::Graph;
 use self::index::IndexFile;
 use self::snapshot::Snapshots;
-use crate::{Content, Descriptor, Digest, Limits, Manifest, Selector, Store, StoreError, Tag};
-use crate::{MediaType, Upload};
+use self::source::Source;
+use crate::{Content, Descriptor, Digest, Limits, Selector, Store, StoreError, Tag, Upload};
 
 mod blobs;
 mod gc;
-mod graph;
-mod index;
-mod snapshot;
+pub(super) mod graph;
+pub(super) mod index;
+pub(super) mod snapshot;
+pub(super) mod source;
+pub(super) mod version;
 
 pub use gc::GcRoots;
 
@@ -98,11 +99,8 @@ impl LayoutStore {
             if kind_of(&layout.path, &layout.path.join("index.json"))?.is_none() {
                 layout.snapshots.write(IndexFile::default())?;
             }
-            let version = Version {
-                image_layout_version: VERSION.to_owned(),
-            };
-            let text = serde_json::to_vec(&version).map_err(|it| failed(it.into()))?;
-            snapshot::replace(&layout.path, "oci-layout", &text).map_err(failed)?;
+            snapshot::replace(&layout.path, "oci-layout", version::TEXT.as_bytes())
+                .map_err(failed)?;
         }
         Self::open(layout.path)
     }
@@ -119,30 +117,6 @@ impl LayoutStore {
         self.blocking(move |layout| {
             layout.manifest(&target)?;
             layout.snapshots.update(|index| Ok(index.list(&target)))
-        })
-        .await
-    }
-
-    /// The image in it, if it is the only one: what a reference without tag and digest means.
-    /// Manifests with a subject do not count.
-    pub async fn only(&self) -> Result<Descriptor, StoreError> {
-        self.blocking(|layout| {
-            let snapshot = layout.snapshots.current()?;
-            let mut found: Option<Descriptor> = None;
-            for entry in &snapshot.index.manifests {
-                let target = &entry.descriptor;
-                if found.as_ref().is_some_and(|it| it.digest == target.digest)
-                    || entry.is_digest_tag()
-                    || layout.manifest(target)?.subject().is_some()
-                {
-                    continue;
-                }
-                if found.is_some() {
-                    return Err(layout.malformed("it holds several images, and none was named"));
-                }
-                found = Some(target.bare());
-            }
-            found.ok_or_else(|| layout.not_found("any image"))
         })
         .await
     }
@@ -172,10 +146,20 @@ impl Store for LayoutStore {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
         let selector = selector.clone();
         self.blocking(move |layout| match selector {
-            Selector::Tag(tag) => layout.resolve_tag(&tag),
-            Selector::Digest(digest) => layout.resolve_digest(&digest),
+            Selector::Tag(tag) => {
+                let snapshot = layout.snapshots.current()?;
+                layout.resolve_tag(&snapshot.index, tag.as_str(), |it| layout.blobs.has(it))
+            }
+            Selector::Digest(digest) => {
+                layout.resolve_listed(&layout.snapshots.current()?.index, &digest)
+            }
         })
         .await
+    }
+
+    async fn only(&self) -> Result<Descriptor, StoreError> {
+        self.blocking(|layout| layout.only_listed(&layout.snapshots.current()?.index))
+            .await
     }
 
     async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
@@ -246,7 +230,7 @@ impl Store for LayoutStore {
         self.blocking(move |layout| {
             layout.manifest(&target)?;
             layout.snapshots.update(|index| {
-                index.tag(&target, &tag);
+                index.tag(&target, tag.as_str());
                 Ok(true)
             })
         })
@@ -367,14 +351,6 @@ async fn joined<T>(
     }
 }
 
-const VERSION: &str = "1.0.0";
-
-#[derive(Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Version {
-    image_layout_version: String,
-}
-
 impl Layout {
     fn at(path: PathBuf) -> Self {
         Self {
@@ -386,38 +362,13 @@ impl Layout {
         }
     }
 
-    fn place(&self) -> String {
-        place(&self.path)
-    }
-
-    fn malformed(&self, problem: impl Into<String>) -> StoreError {
-        StoreError::Malformed {
-            place: self.place(),
-            problem: problem.into(),
-        }
-    }
-
-    fn not_found(&self, what: impl Into<String>) -> StoreError {
-        StoreError::NotFound {
-            what: what.into(),
-            place: self.place(),
-        }
-    }
-
     /// Whether there is an `oci-layout` file; one that we do not know is an error.
     fn has_version(&self) -> Result<bool, StoreError> {
         let path = self.path.join("oci-layout");
         let Some(text) = snapshot::read_small(&self.path, &path, 4096)? else {
             return Ok(false);
         };
-        let version: Version = serde_json::from_slice(&text)
-            .map_err(|error| self.malformed(format!("`oci-layout` cannot be read: {error}")))?;
-        if version.image_layout_version != VERSION {
-            return Err(self.malformed(format!(
-                "`oci-layout` says version `{}`, and only `{VERSION}` is known",
-                version.image_layout_version
-            )));
-        }
+        version::check(&text).map_err(|problem| self.malformed(problem))?;
         Ok(true)
     }
 
@@ -438,62 +389,6 @@ impl Layout {
         Ok(())
     }
 
-    fn resolve_tag(&self, tag: &Tag) -> Result<Descriptor, StoreError> {
-        let snapshot = self.snapshots.current()?;
-        let mut found = snapshot.index.tagged(tag.as_str());
-        let Some(first) = found.next() else {
-            return Err(self.not_found(tag.as_str()));
-        };
-        if found.next().is_some() {
-            return Err(self.malformed(format!("`index.json` has the tag `{tag}` twice")));
-        }
-        if !self.blobs.has(&first.descriptor)? {
-            return Err(self.malformed(format!(
-                "`index.json` tags {} as `{tag}`, which is missing or not {} bytes long",
-                first.descriptor.digest, first.descriptor.size
-            )));
-        }
-        Ok(first.descriptor.bare())
-    }
-
-    /// Its media type is what `index.json` says, else what the manifest itself says or looks like.
-    fn resolve_digest(&self, digest: &Digest) -> Result<Descriptor, StoreError> {
-        let Some(content) = self.blobs.read(digest, self.limits.manifest_bytes)? else {
-            return Err(self.not_found(digest.as_str()));
-        };
-        let snapshot = self.snapshots.current()?;
-        let listed = snapshot.index.find(digest).map(|it| &it.media_type);
-        let media_type = listed
-            .filter(|it| it.is_manifest())
-            .cloned()
-            .or_else(|| graph::media_type_of(&content))
-            .unwrap_or_else(|| MediaType::from("application/octet-stream"));
-        let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
-        self.parse(&target, &content)?;
-        Ok(target)
-    }
-
-    /// Reads and parses the manifest `target`.
-    fn manifest(&self, target: &Descriptor) -> Result<Manifest, StoreError> {
-        let Some(content) = self
-            .blobs
-            .read(&target.digest, self.limits.manifest_bytes)?
-        else {
-            return Err(self.not_found(target.digest.as_str()));
-        };
-        super::check(target, &content)?;
-        self.parse(target, &content)
-    }
-
-    fn parse(&self, target: &Descriptor, content: &[u8]) -> Result<Manifest, StoreError> {
-        Manifest::parse(&target.media_type, content, &self.limits).map_err(|source| {
-            StoreError::Manifest {
-                digest: target.digest.clone(),
-                source,
-            }
-        })
-    }
-
     fn push_manifests(&self, manifests: &[(Descriptor, Bytes)]) -> Result<(), StoreError> {
         let mut to_list = Vec::new();
         for (target, content) in manifests {
@@ -511,6 +406,20 @@ impl Layout {
             return Ok(());
         }
         self.snapshots.update(|index| Ok(index.list_all(&to_list)))
+    }
+}
+
+impl Source for Layout {
+    fn place(&self) -> String {
+        place(&self.path)
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, StoreError> {
+        self.blobs.read(digest, limit)
     }
 }
 

@@ -93,10 +93,14 @@ pub(super) async fn run_image(
 fn label(reference: &Reference) -> String {
     match &reference.location {
         Location::Registry(repository) => repository.to_string(),
-        Location::Layout(path) | Location::LayoutArchive(path) | Location::DockerArchive(path) => {
-            path.file_name()
-                .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned())
-        }
+        Location::DockerArchive {
+            name: Some(name), ..
+        } => name.to_string(),
+        Location::Layout(path)
+        | Location::LayoutArchive(path)
+        | Location::DockerArchive { path, .. } => path
+            .file_name()
+            .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned()),
         other => other.to_string(),
     }
 }

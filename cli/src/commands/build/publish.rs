@@ -56,14 +56,15 @@ pub(super) async fn run(
             .note(dropped.problem.clone()));
         }
         store.tag(image, &tag(destination)?).await?;
-        ui.done(
-            "publish",
-            format_args!("{destination} ({} new)", size(copied.new.bytes)),
-        );
         if let Some(verdict) = verdict {
             let summary = summarise(settings, verdict, destination, &*store, built).await?;
             published.attached.extend(summary);
         }
+        store.finish().await?;
+        ui.done(
+            "publish",
+            format_args!("{destination} ({} new)", size(copied.new.bytes)),
+        );
         if published.image.is_empty() {
             published.image = destination.at(image.digest.clone()).to_string();
         }

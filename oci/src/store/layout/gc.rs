@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::blobs::{ALGORITHMS, TEMPORARY};
 use super::index::Entry;
+use super::source::Source as _;
 use super::{Layout, graph};
 use crate::{Algorithm, Descriptor, Digest, StoreError};
 

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::Layout;
 use super::snapshot::{Snapshot, Stamp};
+use super::source::Source;
 use crate::{Descriptor, Digest, Manifest, MediaType, StoreError};
 
 /// What is known of the manifests, so that none is read twice.
 #[derive(Debug, Default)]
-pub(super) struct Graph {
+pub(in crate::store) struct Graph {
     state: Mutex<State>,
 }
 
@@ -24,7 +24,7 @@ struct State {
     subjects: Option<(Stamp, Subjects)>,
 }
 
-pub(super) type Subjects = Arc<BTreeMap<Digest, BTreeMap<Digest, Descriptor>>>;
+pub(in crate::store) type Subjects = Arc<BTreeMap<Digest, BTreeMap<Digest, Descriptor>>>;
 
 #[derive(Debug)]
 struct Facts {
@@ -35,20 +35,20 @@ struct Facts {
 }
 
 impl Graph {
-    pub(super) fn referrers(
+    pub(in crate::store) fn referrers(
         &self,
-        layout: &Layout,
+        source: &impl Source,
         snapshot: &Snapshot,
         subject: &Digest,
     ) -> Result<Vec<Descriptor>, StoreError> {
-        let subjects = self.subjects(layout, snapshot)?;
+        let subjects = self.subjects(source, snapshot)?;
         let found = subjects.get(subject);
         Ok(found.map_or_else(Vec::new, |them| them.values().cloned().collect()))
     }
 
-    pub(super) fn subjects(
+    pub(in crate::store) fn subjects(
         &self,
-        layout: &Layout,
+        source: &impl Source,
         snapshot: &Snapshot,
     ) -> Result<Subjects, StoreError> {
         let mut state = self.state();
@@ -67,21 +67,21 @@ impl Graph {
             if !seen.insert(digest.clone()) {
                 continue;
             }
-            if seen.len() > layout.limits.manifests {
+            if seen.len() > source.limits().manifests {
                 return Err(StoreError::TooMany {
-                    place: layout.place(),
+                    place: source.place(),
                     what: "manifests",
-                    limit: layout.limits.manifests,
+                    limit: source.limits().manifests,
                 });
             }
-            let Some(facts) = state.facts(layout, &digest)? else {
+            let Some(facts) = state.facts(source, &digest)? else {
                 continue;
             };
             if let Some(subject) = &facts.subject {
                 let referrers = subjects.entry(subject.clone()).or_default();
                 referrers.insert(digest, facts.listed.clone());
             }
-            if depth < layout.limits.depth {
+            if depth < source.limits().depth {
                 let children = facts.children.iter();
                 waiting.extend(children.map(|it| (it.clone(), depth + 1)));
             }
@@ -92,7 +92,7 @@ impl Graph {
     }
 
     /// Remembers a manifest that was just written.
-    pub(super) fn learn(&self, target: &Descriptor, manifest: &Manifest) {
+    pub(in crate::store) fn learn(&self, target: &Descriptor, manifest: &Manifest) {
         let facts = Facts::of(target, manifest);
         let mut state = self.state();
         state
@@ -100,7 +100,7 @@ impl Graph {
             .insert(target.digest.clone(), Some(Arc::new(facts)));
     }
 
-    pub(super) fn forget(&self, digest: &Digest) {
+    pub(in crate::store) fn forget(&self, digest: &Digest) {
         let mut state = self.state();
         state.facts.remove(digest);
         state.subjects = None;
@@ -116,19 +116,19 @@ impl State {
     /// anyone may attach anything. What is not what its name says is an error: then the disk lies.
     fn facts(
         &mut self,
-        layout: &Layout,
+        source: &impl Source,
         digest: &Digest,
     ) -> Result<Option<Arc<Facts>>, StoreError> {
         if let Some(known) = self.facts.get(digest) {
             return Ok(known.clone());
         }
-        let content = match layout.blobs.read(digest, layout.limits.manifest_bytes) {
+        let content = match source.read(digest, source.limits().manifest_bytes) {
             Ok(Some(content)) => content,
             Ok(None) | Err(StoreError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let facts = media_type_of(&content).and_then(|media_type| {
-            let manifest = Manifest::parse(&media_type, &content, &layout.limits).ok()?;
+            let manifest = Manifest::parse(&media_type, &content, source.limits()).ok()?;
             let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
             Some(Arc::new(Facts::of(&target, &manifest)))
         });
@@ -152,7 +152,7 @@ impl Facts {
 }
 
 /// What a manifest says that it is, else what it looks like.
-pub(super) fn media_type_of(content: &[u8]) -> Option<MediaType> {
+pub(in crate::store) fn media_type_of(content: &[u8]) -> Option<MediaType> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Look {

@@ -10,25 +10,25 @@ use crate::{Descriptor, Digest, MediaType, Tag};
 /// The annotation that is a tag.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(in crate::store) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// With all that other tools wrote into it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct IndexFile {
+pub(in crate::store) struct IndexFile {
     schema_version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     media_type: Option<MediaType>,
-    pub(super) manifests: Vec<Entry>,
+    pub(in crate::store) manifests: Vec<Entry>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "Map<String, Value>")]
-pub(super) struct Entry {
+pub(in crate::store) struct Entry {
     #[serde(flatten)]
-    pub(super) descriptor: Descriptor,
+    pub(in crate::store) descriptor: Descriptor,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    pub(super) fn ref_name(&self) -> Option<&str> {
+    pub(in crate::store) fn ref_name(&self) -> Option<&str> {
         self.descriptor
             .annotations
             .get(REF_NAME)
@@ -86,7 +86,7 @@ impl Entry {
     }
 
     /// Whether its tag is one by which registries and cosign attach things: `sha256-<hex>…`.
-    pub(super) fn is_digest_tag(&self) -> bool {
+    pub(in crate::store) fn is_digest_tag(&self) -> bool {
         self.ref_name()
             .and_then(|name| name.strip_prefix("sha256-"))
             .and_then(|rest| rest.get(..64))
@@ -95,14 +95,14 @@ impl Entry {
 }
 
 impl IndexFile {
-    pub(super) fn tagged<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Entry> {
+    pub(in crate::store) fn tagged<'a>(&'a self, tag: &'a str) -> impl Iterator<Item = &'a Entry> {
         self.manifests
             .iter()
             .filter(move |it| it.ref_name() == Some(tag))
     }
 
     /// All tags, sorted; names that are no tags are left out.
-    pub(super) fn tags(&self) -> Vec<Tag> {
+    pub(in crate::store) fn tags(&self) -> Vec<Tag> {
         let tags: BTreeSet<Tag> = self
             .manifests
             .iter()
@@ -111,18 +111,18 @@ impl IndexFile {
         tags.into_iter().collect()
     }
 
-    pub(super) fn find(&self, digest: &Digest) -> Option<&Descriptor> {
+    pub(in crate::store) fn find(&self, digest: &Digest) -> Option<&Descriptor> {
         let mut all = self.manifests.iter().map(|it| &it.descriptor);
         all.find(|it| it.digest == *digest)
     }
 
     /// Adds `target` without a tag if it is not there. Whether anything changed.
-    pub(super) fn list(&mut self, target: &Descriptor) -> bool {
+    pub(in crate::store) fn list(&mut self, target: &Descriptor) -> bool {
         self.list_all(std::slice::from_ref(target))
     }
 
     /// Adds each of `targets` that is not there.
-    pub(super) fn list_all(&mut self, targets: &[Descriptor]) -> bool {
+    pub(in crate::store) fn list_all(&mut self, targets: &[Descriptor]) -> bool {
         let mut known: BTreeSet<Digest> = self
             .manifests
             .iter()
@@ -140,8 +140,8 @@ impl IndexFile {
         self.manifests.len() > before
     }
 
-    /// Makes `tag` name `target`, and it alone. What had the tag stays, without it.
-    pub(super) fn tag(&mut self, target: &Descriptor, tag: &Tag) {
+    /// Makes `tag`, or another name, name `target`, and it alone. What had the tag stays, without it.
+    pub(in crate::store) fn tag(&mut self, target: &Descriptor, tag: &str) {
         let mut entries: BTreeMap<&Digest, usize> = BTreeMap::new();
         for entry in &self.manifests {
             *entries.entry(&entry.descriptor.digest).or_default() += 1;
@@ -153,7 +153,7 @@ impl IndexFile {
             .collect();
         let mut found = false;
         self.manifests.retain_mut(|entry| {
-            if entry.ref_name() != Some(tag.as_str()) {
+            if entry.ref_name() != Some(tag) {
                 return true;
             }
             if entry.descriptor.digest == target.digest && !found {
@@ -190,7 +190,7 @@ impl IndexFile {
     }
 
     /// Removes `digest` and its tags. Whether anything changed.
-    pub(super) fn remove(&mut self, digest: &Digest) -> bool {
+    pub(in crate::store) fn remove(&mut self, digest: &Digest) -> bool {
         let before = self.manifests.len();
         self.manifests.retain(|it| it.descriptor.digest != *digest);
         self.manifests.len() < before
@@ -218,12 +218,12 @@ mod tests {
         let mut index = IndexFile::default();
         assert!(index.list(&old));
         assert!(!index.list(&old));
-        index.tag(&old, &latest);
+        index.tag(&old, latest.as_str());
         assert_eq!(names(&index, &old), [Some("latest".to_owned())]);
-        index.tag(&old, &v1);
-        index.tag(&new, &latest);
+        index.tag(&old, v1.as_str());
+        index.tag(&new, latest.as_str());
         assert_eq!(names(&index, &old), [Some("v1".to_owned())]);
-        index.tag(&new, &v1);
+        index.tag(&new, v1.as_str());
         assert_eq!(names(&index, &old), [None]);
         assert_eq!(index.tags(), [latest, v1]);
         assert!(index.remove(&new.digest));

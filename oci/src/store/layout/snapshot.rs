@@ -23,15 +23,15 @@ pub(super) struct Snapshots {
 }
 
 /// `index.json` as it was at one time.
-#[derive(Debug)]
-pub(super) struct Snapshot {
-    pub(super) stamp: Stamp,
-    pub(super) index: IndexFile,
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Snapshot {
+    pub(in crate::store) stamp: Stamp,
+    pub(in crate::store) index: IndexFile,
 }
 
 /// Tells one `index.json` from another without reading it: each is a new file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Stamp {
+pub(in crate::store) struct Stamp {
     file: u64,
     length: u64,
     seconds: i64,
@@ -128,6 +128,16 @@ impl Snapshots {
 }
 
 impl Stamp {
+    /// Of the `number`th index that is in memory alone.
+    pub(in crate::store) fn numbered(number: u64) -> Self {
+        Self {
+            file: number,
+            length: 0,
+            seconds: 0,
+            nanoseconds: 0,
+        }
+    }
+
     fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         Ok(Self {

@@ -1,0 +1,164 @@
+//! Where content is until the archive is written: in one file without a name, so that a process that
+//! is killed leaves nothing behind.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::section::Section;
+use crate::{Content, Descriptor, Hasher, StoreError};
+
+/// How many chunks may wait to be written.
+const CHUNKS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Staging {
+    /// None: wherever temporary files are.
+    folder: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Made when it is needed.
+    file: Option<Arc<File>>,
+    /// Where the next content goes.
+    end: u64,
+}
+
+impl Staging {
+    pub(super) fn anywhere() -> Self {
+        Self {
+            folder: None,
+            state: Mutex::default(),
+        }
+    }
+
+    /// On the disk of `folder`, which has room for the archive anyway.
+    pub(super) fn beside(folder: PathBuf) -> Self {
+        Self {
+            folder: Some(folder),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Starts to write `target`.
+    pub(super) fn start(&self, target: &Descriptor, place: String) -> Result<Staged, StoreError> {
+        let failed = |error| StoreError::io(&place, "make a temporary file", error);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match &state.file {
+            Some(file) => Arc::clone(file),
+            None => {
+                let file = match &self.folder {
+                    Some(folder) if !folder.as_os_str().is_empty() => tempfile::tempfile_in(folder),
+                    Some(_) => tempfile::tempfile_in(Path::new(".")),
+                    None => tempfile::tempfile(),
+                };
+                let file = Arc::new(file.map_err(failed)?);
+                state.file = Some(Arc::clone(&file));
+                file
+            }
+        };
+        let start = state.end;
+        let end = start.checked_add(target.size);
+        state.end = end.ok_or_else(|| failed(io::ErrorKind::FileTooLarge.into()))?;
+        Ok(Staged {
+            section: Section {
+                file,
+                start,
+                size: target.size,
+            },
+            hasher: Hasher::new(target.digest.algorithm()),
+            written: 0,
+            target: target.bare(),
+            place,
+        })
+    }
+}
+
+/// Content being written.
+#[derive(Debug)]
+pub(super) struct Staged {
+    section: Section,
+    hasher: Hasher,
+    written: u64,
+    target: Descriptor,
+    place: String,
+}
+
+impl Staged {
+    pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
+        let at = self.section.start + self.written;
+        self.written += chunk.len() as u64;
+        // What is next to it belongs to other content.
+        if self.written > self.target.size {
+            return Err(self.wrong_size());
+        }
+        self.hasher.update(chunk);
+        let written = self.section.file.write_all_at(chunk, at);
+        written.map_err(|error| {
+            let action = format!("write {}", self.target.digest);
+            StoreError::io(&self.place, action, error)
+        })
+    }
+
+    /// Where it is, if it is what was described.
+    pub(super) fn finish(self) -> Result<Section, StoreError> {
+        if self.written != self.target.size {
+            return Err(self.wrong_size());
+        }
+        let presented = self.hasher.finish();
+        if presented == self.target.digest {
+            Ok(self.section)
+        } else {
+            Err(StoreError::DigestMismatch {
+                expected: self.target.digest,
+                presented,
+            })
+        }
+    }
+
+    /// Writes all that `content` gives; by another thread, while more of it comes.
+    pub(super) async fn receive(self, mut content: Content) -> Result<Section, StoreError> {
+        let place = self.place.clone();
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS);
+        let writing = spawn_blocking(move || {
+            let mut staged = self;
+            while let Some(chunk) = receiver.blocking_recv() {
+                staged.write(&chunk)?;
+            }
+            Ok::<_, StoreError>(staged)
+        });
+        let received = loop {
+            match content.next().await {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(error),
+                // If no one takes it, then writing has failed and says why.
+                Some(Ok(chunk)) => {
+                    if sender.send(chunk).await.is_err() {
+                        break Ok(());
+                    }
+                }
+            }
+        };
+        drop(sender);
+        let staged = super::joined(&place, writing).await?;
+        received?;
+        staged.finish()
+    }
+
+    fn wrong_size(&self) -> StoreError {
+        StoreError::SizeMismatch {
+            digest: self.target.digest.clone(),
+            expected: self.target.size,
+            presented: self.written,
+        }
+    }
+}
