@@ -296,16 +296,9 @@ fn docker_archive(text: &str) -> Result<Reference, ReferenceError> {
     if path.is_empty() {
         return Err(ReferenceError::Empty);
     }
-    let (name, tag, digest) = match named.strip_prefix(':') {
-        Some(named) => {
-            let (name, tag, digest) = split_selector(named)?;
-            (Some(name.parse()?), tag, digest)
-        }
-        None => {
-            let (_, tag, digest) = split_selector(named)?;
-            (None, tag, digest)
-        }
-    };
+    let after_colon = named.strip_prefix(':');
+    let (name, tag, digest) = split_selector(after_colon.unwrap_or(named))?;
+    let name = after_colon.map(|_| name.parse()).transpose()?;
     Ok(Reference {
         location: Location::DockerArchive {
             path: PathBuf::from(path),

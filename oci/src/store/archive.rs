@@ -153,9 +153,10 @@ impl ArchiveStore {
             }
         };
         // Whoever replaces it replaces the file, not a link to it.
-        let path = match is_file {
-            true => fs_err::canonicalize(path).map_err(failed)?,
-            false => path,
+        let path = if is_file {
+            fs_err::canonicalize(path).map_err(failed)?
+        } else {
+            path
         };
         let index = index.unwrap_or_default();
         let archive = Archive::new(path, form, Some(members), index, staging, Some(on_disk));

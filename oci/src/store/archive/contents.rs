@@ -14,7 +14,7 @@ use super::staging::{Staged, Staging};
 use super::write::Identity;
 use super::{ArchiveForm, names, place};
 use crate::store::layout::graph::{self, Graph};
-use crate::store::layout::index::IndexFile;
+use crate::store::layout::index::{Entry, IndexFile};
 use crate::store::layout::snapshot::{Snapshot, Stamp};
 use crate::store::layout::source::Source;
 use crate::store::{check, listed};
@@ -311,22 +311,19 @@ impl Archive {
         let mut pending = self.pending();
         let before = self.snapshot();
         let entries = before.index.manifests.iter();
-        let old: Vec<Descriptor> = match name {
-            Some(name) => {
-                pending.retain_mut(|image| {
-                    let had = image.names.len();
-                    image.names.retain(|it| it != name);
-                    image.names.len() == had || !image.names.is_empty()
-                });
-                let named = entries.filter(|it| it.ref_name() == Some(name));
-                named.map(|it| it.descriptor.bare()).collect()
-            }
-            None => {
-                pending.retain(|image| !image.names.is_empty());
-                let images = self.images(&before.index).into_iter();
-                let unnamed = images.filter(|it| it.names.is_empty());
-                unnamed.map(|it| it.target).collect()
-            }
+        let old: Vec<Descriptor> = if let Some(name) = name {
+            pending.retain_mut(|image| {
+                let had = image.names.len();
+                image.names.retain(|it| it != name);
+                image.names.len() == had || !image.names.is_empty()
+            });
+            let named = entries.filter(|it| it.ref_name() == Some(name));
+            named.map(|it| it.descriptor.bare()).collect()
+        } else {
+            pending.retain(|image| !image.names.is_empty());
+            let images = self.images(&before.index).into_iter();
+            let unnamed = images.filter(|it| it.names.is_empty());
+            unnamed.map(|it| it.target).collect()
         };
         let subjects = if old.iter().all(|it| it.digest == target.digest) {
             Arc::default()
@@ -342,9 +339,8 @@ impl Archive {
         let mut waiting = old;
         let mut dropped = Vec::new();
         while let Some(old) = waiting.pop() {
-            let is_named = |it: &crate::store::layout::index::Entry| {
-                it.descriptor.digest == old.digest && it.ref_name().is_some()
-            };
+            let is_named =
+                |it: &Entry| it.descriptor.digest == old.digest && it.ref_name().is_some();
             if old.digest == target.digest || index.manifests.iter().any(is_named) {
                 continue;
             }

@@ -171,9 +171,7 @@ fn store_all(members: &Members, wanted: BTreeMap<&DiffId, &str>) -> Result<Store
         Ok::<_, StoreError>(stored)
     };
     let all = thread::scope(|scope| {
-        let working: Vec<_> = (0..workers.min(count))
-            .map(|_| scope.spawn(&work))
-            .collect();
+        let working: Vec<_> = (0..workers.min(count)).map(|_| scope.spawn(work)).collect();
         let joined = working.into_iter().map(|it| {
             it.join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -199,36 +197,28 @@ fn store(
         [0x28, 0xb5, 0x2f, 0xfd] => Some(MediaType::DOCKER_LAYER_ZSTD),
         _ => None,
     };
-    let (target, stored, presented) = match compressed {
-        Some(media_type) => {
-            let presented = hash(decompressed(section.reader()).map_err(|error| {
-                members.malformed(format!("its `{name}` cannot be decompressed: {error}"))
-            })?)
-            .map_err(failed)?;
-            let digest = hash(section.reader()).map_err(failed)?;
-            let target = Descriptor::new(media_type, digest, section.size);
-            (target, section, DiffId(presented))
-        }
-        None => {
-            let mut file = tempfile::tempfile().map_err(failed)?;
-            let packed = pack(section.reader(), &mut file, Compression::GoGzip);
-            let (packed, presented) = packed.map_err(failed)?;
-            let target = Descriptor {
-                media_type: MediaType::DOCKER_LAYER_GZIP,
-                ..packed
-            };
-            let size = target.size;
-            let file = Arc::new(file);
-            (
-                target,
-                Section {
-                    file,
-                    start: 0,
-                    size,
-                },
-                presented,
-            )
-        }
+    let (target, stored, presented) = if let Some(media_type) = compressed {
+        let plain = decompressed(section.reader()).map_err(|error| {
+            members.malformed(format!("its `{name}` cannot be decompressed: {error}"))
+        })?;
+        let presented = DiffId(hash(plain).map_err(failed)?);
+        let digest = hash(section.reader()).map_err(failed)?;
+        let target = Descriptor::new(media_type, digest, section.size);
+        (target, section, presented)
+    } else {
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        let packed = pack(section.reader(), &mut file, Compression::GoGzip);
+        let (packed, presented) = packed.map_err(failed)?;
+        let target = Descriptor {
+            media_type: MediaType::DOCKER_LAYER_GZIP,
+            ..packed
+        };
+        let stored = Section {
+            file: Arc::new(file),
+            start: 0,
+            size: target.size,
+        };
+        (target, stored, presented)
     };
     if presented != *diff_id {
         return Err(members.malformed(format!(

@@ -1,6 +1,7 @@
 //! What lies where in a tar file. It is read once, by its headers alone; nothing is unpacked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path};
@@ -23,7 +24,7 @@ const NAME: usize = 4096;
 pub(super) struct Members {
     place: String,
     file: Arc<File>,
-    members: BTreeMap<String, Member>,
+    by_name: BTreeMap<String, Member>,
     /// Names that are there twice: one reader would take the first, another the last.
     ambiguous: BTreeSet<String>,
 }
@@ -45,7 +46,7 @@ impl Members {
         let mut members = Self {
             place: place.to_owned(),
             file,
-            members: BTreeMap::new(),
+            by_name: BTreeMap::new(),
             ambiguous: BTreeSet::new(),
         };
         members.index()?;
@@ -98,10 +99,9 @@ impl Members {
                 },
                 _ => continue,
             };
-            if self.members.contains_key(&name) {
-                self.ambiguous.insert(name);
-            } else {
-                self.members.insert(name, member);
+            match self.by_name.entry(name) {
+                Entry::Vacant(vacant) => drop(vacant.insert(member)),
+                Entry::Occupied(first) => drop(self.ambiguous.insert(first.key().clone())),
             }
         }
         Ok(())
@@ -131,7 +131,7 @@ impl Members {
 
     /// The blobs that are there.
     pub(super) fn blobs(&self) -> impl Iterator<Item = Digest> {
-        self.members.keys().filter_map(|name| {
+        self.by_name.keys().filter_map(|name| {
             let (algorithm, hex) = name.strip_prefix("blobs/")?.split_once('/')?;
             format!("{algorithm}:{hex}").parse().ok()
         })
@@ -154,9 +154,9 @@ impl Members {
     }
 
     fn first(&self, name: &str) -> Option<Section> {
-        let member = match self.members.get(name)? {
+        let member = match self.by_name.get(name)? {
             // One link, as Docker's own archives have it, so that there is no circle.
-            Member::Link(target) => self.members.get(target)?,
+            Member::Link(target) => self.by_name.get(target)?,
             file @ Member::File { .. } => file,
         };
         let Member::File { start, size } = *member else {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -53,19 +53,11 @@ impl Staging {
     pub(super) fn start(&self, target: &Descriptor, place: String) -> Result<Staged, StoreError> {
         let failed = |error| StoreError::io(&place, "make a temporary file", error);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match &state.file {
-            Some(file) => Arc::clone(file),
-            None => {
-                let file = match &self.folder {
-                    Some(folder) if !folder.as_os_str().is_empty() => tempfile::tempfile_in(folder),
-                    Some(_) => tempfile::tempfile_in(Path::new(".")),
-                    None => tempfile::tempfile(),
-                };
-                let file = Arc::new(file.map_err(failed)?);
-                state.file = Some(Arc::clone(&file));
-                file
-            }
+        let file = match state.file.take() {
+            Some(file) => file,
+            None => Arc::new(self.unnamed().map_err(failed)?),
         };
+        state.file = Some(Arc::clone(&file));
         let start = state.end;
         let end = start.checked_add(target.size);
         state.end = end.ok_or_else(|| failed(io::ErrorKind::FileTooLarge.into()))?;
@@ -80,6 +72,14 @@ impl Staging {
             target: target.bare(),
             place,
         })
+    }
+
+    fn unnamed(&self) -> io::Result<File> {
+        match &self.folder {
+            Some(folder) if folder.as_os_str().is_empty() => tempfile::tempfile_in("."),
+            Some(folder) => tempfile::tempfile_in(folder),
+            None => tempfile::tempfile(),
+        }
     }
 }
 
