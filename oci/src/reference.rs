@@ -104,37 +104,46 @@ impl FromStr for Registry {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let text = if text == "docker.io" {
+        let lower = text.to_ascii_lowercase();
+        let text = if lower == "docker.io" {
             Self::DOCKER_HUB
         } else {
-            text
+            lower.as_str()
         };
-        let (host, port) = match text.strip_prefix('[').and_then(|it| it.split_once(']')) {
-            Some((host, rest)) => (
-                host,
-                rest.strip_prefix(':')
-                    .or_else(|| rest.is_empty().then_some("")),
-            ),
-            None => match text.split_once(':') {
-                Some((host, port)) => (host, Some(port).filter(|it| !it.is_empty())),
-                None => (text, Some("")),
-            },
+        let bracketed = text.strip_prefix('[').and_then(|it| it.split_once(']'));
+        let (host, port) =
+            bracketed.unwrap_or_else(|| text.split_at(text.find(':').unwrap_or(text.len())));
+        let host_ok = if bracketed.is_some() {
+            host.parse::<std::net::Ipv6Addr>().is_ok()
+        } else {
+            // With a port, `oci:5000/app` would be a folder once it is printed.
+            host.len() <= 255 && host.split('.').all(is_label) && !TRANSPORTS.contains(&host)
         };
-        let host_ok = !host.is_empty()
-            && host.len() <= 255
-            && host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
-            && (text.starts_with('[') || !host.contains(':'));
-        let port_ok = port.is_some_and(|it| it.is_empty() || it.parse::<u16>().is_ok());
+        let port_ok = port.is_empty()
+            || port.strip_prefix(':').is_some_and(|it| {
+                it.bytes().all(|b| b.is_ascii_digit()) && it.parse::<u16>().is_ok()
+            });
         if host_ok && port_ok {
-            Ok(Self(text.to_ascii_lowercase()))
+            Ok(Self(text.to_owned()))
         } else {
             Err(ReferenceError::Registry {
                 text: text.to_owned(),
             })
         }
     }
+}
+
+/// What references begin with that are none to a registry.
+const TRANSPORTS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker-daemon"];
+
+/// A part of the name of a host. Some have `_` in theirs, though no standard has it.
+fn is_label(text: &str) -> bool {
+    let edge = |it: Option<u8>| it.is_some_and(|b| b.is_ascii_alphanumeric());
+    edge(text.bytes().next())
+        && edge(text.bytes().last())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 impl Repository {
@@ -485,6 +494,8 @@ mod tests {
         );
         let reference: Reference = "docker.io/paketo/builder".parse().unwrap();
         assert_eq!(reference.to_string(), "index.docker.io/paketo/builder");
+        let reference: Reference = "dockeR.io/ubuntu".parse().unwrap();
+        assert_eq!(reference.to_string(), "index.docker.io/library/ubuntu");
     }
 
     #[test]
@@ -518,6 +529,15 @@ mod tests {
             "registry.example/app@sha256:00",
             "registry.example/app@md5:00",
             "registry.example:99999/app",
+            "registry.example:+5/app",
+            "registry.example:/app",
+            "registry..example/app",
+            "-registry.example/app",
+            "../app",
+            "./app",
+            "[::1]:/app",
+            "dOcker-daemon:0/5",
+            "[r.example]/app",
             "reg istry.example/app",
             "[::1/app",
             "app:tag with space",
