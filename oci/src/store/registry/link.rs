@@ -2,25 +2,27 @@ use url::Url;
 
 /// The address of the next page, from the `Link` header of the page at `page`.
 ///
-/// Only one of the same origin is followed: a listing must not send us, or our credentials,
-/// elsewhere.
+/// Only one of the same origin is followed, and none with a name or password in it: a listing must
+/// not send us, or our credentials, elsewhere, nor say who we are.
 ///
 /// <https://www.rfc-editor.org/rfc/rfc8288>
-pub(super) fn next_page(page: &Url, header: &str) -> Result<Option<Url>, String> {
+pub(crate) fn next_page(page: &Url, header: &str) -> Result<Option<Url>, String> {
     let Some(target) = next_target(header) else {
         return Ok(None);
     };
     let next = page
         .join(target)
         .map_err(|error| format!("the next page of a listing is at no address: {error}"))?;
-    if next.origin() == page.origin() {
-        Ok(Some(next))
-    } else {
-        Err(format!(
+    if next.origin() != page.origin() {
+        return Err(format!(
             "the next page of a listing is on another server: `{}`",
             next.origin().ascii_serialization()
-        ))
+        ));
     }
+    if !next.username().is_empty() || next.password().is_some() {
+        return Err("the address of the next page of a listing has credentials in it".to_owned());
+    }
+    Ok(Some(next))
 }
 
 /// The target of the first link whose relation is `next`.
@@ -112,6 +114,14 @@ mod tests {
                 next(&format!(r#"<{target}>; rel="next""#)).is_err(),
                 "{target}"
             );
+        }
+    }
+
+    #[test]
+    fn credentials_of_a_listing_are_refused() {
+        for user in ["me", "me:hunter2", ":hunter2"] {
+            let header = format!(r#"<https://{user}@r.example:5000/v2/>; rel="next""#);
+            assert!(!next(&header).unwrap_err().contains("hunter2"), "{user}");
         }
     }
 
