@@ -22,7 +22,7 @@ impl Challenge {
     /// that we can meet. A header that is malformed anywhere counts for nothing.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
-    pub(super) fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
+    pub fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut best = None;
         for scheme in headers.filter_map(parse_header).flatten() {
             if scheme.name.eq_ignore_ascii_case("bearer") {
@@ -122,7 +122,7 @@ fn parameter_value(text: &str) -> Option<(String, &str)> {
     loop {
         match chars.next()? {
             '"' => return Some((value, chars.as_str())),
-            '\\' => value.push(chars.next()?),
+            '\\' => value.push(chars.next().filter(|it| !it.is_control())?),
             c if c.is_control() => return None,
             c => value.push(c),
         }
@@ -196,6 +196,7 @@ mod tests {
             r#"Bearer realm="https://a.example" junk="#,
             r#"Bearer realm="https://a.example",realm="https://evil.example""#,
             "Bearer realm=\"https://a.example\u{0}\"",
+            "Bearer realm=\"https://a.example\\\u{2}\"",
             r#"Bearer realm="a" service="b""#,
             "Digest realm=\"x\"",
         ] {
