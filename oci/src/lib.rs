@@ -9,6 +9,8 @@ mod copy;
 mod descriptor;
 mod digest;
 mod extract;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod go_json;
 pub mod gzip;
 mod image;

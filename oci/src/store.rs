@@ -14,7 +14,7 @@ use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Sel
 mod archive;
 mod layout;
 mod memory;
-mod registry;
+pub(crate) mod registry;
 
 pub use archive::{ArchiveForm, ArchiveStore};
 pub use layout::{GcRoots, LayoutStore};

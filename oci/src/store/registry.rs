@@ -8,12 +8,12 @@
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
 mod address;
-mod challenge;
+pub(crate) mod challenge;
 mod client;
 mod connections;
 mod download;
 mod host;
-mod link;
+pub(crate) mod link;
 mod manifests;
 mod options;
 mod problem;

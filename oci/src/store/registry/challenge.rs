@@ -2,7 +2,8 @@
 ///
 /// <https://distribution.github.io/distribution/spec/auth/token/>
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Challenge {
+#[non_exhaustive]
+pub enum Challenge {
     /// A name and a password with each request.
     Basic,
     /// A token, to be had from a server.

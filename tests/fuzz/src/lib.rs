@@ -1,0 +1,51 @@
+//! What reads foreign bytes, as functions of bytes that panic where a promise is broken.
+//!
+//! Which engine makes the bytes is not known here: `libfuzzer/` follows coverage, `tests/short.rs`
+//! only mutates what is known to be good.
+
+mod config;
+mod credentials;
+mod descriptor;
+mod extract;
+mod gzip;
+mod index;
+mod link;
+mod manifest;
+pub mod mutate;
+mod reference;
+mod seeds;
+mod tar;
+mod www_authenticate;
+
+pub use seeds::folder;
+
+/// One reader, and where to begin with it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Target {
+    /// What it is called.
+    pub name: &'static str,
+    /// Panics if some promise is broken for these bytes.
+    pub run: fn(&[u8]),
+    /// Good input.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Words that input is made of.
+    pub words: &'static [&'static str],
+    /// How many inputs a run is that must be short.
+    pub short: u32,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    config::TARGET,
+    credentials::TARGET,
+    descriptor::TARGET,
+    extract::TARGET,
+    gzip::TARGET,
+    index::TARGET,
+    link::TARGET,
+    manifest::TARGET,
+    reference::TARGET,
+    tar::TARGET,
+    www_authenticate::TARGET,
+];
