@@ -1,8 +1,8 @@
 //! Layers: from entries to a file that is hashed, compressed and ready to be pushed.
 //!
 //! ```text
-//! fill ─▶ tar ─▶ SHA-256 (diff ID) ─▶ │ ─▶ compress ─▶ SHA-256 (digest) ─▶ file
-//!            the caller's thread      │            a thread of its own
+//! fill ─▶ tar ─▶ SHA-256 (diff ID) ─▶ │ ─▶ matches ─▶ │ ─▶ codes ─▶ SHA-256 (digest) ─▶ file
+//!            the caller's thread      │   a thread    │             a thread
 //! ```
 //!
 //! Every byte is hashed once as tar and once as stored, and read and compressed once; a few
@@ -26,9 +26,8 @@ use fs_err::File;
 use tempfile::NamedTempFile;
 
 use self::blocks::{Codec, compress_blocks};
-use crate::gzip::GoGzipWriter;
 use crate::tar::{self, TarError};
-use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType};
+use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType, gzip};
 
 /// What passes from thread to thread at once.
 const CHUNK: usize = 256 << 10;
@@ -326,11 +325,7 @@ fn consume(
             }
         }
         Compression::GoGzip => {
-            let mut writer = GoGzipWriter::new(&mut output);
-            for chunk in receiver {
-                writer.write_all(&chunk)?;
-            }
-            writer.finish()?;
+            gzip::compress(receiver, &mut output)?;
         }
         Compression::Gzip { level } => {
             compress_blocks(Codec::Gzip { level }, receiver, &mut output)?;

@@ -10,8 +10,8 @@ pub(super) struct BitWriter {
 /// Apart from the buffer, so that a loop can have it in registers.
 #[derive(Clone, Copy)]
 struct State {
-    /// How much of the buffer is done.
-    done: usize,
+    /// How much of the buffer is done. Being less than a `usize` spares a check for overflow.
+    done: u32,
     /// The last bits that are not done.
     pending: u64,
     /// How many those are.
@@ -33,7 +33,7 @@ impl BitWriter {
     /// Lets `add` add bits, of which there are at most eight times `most`.
     #[inline]
     pub(super) fn bits(&mut self, most: usize, add: impl FnOnce(&mut Bits<'_>)) {
-        let needed = self.state.done + most + 2 * size_of::<u64>();
+        let needed = self.state.done as usize + most + 2 * size_of::<u64>();
         if self.buffer.len() < needed {
             self.buffer.resize(needed, 0);
         }
@@ -51,17 +51,20 @@ impl BitWriter {
         self.bits(bytes.len() + 1, |bits| {
             bits.state.count = bits.state.count.next_multiple_of(8);
             bits.settle();
-            let room = bits.buffer.get_mut(bits.state.done..);
+            let room = bits.buffer.get_mut(bits.state.done as usize..);
             if let Some(room) = room.and_then(|room| room.get_mut(..bytes.len())) {
                 room.copy_from_slice(bytes);
-                bits.state.done += bytes.len();
+                #[expect(clippy::cast_possible_truncation, reason = "a block is small")]
+                let count = bytes.len() as u32;
+                bits.state.done += count;
             }
         });
     }
 
     /// Writes all whole bytes to `output`.
     pub(super) fn drain(&mut self, output: &mut impl Write) -> io::Result<()> {
-        output.write_all(self.buffer.get(..self.state.done).unwrap_or_default())?;
+        let done = self.buffer.get(..self.state.done as usize);
+        output.write_all(done.unwrap_or_default())?;
         self.state.done = 0;
         Ok(())
     }
@@ -90,10 +93,11 @@ impl Bits<'_> {
             pending,
             count,
         } = &mut self.state;
-        if let Some(room) = self.buffer.get_mut(*done..*done + size_of::<u64>()) {
+        let start = *done as usize;
+        if let Some(room) = self.buffer.get_mut(start..start + size_of::<u64>()) {
             room.copy_from_slice(&pending.to_le_bytes());
         }
-        *done += (*count / 8) as usize;
+        *done += *count / 8;
         *pending >>= *count & !7;
         *count &= 7;
     }

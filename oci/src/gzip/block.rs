@@ -1,8 +1,8 @@
 use super::bits::{BitWriter, Bits};
 use super::huffman::{Huffman, MAX_SYMBOLS, Work};
-use super::matcher::{Matches, Sequence};
+use super::matches::Matches;
+use super::symbols::{DISTANCES, FIRST_LENGTH, distance_extra_bits, length_symbol, low_bits};
 
-const DISTANCES: usize = 30;
 const CODE_LENGTHS: usize = 19;
 const END_OF_BLOCK: usize = 256;
 const MAX_CODE_BITS: usize = 15;
@@ -10,6 +10,18 @@ const MAX_CODE_BITS: usize = 15;
 const ORDER: [usize; CODE_LENGTHS] = [
     16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
 ];
+/// Which of the next four codes are those of so many literals.
+static MASKS: [[u32; 4]; 5] = {
+    const ALL: u32 = u32::MAX;
+    [
+        [0, 0, 0, 0],
+        [ALL, 0, 0, 0],
+        [ALL, ALL, 0, 0],
+        [ALL, ALL, ALL, 0],
+        [ALL, ALL, ALL, ALL],
+    ]
+};
+
 /// More bytes than the codes of a block take: a header of at most 320 code lengths, and of the
 /// content at most 15 bits for each byte.
 fn most_bytes(block: &[u8]) -> usize {
@@ -65,52 +77,70 @@ impl BlockEncoder {
     /// Writes `block` with the matches that were found in it, or stores it.
     pub(super) fn matches(&mut self, bits: &mut BitWriter, block: &[u8], matches: &Matches) {
         self.literals.counts = [0; MAX_SYMBOLS];
-        self.distances.counts = [0; DISTANCES];
-        let mut lengths = [0; 259];
-        let mut rest = block;
-        for sequence in &matches.sequences {
-            let (literals, after) = sequence.split(rest);
-            count(&mut self.literals.counts, literals);
-            rest = after;
-            increment(&mut lengths, sequence.length.into());
-            increment(
-                &mut self.distances.counts,
-                distance_code(sequence.distance).0,
-            );
-        }
-        count(&mut self.literals.counts, rest);
-        for (length, count) in (0..).zip(lengths) {
-            if let Some(total) = self.literals.counts.get_mut(length_code(length).0) {
+        count(&mut self.literals.counts, matches.literals());
+        for (length, count) in (0..=u8::MAX).zip(matches.lengths) {
+            let symbol = FIRST_LENGTH + length_symbol(length).0;
+            if let Some(total) = self.literals.counts.get_mut(symbol) {
                 *total += count;
             }
         }
+        self.distances.counts = matches.distances;
         if !self.prepare(block.len()) {
             store(bits, block, false);
             return;
         }
         bits.bits(most_bytes(block), |bits| {
             self.header(bits);
-            let literal_codes = self.literals.packed();
-            let lengths = self.with_extra_bits();
-            let mut rest = block;
-            for sequence in &matches.sequences {
-                let (literals, after) = sequence.split(rest);
-                write_literals(bits, &literal_codes, literals);
-                rest = after;
-                let (code, count) = lengths
-                    .get(usize::from(sequence.length.wrapping_sub(3)) & 0xff)
-                    .copied()
-                    .unwrap_or_default();
-                bits.add(code, count);
-                let (code, extra_bits, extra) = distance_code(sequence.distance);
-                let (code, count) = self.distances.code(code);
-                bits.add(code, count);
-                bits.add(extra.into(), extra_bits);
-                bits.settle();
-            }
-            write_literals(bits, &literal_codes, rest);
+            self.sequences(bits, matches);
             self.end(bits);
         });
+    }
+
+    /// Writes literals and matches. `None` were a place outside of the block.
+    #[inline]
+    fn sequences(&self, bits: &mut Bits<'_>, matches: &Matches) -> Option<()> {
+        let codes = self.literals.packed();
+        let lengths = self.length_codes();
+        let distances = self.distance_codes();
+        let may_be_long = self.literals.lengths.contains(&15);
+        let literals = matches.literals_and_more();
+        let mut at = 0;
+        for sequence in matches.sequences() {
+            let mut run = usize::from(sequence.literals);
+            // Mostly there are few literals, and what is not branched on cannot be predicted wrongly.
+            loop {
+                let four: &[u8; 4] = literals.get(at..at + 4)?.first_chunk()?;
+                let masks = MASKS.get(run.min(4))?;
+                let code = |(literal, mask): (&u8, &u32)| {
+                    let code = codes.get(usize::from(*literal)).copied();
+                    code.unwrap_or_default() & mask
+                };
+                let mut four = four.iter().zip(masks).map(code);
+                let (code, count) = join(four.next()?, four.next()?);
+                bits.add(code, count);
+                if may_be_long {
+                    bits.settle();
+                }
+                let (code, count) = join(four.next()?, four.next()?);
+                bits.add(code, count);
+                bits.settle();
+                if run <= 4 {
+                    at += run;
+                    break;
+                }
+                at += 4;
+                run -= 4;
+            }
+            let (code, count) = lengths.get(usize::from(sequence.length)).copied()?;
+            bits.add(code.into(), count);
+            let (code, count, extra_bits) = distances.get(usize::from(sequence.symbol)).copied()?;
+            bits.add(code.into(), count);
+            let extra = low_bits(sequence.distance.into(), extra_bits);
+            bits.add(extra.into(), extra_bits);
+            bits.settle();
+        }
+        write_literals(bits, &codes, matches.literals().get(at..)?);
+        Some(())
     }
 
     /// Makes the codes for what was counted. Returns whether they are worth it for a block of
@@ -199,7 +229,7 @@ impl BlockEncoder {
         }
         for (symbol, extra, count) in &self.runs {
             let (code, length) = self.code_lengths.code((*symbol).into());
-            bits.add(code, length);
+            bits.add(code.into(), length);
             bits.add((*extra).into(), (*count).into());
             bits.settle();
         }
@@ -207,16 +237,27 @@ impl BlockEncoder {
 
     fn end(&self, bits: &mut Bits<'_>) {
         let (code, length) = self.literals.code(END_OF_BLOCK);
-        bits.add(code, length);
+        bits.add(code.into(), length);
         bits.settle();
     }
-    /// The code of each length, less 3, with its extra bits behind it; and how many bits that is.
-    fn with_extra_bits(&self) -> [(u64, u32); 256] {
+
+    /// The code of each length less 3 with its extra bits behind it, and how many bits that is.
+    fn length_codes(&self) -> [(u32, u32); 256] {
         let mut codes = [(0, 0); 256];
-        for (length, place) in (3..).zip(&mut codes) {
-            let (symbol, extra_bits, extra) = length_code(length);
-            let (code, count) = self.literals.code(symbol);
-            *place = (code | u64::from(extra) << count, count + extra_bits);
+        for (length, place) in (0..=u8::MAX).zip(&mut codes) {
+            let (symbol, extra_bits, extra) = length_symbol(length);
+            let (code, count) = self.literals.code(FIRST_LENGTH + symbol);
+            *place = (code | extra << count, count + extra_bits);
+        }
+        codes
+    }
+
+    /// The code of each symbol of a distance, how many bits that is, and how many extra bits it has.
+    fn distance_codes(&self) -> [(u32, u32, u32); DISTANCES] {
+        let mut codes = [(0, 0, 0); DISTANCES];
+        for (symbol, place) in (0..).zip(&mut codes) {
+            let (code, count) = self.distances.code(symbol.into());
+            *place = (code, count, distance_extra_bits(symbol));
         }
         codes
     }
@@ -224,7 +265,7 @@ impl BlockEncoder {
 
 impl<const SYMBOLS: usize> Huffman<SYMBOLS> {
     #[inline]
-    fn code(&self, symbol: usize) -> (u64, u32) {
+    fn code(&self, symbol: usize) -> (u32, u32) {
         match (self.codes.get(symbol), self.lengths.get(symbol)) {
             (Some(code), Some(length)) => ((*code).into(), (*length).into()),
             _ => (0, 0),
@@ -256,15 +297,12 @@ fn write_literals(bits: &mut Bits<'_>, codes: &[u32; 256], literals: &[u8]) {
     }
 }
 
-impl Sequence {
-    /// The literals, and what comes after literals and match.
-    #[inline]
-    fn split(self, rest: &[u8]) -> (&[u8], &[u8]) {
-        let (literals, rest) = rest
-            .split_at_checked(self.literals.into())
-            .unwrap_or_default();
-        (literals, rest.get(self.length.into()..).unwrap_or_default())
-    }
+/// Two packed codes as one, and how many bits that has.
+#[inline]
+fn join(one: u32, other: u32) -> (u64, u32) {
+    let count = one >> 16;
+    let code = u64::from(one & 0xffff) | u64::from(other & 0xffff) << count;
+    (code, count + (other >> 16))
 }
 
 fn count(counts: &mut [u32; MAX_SYMBOLS], bytes: &[u8]) {
@@ -278,30 +316,4 @@ fn increment(counts: &mut [u32], symbol: usize) {
     if let Some(count) = counts.get_mut(symbol) {
         *count += 1;
     }
-}
-
-/// RFC 1951, section 3.2.5: the symbol of a match's length, how many extra bits it has, and these.
-#[inline]
-fn length_code(length: u16) -> (usize, u32, u16) {
-    let length = length.saturating_sub(3);
-    let (code, extra_bits, extra) = match length {
-        0..8 => (length.into(), 0, 0),
-        255.. => (28, 0, 0),
-        _ => {
-            let extra_bits = length.ilog2() - 2;
-            let upper = u32::from(length >> extra_bits);
-            let extra = length & ((1 << extra_bits) - 1);
-            (4 * extra_bits + upper, extra_bits, extra)
-        }
-    };
-    (END_OF_BLOCK + 1 + code as usize, extra_bits, extra)
-}
-
-/// The same of a distance, less 1.
-#[inline]
-fn distance_code(distance: u16) -> (usize, u32, u16) {
-    let extra_bits = (distance | 2).ilog2() - 1;
-    let upper = u32::from(distance >> extra_bits);
-    let extra = distance & ((1 << extra_bits) - 1);
-    ((2 * extra_bits + upper) as usize, extra_bits, extra)
 }

@@ -49,9 +49,12 @@ impl<const SYMBOLS: usize> Huffman<SYMBOLS> {
             }
         } else {
             work.leaves.sort_unstable();
-            for (leaf, length) in work.merge(longest) {
+            if usize::from(work.join()) > longest {
+                work.merge(longest);
+            }
+            for (leaf, length) in work.leaves.iter().zip(&work.lengths) {
                 if let Some(it) = self.lengths.get_mut((leaf & SYMBOL_MASK) as usize) {
-                    *it = length;
+                    *it = *length;
                 }
             }
         }
@@ -88,6 +91,16 @@ const MAX_LEVELS: usize = 15;
 pub(super) struct Work {
     /// Count and symbol of those that occur.
     leaves: Vec<u32>,
+    /// How long the code of each leaf is.
+    lengths: Vec<u8>,
+    /// The weights of the nodes above others.
+    weights: Vec<u32>,
+    /// Which node is above each leaf.
+    leaf_parents: Vec<u16>,
+    /// Which node is above each node.
+    node_parents: Vec<u16>,
+    /// How many nodes are above each node.
+    depths: Vec<u8>,
     /// The weights of the level below.
     below: Vec<u32>,
     /// The weights of the level.
@@ -100,10 +113,58 @@ impl Work {
     pub(super) fn new() -> Self {
         Self {
             leaves: Vec::with_capacity(MAX_SYMBOLS),
+            lengths: Vec::with_capacity(MAX_SYMBOLS),
+            weights: Vec::with_capacity(MAX_SYMBOLS),
+            leaf_parents: Vec::with_capacity(MAX_SYMBOLS),
+            node_parents: Vec::with_capacity(MAX_SYMBOLS),
+            depths: Vec::with_capacity(MAX_SYMBOLS),
             below: Vec::with_capacity(2 * MAX_SYMBOLS),
             level: Vec::with_capacity(2 * MAX_SYMBOLS),
             among: [const { Vec::new() }; MAX_LEVELS],
         }
+    }
+
+    /// Finds how long the code of each leaf is if it may be of any length: always the two lightest,
+    /// leaves or nodes, get a node above them. Returns the greatest length.
+    ///
+    /// Of two that weigh the same, the node comes first. So this is what [`merge`](Self::merge)
+    /// finds too, if it allows of that length: leaves and nodes come here in the order in which they
+    /// stand there, with their pairs, on any level that is high enough.
+    fn join(&mut self) -> u8 {
+        self.weights.clear();
+        self.leaf_parents.clear();
+        self.node_parents.clear();
+        for parent in (0..).take(self.leaves.len() - 1) {
+            let mut weight = 0;
+            for _ in 0..2 {
+                let leaf = self.leaves.get(self.leaf_parents.len());
+                let leaf = leaf.map_or(u32::MAX, |it| it >> SYMBOL_BITS);
+                let node = self.weights.get(self.node_parents.len());
+                let node = node.copied().unwrap_or(u32::MAX);
+                if leaf < node {
+                    self.leaf_parents.push(parent);
+                } else {
+                    self.node_parents.push(parent);
+                }
+                weight += leaf.min(node);
+            }
+            self.weights.push(weight);
+        }
+        self.depths.clear();
+        self.depths.resize(self.weights.len(), 0);
+        let below =
+            |depths: &[u8], parent: u16| depths.get(usize::from(parent)).map_or(0, |it| it + 1);
+        for (node, parent) in self.node_parents.iter().enumerate().rev() {
+            let depth = below(&self.depths, *parent);
+            if let Some(it) = self.depths.get_mut(node) {
+                *it = depth;
+            }
+        }
+        self.lengths.clear();
+        let parents = self.leaf_parents.iter();
+        self.lengths
+            .extend(parents.map(|it| below(&self.depths, *it)));
+        self.lengths.first().copied().unwrap_or_default()
     }
 
     /// Finds how long the code of each leaf is, by package-merge: a level holds all leaves and, of
@@ -113,7 +174,7 @@ impl Work {
     ///
     /// Of two that weigh the same, the pair comes first: this makes one code out of many that are
     /// equally short, and has to be as Go has it.
-    fn merge(&mut self, longest: usize) -> impl Iterator<Item = (u32, u8)> {
+    fn merge(&mut self, longest: usize) {
         let leaves = self.leaves.len();
         let needed = 2 * leaves - 2;
         let levels = longest.min(leaves - 1).min(MAX_LEVELS);
@@ -146,9 +207,37 @@ impl Work {
             *leaves = among.get(taken).copied().unwrap_or_default();
             taken = 2 * (taken - *leaves);
         }
-        (0..).zip(&self.leaves).map(move |(index, leaf)| {
-            let length = taken_leaves.iter().filter(|taken| index < **taken).count();
-            (*leaf, u8::try_from(length).unwrap_or_default())
-        })
+        self.lengths.clear();
+        self.lengths.extend((0..leaves).map(|leaf| {
+            let levels = taken_leaves.iter().filter(|taken| leaf < **taken);
+            u8::try_from(levels.count()).unwrap_or_default()
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// If no code is too long, the fast way finds what the general one does.
+        #[test]
+        fn both_ways_find_the_same_lengths(
+            counts in proptest::collection::vec((0_u32..20).prop_flat_map(|bits| 1..=1_u32 << bits), 3..MAX_SYMBOLS),
+        ) {
+            let mut work = Work::new();
+            work.leaves = counts.iter().map(|count| count << SYMBOL_BITS).collect();
+            work.leaves.sort_unstable();
+            let longest = work.join();
+            let lengths = work.lengths.clone();
+            if usize::from(longest) <= MAX_LEVELS {
+                work.merge(usize::from(longest));
+                prop_assert_eq!(&work.lengths, &lengths);
+            }
+            work.merge(MAX_LEVELS);
+            prop_assert_eq!(usize::from(longest) <= MAX_LEVELS, work.lengths == lengths);
+        }
     }
 }

@@ -2,6 +2,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::portion::{BLOCK, PORTION};
 use super::*;
 
 #[test]
@@ -19,11 +20,11 @@ fn equals_what_go_wrote() {
             .read_to_end(&mut content)
             .unwrap();
         assert!(
-            compress(&content, usize::MAX) == expected,
+            one_thread(&content, usize::MAX) == expected,
             "{}",
             file.display()
         );
-        assert!(compress(&content, 1000) == expected, "{}", file.display());
+        assert!(one_thread(&content, 1000) == expected, "{}", file.display());
         count += 1;
     }
     assert_eq!(count, 72);
@@ -75,7 +76,7 @@ fn equals_what_go_writes() {
     let mut random = Random(7);
     let contents: Vec<Vec<u8>> = (0..10_000).map(|_| random.content()).collect();
     let (mut input, mut output) = (go.stdin.take().unwrap(), go.stdout.take().unwrap());
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         scope.spawn(|| {
             for content in &contents {
                 input
@@ -90,25 +91,56 @@ fn equals_what_go_writes() {
             output.read_exact(&mut length).unwrap();
             let mut expected = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap()];
             output.read_exact(&mut expected).unwrap();
-            assert!(compress(content, usize::MAX) == expected, "content {index}");
+            assert!(
+                one_thread(content, usize::MAX) == expected,
+                "content {index}"
+            );
         }
     });
     assert!(go.wait().unwrap().success());
 }
 
 #[test]
-fn the_start_of_positions_may_move_at_any_time() {
+fn two_threads_make_the_same_bytes() {
     let mut random = Random(3);
-    for _ in 0..10 {
-        let content: Vec<u8> = (0..20).flat_map(|_| random.content()).collect();
-        let mut writer = GoGzipWriter::new(Vec::new());
-        writer.matcher.move_start_at(0);
-        writer.write_all(&content).unwrap();
-        assert!(writer.finish().unwrap() == compress(&content, usize::MAX));
+    let text: Vec<u8> = (0..200).flat_map(|_| random.content()).collect();
+    assert!(text.len() > 3 * PORTION);
+    for length in [0, 1, BLOCK, PORTION - 1, PORTION, PORTION + 1, text.len()] {
+        let content = text.get(..length).unwrap();
+        let expected = one_thread(content, usize::MAX);
+        for at_once in [10_000, PORTION, usize::MAX] {
+            let chunks = content.chunks(at_once).map(<[u8]>::to_vec);
+            let mut output = Vec::new();
+            compress_on_two_threads(chunks, &mut output).unwrap();
+            assert!(output == expected, "{length} bytes, {at_once} at once");
+        }
     }
 }
 
-fn compress(content: &[u8], at_once: usize) -> Vec<u8> {
+#[test]
+fn when_writing_fails_nothing_more_is_read() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let endless = std::iter::repeat_with(|| vec![0; PORTION]);
+    let error = compress_on_two_threads(endless, &mut Full).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+}
+
+#[test]
+#[should_panic(expected = "the source fails")]
+fn a_panic_passes_through() {
+    let chunks = std::iter::once_with(|| panic!("the source fails"));
+    compress_on_two_threads(chunks, &mut io::sink()).unwrap();
+}
+
+fn one_thread(content: &[u8], at_once: usize) -> Vec<u8> {
     let mut writer = GoGzipWriter::new(Vec::new());
     for chunk in content.chunks(at_once) {
         writer.write_all(chunk).unwrap();
@@ -130,8 +162,8 @@ impl Random {
     /// Mostly short, of noise, runs, few letters, and repetitions from far and near.
     fn content(&mut self) -> Vec<u8> {
         let most = match self.below(100) {
-            0..3 => 250_000,
-            3..10 => 70_000,
+            0 => 4 * PORTION,
+            1..10 => 70_000,
             _ => 2_000,
         };
         let length = self.below(most);
