@@ -25,7 +25,7 @@ func main() {
 	var err error
 	switch os.Args[1] {
 	case "gzip":
-		_, err = compress(os.Args[2], os.Args[3])
+		err = compress(os.Args[2], os.Args[3], io.Discard)
 	case "layer":
 		err = layer(os.Args[2], os.Args[3])
 	}
@@ -42,14 +42,14 @@ func layer(folder, output string) error {
 	if err != nil {
 		return err
 	}
-	digest, err := compress(plain, output)
-	if err != nil {
+	digest := sha256.New()
+	if err := compress(plain, output, digest); err != nil {
 		return err
 	}
 	if err := os.Remove(plain); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("sha256:%x sha256:%x\n", diffID, digest)
+	text := fmt.Sprintf("sha256:%x sha256:%x\n", diffID, digest.Sum(nil))
 	return os.WriteFile(output+".txt", []byte(text), 0o644)
 }
 
@@ -119,34 +119,30 @@ func add(writer *tar.Writer, folder, path string, entry fs.DirEntry) error {
 	return err
 }
 
-// compress compresses a file, and returns the hash of the output.
-func compress(path, output string) ([]byte, error) {
+// compress compresses a file; what it writes goes to also, too.
+func compress(path, output string, also io.Writer) error {
 	input, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer input.Close()
 	file, err := os.Create(output)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer file.Close()
-	hash := sha256.New()
-	buffer := bufio.NewWriterSize(io.MultiWriter(file, hash), 64<<10)
+	buffer := bufio.NewWriterSize(io.MultiWriter(file, also), 64<<10)
 	writer, err := gzip.NewWriterLevel(buffer, gzip.BestSpeed)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := io.CopyBuffer(writer, bufferedReader{input}, make([]byte, 256<<10)); err != nil {
-		return nil, err
+	if _, err := io.CopyBuffer(writer, onlyReader{input}, make([]byte, 256<<10)); err != nil {
+		return err
 	}
 	if err := writer.Close(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := buffer.Flush(); err != nil {
-		return nil, err
-	}
-	return hash.Sum(nil), nil
+	return buffer.Flush()
 }
 
 // copies sends a copy of all that is written to it.
@@ -157,7 +153,7 @@ func (c copies) Write(bytes []byte) (int, error) {
 	return len(bytes), nil
 }
 
-// bufferedReader hides all but Read, so that io.CopyBuffer uses the buffer it is given.
-type bufferedReader struct{ inner io.Reader }
+// onlyReader hides what else a file can do, so that io.CopyBuffer uses the buffer it is given.
+type onlyReader struct{ inner io.Reader }
 
-func (r bufferedReader) Read(bytes []byte) (int, error) { return r.inner.Read(bytes) }
+func (r onlyReader) Read(bytes []byte) (int, error) { return r.inner.Read(bytes) }

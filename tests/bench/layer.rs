@@ -1,7 +1,7 @@
 //! How long layers take, next to Go's own packages (`layer.go`): whole processes, in turn, in one
 //! run. Both must make the same bytes.
 //!
-//! - `gzip`: a file compressed as Go does at level 1 and hashed, on one core.
+//! - `gzip`: a file compressed as Go does at level 1, on one core.
 //! - `layer`: a folder to tar, diff ID, gzip and digest, on all cores.
 //!
 //! The inputs are what a machine with Go has: its sources, its programs; and small files and noise.
@@ -147,10 +147,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 /// Compresses a file.
 fn compress(from: &Path, to: &Path) {
     let mut input = fs_err::File::open(from).unwrap();
-    let mut output = Hashed {
-        inner: fs_err::File::create(to).unwrap(),
-        hasher: oci::Hasher::default(),
-    };
+    let mut output = fs_err::File::create(to).unwrap();
     let chunks = std::iter::from_fn(|| {
         let mut chunk = Vec::with_capacity(256 << 10);
         let count = input
@@ -161,7 +158,6 @@ fn compress(from: &Path, to: &Path) {
         (count > 0).then_some(chunk)
     });
     gzip::compress(chunks, &mut output).unwrap();
-    output.hasher.finish();
 }
 
 /// Makes the layer of a folder, and says beside it what it is.
@@ -198,23 +194,6 @@ fn add(tar: &mut Writer<Sink>, path: &Path, name: &Path) -> Result<(), TarError>
         add(tar, &path.join(&below), &name.join(&below))?;
     }
     Ok(())
-}
-
-struct Hashed<W> {
-    inner: W,
-    hasher: oci::Hasher,
-}
-
-impl<W: io::Write> io::Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 fn build_theirs(go: &Path, workspace: &Workspace) -> PathBuf {

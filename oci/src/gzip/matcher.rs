@@ -175,3 +175,33 @@ fn load64(window: &[u8; WINDOW], at: u32) -> Option<u64> {
     let bytes = window.get(at..at + 8)?.first_chunk()?;
     Some(u64::from_le_bytes(*bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::portion::HISTORY;
+    use super::*;
+
+    #[test]
+    fn what_is_seen_moves_back_with_the_window_and_is_forgotten() {
+        let [first, end, portion] =
+            [HISTORY, HISTORY + PORTION, PORTION].map(|it| u32::try_from(it).unwrap());
+        for seen in (first..end).step_by(10_000) {
+            for at in (first..end).step_by(10_000) {
+                let mut matcher = Matcher::new();
+                matcher.replace(7, seen);
+                matcher.begin_next();
+                let distance = matcher.replace(7, at);
+                if at + portion - seen <= REACH {
+                    assert_eq!(distance, at + portion - seen);
+                } else {
+                    assert!(distance > REACH);
+                }
+                let mut matcher = Matcher::new();
+                matcher.replace(7, seen);
+                matcher.begin_next();
+                matcher.begin_next();
+                assert!(matcher.replace(7, at) > REACH);
+            }
+        }
+    }
+}

@@ -106,7 +106,7 @@ fn two_threads_make_the_same_bytes() {
     let text: Vec<u8> = (0..200).flat_map(|_| random.content()).collect();
     assert!(text.len() > 3 * PORTION);
     for length in [0, 1, BLOCK, PORTION - 1, PORTION, PORTION + 1, text.len()] {
-        let content = text.get(..length).unwrap();
+        let content = &text[..length];
         let expected = one_thread(content, usize::MAX);
         for at_once in [10_000, PORTION, usize::MAX] {
             let chunks = content.chunks(at_once).map(<[u8]>::to_vec);
@@ -138,6 +138,42 @@ fn when_writing_fails_nothing_more_is_read() {
 fn a_panic_passes_through() {
     let chunks = std::iter::once_with(|| panic!("the source fails"));
     compress_on_two_threads(chunks, &mut io::sink()).unwrap();
+}
+
+/// Seven literals and the end of the block occur once, the others 8, 16, … times: rare ones have
+/// codes of 15 bits, and four of them stand side by side.
+#[test]
+fn the_longest_codes_fit() {
+    let common = (3..15).filter(|bits| *bits != 12);
+    let common = common.flat_map(|bits| std::iter::repeat_n(bits + 100, 1 << bits));
+    let literals: Vec<u8> = (0..7).chain(common).collect();
+    // Where in a byte the rare ones begin is left to chance.
+    for shift in 0..16 {
+        let mut content = vec![114; 5 + shift];
+        let mut ends = Vec::new();
+        for run in literals.chunks(7) {
+            content.extend(run);
+            ends.push(content.len());
+            content.extend_from_within(content.len() - 5..content.len() - 1);
+        }
+        let mut portion = Portion::new();
+        assert_eq!(portion.fill(&content), content.len());
+        let (window, mut blocks) = portion.search();
+        let (block, found) = blocks.next().unwrap();
+        let mut start = block.start;
+        for end in ends.iter().map(|end| block.start + end) {
+            let literals = (u32::try_from(start).unwrap(), u32::try_from(end).unwrap());
+            found.push(window, literals, 4, 5).unwrap();
+            start = end + 4;
+        }
+        drop(blocks);
+        let (mut encoder, mut output, mut decoded) = (Encoder::new(), Vec::new(), Vec::new());
+        encoder.encode(&portion);
+        encoder.finish(&mut output).unwrap();
+        let mut decoder = flate2::read::GzDecoder::new(output.as_slice());
+        decoder.read_to_end(&mut decoded).unwrap();
+        assert!(decoded == content, "{shift}");
+    }
 }
 
 fn one_thread(content: &[u8], at_once: usize) -> Vec<u8> {
