@@ -3,20 +3,21 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::Stream;
+use tokio::task::JoinHandle;
 
 use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Selector, Tag};
 
 mod archive;
+mod content;
 mod layout;
 mod memory;
 pub(crate) mod registry;
 
 pub use archive::{ArchiveForm, ArchiveStore};
+pub use content::Content;
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
@@ -160,8 +161,19 @@ pub(crate) fn listed(target: &Descriptor, manifest: &Manifest) -> Descriptor {
     }
 }
 
-/// Bytes as they come. See [`Store::fetch`].
-pub type Content = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+/// The outcome of `task`; a panic in it goes on here.
+pub(crate) async fn joined<T>(
+    place: impl fmt::Display,
+    task: JoinHandle<T>,
+) -> Result<T, StoreError> {
+    match task.await {
+        Ok(outcome) => Ok(outcome),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(StoreError::io(place, "go on", io::Error::other(cancelled))),
+        },
+    }
+}
 
 /// Where the bytes of a blob are had from; more than once, if a store has to try again.
 #[non_exhaustive]

@@ -1,11 +1,12 @@
 //! How long `sealpack copy --referrers` takes, next to `oras cp -r`, `regctl image copy --referrers`
-//! and `skopeo copy`: whole processes, in turn, in one run, from a registry on loopback into another
-//! one and into a layout.
+//! and `skopeo copy`: whole processes, in turn, in one run, between registries on loopback and
+//! layouts. What counts is the ratio.
 //!
 //! All lies in memory (`/dev/shm`) where there is such a place: it is not the disk that is measured.
 //! Ours waits until a layout is on the disk, and the others (but skopeo) do not.
 //!
-//! `cargo bench -p sealpack-tests --bench copy [-- layers|referrers]`
+//! `cargo bench -p sealpack-tests --bench copy [-- layers|referrers|huge]`; `huge` is one layer of
+//! 2 GB, for the memory that it takes, and only run when it is named.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -20,7 +21,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use oci::store::{LayoutStore, RegistryClient, RegistryOptions};
-use oci::{Descriptor, ImageManifest, Limits, MediaType, Selector, Store, Upload, walk};
+use oci::{
+    CopyOptions, Descriptor, ImageManifest, Limits, MediaType, Selector, Store, Upload, copy_graph,
+    walk,
+};
 use testkit::{Measured, Server, Workspace, binary, docker_registry, olareg, peer};
 
 const TAG: &str = "bench";
@@ -29,6 +33,7 @@ const TAG: &str = "bench";
 #[derive(Clone, Copy)]
 struct Image {
     name: &'static str,
+    rounds: usize,
     layers: usize,
     layer_size: usize,
     referrers: usize,
@@ -40,7 +45,7 @@ struct Tool {
     program: PathBuf,
     /// Whether it takes referrers along.
     is_whole: bool,
-    arguments: fn(&str, &Place) -> Vec<String>,
+    arguments: fn(&Place, &Place) -> Vec<String>,
 }
 
 enum Place {
@@ -49,41 +54,56 @@ enum Place {
     Layout(PathBuf),
 }
 
+impl Place {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Registry(_) => "registry",
+            Self::Layout(_) => "layout",
+        }
+    }
+}
+
 fn main() {
     // `cargo test --all-targets` runs benchmarks too, to see that they start.
     let is_full = std::env::args().any(|it| it == "--bench");
-    let (rounds, layer_size, referrers) = if is_full {
-        (7, 100_000_000, 100)
-    } else {
-        (1, 100_000, 3)
-    };
+    let size = |full| if is_full { full } else { 100_000 };
     let images = [
         Image {
             name: "layers",
+            rounds: if is_full { 7 } else { 1 },
             layers: 10,
-            layer_size,
+            layer_size: size(100_000_000),
             referrers: 0,
             registry: docker_registry,
         },
         Image {
             name: "referrers",
+            rounds: if is_full { 7 } else { 1 },
             layers: 1,
             layer_size: 1000,
-            referrers,
+            referrers: if is_full { 100 } else { 3 },
             registry: olareg,
+        },
+        Image {
+            name: "huge",
+            rounds: 1,
+            layers: 1,
+            layer_size: size(2_000_000_000),
+            referrers: 0,
+            registry: docker_registry,
         },
     ];
     let names: Vec<String> = std::env::args().skip(1).collect();
     let chosen = |image: &&Image| {
         let mut named = names.iter().filter(|it| !it.starts_with('-')).peekable();
-        named.peek().is_none() || named.any(|it| it == image.name)
+        named.peek().is_none() && image.name != "huge" || named.any(|it| it == image.name)
     };
     for image in images.iter().filter(chosen) {
-        compare(*image, rounds);
+        compare(*image);
     }
 }
 
-fn compare(image: Image, rounds: usize) {
+fn compare(image: Image) {
     let memory = Path::new("/dev/shm");
     let workspace = if memory.is_dir() {
         Workspace::below(memory)
@@ -93,19 +113,25 @@ fn compare(image: Image, rounds: usize) {
     let Some(source) = (image.registry)(workspace.path()) else {
         return;
     };
-    let from = format!("{}/source:{TAG}", source.host());
-    let manifests = block_on(push(image, &from));
+    let remote = Place::Registry(format!("{}/source:{TAG}", source.host()));
+    let local = Place::Layout(workspace.join("source"));
+    let manifests = block_on(push(image, &remote));
+    block_on(copy(&remote, &local));
     println!(
         "{}: {} layers of {} bytes, {} referrers",
         image.name, image.layers, image.layer_size, image.referrers
     );
-    for into in ["registry", "layout"] {
-        let tools: Vec<Tool> = tools()
-            .into_iter()
-            .filter(|it| it.is_whole || image.referrers == 0)
-            .collect();
+    let tools: Vec<Tool> = tools()
+        .into_iter()
+        .filter(|it| it.is_whole || image.referrers == 0)
+        .collect();
+    for (from, into) in [
+        (&remote, "registry"),
+        (&remote, "layout"),
+        (&local, "registry"),
+    ] {
         let mut results: BTreeMap<&str, Vec<Measured>> = BTreeMap::new();
-        for round in 0..rounds {
+        for round in 0..image.rounds {
             for tool in &tools {
                 let folder = workspace.join("destination");
                 fs_err::create_dir(&folder).unwrap();
@@ -114,7 +140,7 @@ fn compare(image: Image, rounds: usize) {
                     Some(server) => Place::Registry(format!("{}/copied:{TAG}", server.host())),
                     None => Place::Layout(folder.join("layout")),
                 };
-                let arguments = (tool.arguments)(&from, &place);
+                let arguments = (tool.arguments)(from, &place);
                 let measure = env!("CARGO_BIN_EXE_measure");
                 let measured = Measured::of(&workspace, measure, &tool.program, arguments);
                 if round == 0 {
@@ -125,16 +151,16 @@ fn compare(image: Image, rounds: usize) {
                 fs_err::remove_dir_all(&folder).unwrap();
             }
         }
-        print(into, &results);
+        print(&format!("{} -> {into}", from.kind()), &results);
     }
 }
 
-fn print(into: &str, results: &BTreeMap<&str, Vec<Measured>>) {
+fn print(way: &str, results: &BTreeMap<&str, Vec<Measured>>) {
     let seconds: fn(&Measured) -> f64 = |it| it.took.as_secs_f64();
     let processor: fn(&Measured) -> f64 = |it| it.busy.as_secs_f64();
     for (name, all) in results {
         println!(
-            "  registry -> {into}: {name:8} {:7.3} s, processor {:7.3} s, peak {:4.0} MiB",
+            "  {way}: {name:8} {:7.3} s, processor {:7.3} s, peak {:4.0} MiB",
             median(all, seconds),
             median(all, processor),
             median(all, |it| it.peak as f64 / f64::from(1 << 20))
@@ -172,53 +198,41 @@ fn tools() -> Vec<Tool> {
         program: binary("sealpack"),
         is_whole: true,
         arguments: |from, to| {
-            let to = match to {
-                Place::Registry(to) => to.clone(),
+            let name = |place: &Place| match place {
+                Place::Registry(image) => image.clone(),
                 Place::Layout(path) => format!("oci:{}:{TAG}", path.display()),
             };
-            words(&["copy", "--referrers", from, &to])
+            words(&["copy", "--referrers", &name(from), &name(to)])
         },
     };
     let others = [
-        peer("oras", true, |from, to| match to {
-            Place::Registry(to) => words(&[
-                "cp",
-                "-r",
-                "--no-tty",
-                "--from-plain-http",
-                "--to-plain-http",
-                from,
-                to,
-            ]),
-            Place::Layout(path) => words(&[
-                "cp",
-                "-r",
-                "--no-tty",
-                "--from-plain-http",
-                "--to-oci-layout",
-                from,
-                &format!("{}:{TAG}", path.display()),
-            ]),
+        peer("oras", true, |from, to| {
+            let name = |side: &str, place: &Place| match place {
+                Place::Registry(image) => (format!("--{side}-plain-http"), image.clone()),
+                Place::Layout(path) => (
+                    format!("--{side}-oci-layout"),
+                    format!("{}:{TAG}", path.display()),
+                ),
+            };
+            let ((how_from, from), (how_to, to)) = (name("from", from), name("to", to));
+            words(&["cp", "-r", "--no-tty", &how_from, &how_to, &from, &to])
         }),
         peer("regctl", true, |from, to| {
-            let plain = |image: &str| {
-                let host = image.split('/').next().unwrap_or_default();
-                format!("reg={host},tls=disabled")
-            };
-            let mut arguments = words(&["--host", &plain(from)]);
-            let to = match to {
-                Place::Registry(to) => {
-                    arguments.extend(words(&["--host", &plain(to)]));
-                    to.clone()
+            let mut arguments = Vec::new();
+            let [from, to] = [from, to].map(|place| match place {
+                Place::Registry(image) => {
+                    let host = image.split('/').next().unwrap_or_default();
+                    arguments.extend(words(&["--host", &format!("reg={host},tls=disabled")]));
+                    image.clone()
                 }
                 Place::Layout(path) => format!("ocidir://{}:{TAG}", path.display()),
-            };
-            arguments.extend(words(&["image", "copy", "--referrers", from, &to]));
+            });
+            arguments.extend(words(&["image", "copy", "--referrers", &from, &to]));
             arguments
         }),
         peer("skopeo", false, |from, to| {
-            let to = match to {
-                Place::Registry(to) => format!("docker://{to}"),
+            let name = |place: &Place| match place {
+                Place::Registry(image) => format!("docker://{image}"),
                 Place::Layout(path) => format!("oci:{}:{TAG}", path.display()),
             };
             words(&[
@@ -226,8 +240,8 @@ fn tools() -> Vec<Tool> {
                 "copy",
                 "--src-tls-verify=false",
                 "--dest-tls-verify=false",
-                &format!("docker://{from}"),
-                &to,
+                &name(from),
+                &name(to),
             ])
         }),
     ];
@@ -250,12 +264,30 @@ fn repository(image: &str) -> impl Store {
     RegistryClient::new(RegistryOptions::default()).repository(&name.parse().unwrap())
 }
 
+fn open(place: &Place) -> Box<dyn Store> {
+    match place {
+        Place::Registry(image) => Box::new(repository(image)),
+        Place::Layout(path) => Box::new(LayoutStore::create(path).unwrap()),
+    }
+}
+
+async fn copy(from: &Place, to: &Place) {
+    let (from, to) = (open(from), open(to));
+    let tag = TAG.parse().unwrap();
+    let root = from.resolve(&Selector::Tag(TAG.parse().unwrap())).await;
+    let root = root.unwrap();
+    let options = CopyOptions {
+        referrers: true,
+        ..CopyOptions::default()
+    };
+    let copied = copy_graph(&*from, &*to, &root, &options, &()).await;
+    copied.unwrap();
+    to.tag(&root, &tag).await.unwrap();
+}
+
 /// How many manifests arrived.
 async fn count(place: &Place) -> usize {
-    let store: Box<dyn Store> = match place {
-        Place::Registry(image) => Box::new(repository(image)),
-        Place::Layout(path) => Box::new(LayoutStore::open(path).unwrap()),
-    };
+    let store = open(place);
     let selector = Selector::Tag(TAG.parse().unwrap());
     let root = store.resolve(&selector).await.unwrap();
     let nodes = walk(&*store, &root, &Limits::default()).await.unwrap();
@@ -264,24 +296,24 @@ async fn count(place: &Place) -> usize {
 }
 
 /// Makes the image, and returns how many manifests it has.
-async fn push(image: Image, to: &str) -> usize {
-    let store = repository(to);
+async fn push(image: Image, to: &Place) -> usize {
+    let store = open(to);
     let mut noise = Noise(1);
     let mut layers = Vec::new();
     for _ in 0..image.layers {
-        layers.push(push_blob(&store, noise.bytes(image.layer_size)).await);
+        layers.push(push_blob(&*store, noise.bytes(image.layer_size)).await);
     }
-    let root = push_manifest(&store, layers, None).await;
+    let root = push_manifest(&*store, layers, None).await;
     for _ in 0..image.referrers {
-        let blob = push_blob(&store, noise.bytes(1000)).await;
-        push_manifest(&store, vec![blob], Some(&root)).await;
+        let blob = push_blob(&*store, noise.bytes(1000)).await;
+        push_manifest(&*store, vec![blob], Some(&root)).await;
     }
     let tag = TAG.parse().unwrap();
     store.tag(&root, &tag).await.unwrap();
     1 + image.referrers
 }
 
-async fn push_blob(store: &impl Store, content: Bytes) -> Descriptor {
+async fn push_blob(store: &dyn Store, content: Bytes) -> Descriptor {
     let target = Descriptor::of(MediaType::LAYER_TAR, &content);
     let upload = Upload::Bytes(content);
     store.push_blob(&target, upload).await.unwrap();
@@ -289,7 +321,7 @@ async fn push_blob(store: &impl Store, content: Bytes) -> Descriptor {
 }
 
 async fn push_manifest(
-    store: &impl Store,
+    store: &dyn Store,
     layers: Vec<Descriptor>,
     subject: Option<&Descriptor>,
 ) -> Descriptor {

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use oci::store::read;
+use oci::store::{RegistryClient, RegistryOptions, read};
 use oci::{
     Content, CopyError, CopyOptions, Descriptor, Digest, LayoutStore, Limits, Manifest, MediaType,
     MemoryStore, Outcome, Platform, Platforms, Progress, Relation, Selector, Store, StoreError,
     Tag, Upload, copy_graph, walk,
 };
 use testkit::Workspace;
+use testkit::registry::{Switches, TestRegistry};
 
 use crate::layout::{fixture, push_image};
 
@@ -255,7 +256,7 @@ impl Store for Spy {
             .iter()
             .find(|(digest, _)| *digest == target.digest)
         {
-            Some((_, lie)) => Ok(Box::pin(stream::iter([Ok(lie.clone())]))),
+            Some((_, lie)) => Ok(Content::new(stream::iter([Ok(lie.clone())]))),
             None => self.inner.fetch(target).await,
         }
     }

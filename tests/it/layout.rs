@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use oci::store::{GcRoots, read};
 use oci::{
-    Descriptor, Digest, ImageManifest, LayoutStore, Limits, MediaType, Selector, Store, StoreError,
-    Tag, Upload, walk,
+    Content, Descriptor, Digest, ImageManifest, LayoutStore, Limits, MediaType, Selector, Store,
+    StoreError, Tag, Upload, walk,
 };
 use testkit::{Workspace, peer};
 
@@ -300,7 +300,7 @@ async fn a_blob_that_is_not_as_described_leaves_nothing() {
     let chunks = |byte: u8, count: usize| {
         let chunk = Bytes::from(vec![byte; 1000]);
         let chunks = futures_util::stream::iter((0..count).map(move |_| Ok(chunk.clone())));
-        Upload::Stream(Box::pin(chunks))
+        Upload::Stream(Content::new(chunks))
     };
     let mismatch = store.push_blob(&target, chunks(8, 3000)).await;
     assert!(matches!(mismatch, Err(StoreError::DigestMismatch { .. })));
@@ -320,6 +320,58 @@ async fn a_blob_that_is_not_as_described_leaves_nothing() {
     let file = workspace.write("file", "from a file");
     store.push_blob(&other, Upload::File(file)).await.unwrap();
     assert_eq!(read(&store, &other, 100).await.unwrap(), "from a file");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_as_described_leaves_nothing() {
+    let workspace = Workspace::new();
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let target = Descriptor::of(MediaType::LAYER_TAR, &vec![7; 3_000_000]);
+    let good = vec![7; 3_000_000];
+    for wrong in [&[&good[1..], b"8"].concat(), &good[1..], &[]] {
+        let file = workspace.join("file");
+        fs_err::write(&file, wrong).unwrap();
+        let before = fs_err::metadata(&file).unwrap().modified().unwrap();
+        store
+            .push_blob(&target, Upload::File(file.clone()))
+            .await
+            .unwrap_err();
+        let after = fs_err::metadata(&file).unwrap().modified().unwrap();
+        assert_eq!(before, after);
+    }
+    let blobs = workspace.join("layout/blobs/sha256");
+    assert_eq!(fs_err::read_dir(&blobs).unwrap().count(), 0);
+}
+
+/// It looks right until someone reads it; then the next push mends it.
+#[tokio::test]
+async fn what_was_found_broken_is_written_anew() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let layer = vec![7; 3_000_000];
+    let image = push_image(&store, &layer, None).await;
+    store.tag(&image, &tag("app")).await.unwrap();
+    let target = Descriptor::of(MediaType::LAYER_TAR, &layer);
+    let manifest = read(&store, &image, 1 << 20).await.unwrap();
+    for target in [&target, &image] {
+        let file = path.join("blobs/sha256").join(target.digest.hex());
+        let mut content = fs_err::read(&file).unwrap();
+        content[100] ^= 1;
+        fs_err::write(&file, &content).unwrap();
+        assert!(store.contains(target).await.unwrap());
+        // It stays, so that whoever reads it again is not told that there is nothing.
+        for _ in 0..2 {
+            let error = read(&store, target, 10 << 20).await.unwrap_err();
+            assert!(matches!(error, StoreError::DigestMismatch { .. }));
+            assert!(!store.contains(target).await.unwrap());
+        }
+    }
+    let upload = Upload::Bytes(layer.into());
+    store.push_blob(&target, upload).await.unwrap();
+    store.push_manifest(&image, manifest).await.unwrap();
+    assert!(store.contains(&image).await.unwrap());
+    assert_eq!(read_everything(&store).await, 1);
 }
 
 #[tokio::test]

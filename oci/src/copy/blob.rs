@@ -37,7 +37,7 @@ async fn mount(copy: &Copying<'_>, target: &Descriptor) -> Result<bool, CopyErro
 async fn transfer(copy: &Copying<'_>, target: &Descriptor) -> Result<Outcome, CopyError> {
     let (started, start) = oneshot::channel();
     let (sender, receiver) = mpsc::channel(WAITING);
-    let upload = Upload::Stream(incoming(started, receiver));
+    let upload = Upload::Stream(incoming(target, started, receiver));
     let push = copy.dst.push_blob(target, upload);
     let feed = feed(copy, target, start, sender);
     tokio::pin!(push, feed);
@@ -60,22 +60,21 @@ async fn transfer(copy: &Copying<'_>, target: &Descriptor) -> Result<Outcome, Co
     }
 }
 
-/// The chunks that come from `receiver`. Says by `started` that someone reads.
+/// The chunks of `target` that come from `receiver`, checked. Says by `started` that someone reads.
 fn incoming(
+    target: &Descriptor,
     started: oneshot::Sender<()>,
     receiver: mpsc::Receiver<Result<Bytes, StoreError>>,
 ) -> Content {
     let state = (Some(started), receiver);
-    Box::pin(stream::unfold(
-        state,
-        |(started, mut receiver)| async move {
-            if let Some(started) = started {
-                started.send(()).ok();
-            }
-            let chunk = receiver.recv().await?;
-            Some((chunk, (None, receiver)))
-        },
-    ))
+    let chunks = stream::unfold(state, |(started, mut receiver)| async move {
+        if let Some(started) = started {
+            started.send(()).ok();
+        }
+        let chunk = receiver.recv().await?;
+        Some((chunk, (None, receiver)))
+    });
+    Content::checked(target, chunks)
 }
 
 /// Reads from the source once someone reads from the other end. Whether anyone ever did.
@@ -102,7 +101,7 @@ async fn forward(
     target: &Descriptor,
     sender: &mpsc::Sender<Result<Bytes, StoreError>>,
 ) -> Result<(), StoreError> {
-    let mut content = copy.src.fetch(target).await?;
+    let mut content = copy.src.fetch(target).await?.check(target);
     while let Some(chunk) = content.next().await {
         let chunk = chunk?;
         let size = chunk.len() as u64;

@@ -29,13 +29,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
 
-use self::blobs::{Blobs, Reader, Writer};
+use self::blobs::Blobs;
 use self::graph::Graph;
 use self::index::IndexFile;
 use self::snapshot::Snapshots;
 use self::source::Source;
+use super::joined;
 use crate::{Content, Descriptor, Digest, Limits, Selector, Store, StoreError, Tag, Upload};
 
 mod blobs;
@@ -44,6 +44,7 @@ pub(super) mod graph;
 pub(super) mod index;
 pub(super) mod snapshot;
 pub(super) mod source;
+mod stream;
 pub(super) mod version;
 
 pub use gc::GcRoots;
@@ -137,7 +138,7 @@ impl LayoutStore {
     ) -> Result<T, StoreError> {
         let layout = Arc::clone(&self.layout);
         let place = layout.place();
-        joined(&place, tokio::task::spawn_blocking(move || work(&layout))).await
+        joined(&place, tokio::task::spawn_blocking(move || work(&layout))).await?
     }
 }
 
@@ -170,32 +171,11 @@ impl Store for LayoutStore {
 
     async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
         let target = target.bare();
-        let (first, reader) = self
-            .blocking(move |layout| layout.blobs.open(&target)?.step())
+        let opened = target.clone();
+        let first = self
+            .blocking(move |layout| layout.blobs.open(&opened)?.step())
             .await?;
-        let place = self.layout.place();
-        // The next chunk is read and hashed while the one before is being used.
-        let chunks = stream::try_unfold(Next::Ready(first, Box::new(reader)), move |next| {
-            let place = place.clone();
-            async move {
-                let (chunk, reader) = match next {
-                    Next::Ready(chunk, reader) => (chunk, reader),
-                    Next::Reading(task) => {
-                        let (chunk, reader) = joined(&place, task).await?;
-                        (chunk, Box::new(reader))
-                    }
-                };
-                Ok(chunk.map(|chunk| {
-                    let next = if reader.is_done() {
-                        Next::Ready(None, reader)
-                    } else {
-                        Next::Reading(tokio::task::spawn_blocking(move || reader.step()))
-                    };
-                    (chunk, next)
-                }))
-            }
-        });
-        Ok(Box::pin(chunks))
+        Ok(stream::content(&target, first, self.layout.place()))
     }
 
     async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
@@ -209,8 +189,12 @@ impl Store for LayoutStore {
                     .await
             }
             Upload::File(path) => {
-                self.blocking(move |layout| layout.blobs.copy(&target, &path))
-                    .await
+                let opened = target.clone();
+                let first = self
+                    .blocking(move |layout| layout.blobs.open_other(&path, &opened)?.step())
+                    .await?;
+                let content = stream::content(&target, first, self.layout.place());
+                self.push_stream(target, content).await
             }
             Upload::Stream(content) => self.push_stream(target, content).await,
         }
@@ -272,82 +256,10 @@ impl Store for LayoutStore {
 
 impl LayoutStore {
     async fn push_stream(&self, target: Descriptor, content: Content) -> Result<(), StoreError> {
-        // Small chunks, as they come from a network, are written together; each batch is hashed
-        // and written while the next one comes.
-        let place = self.layout.place();
-        let mut content = content;
-        let mut batch = Batch::default();
-        let mut writing: Option<tokio::task::JoinHandle<Result<Writer, StoreError>>> = None;
-        let mut writer = Some(
-            self.blocking({
-                let target = target.clone();
-                move |layout| layout.blobs.writer(&target)
-            })
-            .await?,
-        );
-        loop {
-            let chunk = content.next().await.transpose()?;
-            let last = chunk.is_none();
-            batch.add(chunk);
-            if !last && batch.size < BATCH {
-                continue;
-            }
-            if let Some(task) = writing.take() {
-                writer = Some(joined(&place, task).await?);
-            }
-            let Some(mut current) = writer.take() else {
-                return Ok(());
-            };
-            let chunks = std::mem::take(&mut batch).chunks;
-            let task = tokio::task::spawn_blocking(move || {
-                for chunk in chunks {
-                    current.write(&chunk)?;
-                }
-                Ok(current)
-            });
-            if last {
-                let current = joined(&place, task).await?;
-                let finished = tokio::task::spawn_blocking(move || current.finish());
-                return joined(&place, finished).await;
-            }
-            writing = Some(task);
-        }
-    }
-}
-
-/// Bytes that are written at once.
-const BATCH: usize = 1 << 20;
-
-#[derive(Default)]
-struct Batch {
-    chunks: Vec<Bytes>,
-    size: usize,
-}
-
-impl Batch {
-    fn add(&mut self, chunk: Option<Bytes>) {
-        self.size += chunk.as_ref().map_or(0, Bytes::len);
-        self.chunks.extend(chunk);
-    }
-}
-
-/// Where the next chunk of a blob is.
-enum Next {
-    Ready(Option<Bytes>, Box<Reader>),
-    Reading(tokio::task::JoinHandle<Result<(Option<Bytes>, Reader), StoreError>>),
-}
-
-/// The outcome of `task`; a panic in it goes on here.
-async fn joined<T>(
-    place: &str,
-    task: tokio::task::JoinHandle<Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match task.await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(cancelled) => Err(StoreError::io(place, "go on", io::Error::other(cancelled))),
-        },
+        let writer = self
+            .blocking(move |layout| layout.blobs.writer(&target))
+            .await?;
+        stream::write(writer, content, &self.layout.place()).await
     }
 }
 

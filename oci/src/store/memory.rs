@@ -61,7 +61,7 @@ impl Store for MemoryStore {
         let content = self.state().content.get(&target.digest).cloned();
         let content = content.ok_or_else(|| not_found(target.digest.as_str()))?;
         check(target, &content)?;
-        Ok(Box::pin(stream::iter([Ok(content)])))
+        Ok(Content::checked(target, stream::iter([Ok(content)])))
     }
 
     async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
@@ -174,7 +174,7 @@ mod tests {
             Err(StoreError::DigestMismatch { .. })
         ));
         let endless = stream::repeat_with(|| Ok(Bytes::from_static(b"good")));
-        let pushed = store.push_blob(&target, Upload::Stream(Box::pin(endless)));
+        let pushed = store.push_blob(&target, Upload::Stream(Content::new(endless)));
         assert!(matches!(pushed.await, Err(StoreError::SizeMismatch { .. })));
         assert_eq!(store.contains(&target).await.ok(), Some(false));
 

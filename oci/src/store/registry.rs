@@ -183,7 +183,7 @@ impl Store for RegistryStore {
         if target.media_type.is_manifest() {
             let content = self.endpoint.fetch_manifest(target).await?;
             let once = async { Ok(content) };
-            return Ok(Box::pin(stream::once(once)));
+            return Ok(Content::checked(target, stream::once(once)));
         }
         self.endpoint.fetch_blob(target).await
     }

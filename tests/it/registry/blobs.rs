@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use futures_util::stream;
-use oci::{Descriptor, Store as _, StoreError, Upload};
+use oci::{Content, Descriptor, LayoutStore, Store as _, StoreError, Upload};
+use testkit::Workspace;
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 
 use super::{blob, content, read, registry, shapes};
@@ -25,7 +26,7 @@ fn parts(content: &Bytes, size: usize) -> Upload {
         .chunks(size)
         .map(|it| Ok(Bytes::copy_from_slice(it)))
         .collect();
-    Upload::Stream(Box::pin(stream::iter(chunks)))
+    Upload::Stream(Content::new(stream::iter(chunks)))
 }
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn a_stream_that_is_not_as_described_is_not_pushed() {
     ]);
     assert!(matches!(
         store
-            .push_blob(&wrong, Upload::Stream(Box::pin(failing)))
+            .push_blob(&wrong, Upload::Stream(Content::new(failing)))
             .await,
         Err(StoreError::DigestMismatch { .. })
     ));
@@ -194,6 +195,45 @@ async fn a_blob_that_is_another_longer_or_endless_is_noticed() {
             ..
         })
     ));
+}
+
+/// A layout relies on what downloads are checked for.
+#[tokio::test]
+async fn a_wrong_download_is_not_stored() {
+    let wrong: [fn(&mut Switches); 3] = [
+        |it| it.wrong_content = true,
+        |it| it.excess = Some(1),
+        |it| it.endless = true,
+    ];
+    for size in [1000, LARGE] {
+        let content = content(size);
+        let (registry, store) = registry(Switches::default());
+        registry.put_blob("team/app", content.clone());
+        let target = blob(&content);
+        let workspace = Workspace::new();
+        let layout = LayoutStore::create(workspace.join("layout")).unwrap();
+        for change in wrong {
+            registry.set(|it| {
+                *it = Switches::default();
+                change(it);
+            });
+            if let Ok(download) = store.fetch(&target).await {
+                let pushed = layout.push_blob(&target, Upload::Stream(download)).await;
+                assert!(pushed.is_err());
+            }
+            assert!(!layout.contains(&target).await.unwrap());
+        }
+        registry.set(|it| *it = Switches::default());
+        let download = store.fetch(&target).await.unwrap();
+        let upload = Upload::Stream(download);
+        layout.push_blob(&target, upload).await.unwrap();
+        assert_eq!(
+            oci::store::read(&layout, &target, LARGE as u64)
+                .await
+                .unwrap(),
+            content
+        );
+    }
 }
 
 #[tokio::test]

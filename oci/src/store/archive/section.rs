@@ -51,6 +51,7 @@ impl Section {
     /// found to be `target`.
     pub(super) fn stream(self, target: Descriptor, place: String) -> Content {
         let (sender, receiver) = mpsc::channel::<Result<Step, StoreError>>(CHUNKS);
+        let checked = target.clone();
         spawn_blocking(move || {
             let failed = match self.send(&target, &place, &sender) {
                 Ok(()) => Ok(Step::End),
@@ -71,7 +72,7 @@ impl Section {
                 )),
             }
         });
-        Box::pin(chunks)
+        Content::checked(&checked, chunks)
     }
 
     fn send(

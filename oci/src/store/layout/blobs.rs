@@ -2,14 +2,15 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::{OFlags, Timespec, Timestamps};
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use tempfile::NamedTempFile;
 
 use super::{kind_of, place};
+use crate::store::check;
 use crate::{Algorithm, Descriptor, Digest, Hasher, StoreError};
 
 /// How the names of files begin that are not whole yet.
@@ -70,25 +71,18 @@ impl Blobs {
             .is_some_and(|it| it.is_file() && it.len() == target.size))
     }
 
-    /// As [`has`](Self::has), and makes the file look new, so that a collection of garbage leaves
-    /// it to whoever asked because they are about to refer to it. Where that may not be written,
-    /// there is no such collection either.
+    /// As [`has`](Self::has), but not if it was condemned; and makes the file look new, so that a
+    /// collection of garbage leaves it to whoever asked because they are about to refer to it. Where
+    /// that may not be written, there is no such collection either.
     pub(super) fn freshen(&self, target: &Descriptor) -> Result<bool, StoreError> {
         if !self.has(target)? {
             return Ok(false);
         }
         if let Ok(Some(file)) = self.open_file(&target.digest) {
-            let now = Timestamps {
-                last_access: Timespec {
-                    tv_sec: 0,
-                    tv_nsec: rustix::fs::UTIME_OMIT,
-                },
-                last_modification: Timespec {
-                    tv_sec: 0,
-                    tv_nsec: rustix::fs::UTIME_NOW,
-                },
-            };
-            rustix::fs::futimens(&file, &now).ok();
+            if is_condemned(&file) {
+                return Ok(false);
+            }
+            set_modified(&file, UTIME_NOW);
         }
         Ok(true)
     }
@@ -117,7 +111,7 @@ impl Blobs {
         Ok(Some(file))
     }
 
-    /// Opens `target`; it is hashed as it is read.
+    /// Opens `target`; it is hashed as it is read. What is found to be wrong is condemned.
     pub(super) fn open(&self, target: &Descriptor) -> Result<Reader, StoreError> {
         let digest = &target.digest;
         let file = self
@@ -126,21 +120,37 @@ impl Blobs {
                 what: digest.to_string(),
                 place: place(&self.root),
             })?;
+        self.reader(file, target, true)
+    }
+
+    /// Reads `target` from a file that lies elsewhere; it is hashed as it is read.
+    pub(super) fn open_other(
+        &self,
+        path: &Path,
+        target: &Descriptor,
+    ) -> Result<Reader, StoreError> {
+        let file =
+            fs_err::File::open(path).map_err(|error| self.failed("add", &target.digest, error))?;
+        self.reader(file.into_parts().0, target, false)
+    }
+
+    fn reader(&self, file: File, target: &Descriptor, is_ours: bool) -> Result<Reader, StoreError> {
         let size = file
             .metadata()
-            .map_err(|error| self.failed("open", digest, error))?
+            .map_err(|error| self.failed("open", &target.digest, error))?
             .len();
         if size != target.size {
             return Err(StoreError::SizeMismatch {
-                digest: digest.clone(),
+                digest: target.digest.clone(),
                 expected: target.size,
                 presented: size,
             });
         }
         Ok(Reader {
             file,
-            hasher: Some(Hasher::new(digest.algorithm())),
+            hasher: Some(Hasher::new(target.digest.algorithm())),
             remaining: size,
+            is_ours,
             target: target.clone(),
             place: place(&self.root),
         })
@@ -152,7 +162,8 @@ impl Blobs {
             return Ok(None);
         };
         let mut content = Vec::new();
-        file.take(limit + 1)
+        (&file)
+            .take(limit + 1)
             .read_to_end(&mut content)
             .map_err(|error| self.failed("read", digest, error))?;
         if content.len() as u64 > limit {
@@ -165,6 +176,7 @@ impl Blobs {
         hasher.update(&content);
         let presented = hasher.finish();
         if presented != *digest {
+            condemn(&file);
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 presented,
@@ -173,7 +185,7 @@ impl Blobs {
         Ok(Some(content.into()))
     }
 
-    /// Starts to write `target`; it is hashed as it is written.
+    /// Starts to write `target`, whose bytes are checked by whom they come from.
     pub(super) fn writer(&self, target: &Descriptor) -> Result<Writer, StoreError> {
         let folder = self.folder(target.digest.algorithm());
         let failed = |error| self.failed("write", &target.digest, error);
@@ -187,7 +199,6 @@ impl Blobs {
             .map_err(failed)?;
         Ok(Writer {
             file,
-            hasher: Hasher::new(target.digest.algorithm()),
             written: 0,
             path: self.path(&target.digest),
             target: target.clone(),
@@ -196,24 +207,10 @@ impl Blobs {
     }
 
     pub(super) fn write(&self, target: &Descriptor, content: &[u8]) -> Result<(), StoreError> {
+        check(target, content)?;
         let mut writer = self.writer(target)?;
         writer.write(content)?;
         writer.finish()
-    }
-
-    /// Writes what is in the file at `path`.
-    pub(super) fn copy(&self, target: &Descriptor, path: &Path) -> Result<(), StoreError> {
-        let failed = |error| self.failed("add", &target.digest, error);
-        let mut file = fs_err::File::open(path).map_err(failed)?;
-        let mut writer = self.writer(target)?;
-        let mut chunk = vec![0; 256 << 10];
-        loop {
-            let read = file.read(&mut chunk).map_err(failed)?;
-            let Some(filled) = chunk.get(..read).filter(|it| !it.is_empty()) else {
-                return writer.finish();
-            };
-            writer.write(filled)?;
-        }
     }
 
     /// Removes the file of `digest`, if there is one.
@@ -231,6 +228,29 @@ impl Blobs {
     }
 }
 
+/// Nanoseconds after 1970 at which no file was written: when one was that is not what its name says.
+const CONDEMNED: i64 = 401;
+
+/// Notes that a file is not what its name says. It stays, for others to find out too; but it does not
+/// count as there when it is pushed again, and is written anew. Best effort, as we may only read.
+fn condemn(file: &File) {
+    set_modified(file, CONDEMNED);
+}
+
+fn is_condemned(file: &File) -> bool {
+    file.metadata()
+        .is_ok_and(|it| (it.mtime(), it.mtime_nsec()) == (0, CONDEMNED))
+}
+
+fn set_modified(file: &File, nanoseconds: i64) {
+    let time = |tv_nsec| Timespec { tv_sec: 0, tv_nsec };
+    let times = Timestamps {
+        last_access: time(UTIME_OMIT),
+        last_modification: time(nanoseconds),
+    };
+    rustix::fs::futimens(file, &times).ok();
+}
+
 /// A blob being read.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -238,6 +258,8 @@ pub(super) struct Reader {
     /// None once the digest was checked.
     hasher: Option<Hasher>,
     remaining: u64,
+    /// Whether the file is one of the layout.
+    is_ours: bool,
     target: Descriptor,
     place: String,
 }
@@ -276,6 +298,9 @@ impl Reader {
         {
             let presented = hasher.finish();
             if presented != self.target.digest {
+                if self.is_ours {
+                    condemn(&self.file);
+                }
                 return Err(StoreError::DigestMismatch {
                     expected: self.target.digest,
                     presented,
@@ -296,7 +321,6 @@ impl Reader {
 #[derive(Debug)]
 pub(super) struct Writer {
     file: NamedTempFile,
-    hasher: Hasher,
     written: u64,
     path: PathBuf,
     target: Descriptor,
@@ -304,28 +328,28 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    pub(super) fn target(&self) -> &Descriptor {
+        &self.target
+    }
+
     pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         self.written += chunk.len() as u64;
         // Endless content must not fill the disk before it is found to be too long.
         if self.written > self.target.size {
             return Err(self.wrong_size());
         }
-        self.hasher.update(chunk);
         let written = self.file.write_all(chunk);
         written.map_err(|error| self.failed(error))
     }
 
-    /// Gives the file its name, if it is what was described.
+    pub(super) fn write_all(&mut self, chunks: &[Bytes]) -> Result<(), StoreError> {
+        chunks.iter().try_for_each(|it| self.write(it))
+    }
+
+    /// Gives the file its name, if it is as long as was described.
     pub(super) fn finish(self) -> Result<(), StoreError> {
         if self.written != self.target.size {
             return Err(self.wrong_size());
-        }
-        let presented = self.hasher.clone().finish();
-        if presented != self.target.digest {
-            return Err(StoreError::DigestMismatch {
-                expected: self.target.digest,
-                presented,
-            });
         }
         if let Err(error) = self.file.as_file().sync_all() {
             return Err(self.failed(error));

@@ -1,11 +1,12 @@
 use bytes::Bytes;
+use futures_util::stream;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::token::Access;
 use super::transport::{Endpoint, TransportError};
-use crate::{Content, Descriptor, Hasher, StoreError};
+use crate::{Content, Descriptor, StoreError};
 
 /// A download that got so far before it broke counts as new when it comes to trying again.
 const PROGRESS: u64 = 1 << 20;
@@ -17,7 +18,6 @@ impl Endpoint {
         let mut download = Download {
             endpoint: self.clone(),
             action: format!("read blob {}", target.digest),
-            hasher: Hasher::new(target.digest.algorithm()),
             target: target.clone(),
             response: None,
             received: 0,
@@ -28,18 +28,11 @@ impl Endpoint {
             _permit: permit,
         };
         download.open().await?;
-        Ok(Box::pin(futures_util::stream::try_unfold(
-            Some(download),
-            |download| async {
-                let Some(mut download) = download else {
-                    return Ok(None);
-                };
-                match download.next().await? {
-                    Some(chunk) => Ok(Some((chunk, Some(download)))),
-                    None => download.finish().map(|()| None),
-                }
-            },
-        )))
+        let chunks = stream::try_unfold(download, |mut download| async {
+            let chunk = download.next().await?;
+            Ok(chunk.map(|chunk| (chunk, download)))
+        });
+        Ok(Content::new(chunks).check(target))
     }
 }
 
@@ -48,7 +41,6 @@ struct Download {
     target: Descriptor,
     action: String,
     response: Option<Response>,
-    hasher: Hasher,
     /// Bytes that were given out.
     received: u64,
     /// Bytes of the present answer that were given out before.
@@ -81,7 +73,6 @@ impl Download {
                     if self.received > self.target.size {
                         return Err(self.wrong_size(self.received));
                     }
-                    self.hasher.update(&chunk);
                     return Ok(Some(chunk));
                 }
                 Ok(None) => return Ok(None),
@@ -153,21 +144,6 @@ impl Download {
         }
         self.endpoint.shared.pause(self.attempt, None).await;
         Ok(())
-    }
-
-    fn finish(self) -> Result<(), StoreError> {
-        if self.received != self.target.size {
-            return Err(self.wrong_size(self.received));
-        }
-        let presented = self.hasher.finish();
-        if presented == self.target.digest {
-            Ok(())
-        } else {
-            Err(StoreError::DigestMismatch {
-                expected: self.target.digest,
-                presented,
-            })
-        }
     }
 
     fn wrong_size(&self, presented: u64) -> StoreError {
