@@ -91,8 +91,8 @@ impl fmt::Debug for Content {
     }
 }
 
-/// Bytes that are hashed at once: enough to be worth a thread, few enough to stay in its cache.
-const BATCH: usize = 512 << 10;
+/// Bytes that are hashed at once: enough to be worth waking a thread.
+const BATCH: usize = 1 << 20;
 
 /// Hashes on another thread while the next bytes come and those before are being used.
 struct Check {

@@ -46,14 +46,22 @@ enum Next {
 }
 
 /// Bytes that are written at once.
-const BATCH: usize = 512 << 10;
+const BATCH: usize = 1 << 20;
 
 /// Writes all of `content`, checked. Small chunks, as they come from a network, are written together.
 pub(super) async fn write(writer: Writer, content: Content, place: &str) -> Result<(), StoreError> {
     let mut content = content.check(writer.target());
     let mut writing = Writing::Idle(Box::new(writer));
     let (mut batch, mut size) = (Vec::new(), 0);
-    while let Some(chunk) = content.next().await.transpose()? {
+    while let Some(chunk) = content.next().await {
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                // Leaves nothing, and no thread that writes on.
+                drop(writing.writer(place).await);
+                return Err(error);
+            }
+        };
         size += chunk.len();
         batch.push(chunk);
         if size >= BATCH {
