@@ -262,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_batches_are_hashed_in_order() {
-        const CHUNK: [u8; 100_000] = [7; 100_000];
+        static CHUNK: [u8; 100_000] = [7; 100_000];
         let mut chunks: Vec<&'static [u8]> = vec![&CHUNK; 40];
         chunks.push(b"end");
         let whole = chunks.concat();
