@@ -259,7 +259,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     builder.enable_all().build().unwrap().block_on(future)
 }
 
-fn repository(image: &str) -> impl Store {
+fn repository(image: &str) -> impl Store + use<> {
     let name = image.strip_suffix(&format!(":{TAG}")).unwrap();
     RegistryClient::new(RegistryOptions::default()).repository(&name.parse().unwrap())
 }

@@ -525,6 +525,44 @@ impl Progress for Count {
     }
 }
 
+#[tokio::test]
+async fn a_wrong_blob_gets_into_no_store() {
+    let layer = vec![7; 3_000_000];
+    let target = Descriptor::of(MediaType::LAYER_TAR, &layer);
+    let lies = [
+        [&layer[1..], b"8"].concat(),
+        layer[1..].to_vec(),
+        [&layer[..], b"7"].concat(),
+        Vec::new(),
+    ];
+    for lie in lies {
+        let src = Spy {
+            lies: vec![(target.digest.clone(), lie.into())],
+            ..Spy::default()
+        };
+        let root = push_image(&src.inner, &layer, None).await;
+        let workspace = Workspace::new();
+        let registry = TestRegistry::start(Switches::default());
+        let repository = format!("{}/team/app", registry.host()).parse().unwrap();
+        let client = RegistryClient::new(RegistryOptions::default());
+        let stores: [Box<dyn Store>; 3] = [
+            Box::new(MemoryStore::new()),
+            Box::new(LayoutStore::create(workspace.join("layout")).unwrap()),
+            Box::new(client.repository(&repository)),
+        ];
+        for dst in stores {
+            let copied = copy_graph(&src, &*dst, &root, &all(), &()).await;
+            assert!(
+                matches!(copied, Err(CopyError::Source { .. })),
+                "{copied:?}"
+            );
+            assert!(!dst.contains(&target).await.unwrap(), "{dst:?}");
+            assert!(!dst.contains(&root).await.unwrap(), "{dst:?}");
+        }
+        assert_eq!(registry.open_uploads(), 0);
+    }
+}
+
 /// From a task of its own, as servers run it; a large blob in pieces.
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_counts_every_byte_once() {
