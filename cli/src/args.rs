@@ -7,11 +7,22 @@ use oci::Reference;
 
 /// Builds container images from source, with their proof; signs, verifies and judges them.
 ///
-/// An image is `registry.example/repo[:tag][@digest]` or `oci:DIR[:tag|@digest]`.
+/// An image is, in every command, one of
+///   `registry.example/repo[:tag][@digest]`         in a registry
+///   `oci:DIR[:tag|@digest]`                        in an OCI image layout
+///   `oci-archive:FILE[:tag|@digest]`               in such a layout as one tar file
+///   `docker-archive:FILE[:name[:tag]][@digest]`    in what `docker save` writes and `docker load` reads
 ///
 /// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide.
 #[derive(Debug, Parser)]
-#[command(name = "sealpack", version, about, long_about, max_term_width = 100)]
+#[command(
+    name = "sealpack",
+    version,
+    about,
+    long_about,
+    max_term_width = 100,
+    verbatim_doc_comment
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -132,7 +143,8 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     pub(crate) builder: Option<PathBuf>,
 
-    /// Where the image goes: `HOST/REPO:TAG` or `oci:DIR:TAG`. `text` or `json` instead sets the
+    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG` or
+    /// `docker-archive:FILE:NAME:TAG`. `text` or `json` instead sets the
     /// form of what is printed. Repeatable.
     #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
     pub(crate) output: Vec<String>,
@@ -367,12 +379,19 @@ pub(crate) struct PolicyCheck {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sealpack copy oci:out:app registry.example/app:v1 --referrers")]
+#[command(after_help = "\
+Examples:
+  With its proof, to a registry:
+    sealpack copy oci:out:app registry.example/app:v1 --referrers
+  Into a file for a machine without a network, and to a Docker daemon:
+    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers && docker load -i app.tar
+  What `docker save` writes, to a registry:
+    docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1")]
 pub(crate) struct Copy {
     /// The image.
     pub(crate) source: Reference,
 
-    /// Where it goes.
+    /// Where it goes. What else a layout or an archive holds stays; a tag moves.
     pub(crate) destination: Reference,
 
     /// Copy what is attached too, and what is attached to that.

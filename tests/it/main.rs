@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says loudly what it skips; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod archive;
 mod attacks;
 mod bad_input;
 mod build;

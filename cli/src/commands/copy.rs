@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::Copy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::{Images, with_hint};
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack copy --output json` prints. `docs/output.md` describes it.
@@ -62,7 +62,8 @@ pub(crate) async fn run(
     .await
     .map_err(CommandError::undecided)?;
     let tag = tag(&args.destination)?;
-    destination.tag(&copied.root, &tag).await?;
+    let tagged = destination.tag(&copied.root, &tag).await;
+    tagged.map_err(|error| with_hint(error, &args.destination))?;
     destination.finish().await?;
     let report = Report {
         source: found.reference.to_string(),

@@ -16,6 +16,7 @@
 //! [`finish`](Store::finish) writes the archive anew, with what was in it: temporary file, fsync,
 //! rename. So a process that is killed leaves the archive as it was. The same content gives the same
 //! bytes: metadata first, then blobs in the order of their digests, with no times and no owners.
+//! One that is compressed, or that is no plain file, can only be read.
 //! An archive behaves as a layout does: what is in it stays, and a tag moves; but an image whose
 //! last name has moved to another one is taken out, with what is attached to it, or an archive that
 //! is written again and again would only grow.
@@ -42,6 +43,7 @@ use crate::{Content, Descriptor, Digest, Limits, Repository, Selector, Store, St
 
 mod contents;
 mod docker;
+mod images;
 mod members;
 mod names;
 mod section;
@@ -239,6 +241,7 @@ impl Store for ArchiveStore {
         if self.contains(target).await? {
             return Ok(());
         }
+        self.archive.check_writable()?;
         let digest = target.digest.clone();
         let mut staged = self.archive.staging.start(target, self.archive.place())?;
         let section = match upload {
@@ -305,6 +308,7 @@ impl Store for ArchiveStore {
                 action: "delete a single blob",
             });
         }
+        self.archive.check_writable()?;
         self.archive.graph.forget(&target.digest);
         let mut state = self.archive.state();
         state.index().remove(&target.digest);

@@ -12,13 +12,13 @@ use super::members::Members;
 use super::section::Section;
 use super::staging::{Staged, Staging};
 use super::write::Identity;
-use super::{ArchiveForm, names, place};
-use crate::store::layout::graph::{self, Graph};
+use super::{ArchiveForm, place};
+use crate::store::layout::graph::Graph;
 use crate::store::layout::index::{Entry, IndexFile};
 use crate::store::layout::snapshot::{Snapshot, Stamp};
 use crate::store::layout::source::Source;
 use crate::store::{check, listed};
-use crate::{Descriptor, Digest, Hasher, ImageManifest, Limits, Manifest, MediaType, StoreError};
+use crate::{Descriptor, Digest, Hasher, Limits, Manifest, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Archive {
@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) added: BTreeMap<Digest, Section>,
     pub(super) deleted: BTreeSet<Digest>,
     /// Images that nothing names any more, and what is attached to them.
-    pub(super) dropped: Vec<Descriptor>,
+    pub(super) dropped: BTreeSet<Digest>,
     /// Whether the file has all of this.
     pub(super) is_written: bool,
     pub(super) on_disk: Option<Identity>,
@@ -82,7 +82,7 @@ impl Archive {
                 changes: 0,
                 added: BTreeMap::new(),
                 deleted: BTreeSet::new(),
-                dropped: Vec::new(),
+                dropped: BTreeSet::new(),
                 is_written: true,
                 on_disk,
             }),
@@ -93,12 +93,23 @@ impl Archive {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
+    pub(super) fn pending(&self) -> MutexGuard<'_, Vec<Pending>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.state().snapshot)
+    }
+
+    /// An error if the archive cannot be written again.
+    pub(super) fn check_writable(&self) -> Result<(), StoreError> {
+        match &self.members {
+            Some(members) if !members.is_original => Err(StoreError::Unsupported {
+                place: self.place(),
+                action: "be changed: it is compressed, or no plain file",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Where `digest` is, if it is there.
@@ -113,7 +124,7 @@ impl Archive {
         self.members.as_ref()?.blob(digest)
     }
 
-    fn has(&self, target: &Descriptor) -> bool {
+    pub(super) fn has(&self, target: &Descriptor) -> bool {
         self.locate(&target.digest)
             .is_some_and(|it| it.size == target.size)
     }
@@ -131,118 +142,7 @@ impl Archive {
         self.resolve_listed(&self.snapshot().index, digest)
     }
 
-    /// The only image of a Docker archive.
-    pub(super) fn only_of_docker(&self) -> Result<Descriptor, StoreError> {
-        let images = self.images(&self.snapshot().index);
-        if images.len() + self.pending().len() > 1 {
-            let names: Vec<_> = self.names().iter().map(|it| names::short(it)).collect();
-            return Err(self.malformed(format!(
-                "it holds several images, and none was named: {}",
-                names.join(", ")
-            )));
-        }
-        self.make(|_| true)?;
-        let images = self.images(&self.snapshot().index);
-        let first = images.into_iter().next();
-        first
-            .map(|it| it.target)
-            .ok_or_else(|| self.not_found("any image"))
-    }
-
-    /// What images of a Docker archive are called.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        let mut all: BTreeSet<String> = self
-            .pending()
-            .iter()
-            .flat_map(|it| it.names.clone())
-            .collect();
-        let snapshot = self.snapshot();
-        let entries = snapshot.index.manifests.iter();
-        all.extend(entries.filter_map(|it| it.ref_name().map(str::to_owned)));
-        all
-    }
-
-    /// Takes over the images of `manifest.json`: those of which the archive has a manifest, and those
-    /// of which one will be made when it is asked for.
-    pub(super) fn adopt(&self, listed: Vec<Pending>) {
-        let known = self.manifests_by_config();
-        let mut pending = self.pending();
-        for image in listed {
-            match known.get(&Digest::of(&image.config)) {
-                Some(target) => self.list(target, &image.names),
-                None => pending.push(image),
-            }
-        }
-    }
-
-    fn list(&self, target: &Descriptor, names: &[String]) {
-        let mut state = self.state();
-        let index = state.index();
-        index.list(target);
-        for name in names {
-            index.tag(target, name);
-        }
-    }
-
-    /// The images that the index leads to and that are whole, by the digests of their configs.
-    fn manifests_by_config(&self) -> BTreeMap<Digest, Descriptor> {
-        let mut found = BTreeMap::new();
-        let snapshot = self.snapshot();
-        let entries = snapshot.index.manifests.iter();
-        let mut waiting: Vec<_> = entries.map(|it| (it.descriptor.bare(), 0)).collect();
-        let mut seen = BTreeSet::new();
-        while let Some((target, depth)) = waiting.pop() {
-            if depth > self.limits.depth
-                || seen.len() >= self.limits.manifests
-                || !seen.insert(target.digest.clone())
-            {
-                continue;
-            }
-            // What cannot be read is no image; if it was to be one, it is made.
-            match self.manifest(&target) {
-                Ok(Manifest::Image(image)) => {
-                    if image.subject.is_none() && self.is_whole(&image) {
-                        found.entry(image.config.digest).or_insert(target);
-                    }
-                }
-                Ok(Manifest::Index(index)) => {
-                    let children = index.manifests.iter();
-                    waiting.extend(children.map(|it| (it.bare(), depth + 1)));
-                }
-                Err(_) => {}
-            }
-        }
-        found
-    }
-
-    fn is_whole(&self, image: &ImageManifest) -> bool {
-        self.has(&image.config) && image.layers.iter().all(|it| self.has(it))
-    }
-
-    /// Makes the manifests that were not made yet of those images that are `wanted`.
-    pub(super) fn make(&self, wanted: impl Fn(&Pending) -> bool) -> Result<(), StoreError> {
-        let mut pending = self.pending();
-        let Some(members) = &self.members else {
-            return Ok(());
-        };
-        while let Some((at, image)) = pending.iter().enumerate().find(|(_, it)| wanted(it)) {
-            let made = image.make(members)?;
-            let config = self.stage(&made.config, &image.config)?;
-            let manifest = self.stage(&made.target, &made.manifest)?;
-            let mut added = BTreeMap::from([
-                (made.config.digest.clone(), config),
-                (made.target.digest.clone(), manifest),
-            ]);
-            let layers = made.layers.into_iter();
-            added.extend(layers.map(|(layer, section)| (layer.digest, section)));
-            self.state().added.append(&mut added);
-            self.list(&made.target, &image.names);
-            pending.remove(at);
-        }
-        Ok(())
-    }
-
-    fn stage(&self, target: &Descriptor, content: &[u8]) -> Result<Section, StoreError> {
+    pub(super) fn stage(&self, target: &Descriptor, content: &[u8]) -> Result<Section, StoreError> {
         let mut staged = self.staging.start(target, self.place())?;
         staged.write(content)?;
         staged.finish()
@@ -276,6 +176,7 @@ impl Archive {
         &self,
         manifests: &[(Descriptor, Bytes)],
     ) -> Result<(), StoreError> {
+        self.check_writable()?;
         let mut to_list = Vec::new();
         for (target, content) in manifests {
             check(target, content)?;
@@ -301,6 +202,7 @@ impl Archive {
     /// Names `target`; without a name, it becomes the image of a Docker archive that has none. What
     /// had the name before is taken out if it has no other.
     pub(super) fn tag(&self, target: &Descriptor, name: Option<&str>) -> Result<(), StoreError> {
+        self.check_writable()?;
         let manifest = self.manifest(target)?;
         if self.form == ArchiveForm::Docker && !matches!(manifest, Manifest::Image(_)) {
             return Err(StoreError::Unsupported {
@@ -311,21 +213,21 @@ impl Archive {
         let mut pending = self.pending();
         let before = self.snapshot();
         let entries = before.index.manifests.iter();
-        let old: Vec<Descriptor> = if let Some(name) = name {
+        let old: Vec<Digest> = if let Some(name) = name {
             pending.retain_mut(|image| {
                 let had = image.names.len();
                 image.names.retain(|it| it != name);
                 image.names.len() == had || !image.names.is_empty()
             });
             let named = entries.filter(|it| it.ref_name() == Some(name));
-            named.map(|it| it.descriptor.bare()).collect()
+            named.map(|it| it.descriptor.digest.clone()).collect()
         } else {
             pending.retain(|image| !image.names.is_empty());
             let images = self.images(&before.index).into_iter();
             let unnamed = images.filter(|it| it.names.is_empty());
-            unnamed.map(|it| it.target).collect()
+            unnamed.map(|it| it.target.digest).collect()
         };
-        let subjects = if old.iter().all(|it| it.digest == target.digest) {
+        let subjects = if old.iter().all(|it| *it == target.digest) {
             Arc::default()
         } else {
             self.graph.subjects(self, &before)?
@@ -336,99 +238,24 @@ impl Archive {
             Some(name) => index.tag(target, name),
             None => drop(index.list(target)),
         }
+        let entries = index.manifests.iter();
+        let named = entries.filter(|it| it.ref_name().is_some());
+        let kept: BTreeSet<Digest> = named.map(|it| it.descriptor.digest.clone()).collect();
         let mut waiting = old;
-        let mut dropped = Vec::new();
+        let mut gone = BTreeSet::new();
         while let Some(old) = waiting.pop() {
-            let is_named =
-                |it: &Entry| it.descriptor.digest == old.digest && it.ref_name().is_some();
-            if old.digest == target.digest || index.manifests.iter().any(is_named) {
-                continue;
+            if old != target.digest && !kept.contains(&old) && !gone.contains(&old) {
+                let attached = subjects.get(&old).into_iter();
+                waiting.extend(attached.flat_map(|it| it.keys().cloned()));
+                gone.insert(old);
             }
-            index.remove(&old.digest);
-            let attached = subjects.get(&old.digest).into_iter();
-            waiting.extend(attached.flat_map(|it| it.values().map(Descriptor::bare)));
-            dropped.push(old);
         }
-        state.dropped.append(&mut dropped);
+        let is_kept = |it: &Entry| !gone.contains(&it.descriptor.digest);
+        index.manifests.retain(is_kept);
+        state.dropped.append(&mut gone);
         state.is_written = false;
         Ok(())
     }
-
-    /// The images that `index` lists, with their names: what `docker load` takes from it.
-    pub(super) fn images(&self, index: &IndexFile) -> Vec<NamedImage> {
-        let mut images: Vec<NamedImage> = Vec::new();
-        for entry in &index.manifests {
-            let target = entry.descriptor.bare();
-            let name = entry.ref_name().map(str::to_owned);
-            if let Some(known) = images.iter_mut().find(|it| it.target == target) {
-                known.names.extend(name);
-                continue;
-            }
-            let Ok(Manifest::Image(manifest)) = self.manifest(&target) else {
-                continue;
-            };
-            let config = &manifest.config.media_type;
-            if manifest.subject.is_some()
-                || !(*config == MediaType::IMAGE_CONFIG || *config == MediaType::DOCKER_CONFIG)
-            {
-                continue;
-            }
-            images.push(NamedImage {
-                target,
-                manifest,
-                names: name.into_iter().collect(),
-            });
-        }
-        images
-    }
-
-    /// What only `dropped` needs.
-    pub(super) fn dead(&self) -> BTreeSet<Digest> {
-        let (dropped, snapshot) = {
-            let state = self.state();
-            (state.dropped.clone(), Arc::clone(&state.snapshot))
-        };
-        if dropped.is_empty() {
-            return BTreeSet::new();
-        }
-        let listed = snapshot.index.manifests.iter();
-        let live = self.reach(listed.map(|it| it.descriptor.digest.clone()).collect());
-        let dead = self.reach(dropped.into_iter().map(|it| it.digest).collect());
-        dead.difference(&live).cloned().collect()
-    }
-
-    /// What can be reached from `waiting`.
-    fn reach(&self, mut waiting: Vec<Digest>) -> BTreeSet<Digest> {
-        let mut reached = BTreeSet::new();
-        while let Some(digest) = waiting.pop() {
-            if reached.contains(&digest) {
-                continue;
-            }
-            if let Ok(Some(content)) = self.read(&digest, self.limits.manifest_bytes)
-                && let Some(media_type) = graph::media_type_of(&content)
-            {
-                let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
-                if let Ok(manifest) = self.parse(&target, &content) {
-                    for successor in manifest.successors() {
-                        if successor.media_type.is_manifest() {
-                            waiting.push(successor.digest.clone());
-                        } else {
-                            reached.insert(successor.digest.clone());
-                        }
-                    }
-                }
-            }
-            reached.insert(digest);
-        }
-        reached
-    }
-}
-
-/// An image, and what it is called.
-pub(super) struct NamedImage {
-    pub(super) target: Descriptor,
-    pub(super) manifest: ImageManifest,
-    pub(super) names: Vec<String>,
 }
 
 impl Source for Archive {

@@ -15,7 +15,7 @@ use std::thread;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::contents::NamedImage;
+use super::images::NamedImage;
 use super::members::{Members, blob_name};
 use super::names;
 use super::section::Section;

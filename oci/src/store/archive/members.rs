@@ -24,6 +24,8 @@ const NAME: usize = 4096;
 pub(super) struct Members {
     place: String,
     file: Arc<File>,
+    /// Whether `file` is what lies at the path, not a copy of what was compressed or came by a pipe.
+    pub(super) is_original: bool,
     by_name: BTreeMap<String, Member>,
     /// Names that are there twice: one reader would take the first, another the last.
     ambiguous: BTreeSet<String>,
@@ -42,10 +44,11 @@ enum Member {
 impl Members {
     /// Indexes `file`, a tar, plain or compressed with gzip or zstd.
     pub(super) fn read(file: File, place: &str) -> Result<Self, StoreError> {
-        let file = spool::plain(file, place)?;
+        let (file, is_original) = spool::plain(file, place)?;
         let mut members = Self {
             place: place.to_owned(),
             file,
+            is_original,
             by_name: BTreeMap::new(),
             ambiguous: BTreeSet::new(),
         };

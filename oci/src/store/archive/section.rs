@@ -84,8 +84,9 @@ impl Section {
         let mut hasher = Hasher::new(target.digest.algorithm());
         let mut reader = self.reader();
         loop {
-            let mut chunk = Vec::new();
-            let taken = reader.by_ref().take(CHUNK).read_to_end(&mut chunk);
+            let rest = (self.size - reader.read).min(CHUNK);
+            let mut chunk = Vec::with_capacity(usize::try_from(rest).unwrap_or(0));
+            let taken = reader.by_ref().take(rest).read_to_end(&mut chunk);
             taken.map_err(|it| StoreError::io(place, format!("read {}", target.digest), it))?;
             if reader.read < self.size && chunk.is_empty() {
                 return Err(StoreError::SizeMismatch {

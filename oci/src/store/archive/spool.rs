@@ -23,12 +23,12 @@ enum Packing {
     Unknown(&'static str),
 }
 
-/// `file` itself if it is a plain tar; else what is in it, in a file without a name.
-pub(super) fn plain(file: File, place: &str) -> Result<Arc<File>, StoreError> {
+/// `file` itself, and that it is, if it is a plain tar; else what is in it, in a file without a name.
+pub(super) fn plain(file: File, place: &str) -> Result<(Arc<File>, bool), StoreError> {
     plain_within(file, place, BYTES)
 }
 
-fn plain_within(file: File, place: &str, limit: u64) -> Result<Arc<File>, StoreError> {
+fn plain_within(file: File, place: &str, limit: u64) -> Result<(Arc<File>, bool), StoreError> {
     let failed = |error| StoreError::io(place, "read it", error);
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
@@ -47,7 +47,7 @@ fn plain_within(file: File, place: &str, limit: u64) -> Result<Arc<File>, StoreE
                 problem: format!("it is compressed with {name}, and only gzip and zstd are known"),
             });
         }
-        None if metadata.is_file() => return Ok(Arc::new(file)),
+        None if metadata.is_file() => return Ok((Arc::new(file), true)),
         _ => {}
     }
     let reader = Cursor::new(head).chain(file);
@@ -62,7 +62,7 @@ fn plain_within(file: File, place: &str, limit: u64) -> Result<Arc<File>, StoreE
             problem: format!("it is larger than {limit} bytes"),
         });
     }
-    Ok(Arc::new(spooled))
+    Ok((Arc::new(spooled), false))
 }
 
 fn unreadable(place: &str, error: ExtractError) -> StoreError {
@@ -87,7 +87,7 @@ mod tests {
         encoder.finish().unwrap();
         file.rewind().unwrap();
         let again = file.try_clone().unwrap();
-        let plain = plain_within(file, "here", 10_000).unwrap();
+        let (plain, _) = plain_within(file, "here", 10_000).unwrap();
         assert_eq!(plain.metadata().unwrap().len(), 10_000);
         (&again).rewind().unwrap();
         let refused = plain_within(again, "here", 9_999);

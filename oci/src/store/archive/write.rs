@@ -3,21 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::contents::Archive;
 use super::members::{Members, blob_name};
 use super::section::Section;
 use super::{ArchiveForm, docker, names};
+use crate::store::layout::graph;
 use crate::store::layout::source::Source as _;
 use crate::store::layout::version;
 use crate::tar::{Entry, EntryKind, TarError, Writer};
-use crate::{Digest, StoreError};
+use crate::{Descriptor, Digest, StoreError};
 
 /// Tells one file from another that has the same path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +53,7 @@ impl Archive {
             }
             state.on_disk
         };
+        self.check_writable()?;
         self.make(|_| true)?;
         let snapshot = self.snapshot();
         let mut files = vec![("oci-layout", Bytes::from_static(version::TEXT.as_bytes()))];
@@ -72,6 +76,45 @@ impl Archive {
         state.on_disk = Some(written);
         state.is_written = true;
         Ok(())
+    }
+
+    /// What only `dropped` needs.
+    fn dead(&self) -> BTreeSet<Digest> {
+        let dropped = self.state().dropped.clone();
+        let snapshot = self.snapshot();
+        if dropped.is_empty() {
+            return BTreeSet::new();
+        }
+        let listed = snapshot.index.manifests.iter();
+        let live = self.reach(listed.map(|it| it.descriptor.digest.clone()).collect());
+        let dead = self.reach(dropped.into_iter().collect());
+        dead.difference(&live).cloned().collect()
+    }
+
+    /// What can be reached from `waiting`.
+    fn reach(&self, mut waiting: Vec<Digest>) -> BTreeSet<Digest> {
+        let mut reached = BTreeSet::new();
+        while let Some(digest) = waiting.pop() {
+            if reached.contains(&digest) {
+                continue;
+            }
+            if let Ok(Some(content)) = self.read(&digest, self.limits.manifest_bytes)
+                && let Some(media_type) = graph::media_type_of(&content)
+            {
+                let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
+                if let Ok(manifest) = self.parse(&target, &content) {
+                    for successor in manifest.successors() {
+                        if successor.media_type.is_manifest() {
+                            waiting.push(successor.digest.clone());
+                        } else {
+                            reached.insert(successor.digest.clone());
+                        }
+                    }
+                }
+            }
+            reached.insert(digest);
+        }
+        reached
     }
 
     fn json(&self, value: &impl Serialize) -> Result<Bytes, StoreError> {
@@ -99,22 +142,36 @@ pub(super) fn replace(
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // One that may be read by few may be so afterwards.
     let mode = fs_err::metadata(path).map_or(0o644, |it| it.permissions().mode() & 0o777);
-    let mut temporary = tempfile::Builder::new()
-        .prefix(&format!("{name}.tmp-"))
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    write(temporary.as_file_mut(), files, blobs).map_err(|error| match error {
+    let prefix = format!("{name}.tmp-");
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix(&prefix)
+        .permissions(Permissions::from_mode(mode));
+    let (mut file, named) = match unnamed(folder, mode).map_err(failed)? {
+        Some(file) => (file, None),
+        None => {
+            let (file, named) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+            (file, Some(named))
+        }
+    };
+    write(&mut file, files, blobs).map_err(|error| match error {
         TarError::Write(error) => failed(error),
         other => failed(io::Error::other(other)),
     })?;
-    temporary.as_file().sync_all().map_err(failed)?;
+    file.sync_all().map_err(failed)?;
     let _lock = lock(path, expected, place)?;
-    let written = match expected {
-        Some(_) => temporary.persist(path),
-        None => temporary.persist_noclobber(path),
+    let named = match named {
+        Some(named) => named,
+        None => {
+            let linked = builder.make_in(folder, |path| link(&file, path));
+            linked.map_err(failed)?.into_temp_path()
+        }
     };
-    let file = written.map_err(|error| match error.error.kind() {
+    let written = match expected {
+        Some(_) => named.persist(path),
+        None => named.persist_noclobber(path),
+    };
+    written.map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => changed(place),
         _ => failed(error.error),
     })?;
@@ -122,6 +179,30 @@ pub(super) fn replace(
         .and_then(|it| it.sync_all())
         .map_err(failed)?;
     Identity::of(&file).map_err(failed)
+}
+
+/// Where a process names its open files.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+/// A file in `folder` that has no name yet, so that nothing of it stays if this process is killed.
+/// None where that cannot be.
+fn unnamed(folder: &Path, mode: u32) -> io::Result<Option<File>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    if !Path::new(OPEN_FILES).exists() {
+        return Ok(None);
+    }
+    match rustix::fs::open(folder, flags, Mode::from_raw_mode(mode)) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives `file` the name `path`.
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+    let linked = rustix::fs::linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW);
+    linked.map_err(io::Error::from)
 }
 
 fn write(
@@ -179,7 +260,7 @@ fn lock(path: &Path, expected: Option<Identity>, place: &str) -> Result<Option<F
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => break,
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Err(error) => return Err(failed(error.into())),
         }
     }
