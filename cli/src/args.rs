@@ -7,11 +7,9 @@ use oci::Reference;
 
 /// Builds container images from source, with their proof; signs, verifies and judges them.
 ///
-/// An image is, in every command, one of
-///   `registry.example/repo[:tag][@digest]`         in a registry
-///   `oci:DIR[:tag|@digest]`                        in an OCI image layout
-///   `oci-archive:FILE[:tag|@digest]`               in such a layout as one tar file
-///   `docker-archive:FILE[:name[:tag]][@digest]`    in what `docker save` writes and `docker load` reads
+/// An image is `registry.example/repo[:tag][@digest]`; `oci:DIR[:tag|@digest]`, in an OCI image
+/// layout; `oci-archive:FILE[:tag|@digest]`, in such a layout as one tar file; or
+/// `docker-archive:FILE[:name[:tag]]`, in what `docker save` writes. In every command.
 ///
 /// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide.
 #[derive(Debug, Parser)]
@@ -383,8 +381,8 @@ pub(crate) struct PolicyCheck {
 Examples:
   With its proof, to a registry:
     sealpack copy oci:out:app registry.example/app:v1 --referrers
-  Into a file for a machine without a network, and to a Docker daemon:
-    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers && docker load -i app.tar
+  Into a file, with its proof, that `docker load` takes:
+    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers
   What `docker save` writes, to a registry:
     docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1")]
 pub(crate) struct Copy {
