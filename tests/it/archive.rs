@@ -9,8 +9,8 @@ use bytes::Bytes;
 use oci::store::{ArchiveForm, ArchiveStore, read};
 use oci::tar::{Entry, EntryKind, Writer};
 use oci::{
-    CopyOptions, Descriptor, DiffId, Digest, ImageManifest, LayoutStore, MediaType, MemoryStore,
-    Selector, Store, StoreError, Tag, Upload, copy_graph,
+    Content, CopyOptions, Descriptor, DiffId, Digest, ImageManifest, LayoutStore, MediaType,
+    MemoryStore, Selector, Store, StoreError, Tag, Upload, copy_graph,
 };
 use serde_json::{Value, json};
 use testkit::{Output, Project, Workspace, peer, skipped};
@@ -641,7 +641,7 @@ async fn what_is_pushed_is_checked() {
         for upload in [
             Upload::Bytes(content.into()),
             Upload::File(workspace.write("layer", content)),
-            Upload::Stream(Box::pin(stream)),
+            Upload::Stream(Content::new(stream)),
         ] {
             let error = archive.push_blob(&target, upload).await.unwrap_err();
             let as_expected = match what {

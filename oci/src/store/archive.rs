@@ -35,6 +35,7 @@ use self::contents::Archive;
 use self::members::Members;
 use self::staging::Staging;
 use self::write::Identity;
+use super::joined;
 use super::layout::index::IndexFile;
 use super::layout::source::Source as _;
 use super::layout::version;
@@ -189,7 +190,7 @@ impl ArchiveStore {
     ) -> Result<T, StoreError> {
         let archive = Arc::clone(&self.archive);
         let place = archive.place();
-        joined(&place, spawn_blocking(move || work(&archive))).await
+        joined(&place, spawn_blocking(move || work(&archive))).await?
     }
 }
 
@@ -320,20 +321,6 @@ impl Store for ArchiveStore {
 
     async fn finish(&self) -> Result<(), StoreError> {
         self.blocking(Archive::write).await
-    }
-}
-
-/// The outcome of `task`; a panic in it goes on here.
-async fn joined<T>(
-    place: &str,
-    task: tokio::task::JoinHandle<Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match task.await {
-        Ok(outcome) => outcome,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(cancelled) => Err(StoreError::io(place, "go on", io::Error::other(cancelled))),
-        },
     }
 }
 

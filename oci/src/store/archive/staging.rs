@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::section::Section;
+use crate::store::joined;
 use crate::{Content, Descriptor, Hasher, StoreError};
 
 /// How many chunks may wait to be written.
@@ -67,7 +68,7 @@ impl Staging {
                 start,
                 size: target.size,
             },
-            hasher: Hasher::new(target.digest.algorithm()),
+            hasher: Some(Hasher::new(target.digest.algorithm())),
             written: 0,
             target: target.bare(),
             place,
@@ -87,7 +88,8 @@ impl Staging {
 #[derive(Debug)]
 pub(super) struct Staged {
     section: Section,
-    hasher: Hasher,
+    /// None if whoever gives it has checked it.
+    hasher: Option<Hasher>,
     written: u64,
     target: Descriptor,
     place: String,
@@ -101,7 +103,9 @@ impl Staged {
         if self.written > self.target.size {
             return Err(self.wrong_size());
         }
-        self.hasher.update(chunk);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(chunk);
+        }
         let written = self.section.file.write_all_at(chunk, at);
         written.map_err(|error| {
             let action = format!("write {}", self.target.digest);
@@ -114,20 +118,21 @@ impl Staged {
         if self.written != self.target.size {
             return Err(self.wrong_size());
         }
-        let presented = self.hasher.finish();
-        if presented == self.target.digest {
-            Ok(self.section)
-        } else {
-            Err(StoreError::DigestMismatch {
+        match self.hasher.map(Hasher::finish) {
+            Some(presented) if presented != self.target.digest => Err(StoreError::DigestMismatch {
                 expected: self.target.digest,
                 presented,
-            })
+            }),
+            _ => Ok(self.section),
         }
     }
 
     /// Writes all that `content` gives; by another thread, while more of it comes.
-    pub(super) async fn receive(self, mut content: Content) -> Result<Section, StoreError> {
+    pub(super) async fn receive(mut self, mut content: Content) -> Result<Section, StoreError> {
         let place = self.place.clone();
+        if content.is_checked(&self.target) {
+            self.hasher = None;
+        }
         let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS);
         let writing = spawn_blocking(move || {
             let mut staged = self;
@@ -149,7 +154,7 @@ impl Staged {
             }
         };
         drop(sender);
-        let staged = super::joined(&place, writing).await?;
+        let staged = joined(&place, writing).await??;
         received?;
         staged.finish()
     }

@@ -147,12 +147,11 @@ pub(super) fn replace(
     builder
         .prefix(&prefix)
         .permissions(Permissions::from_mode(mode));
-    let (mut file, named) = match unnamed(folder, mode).map_err(failed)? {
-        Some(file) => (file, None),
-        None => {
-            let (file, named) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
-            (file, Some(named))
-        }
+    let (mut file, named) = if let Some(file) = unnamed(folder, mode).map_err(failed)? {
+        (file, None)
+    } else {
+        let (file, named) = builder.tempfile_in(folder).map_err(failed)?.into_parts();
+        (file, Some(named))
     };
     write(&mut file, files, blobs).map_err(|error| match error {
         TarError::Write(error) => failed(error),
@@ -160,12 +159,11 @@ pub(super) fn replace(
     })?;
     file.sync_all().map_err(failed)?;
     let _lock = lock(path, expected, place)?;
-    let named = match named {
-        Some(named) => named,
-        None => {
-            let linked = builder.make_in(folder, |path| link(&file, path));
-            linked.map_err(failed)?.into_temp_path()
-        }
+    let named = if let Some(named) = named {
+        named
+    } else {
+        let linked = builder.make_in(folder, |path| link(&file, path));
+        linked.map_err(failed)?.into_temp_path()
     };
     let written = match expected {
         Some(_) => named.persist(path),
