@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use oci::store::DaemonProblem;
+
 /// How a command ended without doing what it was asked.
 #[derive(Debug)]
 pub(crate) struct CommandError {
@@ -35,12 +37,13 @@ impl CommandError {
     }
 
     fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        let source = source.into();
         Self {
+            hints: hint(&*source).into_iter().map(str::to_owned).collect(),
             kind,
-            source: source.into(),
+            source,
             findings: Vec::new(),
             notes: Vec::new(),
-            hints: Vec::new(),
         }
     }
 
@@ -87,6 +90,32 @@ impl CommandError {
         lines.extend(self.hints.iter().map(|it| ("hint", it.clone())));
         lines
     }
+}
+
+/// What to do about an error, where its cause tells.
+fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(problem) = error.downcast_ref::<DaemonProblem>() {
+            return match problem {
+                DaemonProblem::NotRunning(_) => Some(
+                    "is Docker running? `DOCKER_HOST` or a Docker context names another daemon",
+                ),
+                DaemonProblem::Denied(_) => {
+                    Some("ask for the group `docker`, or name another daemon by `DOCKER_HOST`")
+                }
+                DaemonProblem::NoSsh(_) | DaemonProblem::Ssh { .. } => {
+                    Some("see whether `ssh HOST docker version` works")
+                }
+                DaemonProblem::Tls(_) => Some(
+                    "`DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` make a secure connection, by the certificates in that folder",
+                ),
+                _ => None,
+            };
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error that is only a sentence.

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::auth::Credentials;
-use oci::store::{ArchiveForm, ArchiveStore, LayoutStore, RegistryClient, RegistryOptions};
+use oci::store::{
+    ArchiveForm, ArchiveStore, DaemonAddress, DaemonOptions, DockerDaemon, LayoutStore,
+    RegistryClient, RegistryOptions,
+};
 use oci::{Descriptor, Location, Reference, Repository, Selector, Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -163,6 +166,23 @@ impl<'a> Images<'a> {
                 .hint(format!("name one: `{form}:TAG`")))
             }
         }
+    }
+
+    /// The Docker daemon that the environment names.
+    pub(crate) fn daemon(&self) -> Result<DockerDaemon, CommandError> {
+        let home = self.environment.home();
+        let address = DaemonAddress::find(&self.environment.texts(), home.as_deref())
+            .context(|| "failed to find the Docker daemon".to_owned())?;
+        if self.access.offline && !address.is_local() {
+            return Err(CommandError::undecided(Message(format!(
+                "the Docker daemon `{address}` is not on this machine, and `--offline` forbids connections"
+            ))));
+        }
+        let options = DaemonOptions {
+            temporary: self.environment.temporary(),
+            ..DaemonOptions::default()
+        };
+        Ok(DockerDaemon::new(address, options))
     }
 
     async fn remote(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {

@@ -12,12 +12,17 @@ use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Sel
 
 mod archive;
 mod content;
+mod daemon;
 mod layout;
 mod memory;
 pub(crate) mod registry;
 
 pub use archive::{ArchiveForm, ArchiveStore};
 pub use content::Content;
+pub use daemon::{
+    DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DaemonTls, DockerDaemon,
+    LoadError, Loaded, SshTarget,
+};
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{

@@ -1,13 +1,13 @@
 use oci::{
-    Copied, CopyOptions, Descriptor, Outcome, Platform, Platforms, Progress, Reference, Tag,
-    copy_graph,
+    Copied, CopyOptions, Descriptor, Location, Outcome, Platform, Platforms, Progress, Reference,
+    Tag, copy_graph,
 };
 use serde::Serialize;
 
 use crate::args::Copy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::{Images, with_hint};
+use crate::images::{Found, Images, with_hint};
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack copy --output json` prints. `docs/output.md` describes it.
@@ -17,6 +17,9 @@ struct Report {
     source: String,
     destination: String,
     digest: String,
+    /// The ID by which a Docker daemon has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_id: Option<String>,
     new_manifests: usize,
     new_blobs: usize,
     new_bytes: u64,
@@ -38,20 +41,60 @@ pub(crate) async fn run(
         ))
         .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"));
     }
+    if matches!(args.destination.location, Location::DockerDaemon(_))
+        && (args.referrers || args.digest_tags)
+    {
+        return Err(CommandError::undecided(Message(
+            "a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance"
+                .to_owned(),
+        ))
+        .hint("leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout"));
+    }
     let images = Images::new(&args.access, environment);
     let found = images.find(&args.source).await?;
+    let platform = args.this_platform.then(Platform::host);
+    let progress = Shown { ui };
+    if let Location::DockerDaemon(repository) = &args.destination.location {
+        let loaded = images
+            .daemon()?
+            .load(
+                &*found.store,
+                &found.descriptor,
+                platform.as_ref(),
+                repository,
+                &tag(&args.destination)?,
+                &progress,
+            )
+            .await
+            .map_err(CommandError::undecided)?;
+        let report = Report {
+            image_id: Some(loaded.id.to_string()),
+            ..Report::new(&found, &args.destination, &loaded.copied)
+        };
+        if report.left_behind > 0 {
+            ui.warn(format_args!(
+                "{} referrers were left behind: a Docker daemon cannot keep signatures, SBOMs or provenance",
+                report.left_behind
+            ));
+        }
+        return ui.result(args.printed.output, &report, |ui, report| {
+            ui.line(format_args!(
+                "{} {} as {} ({} new, {} there already)",
+                ui.paint(Tone::Good, "loaded"),
+                args.destination,
+                loaded.id,
+                size(report.new_bytes),
+                size(report.skipped_bytes),
+            ));
+        });
+    }
     let destination = images.create(&args.destination).await?;
     let options = CopyOptions {
         referrers: args.referrers,
         digest_tags: args.digest_tags,
-        platforms: if args.this_platform {
-            Platforms::One(Platform::host())
-        } else {
-            Platforms::All
-        },
+        platforms: platform.map_or(Platforms::All, Platforms::One),
         ..CopyOptions::default()
     };
-    let progress = Shown { ui };
     let copied = copy_graph(
         &*found.store,
         &*destination,
@@ -65,17 +108,7 @@ pub(crate) async fn run(
     let tagged = destination.tag(&copied.root, &tag).await;
     tagged.map_err(|error| with_hint(error, &args.destination))?;
     destination.finish().await?;
-    let report = Report {
-        source: found.reference.to_string(),
-        destination: args.destination.at(copied.root.digest.clone()).to_string(),
-        digest: copied.root.digest.to_string(),
-        new_manifests: copied.new.manifests,
-        new_blobs: copied.new.blobs,
-        new_bytes: copied.new.bytes,
-        skipped_bytes: copied.skipped.bytes,
-        referrers: copied.referrers,
-        left_behind: copied.left_behind,
-    };
+    let report = Report::new(&found, &args.destination, &copied);
     warn(ui, &copied);
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
@@ -87,6 +120,28 @@ pub(crate) async fn run(
             report.referrers,
         ));
     })
+}
+
+impl Report {
+    fn new(source: &Found, destination: &Reference, copied: &Copied) -> Self {
+        let destination = match destination.location {
+            // By digest it would be a name that the daemon may not know.
+            Location::DockerDaemon(_) => destination.clone(),
+            _ => destination.at(copied.root.digest.clone()),
+        };
+        Self {
+            source: source.reference.to_string(),
+            destination: destination.to_string(),
+            digest: copied.root.digest.to_string(),
+            image_id: None,
+            new_manifests: copied.new.manifests,
+            new_blobs: copied.new.blobs,
+            new_bytes: copied.new.bytes,
+            skipped_bytes: copied.skipped.bytes,
+            referrers: copied.referrers,
+            left_behind: copied.left_behind,
+        }
+    }
 }
 
 /// The tag that a destination means.

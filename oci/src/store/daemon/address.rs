@@ -1,0 +1,344 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read as _};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::ssh::SshTarget;
+use super::tls::DaemonTls;
+use crate::Digest;
+
+/// Where a Docker daemon listens.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum DaemonAddress {
+    /// At a socket of this machine: `unix:///var/run/docker.sock`.
+    Unix(PathBuf),
+    /// At a port: `tcp://host:2375`.
+    Tcp {
+        /// Its name or address; that of IPv6 without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// How to know it, and be known by it; without, anyone on the way can read and change all.
+        tls: Option<DaemonTls>,
+    },
+    /// At the socket of another machine: `ssh://user@host`.
+    Ssh(SshTarget),
+}
+
+/// Where it is if nothing says so.
+const DEFAULT: &str = "/var/run/docker.sock";
+/// Bytes that are read of a file with settings or certificates.
+const MAX_BYTES: u64 = 1 << 20;
+
+impl DaemonAddress {
+    /// Finds it as Docker's own program does: `DOCKER_HOST`, else the context that
+    /// `DOCKER_CONTEXT` or `config.json` names, else `/var/run/docker.sock`.
+    ///
+    /// `variables` is the environment; `home` is where `.docker` lies, unless `DOCKER_CONFIG`
+    /// names another folder.
+    ///
+    /// <https://docs.docker.com/reference/cli/docker/#environment-variables>
+    pub fn find(
+        variables: &BTreeMap<String, String>,
+        home: Option<&Path>,
+    ) -> Result<Self, DaemonAddressError> {
+        let variable = |name: &str| variables.get(name).filter(|it| !it.is_empty());
+        let config = variable("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| Some(home?.join(".docker")));
+        if let Some(host) = variable("DOCKER_HOST") {
+            let tls = match variable("DOCKER_TLS_VERIFY") {
+                None => None,
+                Some(_) => {
+                    let folder = variable("DOCKER_CERT_PATH").map(PathBuf::from).or(config);
+                    Some(DaemonTls::read(&folder.unwrap_or_default())?)
+                }
+            };
+            return Self::parse(host, tls);
+        }
+        let Some(config) = config else {
+            return Ok(Self::Unix(DEFAULT.into()));
+        };
+        let named = match variable("DOCKER_CONTEXT") {
+            Some(name) => Some(name.clone()),
+            None => current_context(&config.join("config.json"))?,
+        };
+        match named {
+            Some(name) if !name.is_empty() && name != "default" => Self::of_context(&config, &name),
+            _ => Ok(Self::Unix(DEFAULT.into())),
+        }
+    }
+
+    /// Parses `unix://PATH`, `tcp://HOST[:PORT]` or `ssh://[USER@]HOST[:PORT][/SOCKET]`.
+    pub fn parse(text: &str, tls: Option<DaemonTls>) -> Result<Self, DaemonAddressError> {
+        let malformed = || DaemonAddressError::Malformed {
+            text: without_password(text),
+        };
+        if let Some(path) = text.strip_prefix("unix://") {
+            return match path.starts_with('/') {
+                true => Ok(Self::Unix(path.into())),
+                false => Err(malformed()),
+            };
+        }
+        let url = Url::parse(text).ok().ok_or_else(malformed)?;
+        match url.scheme() {
+            "tcp" => {
+                let host = url.host_str().filter(|it| !it.is_empty());
+                let host = host.ok_or_else(malformed)?.trim_matches(['[', ']']);
+                if !url.username().is_empty() || url.password().is_some() {
+                    return Err(malformed());
+                }
+                Ok(Self::Tcp {
+                    host: host.to_owned(),
+                    port: url
+                        .port()
+                        .unwrap_or(if tls.is_some() { 2376 } else { 2375 }),
+                    tls,
+                })
+            }
+            "ssh" => SshTarget::of(&url).map(Self::Ssh).ok_or_else(malformed),
+            scheme => Err(DaemonAddressError::Scheme {
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { host, .. } => {
+                host == "localhost" || host.parse().is_ok_and(|it: IpAddr| it.is_loopback())
+            }
+            Self::Ssh(_) => false,
+        }
+    }
+
+    /// What `docker context create` wrote.
+    fn of_context(config: &Path, name: &str) -> Result<Self, DaemonAddressError> {
+        // The name could be anything; the folder's is made of its hash.
+        let id = Digest::of(name.as_bytes());
+        let contexts = config.join("contexts");
+        let path = contexts.join("meta").join(id.hex()).join("meta.json");
+        let Some(text) = read(&path)? else {
+            return Err(DaemonAddressError::NoContext {
+                name: name.to_owned(),
+            });
+        };
+        let context: Context = serde_json::from_slice(&text)
+            .map_err(|source| DaemonAddressError::Settings { path, source })?;
+        let Some(host) = context.endpoints.docker.host else {
+            return Ok(Self::Unix(DEFAULT.into()));
+        };
+        let folder = contexts.join("tls").join(id.hex()).join("docker");
+        let tls = folder
+            .is_dir()
+            .then(|| DaemonTls::read(&folder))
+            .transpose()?;
+        Self::parse(&host, tls)
+    }
+}
+
+impl fmt::Display for DaemonAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port, .. } if host.contains(':') => {
+                write!(f, "tcp://[{host}]:{port}")
+            }
+            Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+            Self::Ssh(target) => target.fmt(f),
+        }
+    }
+}
+
+/// Why it is not known where the daemon is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonAddressError {
+    /// No address.
+    #[error("`{text}` is no address of a Docker daemon")]
+    Malformed {
+        /// What was given.
+        text: String,
+    },
+    /// An address of a kind that is not known.
+    #[error("a Docker daemon cannot be reached by `{scheme}://`")]
+    Scheme {
+        /// The kind.
+        scheme: String,
+    },
+    /// A context is named that is not there.
+    #[error("there is no Docker context `{name}`")]
+    NoContext {
+        /// Its name.
+        name: String,
+    },
+    /// A file of Docker's settings has an unexpected form.
+    #[error("`{path}` cannot be read", path = path.display())]
+    Settings {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A file cannot be read.
+    #[error("failed to read `{path}`", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificates do not fit together, or are none.
+    #[error("the certificates in `{folder}` cannot be used", folder = folder.display())]
+    Certificates {
+        /// Where they lie.
+        folder: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Settings {
+    current_context: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Context {
+    endpoints: Endpoints,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    docker: Endpoint,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint {
+    host: Option<String>,
+}
+
+fn current_context(path: &Path) -> Result<Option<String>, DaemonAddressError> {
+    let Some(text) = read(path)? else {
+        return Ok(None);
+    };
+    let settings: Settings =
+        serde_json::from_slice(&text).map_err(|source| DaemonAddressError::Settings {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(settings.current_context)
+}
+
+/// A small file, if it is there.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, DaemonAddressError> {
+    let failed = |source| DaemonAddressError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Vec::new();
+    file.take(MAX_BYTES + 1)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(failed(io::Error::other("it is too long")));
+    }
+    Ok(Some(text))
+}
+
+/// `text` as it may be shown.
+fn without_password(text: &str) -> String {
+    match Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => {
+            url.set_password(Some("***")).unwrap_or_default();
+            url.to_string()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Result<String, String> {
+        DaemonAddress::parse(text, None)
+            .map(|it| it.to_string())
+            .map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn addresses_are_parsed() {
+        for (text, meant) in [
+            ("unix:///run/x.sock", "unix:///run/x.sock"),
+            ("tcp://127.0.0.1:99", "tcp://127.0.0.1:99"),
+            ("tcp://docker.example", "tcp://docker.example:2375"),
+            ("tcp://[::1]:2375/", "tcp://[::1]:2375"),
+            ("ssh://me@host.example", "ssh://me@host.example"),
+            ("ssh://host:22/run/d.sock", "ssh://host:22/run/d.sock"),
+        ] {
+            assert_eq!(shown(text), Ok(meant.to_owned()));
+        }
+        for bad in [
+            "",
+            "unix://relative",
+            "tcp://",
+            "tcp://user@host",
+            "ssh://-oProxyCommand=x/",
+            "ssh://host/$(x)",
+            "ssh://me:secret@host",
+            "npipe:////./pipe/docker_engine",
+        ] {
+            let error = shown(bad).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn it_is_found_as_docker_finds_it() {
+        let home = tempfile::tempdir().unwrap();
+        let found = |variables: &[(&str, &str)]| {
+            let variables = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            DaemonAddress::find(&variables, Some(home.path())).map(|it| it.to_string())
+        };
+        let default = format!("unix://{DEFAULT}");
+        assert_eq!(found(&[]).unwrap(), default);
+        let meta = home.path().join(".docker/contexts/meta");
+        let meta = meta.join(Digest::of(b"far").hex());
+        fs_err::create_dir_all(&meta).unwrap();
+        let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://far.example","SkipTLSVerify":false}}}"#;
+        fs_err::write(meta.join("meta.json"), text).unwrap();
+        let config = home.path().join(".docker/config.json");
+        fs_err::write(config, r#"{"auths":{},"currentContext":"far"}"#).unwrap();
+        assert_eq!(found(&[]).unwrap(), "ssh://far.example");
+        let near = ("DOCKER_CONTEXT", "default");
+        assert_eq!(found(&[near]).unwrap(), default);
+        let host = ("DOCKER_HOST", "unix:///x");
+        assert_eq!(found(&[near, host]).unwrap(), "unix:///x");
+        let missing = found(&[("DOCKER_CONTEXT", "../far")]);
+        assert!(matches!(missing, Err(DaemonAddressError::NoContext { .. })));
+        let tls = found(&[("DOCKER_HOST", "tcp://x"), ("DOCKER_TLS_VERIFY", "1")]);
+        assert!(
+            matches!(tls, Err(DaemonAddressError::Read { .. })),
+            "{tls:?}"
+        );
+    }
+}

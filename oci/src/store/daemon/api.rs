@@ -1,0 +1,204 @@
+//! As much of Docker's API as is about images.
+//!
+//! <https://docs.docker.com/reference/api/engine/version/v1.48/>
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::client::{Answer, Client, empty};
+use super::connection::Body;
+use super::name;
+use super::problem::DaemonProblem;
+use crate::{DiffId, Digest, Repository, Tag};
+
+/// An image, as the daemon sees it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Inspected {
+    /// Of the config; of the manifest, in a containerd store.
+    pub(super) id: Digest,
+    #[serde(default, rename = "RootFS")]
+    root_fs: RootFs,
+    /// In a containerd store: what of the image is there. None before Docker 28.
+    manifests: Option<Vec<Held>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Held {
+    #[serde(rename = "ID")]
+    id: Digest,
+    /// Whether all content is.
+    #[serde(default, rename = "Available")]
+    available: bool,
+}
+
+impl Inspected {
+    /// The diff IDs of its layers, lowest first.
+    pub(super) fn layers(&self) -> &[DiffId] {
+        self.root_fs.layers.as_deref().unwrap_or_default()
+    }
+
+    /// Whether it is the image `id`, and nothing of it is missing as far as the daemon tells.
+    pub(super) fn is_whole(&self, id: &Digest) -> bool {
+        let is_held = |them: &Vec<Held>| them.iter().any(|it| it.id == *id && it.available);
+        self.id == *id && self.manifests.as_ref().is_none_or(is_held)
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RootFs {
+    #[serde(rename = "Layers")]
+    layers: Option<Vec<DiffId>>,
+}
+
+/// An image, in a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) repo_tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Info {
+    #[serde(default)]
+    driver_status: Option<Vec<Vec<String>>>,
+}
+
+impl Client {
+    /// Whether images are kept by containerd, which has other image IDs, and takes images only whole.
+    pub(super) async fn is_containerd(&self) -> Result<bool, DaemonProblem> {
+        let info: Option<Info> = self.get("/info").await?;
+        let status = info.and_then(|it| it.driver_status).unwrap_or_default();
+        Ok(status
+            .iter()
+            .any(|it| *it == ["driver-type", "io.containerd.snapshotter.v1"]))
+    }
+
+    /// The image by a name or an ID.
+    pub(super) async fn inspect(&self, image: &str) -> Result<Option<Inspected>, DaemonProblem> {
+        let path = format!("/images/{}/json?manifests=1", name::in_path(image));
+        self.get(&path).await
+    }
+
+    /// All images, or those with a name in `repository`.
+    pub(super) async fn images(
+        &self,
+        repository: Option<&Repository>,
+    ) -> Result<Vec<Listed>, DaemonProblem> {
+        let filters = repository.map(|it| {
+            let filter = serde_json::json!({"reference": [name::short(it)]}).to_string();
+            format!("?filters={}", name::in_query(&filter))
+        });
+        let path = format!("/images/json{}", filters.unwrap_or_default());
+        Ok(self.get(&path).await?.unwrap_or_default())
+    }
+
+    #[expect(dead_code, reason = "reading comes next")]
+    /// The bytes of the image by a name or an ID, as `docker save` has them; none, if there is no
+    /// such image.
+    pub(super) async fn save(&self, image: &str) -> Result<Option<Answer>, DaemonProblem> {
+        let path = format!("/images/{}/get", name::in_path(image));
+        let patience = self.options.work_timeout;
+        let answer = self.ask(Method::GET, &path, empty(), patience).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(answer.refusal(self).await),
+        }
+    }
+
+    /// Makes images of the archive that `body` is, and says how it went.
+    pub(super) async fn load(&self, body: Body) -> Result<(), DaemonProblem> {
+        let patience = self.options.work_timeout;
+        // Progress is asked for as a sign of life.
+        let path = "/images/load?quiet=0";
+        let mut answer = self.ask(Method::POST, path, body, patience).await?;
+        if !answer.status.is_success() {
+            return Err(answer.refusal(self).await);
+        }
+        let mut lines = Lines::default();
+        while let Some(bytes) = answer.next().await? {
+            lines.add(&bytes)?;
+        }
+        lines.end()
+    }
+
+    /// Names the image that has this ID.
+    pub(super) async fn tag(
+        &self,
+        id: &Digest,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<(), DaemonProblem> {
+        let repo = name::in_query(&name::short(repository));
+        let path = format!("/images/{id}/tag?repo={repo}&tag={tag}");
+        let silence = self.options.silence_timeout;
+        let answer = self.ask(Method::POST, &path, empty(), silence).await?;
+        answer.document(self).await.map(drop)
+    }
+}
+
+/// Bytes of one line of the answer to a load.
+const MAX_LINE: usize = 1 << 20;
+/// Bytes of all of it: a line for each half a megabyte that is unpacked, and more.
+const MAX_LINES: u64 = 1 << 30;
+
+/// What a daemon tells while it loads: one JSON object after the other. It has said 200 by then, so
+/// that it failed stands in one of them.
+#[derive(Debug, Default)]
+struct Lines {
+    rest: Vec<u8>,
+    read: u64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    error: Option<String>,
+    stream: Option<String>,
+}
+
+impl Lines {
+    fn add(&mut self, bytes: &Bytes) -> Result<(), DaemonProblem> {
+        self.read += bytes.len() as u64;
+        if self.read > MAX_LINES {
+            return Err(DaemonProblem::TooLong { limit: MAX_LINES });
+        }
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|it| *it == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            Self::read(&line)?;
+        }
+        if self.rest.len() > MAX_LINE {
+            return Err(DaemonProblem::TooLong {
+                limit: MAX_LINE as u64,
+            });
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), DaemonProblem> {
+        Self::read(&self.rest)
+    }
+
+    fn read(line: &[u8]) -> Result<(), DaemonProblem> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let line: Line = serde_json::from_slice(line).map_err(DaemonProblem::Malformed)?;
+        if let Some(error) = line.error {
+            return Err(DaemonProblem::said(200, &error));
+        }
+        match line.stream {
+            // With containerd it has the image by then, but cannot run it.
+            Some(text) if text.starts_with("Error unpacking image") => {
+                Err(DaemonProblem::said(200, &text))
+            }
+            _ => Ok(()),
+        }
+    }
+}

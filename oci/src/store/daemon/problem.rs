@@ -1,0 +1,87 @@
+use std::io;
+use std::time::Duration;
+
+/// Characters that are shown of what a daemon says.
+const MAX_MESSAGE: usize = 1000;
+
+/// What a Docker daemon, or the way to it, has done to us. The cause of a
+/// [`StoreError`](crate::StoreError) of a daemon.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DaemonProblem {
+    /// Nobody listens there.
+    #[error("no Docker daemon listens there")]
+    NotRunning(#[source] io::Error),
+    /// The socket is not for this user.
+    #[error("this user may not use the daemon's socket")]
+    Denied(#[source] io::Error),
+    /// No connection for another reason.
+    #[error("there is no connection")]
+    NoConnection(#[source] io::Error),
+    /// No TLS: the daemon is another one, or speaks plain HTTP.
+    #[error("there is no secure connection")]
+    Tls(#[source] io::Error),
+    /// `ssh` is not there, or does not start.
+    #[error("`ssh` cannot be run")]
+    NoSsh(#[source] io::Error),
+    /// `ssh` ended, and said why.
+    #[error("`ssh` says: {words}")]
+    Ssh {
+        /// Its words.
+        words: String,
+    },
+    /// The connection broke, or what came is no HTTP.
+    #[error("the connection broke")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nothing came for so long.
+    #[error("nothing came for {} s", .0.as_secs())]
+    Silent(Duration),
+    /// More came than we read.
+    #[error("its answer is longer than {limit} bytes")]
+    TooLong {
+        /// The limit.
+        limit: u64,
+    },
+    /// The answer is not of the form that the API has.
+    #[error("its answer is not what Docker's API says")]
+    Malformed(#[source] serde_json::Error),
+    /// It said no, in its own words.
+    #[error("it says: {message}")]
+    Said {
+        /// The status of the answer; 200, where it had promised to do it by then.
+        status: u16,
+        /// Its words.
+        message: String,
+    },
+    /// It did something else than it was asked for.
+    #[error("{0}")]
+    Strange(String),
+}
+
+impl DaemonProblem {
+    pub(super) fn connect(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NotRunning(error),
+            io::ErrorKind::PermissionDenied => Self::Denied(error),
+            _ => Self::NoConnection(error),
+        }
+    }
+
+    /// A daemon's words are shown on a terminal: without what is no text, and not without end.
+    pub(super) fn said(status: u16, message: &str) -> Self {
+        let printable = |it: char| if it.is_control() { ' ' } else { it };
+        Self::Said {
+            status,
+            message: message
+                .trim()
+                .chars()
+                .map(printable)
+                .take(MAX_MESSAGE)
+                .collect(),
+        }
+    }
+
+    pub(super) fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Broken(error.into())
+    }
+}

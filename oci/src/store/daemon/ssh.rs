@@ -1,0 +1,139 @@
+use std::fmt;
+use std::io;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, Join};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use url::Url;
+
+/// Bytes that are kept of what `ssh` says.
+const MAX_WORDS: usize = 4 << 10;
+
+/// A machine that `ssh` reaches, with a Docker daemon on it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SshTarget {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    /// The daemon's socket there, if it is not where that machine's `docker` looks for it.
+    socket: Option<String>,
+}
+
+impl SshTarget {
+    /// Of `ssh://[user@]host[:port][/socket]`. All of it becomes arguments of `ssh`, and the path
+    /// a word of the shell there: so nothing but plain characters is taken.
+    pub(super) fn of(url: &Url) -> Option<Self> {
+        let plain = |text: &str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:/[]".contains(&b);
+            !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
+        };
+        let some = |text: &str| Some(text.to_owned()).filter(|it| !it.is_empty());
+        let target = Self {
+            user: some(url.username()),
+            host: url.host_str()?.trim_matches(['[', ']']).to_owned(),
+            port: url.port(),
+            socket: some(url.path()).filter(|it| it != "/"),
+        };
+        let all_plain = [
+            Some(&target.host),
+            target.user.as_ref(),
+            target.socket.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .all(|it| plain(it));
+        (all_plain && url.password().is_none() && url.query().is_none()).then_some(target)
+    }
+
+    /// The arguments of `ssh`, as Docker's own program gives them.
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            "-o".to_owned(),
+            "ConnectTimeout=30".to_owned(),
+            "-T".to_owned(),
+        ];
+        if let Some(user) = &self.user {
+            arguments.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()]);
+        }
+        arguments.extend(["--", &self.host, "docker"].map(str::to_owned));
+        if let Some(socket) = &self.socket {
+            arguments.extend(["--host".to_owned(), format!("unix://{socket}")]);
+        }
+        arguments.extend(["system", "dial-stdio"].map(str::to_owned));
+        arguments
+    }
+
+    /// Starts `ssh`. Whether it gets through shows when it is used.
+    pub(super) fn start(&self) -> io::Result<(Join<ChildStdout, ChildStdin>, Ssh)> {
+        let mut child = Command::new("ssh")
+            .args(self.arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let missing = || io::Error::other("`ssh` has no pipes");
+        let stdin = child.stdin.take().ok_or_else(missing)?;
+        let stdout = child.stdout.take().ok_or_else(missing)?;
+        let words = Arc::<Mutex<Vec<u8>>>::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(listen(stderr, Arc::clone(&words)));
+        }
+        let ssh = Ssh {
+            words,
+            _child: child,
+        };
+        Ok((tokio::io::join(stdout, stdin), ssh))
+    }
+}
+
+impl fmt::Display for SshTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.socket.as_deref().unwrap_or_default())
+    }
+}
+
+/// A running `ssh`. Ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    words: Arc<Mutex<Vec<u8>>>,
+    _child: Child,
+}
+
+impl Ssh {
+    /// What it said, in the end, about why it failed.
+    pub(super) async fn words(&self) -> String {
+        // Its output ends before what it says has arrived.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = String::from_utf8_lossy(&words);
+        let lines = words.lines().map(str::trim).filter(|it| !it.is_empty());
+        lines.collect::<Vec<_>>().join("; ")
+    }
+}
+
+async fn listen(mut stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = [0; 1024];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_WORDS.saturating_sub(words.len());
+        words.extend(buffer.iter().take(count.min(room)));
+    }
+}
