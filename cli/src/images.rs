@@ -15,6 +15,10 @@ use crate::args::Access;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 
+/// Why an image in a Docker daemon has no proof.
+pub(crate) const NO_PLACE: &str =
+    "a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance";
+
 /// Opens stores; one client for all registries.
 #[derive(Debug)]
 pub(crate) struct Images<'a> {
@@ -84,6 +88,7 @@ impl<'a> Images<'a> {
     }
 
     /// Opens the place that `reference` names, if it is there: a layout or an archive may not be, yet.
+    /// Of a Docker daemon only whether it answers: it would give each image as a whole.
     pub(crate) async fn existing(
         &self,
         reference: &Reference,
@@ -97,6 +102,10 @@ impl<'a> Images<'a> {
                     .join("oci-layout")
                     .exists() =>
             {
+                Ok(None)
+            }
+            Location::DockerDaemon(_) => {
+                self.daemon()?.ping().await?;
                 Ok(None)
             }
             location => match self.archive(location) {
@@ -128,6 +137,16 @@ impl<'a> Images<'a> {
             descriptor,
             store,
         })
+    }
+
+    /// Finds an image of which proof is to be read or written: it has to lie where proof can lie.
+    pub(crate) async fn find_provable(&self, reference: &Reference) -> Result<Found, CommandError> {
+        if let Location::DockerDaemon(_) = reference.location {
+            return Err(CommandError::undecided(Message(NO_PLACE.to_owned())).hint(
+                "name the image in the registry or layout where it was published: `HOST/REPO:TAG` or `oci:DIR:TAG`",
+            ));
+        }
+        self.find(reference).await
     }
 
     /// What a reference without tag and digest means: in a registry `latest`, in a layout the only

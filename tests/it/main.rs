@@ -14,6 +14,7 @@ mod bad_input;
 mod build;
 mod copy;
 mod cosign;
+mod daemon;
 mod extract;
 mod golden;
 mod layout;

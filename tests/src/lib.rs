@@ -7,6 +7,7 @@
 )]
 
 mod binaries;
+pub mod daemon;
 mod measured;
 mod peers;
 mod project;

@@ -7,6 +7,8 @@ mod manifests;
 mod server;
 mod storage;
 
+pub(crate) use server::query_of;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -98,7 +98,7 @@ async fn attach<P: Serialize>(
 ) -> Result<(), CommandError> {
     let key = keys::private(key, environment, ui)?;
     let images = Images::new(access, environment);
-    let found = images.find(image).await?;
+    let found = images.find_provable(image).await?;
     let statement = claim(&found.descriptor)?;
     let bundle = attest::sign(&statement, &key).map_err(CommandError::undecided)?;
     let created: Timestamp = time::OffsetDateTime::from(environment::now())

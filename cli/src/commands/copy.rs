@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::Copy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::{Found, Images, with_hint};
+use crate::images::{Found, Images, NO_PLACE, with_hint};
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack copy --output json` prints. `docs/output.md` describes it.
@@ -44,11 +44,9 @@ pub(crate) async fn run(
     if matches!(args.destination.location, Location::DockerDaemon(_))
         && (args.referrers || args.digest_tags)
     {
-        return Err(CommandError::undecided(Message(
-            "a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance"
-                .to_owned(),
-        ))
-        .hint("leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout"));
+        return Err(CommandError::undecided(Message(NO_PLACE.to_owned())).hint(
+            "leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout",
+        ));
     }
     let images = Images::new(&args.access, environment);
     let found = images.find(&args.source).await?;
@@ -73,7 +71,7 @@ pub(crate) async fn run(
         };
         if report.left_behind > 0 {
             ui.warn(format_args!(
-                "{} referrers were left behind: a Docker daemon cannot keep signatures, SBOMs or provenance",
+                "{} referrers were left behind: {NO_PLACE}",
                 report.left_behind
             ));
         }

@@ -28,7 +28,7 @@ pub(crate) async fn check(
     let given = args.key.as_deref().map(keys::public).transpose()?;
     let policy = load(&args.policy, given, environment)?;
     let images = Images::new(&args.access, environment);
-    let found = images.find(&args.image).await?;
+    let found = images.find_provable(&args.image).await?;
     let proof = judge::prove(&*found.store, &found.descriptor, policy.accepts()).await?;
     let unproven = proof.unproven();
     let verdict = judge::judge(&policy, &found.descriptor, proof.verified)?;

@@ -73,7 +73,7 @@ pub(crate) async fn run(
         .collect();
 
     let images = Images::new(&args.access, environment);
-    let found = images.find(&args.image).await?;
+    let found = images.find_provable(&args.image).await?;
     let proof = judge::prove(&*found.store, &found.descriptor, &accepted).await?;
 
     let claims: Vec<_> = wanted

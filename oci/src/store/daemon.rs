@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::client::Client;
-use crate::{Descriptor, Limits, Platform, Progress, Repository, Store, Tag};
+use crate::{Descriptor, Limits, Platform, Progress, Repository, Store, StoreError, Tag};
 
 mod address;
 mod api;
@@ -84,6 +84,13 @@ impl DockerDaemon {
         Self {
             client: Arc::new(Client::new(address, options)),
         }
+    }
+
+    /// Whether it answers; an error that says why not, if it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let version = self.client.version().await;
+        let failed = |problem| self.client.error("reach the Docker daemon", problem);
+        version.map(drop).map_err(failed)
     }
 
     /// Brings the image `root` from `src` into the daemon, and names it. Of an index it is the image

@@ -272,7 +272,7 @@ pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Answer {
     )
 }
 
-pub(super) fn query_of(query: &str) -> BTreeMap<String, String> {
+pub(crate) fn query_of(query: &str) -> BTreeMap<String, String> {
     pairs_of(query).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Moves a staged image, and all that is attached to it, to its destinations.
 
 use intoto::Timestamp;
-use oci::{CopyOptions, Reference, Store, copy_graph};
+use oci::{CopyOptions, Descriptor, Location, Reference, Repository, Store, copy_graph};
 use policies::{Judge, Verdict};
 use time::OffsetDateTime;
 
@@ -12,7 +12,7 @@ use super::staging::Staging;
 use crate::commands::copy::{Shown, size, tag};
 use crate::environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::{Images, NO_PLACE};
 use crate::ui::Ui;
 
 /// Where an image went.
@@ -39,6 +39,13 @@ pub(super) async fn run(
     };
     for destination in &settings.destinations {
         ui.begin("publish", destination.to_string());
+        if let Location::DockerDaemon(repository) = &destination.location {
+            load(images, staging, image, repository, destination, ui).await?;
+            if published.image.is_empty() {
+                published.image = destination.to_string();
+            }
+            continue;
+        }
         let store = images.create(destination).await?;
         let options = CopyOptions {
             referrers: true,
@@ -70,6 +77,34 @@ pub(super) async fn run(
         }
     }
     Ok(published)
+}
+
+/// Loads the image into the Docker daemon, where it can be run, but not proven.
+async fn load(
+    images: &Images<'_>,
+    staging: &Staging,
+    image: &Descriptor,
+    repository: &Repository,
+    destination: &Reference,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let (store, tag) = (staging.store(), tag(destination)?);
+    let daemon = images.daemon()?;
+    let loaded = daemon
+        .load(store, image, None, repository, &tag, &Shown { ui })
+        .await
+        .context(|| format!("failed to publish to `{destination}`"))?;
+    let new = size(loaded.copied.new.bytes);
+    ui.done(
+        "publish",
+        format_args!("{destination} as {} ({new} new)", loaded.id),
+    );
+    if loaded.copied.left_behind > 0 {
+        ui.warn(format_args!(
+            "{NO_PLACE}: `{destination}` is without its proof; add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG` to keep it"
+        ));
+    }
+    Ok(())
 }
 
 /// Attaches the verdict, so that a later gate needs one check instead of all.

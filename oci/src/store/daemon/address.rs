@@ -52,13 +52,10 @@ impl DaemonAddress {
             .map(PathBuf::from)
             .or_else(|| Some(home?.join(".docker")));
         if let Some(host) = variable("DOCKER_HOST") {
-            let tls = match variable("DOCKER_TLS_VERIFY") {
-                None => None,
-                Some(_) => {
-                    let folder = variable("DOCKER_CERT_PATH").map(PathBuf::from).or(config);
-                    Some(DaemonTls::read(&folder.unwrap_or_default())?)
-                }
-            };
+            let folder = variable("DOCKER_CERT_PATH").map(PathBuf::from).or(config);
+            let tls = variable("DOCKER_TLS_VERIFY")
+                .map(|_| DaemonTls::read(&folder.unwrap_or_default()))
+                .transpose()?;
             return Self::parse(host, tls);
         }
         let Some(config) = config else {
@@ -80,10 +77,10 @@ impl DaemonAddress {
             text: without_password(text),
         };
         if let Some(path) = text.strip_prefix("unix://") {
-            return match path.starts_with('/') {
-                true => Ok(Self::Unix(path.into())),
-                false => Err(malformed()),
-            };
+            let is_absolute = path.starts_with('/');
+            return is_absolute
+                .then(|| Self::Unix(path.into()))
+                .ok_or_else(malformed);
         }
         let url = Url::parse(text).ok().ok_or_else(malformed)?;
         match url.scheme() {

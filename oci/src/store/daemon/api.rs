@@ -167,15 +167,15 @@ impl Lines {
         if self.read > MAX_LINES {
             return Err(DaemonProblem::TooLong { limit: MAX_LINES });
         }
-        self.rest.extend_from_slice(bytes);
-        while let Some(end) = self.rest.iter().position(|it| *it == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            Self::read(&line)?;
-        }
-        if self.rest.len() > MAX_LINE {
-            return Err(DaemonProblem::TooLong {
-                limit: MAX_LINE as u64,
-            });
+        for part in bytes.split_inclusive(|it| *it == b'\n') {
+            self.rest.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                Self::read(&self.rest)?;
+                self.rest.clear();
+            } else if self.rest.len() > MAX_LINE {
+                let limit = MAX_LINE as u64;
+                return Err(DaemonProblem::TooLong { limit });
+            }
         }
         Ok(())
     }

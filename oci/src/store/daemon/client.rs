@@ -38,7 +38,8 @@ pub(super) struct Client {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Version {
-    api_version: String,
+    #[serde(rename = "ApiVersion")]
+    api: String,
     #[serde(default)]
     pub(super) os: String,
     #[serde(default)]
@@ -48,7 +49,7 @@ pub(super) struct Version {
 impl Version {
     /// Major and minor number of the API that both sides know.
     pub(super) fn api(&self) -> (u32, u32) {
-        let parsed = self.api_version.split_once('.');
+        let parsed = self.api.split_once('.');
         let parsed =
             parsed.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
         parsed.map_or(API, |theirs| API.min(theirs))
@@ -127,11 +128,7 @@ impl Client {
     ) -> Result<Answer, DaemonProblem> {
         let mut connection = match self.idle_connection().await {
             Some(connection) => connection,
-            None => {
-                let limit = self.options.connect_timeout;
-                let opened = timeout(limit, Connection::open(&self.address)).await;
-                opened.map_err(|_| DaemonProblem::Silent(limit))??
-            }
+            None => self.connect().await?,
         };
         let sent = timeout(patience, connection.sender.send_request(request)).await;
         let Ok(sent) = sent else {
@@ -146,12 +143,20 @@ impl Client {
             }),
             (Err(error), Some(ssh)) => {
                 let words = ssh.words().await;
-                Err(match words.is_empty() {
-                    true => DaemonProblem::broken(error),
-                    false => DaemonProblem::Ssh { words },
-                })
+                if words.is_empty() {
+                    return Err(DaemonProblem::broken(error));
+                }
+                Err(DaemonProblem::Ssh { words })
             }
             (Err(error), None) => Err(DaemonProblem::broken(error)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, DaemonProblem> {
+        let limit = self.options.connect_timeout;
+        match timeout(limit, Connection::open(&self.address)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(DaemonProblem::Silent(limit)),
         }
     }
 

@@ -76,8 +76,8 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
             vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
         }
         Err(_) => {
-            let resolver = TokioResolver::builder_tokio().and_then(|it| it.build());
-            let resolver = resolver.map_err(io::Error::other)?;
+            let resolver = TokioResolver::builder_tokio().map_err(io::Error::other)?;
+            let resolver = resolver.build().map_err(io::Error::other)?;
             let found = resolver.lookup_ip(host).await;
             found.map_err(io::Error::other)?.iter().collect()
         }

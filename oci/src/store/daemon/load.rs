@@ -50,10 +50,11 @@ impl Load<'_> {
         let left_behind = self.referrers(root, &image, limits).await?;
         let is_containerd = self.client.is_containerd().await;
         let is_containerd =
-            is_containerd.map_err(|it| self.failed("ask how images are kept", it))?;
-        let (id, form) = match is_containerd {
-            true => (&image.descriptor().digest, Form::Layout),
-            false => (image.id(), Form::Docker),
+            is_containerd.map_err(|it| self.failed("reach the Docker daemon", it))?;
+        let (id, form) = if is_containerd {
+            (&image.descriptor().digest, Form::Layout)
+        } else {
+            (image.id(), Form::Docker)
         };
         let known = self.send(&image, id, form).await?;
         Ok(Loaded {
@@ -73,7 +74,7 @@ impl Load<'_> {
 
     async fn version(&self) -> Result<&Version, LoadError> {
         let version = self.client.version().await;
-        version.map_err(|it| self.failed("ask for the version", it))
+        version.map_err(|it| self.failed("reach the Docker daemon", it))
     }
 
     async fn tells_what_it_holds(&self) -> Result<bool, LoadError> {
