@@ -64,7 +64,10 @@ impl<'a> Images<'a> {
                 Some((path, form, name)) => Ok(Arc::new(
                     blocking(move || ArchiveStore::open(path, form, name)).await?,
                 )),
-                None => self.remote(reference).await,
+                None => match location {
+                    Location::DockerDaemon(name) => Ok(Arc::new(self.daemon()?.store(name))),
+                    _ => self.remote(reference).await,
+                },
             },
         }
     }

@@ -12,7 +12,7 @@ use crate::{Digest, DigestError};
 /// | `oci:DIR[:tag\|@sha256:…]` | an OCI image layout |
 /// | `oci-archive:FILE[:tag\|@sha256:…]` | the same, as one tar file |
 /// | `docker-archive:FILE[:NAME[:tag]][@sha256:…]` | what `docker save` writes; the image of that name |
-/// | `docker-daemon:NAME[:tag\|@sha256:…]` | a Docker daemon |
+/// | `docker-daemon:NAME[:tag\|@sha256:…]` | a Docker daemon; the digest may be an image ID |
 ///
 /// A reference says where to look. It is no identity: only a [`Digest`] is.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -404,7 +404,7 @@ impl fmt::Display for Location {
                     None => Ok(()),
                 }
             }
-            Self::DockerDaemon(repository) => write!(f, "docker-daemon:{repository}"),
+            Self::DockerDaemon(repository) => write!(f, "docker-daemon:{}", repository.short()),
         }
     }
 }
@@ -478,7 +478,8 @@ mod tests {
             "docker-archive:x.tar:localhost:5000/me/app:v1".to_owned(),
             format!("docker-archive:x.tar@{digest}"),
             format!("docker-archive:x.tar:app:v1@{digest}"),
-            "docker-daemon:index.docker.io/library/app:v1".to_owned(),
+            "docker-daemon:app:v1".to_owned(),
+            "docker-daemon:localhost:5000/app:v1".to_owned(),
         ] {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.to_string(), text);

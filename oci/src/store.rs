@@ -20,8 +20,8 @@ pub(crate) mod registry;
 pub use archive::{ArchiveForm, ArchiveStore};
 pub use content::Content;
 pub use daemon::{
-    DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DaemonTls, DockerDaemon,
-    LoadError, Loaded, SshTarget,
+    DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DaemonStore, DaemonTls,
+    DockerDaemon, LoadError, Loaded, SshTarget,
 };
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;

@@ -3,6 +3,7 @@
 mod command;
 mod faults;
 mod load;
+mod real;
 
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl Store for Lying {
             return self.0.fetch(target).await;
         }
         let more = Bytes::from(vec![b'x'; 4096]);
-        Ok(Box::pin(futures_util::stream::iter([Ok(more)])))
+        Ok(Content::new(futures_util::stream::iter([Ok(more)])))
     }
 
     async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {

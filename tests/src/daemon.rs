@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -213,8 +214,8 @@ impl Inner {
         let layers = texts(&item["Layers"]);
         for (at, path) in layers.iter().enumerate() {
             let chain = diff_ids[..=at].to_vec();
-            if !self.chains.contains_key(&chain) {
-                self.chains.insert(chain, file(files, path)?.clone());
+            if let Entry::Vacant(place) = self.chains.entry(chain) {
+                place.insert(file(files, path)?.clone());
             }
         }
         let id = Digest::of(config);

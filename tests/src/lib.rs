@@ -8,6 +8,7 @@
 
 mod binaries;
 pub mod daemon;
+mod dockerd;
 mod measured;
 mod peers;
 mod project;
@@ -15,6 +16,7 @@ pub mod registry;
 mod workspace;
 
 pub use binaries::{binary, repository};
+pub use dockerd::Dockerd;
 pub use measured::Measured;
 pub use peers::{Server, docker_registry, free_port, olareg, peer, skipped};
 pub use project::{FakeBuildpack, Project};

@@ -21,11 +21,12 @@ mod address;
 mod api;
 mod client;
 mod connection;
+mod escape;
 mod known;
 mod load;
-mod name;
 mod problem;
 mod ssh;
+mod store;
 mod tarball;
 mod tls;
 
@@ -33,6 +34,7 @@ pub use address::{DaemonAddress, DaemonAddressError};
 pub use load::{LoadError, Loaded};
 pub use problem::DaemonProblem;
 pub use ssh::SshTarget;
+pub use store::DaemonStore;
 pub use tls::DaemonTls;
 
 /// A Docker daemon.
@@ -91,6 +93,11 @@ impl DockerDaemon {
         let version = self.client.version().await;
         let failed = |problem| self.client.error("reach the Docker daemon", problem);
         version.map(drop).map_err(failed)
+    }
+
+    /// The images by this name, to read them.
+    pub fn store(&self, repository: &Repository) -> DaemonStore {
+        DaemonStore::new(Arc::clone(&self.client), repository)
     }
 
     /// Brings the image `root` from `src` into the daemon, and names it. Of an index it is the image

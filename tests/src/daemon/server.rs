@@ -87,7 +87,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, 
     let mut body = Vec::new();
     while let Some(frame) = incoming.frame().await {
         // An archive that breaks off is none.
-        let frame = frame.map_err(|_| Broken)?;
+        let frame = frame.ok().ok_or(Broken)?;
         body.extend_from_slice(frame.data_ref().map_or(&[], |it| it));
         if limit.is_some_and(|at| body.len() >= at) {
             return Err(Broken);

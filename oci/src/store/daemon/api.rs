@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::{Answer, Client, empty};
 use super::connection::Body;
-use super::name;
+use super::escape;
 use super::problem::DaemonProblem;
 use crate::{DiffId, Digest, Repository, Tag};
 
@@ -80,7 +80,7 @@ impl Client {
 
     /// The image by a name or an ID.
     pub(super) async fn inspect(&self, image: &str) -> Result<Option<Inspected>, DaemonProblem> {
-        let path = format!("/images/{}/json?manifests=1", name::in_path(image));
+        let path = format!("/images/{}/json?manifests=1", escape::in_path(image));
         self.get(&path).await
     }
 
@@ -90,18 +90,17 @@ impl Client {
         repository: Option<&Repository>,
     ) -> Result<Vec<Listed>, DaemonProblem> {
         let filters = repository.map(|it| {
-            let filter = serde_json::json!({"reference": [name::short(it)]}).to_string();
-            format!("?filters={}", name::in_query(&filter))
+            let filter = serde_json::json!({"reference": [it.short()]}).to_string();
+            format!("?filters={}", escape::in_query(&filter))
         });
         let path = format!("/images/json{}", filters.unwrap_or_default());
         Ok(self.get(&path).await?.unwrap_or_default())
     }
 
-    #[expect(dead_code, reason = "reading comes next")]
     /// The bytes of the image by a name or an ID, as `docker save` has them; none, if there is no
     /// such image.
     pub(super) async fn save(&self, image: &str) -> Result<Option<Answer>, DaemonProblem> {
-        let path = format!("/images/{}/get", name::in_path(image));
+        let path = format!("/images/{}/get", escape::in_path(image));
         let patience = self.options.work_timeout;
         let answer = self.ask(Method::GET, &path, empty(), patience).await?;
         match answer.status {
@@ -124,6 +123,7 @@ impl Client {
         while let Some(bytes) = answer.next().await? {
             lines.add(&bytes)?;
         }
+        answer.release(self);
         lines.end()
     }
 
@@ -134,7 +134,7 @@ impl Client {
         repository: &Repository,
         tag: &Tag,
     ) -> Result<(), DaemonProblem> {
-        let repo = name::in_query(&name::short(repository));
+        let repo = escape::in_query(&repository.short());
         let path = format!("/images/{id}/tag?repo={repo}&tag={tag}");
         let silence = self.options.silence_timeout;
         let answer = self.ask(Method::POST, &path, empty(), silence).await?;

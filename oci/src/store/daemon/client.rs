@@ -134,21 +134,23 @@ impl Client {
         let Ok(sent) = sent else {
             return Err(DaemonProblem::Silent(patience));
         };
-        match (sent, &connection.ssh) {
-            (Ok(response), _) => Ok(Answer {
-                status: response.status(),
-                body: response.into_body(),
-                patience,
-                connection,
-            }),
-            (Err(error), Some(ssh)) => {
-                let words = ssh.words().await;
-                if words.is_empty() {
-                    return Err(DaemonProblem::broken(error));
-                }
-                Err(DaemonProblem::Ssh { words })
+        let error = match sent {
+            Ok(response) => {
+                return Ok(Answer {
+                    status: response.status(),
+                    body: response.into_body(),
+                    patience,
+                    connection,
+                });
             }
-            (Err(error), None) => Err(DaemonProblem::broken(error)),
+            Err(error) => error,
+        };
+        match connection.ssh {
+            Some(ssh) => Err(match ssh.words().await {
+                words if words.is_empty() => DaemonProblem::broken(error),
+                words => DaemonProblem::Ssh { words },
+            }),
+            None => Err(DaemonProblem::broken(error)),
         }
     }
 
@@ -253,9 +255,14 @@ impl Answer {
             }
             text.extend_from_slice(&bytes);
         }
+        self.release(client);
+        Ok(text.into())
+    }
+
+    /// All of it has been read: the next request may use the connection.
+    pub(super) fn release(self, client: &Client) {
         let mut idle = client.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(self.connection);
-        Ok(text.into())
     }
 }
 

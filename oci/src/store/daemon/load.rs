@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::client::{Client, Version};
 use super::known;
-use super::name;
 use super::problem::DaemonProblem;
 use super::tarball::{Gone, Tarball};
 use crate::{
@@ -16,6 +15,9 @@ use crate::{
 
 /// The version of the API that says whether all of an image is there.
 const TELLS_WHAT_IT_HOLDS: (u32, u32) = (1, 48);
+
+/// The version of the API of the first Docker that reads zstd.
+const READS_ZSTD: (u32, u32) = (1, 42);
 
 /// What was loaded.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,7 +85,7 @@ impl Load<'_> {
 
     /// As the daemon shows it.
     fn name(&self) -> String {
-        format!("{}:{}", name::short(self.repository), self.tag)
+        format!("{}:{}", self.repository.short(), self.tag)
     }
 
     /// How many manifests are attached to what is loaded: a daemon has no place for them.
@@ -125,6 +127,14 @@ impl Load<'_> {
             }
         }
         let known = self.known(image, form).await?;
+        let mut missing = image.manifest().layers.iter().skip(known);
+        let is_zstd = |it: &Descriptor| it.media_type == MediaType::LAYER_ZSTD;
+        if missing.any(is_zstd) && self.version().await?.api() < READS_ZSTD {
+            return Err(LoadError::Destination(StoreError::Unsupported {
+                place: self.client.place(),
+                action: "unpack layers that zstd has compressed: it is older than Docker 23",
+            }));
+        }
         if known > 0 {
             // A layer may have gone since it was seen, or be there in another compression; and not
             // all who speak this API are Docker. Then all is sent.
@@ -210,7 +220,7 @@ impl Load<'_> {
                     source,
                 })
             };
-            let mut content = self.src.fetch(layer).await.map_err(source)?;
+            let mut content = self.src.fetch(layer).await.map_err(source)?.check(layer);
             let mut sent = 0;
             while let Some(chunk) = content.next().await {
                 let chunk = chunk.map_err(source)?;
@@ -251,7 +261,7 @@ impl Load<'_> {
             }
             Form::Layout => {
                 let target = image.descriptor();
-                let name = format!("{}:{}", name::long(self.repository), self.tag);
+                let name = format!("{}:{}", self.repository.long(), self.tag);
                 let index = json!({
                     "schemaVersion": 2,
                     "mediaType": MediaType::IMAGE_INDEX,

@@ -53,6 +53,12 @@ pub enum DaemonProblem {
         /// Its words.
         message: String,
     },
+    /// What it gives cannot be kept for as long as it is read.
+    #[error("failed to keep it in a temporary file")]
+    Disk(#[source] io::Error),
+    /// What it gives is not what `docker save` writes.
+    #[error("what it gives is no image")]
+    Archive(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It did something else than it was asked for.
     #[error("{0}")]
     Strange(String),

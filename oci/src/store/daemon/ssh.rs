@@ -1,15 +1,18 @@
 use std::fmt;
 use std::io;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, Join};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use url::Url;
 
 /// Bytes that are kept of what `ssh` says.
 const MAX_WORDS: usize = 4 << 10;
+/// How long is waited for what it says when it fails.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A machine that `ssh` reaches, with a Docker daemon on it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,12 +83,9 @@ impl SshTarget {
         let missing = || io::Error::other("`ssh` has no pipes");
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
-        let words = Arc::<Mutex<Vec<u8>>>::default();
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(listen(stderr, Arc::clone(&words)));
-        }
+        let stderr = child.stderr.take().ok_or_else(missing)?;
         let ssh = Ssh {
-            words,
+            words: tokio::spawn(listen(stderr)),
             _child: child,
         };
         Ok((tokio::io::join(stdout, stdin), ssh))
@@ -113,27 +113,29 @@ impl fmt::Display for SshTarget {
 /// A running `ssh`. Ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Ssh {
-    words: Arc<Mutex<Vec<u8>>>,
+    words: JoinHandle<Vec<u8>>,
     _child: Child,
 }
 
 impl Ssh {
     /// What it said, in the end, about why it failed.
-    pub(super) async fn words(&self) -> String {
-        // Its output ends before what it says has arrived.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) async fn words(self) -> String {
+        // It has ended, or is about to.
+        let words = timeout(LAST_WORDS, self.words).await;
+        let words = words.ok().and_then(Result::ok).unwrap_or_default();
         let words = String::from_utf8_lossy(&words);
         let lines = words.lines().map(str::trim).filter(|it| !it.is_empty());
         lines.collect::<Vec<_>>().join("; ")
     }
 }
 
-async fn listen(mut stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {
+/// The beginning of what it says.
+async fn listen(mut stderr: ChildStderr) -> Vec<u8> {
+    let mut words = Vec::new();
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
-        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_WORDS.saturating_sub(words.len());
         words.extend(buffer.iter().take(count.min(room)));
     }
+    words
 }
