@@ -86,6 +86,10 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
+    /// Log in to a registry.
+    Login(Login),
+    /// Forget the credential for a registry.
+    Logout(Logout),
     /// Print a completion script for a shell.
     ///
     /// Example: `sealpack completion bash > /etc/bash_completion.d/sealpack`
@@ -98,8 +102,11 @@ pub(crate) enum Command {
     Sandbox,
 }
 
-/// How images are reached.
+/// How images are reached. Of the environment, `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`,
+/// `SSL_CERT_FILE`, `SSL_CERT_DIR`, `CONTAINERS_REGISTRIES_CONF` and `CNB_REGISTRY_MIRRORS` count, and
+/// certificates that `certs.d` of Podman or Docker holds for a registry.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Registries")]
 pub(crate) struct Access {
     /// Speak plain HTTP, or accept any certificate, at this registry (`host[:port]`; repeatable).
     /// A registry on this machine needs no such flag.
@@ -109,6 +116,28 @@ pub(crate) struct Access {
     /// Open no connection at all: only files on this machine.
     #[arg(long)]
     pub(crate) offline: bool,
+
+    /// Trust these root certificates (PEM) beside the others. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry_ca: Vec<PathBuf>,
+
+    /// Show this certificate (PEM) to registries that ask for one.
+    #[arg(long, value_name = "FILE", requires = "registry_key")]
+    pub(crate) registry_cert: Option<PathBuf>,
+
+    /// The private key of that certificate (PEM, not encrypted).
+    #[arg(long, value_name = "FILE", requires = "registry_cert")]
+    pub(crate) registry_key: Option<PathBuf>,
+
+    /// Mirrors are named in this file, in the format of containers' `registries.conf`, and not where
+    /// Podman and skopeo keep it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registries_conf: Option<PathBuf>,
+
+    /// Credentials are in this file, a `config.json` of Docker or `auth.json` of Podman, and not
+    /// where these keep them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -424,4 +453,53 @@ pub(crate) struct Unpack {
 
     #[command(flatten)]
     pub(crate) access: Access,
+}
+
+/// Log in to a registry.
+///
+/// Asks for name and password, has the registry check them, and keeps them where Docker does:
+/// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, or the credential helper that this file
+/// names. docker, podman, skopeo, crane, oras and cosign find them there, and sealpack finds theirs.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  Asking for name and password:
+    sealpack login registry.example
+  In a script:
+    printenv TOKEN | sealpack login registry.example --username robot --password-stdin")]
+pub(crate) struct Login {
+    /// The registry: `HOST[:PORT]`.
+    pub(crate) registry: String,
+
+    /// The name.
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+
+    /// Read the password, or an access token in the place of one, from standard input.
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
+
+    /// Read an identity token (an OAuth 2 refresh token) from standard input.
+    #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
+    pub(crate) identity_token_stdin: bool,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack logout registry.example")]
+pub(crate) struct Logout {
+    /// The registry: `HOST[:PORT]`.
+    pub(crate) registry: String,
+
+    /// The credentials are in this file, and not where Docker keeps them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
 }

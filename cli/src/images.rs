@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use oci::auth::Credentials;
 use oci::store::{
     ArchiveForm, ArchiveStore, DaemonAddress, DaemonOptions, DockerDaemon, LayoutStore,
-    RegistryClient, RegistryOptions,
+    RegistryClient,
 };
 use oci::{Descriptor, Location, Reference, Repository, Selector, Store, StoreError};
 use tokio::sync::OnceCell;
@@ -14,6 +13,8 @@ use tokio::sync::OnceCell;
 use crate::args::Access;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::registries;
+use crate::ui::Ui;
 
 /// Why an image in a Docker daemon has no proof.
 pub(crate) const NO_PLACE: &str =
@@ -24,6 +25,7 @@ pub(crate) const NO_PLACE: &str =
 pub(crate) struct Images<'a> {
     access: Access,
     environment: &'a Environment,
+    ui: &'a Ui,
     client: OnceCell<RegistryClient>,
 }
 
@@ -39,15 +41,16 @@ pub(crate) struct Found {
 }
 
 impl<'a> Images<'a> {
-    pub(crate) fn new(access: &Access, environment: &'a Environment) -> Self {
+    pub(crate) fn new(access: &Access, environment: &'a Environment, ui: &'a Ui) -> Self {
         Self {
             access: access.clone(),
             environment,
+            ui,
             client: OnceCell::new(),
         }
     }
 
-    /// Opens the place that `reference` names, to read from it.
+    /// Opens the place that `reference` names, to read from it, or from its mirrors.
     pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
         match &reference.location {
             Location::Layout(path) => {
@@ -66,7 +69,10 @@ impl<'a> Images<'a> {
                 )),
                 None => match location {
                     Location::DockerDaemon(name) => Ok(Arc::new(self.daemon()?.store(name))),
-                    _ => self.remote(reference).await,
+                    _ => {
+                        let (client, repository) = self.remote(reference).await?;
+                        Ok(Arc::new(client.mirrored(repository)?))
+                    }
                 },
             },
         }
@@ -85,12 +91,16 @@ impl<'a> Images<'a> {
                 Some((path, form, name)) => Ok(Arc::new(
                     blocking(move || ArchiveStore::create(path, form, name)).await?,
                 )),
-                None => self.remote(reference).await,
+                None => {
+                    let (client, repository) = self.remote(reference).await?;
+                    Ok(Arc::new(client.repository(repository)))
+                }
             },
         }
     }
 
-    /// Opens the place that `reference` names, if it is there: a layout or an archive may not be, yet.
+    /// Opens the place that `reference` names, to see what is to be replaced there, if it is there:
+    /// a layout or an archive may not be, yet. What a mirror has does not count.
     /// Of a Docker daemon only whether it answers: it would give each image as a whole.
     pub(crate) async fn existing(
         &self,
@@ -113,8 +123,16 @@ impl<'a> Images<'a> {
             }
             location => match self.archive(location) {
                 Some((path, _, _)) if is_missing(&path) => Ok(None),
-                _ => self.open(reference).await.map(Some),
+                _ => self.open_itself(reference).await.map(Some),
             },
+        }
+    }
+
+    /// Opens the place that `reference` names, to read from it, without its mirrors.
+    async fn open_itself(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
+        match &reference.location {
+            Location::Registry(_) => self.create(reference).await,
+            _ => self.open(reference).await,
         }
     }
 
@@ -131,8 +149,29 @@ impl<'a> Images<'a> {
     /// Finds the image that `reference` names: a tag is resolved here, once.
     pub(crate) async fn find(&self, reference: &Reference) -> Result<Found, CommandError> {
         let store = self.open(reference).await?;
+        self.find_in(reference, store).await
+    }
+
+    /// The same, to add to it: what a tag means is not taken from a mirror.
+    pub(crate) async fn find_to_change(
+        &self,
+        reference: &Reference,
+    ) -> Result<Found, CommandError> {
+        can_be_proven(reference)?;
+        let store = self.open_itself(reference).await?;
+        self.find_in(reference, store).await
+    }
+
+    async fn find_in(
+        &self,
+        reference: &Reference,
+        store: Arc<dyn Store>,
+    ) -> Result<Found, CommandError> {
         let descriptor = match reference.selector() {
-            Some(selector) => store.resolve(&selector).await?,
+            Some(selector) => {
+                let resolved = store.resolve(&selector).await;
+                resolved.map_err(|error| with_hint(error, reference))?
+            }
             None => self.only(reference, &*store).await?,
         };
         Ok(Found {
@@ -144,11 +183,7 @@ impl<'a> Images<'a> {
 
     /// Finds an image of which proof is to be read or written: it has to lie where proof can lie.
     pub(crate) async fn find_provable(&self, reference: &Reference) -> Result<Found, CommandError> {
-        if let Location::DockerDaemon(_) = reference.location {
-            return Err(CommandError::undecided(Message(NO_PLACE.to_owned())).hint(
-                "name the image in the registry or layout where it was published: `HOST/REPO:TAG` or `oci:DIR:TAG`",
-            ));
-        }
+        can_be_proven(reference)?;
         self.find(reference).await
     }
 
@@ -207,7 +242,10 @@ impl<'a> Images<'a> {
         Ok(DockerDaemon::new(address, options))
     }
 
-    async fn remote(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
+    async fn remote<'b>(
+        &self,
+        reference: &'b Reference,
+    ) -> Result<(&RegistryClient, &'b Repository), CommandError> {
         let Location::Registry(repository) = &reference.location else {
             return Err(CommandError::undecided(Message(format!(
                 "`{}` cannot be opened yet",
@@ -224,20 +262,26 @@ impl<'a> Images<'a> {
             .client
             .get_or_try_init(|| async { self.connect() })
             .await?;
-        Ok(Arc::new(client.repository(repository)))
+        if client.is_blocked(repository) {
+            return Err(
+                Message(format!("`{repository}` is blocked by a `registries.conf`")).into(),
+            );
+        }
+        Ok((client, repository))
     }
 
     fn connect(&self) -> Result<RegistryClient, CommandError> {
-        let options = RegistryOptions {
-            credentials: Credentials::find(
-                self.environment.home().as_deref(),
-                &self.environment.texts(),
-            )
-            .context(|| "failed to read the registries' credentials".to_owned())?,
-            insecure: self.access.insecure_registries.clone(),
-            ..RegistryOptions::default()
-        };
-        Ok(RegistryClient::new(options))
+        registries::options(&self.access, self.environment).map(RegistryClient::new)
+    }
+}
+
+/// Whether proof can lie where `reference` lies.
+fn can_be_proven(reference: &Reference) -> Result<(), CommandError> {
+    match reference.location {
+        Location::DockerDaemon(_) => Err(CommandError::undecided(Message(NO_PLACE.to_owned())).hint(
+            "name the image in the registry or layout where it was published: `HOST/REPO:TAG` or `oci:DIR:TAG`",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -256,6 +300,16 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+impl Drop for Images<'_> {
+    /// What mirrors did wrong is known when all is read.
+    fn drop(&mut self) {
+        let client = self.client.get();
+        for note in client.into_iter().flat_map(RegistryClient::take_notes) {
+            self.ui.aside(note);
+        }
+    }
+}
+
 /// The error of a store, with what a user can do about it.
 pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandError {
     let refused = matches!(error, StoreError::Refused { .. });
@@ -263,7 +317,7 @@ pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandErro
     let error = CommandError::undecided(error);
     match &reference.location {
         Location::Registry(repository) if refused => error.hint(format!(
-            "log in to `{}` (`docker login` or `podman login`), or ask for the right to this repository",
+            "log in with `sealpack login {}`, or ask for the right to this repository",
             repository.registry()
         )),
         Location::DockerArchive { .. } if unsupported => {

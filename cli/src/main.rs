@@ -7,6 +7,7 @@ mod error;
 mod images;
 mod judge;
 mod keys;
+mod registries;
 mod ui;
 
 use std::process::ExitCode;

@@ -118,26 +118,19 @@ impl Credentials {
         self
     }
 
-    /// Finds what the user keeps, as other clients do: `CNB_REGISTRY_AUTH`, and the first of
-    /// `$DOCKER_CONFIG/config.json` (else `~/.docker/config.json`), `$REGISTRY_AUTH_FILE` and
-    /// `$XDG_RUNTIME_DIR/containers/auth.json` that exists. Reads these files, and nothing else.
+    /// Finds what the user keeps, as other clients do: `CNB_REGISTRY_AUTH`, and those of
+    /// [`config_paths`] that exist, in this order. Reads these files, and nothing else.
     pub fn find(
         home: Option<&Path>,
         environment: &BTreeMap<String, String>,
     ) -> Result<Self, CredentialsError> {
-        let set = |name: &str| environment.get(name).filter(|it| !it.is_empty());
         let mut found = Self::default();
-        if let Some(text) = set("CNB_REGISTRY_AUTH") {
+        if let Some(text) = set(environment, "CNB_REGISTRY_AUTH") {
             found = found.with_cnb_registry_auth(text)?;
         }
-        let candidates = [
-            docker_config_path(home, environment),
-            set("REGISTRY_AUTH_FILE").map(PathBuf::from),
-            set("XDG_RUNTIME_DIR").map(|it| Path::new(it).join("containers/auth.json")),
-        ];
-        for path in candidates.into_iter().flatten() {
+        for path in config_paths(home, environment) {
             if let Some(file) = ConfigFile::read(&path)? {
-                return Ok(found.with_file(file));
+                found = found.with_file(file);
             }
         }
         Ok(found)
@@ -164,15 +157,44 @@ impl Credentials {
     }
 }
 
-/// Where Docker keeps its `config.json`; it need not exist.
+/// Where Docker keeps its `config.json`: `$DOCKER_CONFIG`, else `~/.docker`. It need not exist.
 pub fn docker_config_path(
     home: Option<&Path>,
     environment: &BTreeMap<String, String>,
 ) -> Option<PathBuf> {
-    match environment.get("DOCKER_CONFIG").filter(|it| !it.is_empty()) {
+    match set(environment, "DOCKER_CONFIG") {
         Some(folder) => Some(Path::new(folder).join("config.json")),
         None => home.map(|it| it.join(".docker/config.json")),
     }
+}
+
+/// Where clients keep credentials, in the order in which they are asked: Docker's `config.json`,
+/// `$REGISTRY_AUTH_FILE`, and Podman's `auth.json` of this session and of this user.
+pub fn config_paths(home: Option<&Path>, environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let session = match set(environment, "XDG_RUNTIME_DIR") {
+        Some(folder) => Path::new(folder).join("containers/auth.json"),
+        None => format!("/run/containers/{}/auth.json", rustix::process::getuid()).into(),
+    };
+    let user = match set(environment, "XDG_CONFIG_HOME") {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => home.map(|it| it.join(".config")),
+    };
+    [
+        docker_config_path(home, environment),
+        set(environment, "REGISTRY_AUTH_FILE").map(PathBuf::from),
+        Some(session),
+        user.map(|it| it.join("containers/auth.json")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn set<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    environment
+        .get(name)
+        .map(String::as_str)
+        .filter(|it| !it.is_empty())
 }
 
 /// What files and variables may call a registry, or a part of it, in one form: without scheme,
@@ -308,7 +330,11 @@ mod tests {
     fn the_users_files_are_found_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = |it: &str| folder.path().join(it);
-        let mut environment = BTreeMap::new();
+        // Not those of whoever runs the tests.
+        let mut environment = BTreeMap::from([(
+            "XDG_RUNTIME_DIR".to_owned(),
+            path("none").to_str().unwrap().to_owned(),
+        )]);
         let found = |environment: &BTreeMap<String, String>| {
             Credentials::find(Some(folder.path()), environment)
                 .unwrap()
@@ -318,6 +344,8 @@ mod tests {
         };
         assert_eq!(found(&environment), None);
         for (variable, value, file) in [
+            ("", "", ".config/containers/auth.json"),
+            ("XDG_CONFIG_HOME", "xdg", "xdg/containers/auth.json"),
             ("XDG_RUNTIME_DIR", "run", "run/containers/auth.json"),
             ("REGISTRY_AUTH_FILE", "mine.json", "mine.json"),
             ("", "", ".docker/config.json"),
@@ -331,5 +359,18 @@ mod tests {
             );
             assert_eq!(found(&environment), Some(path(file)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_without_an_entry_does_not_hide_the_next() {
+        let file = |name: &str, host: &str| {
+            let text = format!(r#"{{"auths":{{"{host}":{{"auth":"bWU6aHVudGVyMg=="}}}}}}"#);
+            ConfigFile::parse(Path::new(name), &text).unwrap()
+        };
+        let credentials = Credentials::default()
+            .with_file(file("a", "a.example"))
+            .with_file(file("b", "b.example"));
+        assert!(lookup(&credentials, "b.example/app").await.is_some());
+        assert!(lookup(&credentials, "c.example/app").await.is_none());
     }
 }

@@ -183,6 +183,14 @@ impl Repository {
         format!("docker.io/{}", self.path)
     }
 
+    /// No repository, but the registry itself: to ask what has nothing to do with one.
+    pub(crate) fn root(registry: Registry) -> Self {
+        Self {
+            registry,
+            path: String::new(),
+        }
+    }
+
     fn new(registry: Registry, path: &str) -> Result<Self, ReferenceError> {
         let component = |it: &str| {
             let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -372,7 +380,10 @@ impl fmt::Display for Registry {
 
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.path)
+        match self.path.as_str() {
+            "" => self.registry.fmt(f),
+            path => write!(f, "{}/{path}", self.registry),
+        }
     }
 }
 

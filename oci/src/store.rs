@@ -26,8 +26,8 @@ pub use daemon::{
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
-    ClientCertificate, ProxySettings, RegistryClient, RegistryOptions, RegistryRefusal,
-    RegistryStore, Retries, TrustSettings,
+    ClientCertificate, LoginCheck, MirroredStore, Mirrors, MirrorsError, ProxySettings,
+    RegistryClient, RegistryOptions, RegistryRefusal, RegistryStore, Retries, TrustSettings,
 };
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to

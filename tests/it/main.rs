@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and says loudly what it skips; clippy exempts only the `#[test]` functions themselves"
 )]
 
+mod access;
 mod archive;
 mod attacks;
 mod bad_input;
@@ -18,8 +19,10 @@ mod daemon;
 mod extract;
 mod golden;
 mod layout;
+mod login;
 mod messages;
 mod messages_of_buildpacks;
+mod mirrors;
 mod policy;
 mod publish;
 mod registry;

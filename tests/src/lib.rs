@@ -7,17 +7,25 @@
 )]
 
 mod binaries;
+mod certificates;
 pub mod daemon;
+mod distribution;
 mod dockerd;
 mod measured;
 mod peers;
 mod project;
+mod proxy;
 pub mod registry;
+mod tokens;
 mod workspace;
 
 pub use binaries::{binary, repository};
+pub use certificates::Certificates;
+pub use distribution::{Gate, distribution};
 pub use dockerd::Dockerd;
 pub use measured::Measured;
-pub use peers::{Server, docker_registry, free_port, olareg, peer, skipped};
+pub use peers::{Server, docker_registry, free_port, olareg, olareg_with, peer, skipped};
 pub use project::{FakeBuildpack, Project};
+pub use proxy::{Proxy, ProxyRequest};
+pub use tokens::TokenServer;
 pub use workspace::{Output, Workspace};

@@ -128,6 +128,14 @@ pub fn docker_registry(folder: &Path) -> Option<Server> {
 /// # Panics
 /// If it is there but does not start.
 pub fn olareg(folder: &Path) -> Option<Server> {
+    olareg_with(folder, &[])
+}
+
+/// The same, with these flags.
+///
+/// # Panics
+/// If it is there but does not start.
+pub fn olareg_with(folder: &Path, flags: &[&str]) -> Option<Server> {
     let program = peer("olareg")?;
     let port = free_port();
     let storage = folder.join(format!("olareg-{port}"));
@@ -145,6 +153,7 @@ pub fn olareg(folder: &Path) -> Option<Server> {
         ])
         .arg(port.to_string())
         .arg("--dir")
-        .arg(storage);
+        .arg(storage)
+        .args(flags);
     Some(Server::start(&mut command, port, "/v2/"))
 }

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use oci::Digest;
 
 pub use access::Login;
+pub(crate) use server::pairs_of;
 
 /// What is wrong with a [`TestRegistry`], or special. All off: nothing is.
 #[derive(Clone, Debug, Default)]

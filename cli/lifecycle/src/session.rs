@@ -5,8 +5,8 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use lifecycle_core::images::{Images, LayoutImages, RegistryImages, parse_name};
-use oci::auth::{Credentials, Secret};
-use oci::store::{ProxySettings, RegistryClient, RegistryOptions, TrustSettings};
+use oci::auth::Credentials;
+use oci::store::{Mirrors, ProxySettings, RegistryClient, RegistryOptions, TrustSettings};
 use oci::{Limits, Location, Repository};
 use tokio::runtime::{Builder, Runtime};
 
@@ -40,8 +40,8 @@ impl Session {
             code,
             text: format!("failed to resolve inputs: unable to create keychain: {cause}"),
         };
-        let home = environment.path("HOME");
-        let mut credentials = Credentials::find(home.as_deref(), &texts(environment))
+        let (home, variables) = (environment.path("HOME"), texts(environment));
+        let mut credentials = Credentials::find(home.as_deref(), &variables)
             .map_err(|error| malformed(chain(&error)))?;
         for repository in repositories(inputs) {
             let found = runtime.block_on(credentials.for_repository(&repository));
@@ -49,21 +49,19 @@ impl Session {
                 credentials = credentials.with(&repository.to_string(), credential);
             }
         }
-        let proxy =
-            |upper: &str, lower: &str| environment.text(lower).or_else(|| environment.text(upper));
+        let mirrors = match environment.text("CNB_REGISTRY_MIRRORS") {
+            Some(text) => Mirrors::default()
+                .with_cnb_registry_mirrors(&text)
+                .map_err(|error| malformed(chain(&error)))?,
+            None => Mirrors::default(),
+        };
         let client = RegistryClient::new(RegistryOptions {
             credentials,
             insecure: inputs.insecure_registries.clone(),
-            trust: TrustSettings {
-                roots_file: environment.path("SSL_CERT_FILE"),
-                roots_folder: environment.path("SSL_CERT_DIR"),
-                ..TrustSettings::default()
-            },
-            proxies: ProxySettings {
-                http: proxy("HTTP_PROXY", "http_proxy").map(Secret::from),
-                https: proxy("HTTPS_PROXY", "https_proxy").map(Secret::from),
-                except: proxy("NO_PROXY", "no_proxy"),
-            },
+            trust: TrustSettings::find(home.as_deref(), &variables),
+            proxies: ProxySettings::find(&variables),
+            mirrors,
+            temporary: temporary_folder(environment),
             ..RegistryOptions::default()
         });
         Ok(Self {

@@ -97,8 +97,8 @@ async fn attach<P: Serialize>(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let key = keys::private(key, environment, ui)?;
-    let images = Images::new(access, environment);
-    let found = images.find_provable(image).await?;
+    let images = Images::new(access, environment, ui);
+    let found = images.find_to_change(image).await?;
     let statement = claim(&found.descriptor)?;
     let bundle = attest::sign(&statement, &key).map_err(CommandError::undecided)?;
     let created: Timestamp = time::OffsetDateTime::from(environment::now())

@@ -48,7 +48,7 @@ pub(crate) async fn run(
             "leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout",
         ));
     }
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.source).await?;
     let platform = args.this_platform.then(Platform::host);
     let progress = Shown { ui };

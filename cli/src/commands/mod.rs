@@ -5,6 +5,7 @@ pub(crate) mod build;
 mod copy;
 mod inspect;
 mod key;
+mod login;
 mod policy;
 mod tree;
 mod unpack;
@@ -36,6 +37,8 @@ pub(crate) async fn run(
         Command::Policy(Policy::Check(args)) => policy::check(args, environment, ui).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
+        Command::Login(args) => login::log_in(args, environment, ui).await,
+        Command::Logout(args) => login::log_out(args, environment, ui).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sealpack", &mut script);

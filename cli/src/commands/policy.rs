@@ -27,7 +27,7 @@ pub(crate) async fn check(
 ) -> Result<(), CommandError> {
     let given = args.key.as_deref().map(keys::public).transpose()?;
     let policy = load(&args.policy, given, environment)?;
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
     let proof = judge::prove(&*found.store, &found.descriptor, policy.accepts()).await?;
     let unproven = proof.unproven();

@@ -44,7 +44,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.image).await?;
     let nodes = oci::walk(&*found.store, &found.descriptor, &Limits::default()).await?;
     let report = Report {

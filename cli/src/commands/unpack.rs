@@ -13,7 +13,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.image).await?;
     let image = Image::read(
         &*found.store,

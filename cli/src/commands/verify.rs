@@ -72,7 +72,7 @@ pub(crate) async fn run(
         })
         .collect();
 
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
     let proof = judge::prove(&*found.store, &found.descriptor, &accepted).await?;
 

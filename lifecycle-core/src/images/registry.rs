@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use oci::store::{RegistryClient, RegistryStore};
-use oci::{Location, Repository, Selector};
+use oci::store::RegistryClient;
+use oci::{Location, Repository, Selector, Store as _};
 
 use super::{Images, Place, PlaceError, parse_name};
 
@@ -17,29 +17,6 @@ impl RegistryImages {
     pub fn new(client: RegistryClient) -> Self {
         Self { client }
     }
-
-    fn find(&self, name: &str) -> Result<(Repository, RegistryStore, Selector), PlaceError> {
-        let unnameable = || PlaceError::Name {
-            name: name.to_owned(),
-        };
-        let reference = parse_name(name)?;
-        let selector = reference.selector().ok_or_else(unnameable)?;
-        let Location::Registry(repository) = reference.location else {
-            return Err(unnameable());
-        };
-        let store = self.client.repository(&repository);
-        Ok((repository, store, selector))
-    }
-
-    fn place(&self, name: &str) -> Result<Place, PlaceError> {
-        let (repository, store, selector) = self.find(name)?;
-        Ok(Place {
-            store: Arc::new(store),
-            name: name.to_owned(),
-            repository: repository.to_string(),
-            selector,
-        })
-    }
 }
 
 #[async_trait]
@@ -49,22 +26,49 @@ impl Images for RegistryImages {
     }
 
     async fn open(&self, name: &str) -> Result<Option<Place>, PlaceError> {
-        self.place(name).map(Some)
+        let (repository, selector) = parse(name)?;
+        Ok(Some(Place {
+            store: Arc::new(self.client.mirrored(&repository)?),
+            name: name.to_owned(),
+            repository: repository.to_string(),
+            selector,
+        }))
     }
 
     async fn create(&self, name: &str) -> Result<Place, PlaceError> {
-        self.place(name)
+        let (repository, selector) = parse(name)?;
+        Ok(Place {
+            store: Arc::new(self.client.repository(&repository)),
+            name: name.to_owned(),
+            repository: repository.to_string(),
+            selector,
+        })
     }
 
     async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
-        let (_, store, selector) = self.find(name)?;
-        store.check_read(&selector).await?;
-        Ok(())
+        let (repository, selector) = parse(name)?;
+        match self.client.mirrored(&repository)?.resolve(&selector).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {
-        let (_, store, _) = self.find(name)?;
-        store.check_write().await?;
+        let (repository, _) = parse(name)?;
+        self.client.repository(&repository).check_write().await?;
         Ok(())
+    }
+}
+
+/// The repository that `name` is in, and which image of it.
+fn parse(name: &str) -> Result<(Repository, Selector), PlaceError> {
+    let unnameable = || PlaceError::Name {
+        name: name.to_owned(),
+    };
+    let reference = parse_name(name)?;
+    let selector = reference.selector().ok_or_else(unnameable)?;
+    match reference.location {
+        Location::Registry(repository) => Ok((repository, selector)),
+        _ => Err(unnameable()),
     }
 }

@@ -68,6 +68,11 @@ pub(super) async fn erase(name: &str, registry: &str) -> Result<(), CredentialsE
     }
 }
 
+/// What the helper of this name is called as a program.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
 /// Docker keeps its own registry under an address of old.
 fn server_of(registry: &str) -> &str {
     if registry == Registry::DOCKER_HUB {
@@ -90,7 +95,7 @@ async fn run(
         return Err(failed(name, registry, "its name is malformed".to_owned()));
     }
     let exchange = async {
-        let mut child = Command::new(format!("docker-credential-{name}"))
+        let mut child = Command::new(program(name))
             .arg(action)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -117,7 +122,7 @@ async fn run(
 
 fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
     CredentialsError::Helper {
-        helper: format!("docker-credential-{name}"),
+        helper: program(name),
         registry: registry.to_owned(),
         problem,
     }

@@ -10,16 +10,18 @@ use crate::Registry;
 
 impl ConfigFile {
     /// Keeps `credential` for `registry` in the file at `path`, or with the helper that this file
-    /// names. All else in the file stays. The file is replaced at once, readable by its owner only.
+    /// names: the name of that program, if it is one. All else in the file stays. The file is
+    /// replaced at once, readable by its owner only.
     pub async fn log_in(
         path: &Path,
         registry: &Registry,
         credential: &Credential,
-    ) -> Result<(), CredentialsError> {
+    ) -> Result<Option<String>, CredentialsError> {
         let mut document = read_document(path)?;
         let file = Self::parse(path, &Value::Object(document.clone()).to_string())?;
         let mut entry = Map::new();
-        if let Some(name) = file.helper_for(registry.as_str()) {
+        let helper = file.helper_for(registry.as_str());
+        if let Some(name) = helper {
             let (username, secret) = match credential {
                 Credential::Basic { username, password } => (username.as_str(), password),
                 Credential::IdentityToken(token) | Credential::RegistryToken(token) => {
@@ -41,7 +43,8 @@ impl ConfigFile {
         let auths = auths_of(path, &mut document)?;
         auths.retain(|key, _| normalise(key) != registry.as_str());
         auths.insert(key_of(registry), Value::Object(entry));
-        write_document(path, &document)
+        write_document(path, &document)?;
+        Ok(helper.map(helper::program))
     }
 
     /// Forgets the credential for `registry`; whether there was one.

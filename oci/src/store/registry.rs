@@ -3,7 +3,8 @@
 //! The parts, from the outside in: [`RegistryStore`] is what one repository can do;
 //! `manifests`, `referrers`, `download` and `upload` are the requests that this takes;
 //! `transport` sends them: with credentials (`host`, `challenge`, `token`), to where they may go
-//! (`address`, `link`), again where that helps, over `connections`.
+//! (`address`, `link`), again where that helps, over `connections`. A [`MirroredStore`] reads from
+//! other places with the same content first, as [`Mirrors`] say.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
@@ -15,8 +16,11 @@ mod download;
 mod host;
 pub(crate) mod link;
 mod manifests;
+mod mirrored;
+mod mirrors;
 mod options;
 mod problem;
+mod proxy;
 mod referrers;
 mod tls;
 mod token;
@@ -41,9 +45,12 @@ use crate::{
     Content, Descriptor, Digest, Manifest, Repository, Selector, Store, StoreError, Tag, Upload,
 };
 
-pub use client::RegistryClient;
-pub use options::{ClientCertificate, ProxySettings, RegistryOptions, Retries, TrustSettings};
+pub use client::{LoginCheck, RegistryClient};
+pub use mirrored::MirroredStore;
+pub use mirrors::{Mirrors, MirrorsError};
+pub use options::{ClientCertificate, RegistryOptions, Retries, TrustSettings};
 pub use problem::RegistryRefusal;
+pub use proxy::ProxySettings;
 
 /// One repository of a registry. Made by [`RegistryClient::repository`]; cheap to make and to clone.
 #[derive(Clone)]

@@ -6,7 +6,10 @@ use std::process::Command;
 use oci::auth::{Credential, Credentials};
 use oci::store::RegistryOptions;
 use oci::{Descriptor, Selector, Store as _, StoreError, Upload};
-use testkit::{Server, docker_registry, free_port, olareg, peer};
+use testkit::{
+    Certificates, Gate, Server, TokenServer, distribution, docker_registry, free_port, olareg,
+    olareg_with, peer,
+};
 
 use super::{attach, blob, content, manifest, push_image, quick, read, resolve, store_at};
 
@@ -14,7 +17,28 @@ use super::{attach, blob, content, manifest, push_image, quick, read, resolve, s
 async fn docker_registry_keeps_what_we_push() {
     let folder = tempfile::tempdir().unwrap();
     if let Some(server) = docker_registry(folder.path()) {
-        round_trip(server.host()).await;
+        round_trip(server.host(), quick()).await;
+    }
+}
+
+#[tokio::test]
+async fn distribution_keeps_what_we_push_over_tls_for_whom_it_lets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(certificates) = Certificates::make(folder.path()) else {
+        return;
+    };
+    let tokens = TokenServer::start(&certificates);
+    for gate in [Gate::Open, Gate::Htpasswd, Gate::Tokens(&tokens)] {
+        let Some(server) = distribution(folder.path(), &certificates, gate) else {
+            return;
+        };
+        let login = Credential::basic("me", "hunter2");
+        let mut options = RegistryOptions {
+            credentials: Credentials::default().with(server.host(), login),
+            ..quick()
+        };
+        options.trust.extra_roots = vec![fs_err::read(certificates.ca()).unwrap()];
+        round_trip(server.host(), options).await;
     }
 }
 
@@ -22,12 +46,28 @@ async fn docker_registry_keeps_what_we_push() {
 async fn olareg_keeps_what_we_push() {
     let folder = tempfile::tempdir().unwrap();
     if let Some(server) = olareg(folder.path()) {
-        round_trip(server.host()).await;
+        round_trip(server.host(), quick()).await;
     }
 }
 
-async fn round_trip(host: &str) {
-    let store = store_at(host, quick());
+#[tokio::test]
+async fn olareg_without_the_referrers_api_keeps_what_we_push() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(server) = olareg_with(folder.path(), &["--api-referrer=false"]) {
+        round_trip(server.host(), quick()).await;
+    }
+}
+
+#[tokio::test]
+async fn olareg_with_a_rate_limit_keeps_what_we_push() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(server) = olareg_with(folder.path(), &["--rate-limit", "20"]) {
+        round_trip(server.host(), RegistryOptions::default()).await;
+    }
+}
+
+async fn round_trip(host: &str, options: RegistryOptions) {
+    let store = store_at(host, options.clone());
     store.ping().await.unwrap();
     let tag = Selector::Tag("v1".parse().unwrap());
     assert_eq!(store.check_read(&tag).await.unwrap(), None);
@@ -41,7 +81,7 @@ async fn round_trip(host: &str) {
     let upload = Upload::File(file.path().to_owned());
     store.push_blob(&blob(&large), upload).await.unwrap();
     assert_eq!(read(&store, &blob(&large)).await.unwrap(), large);
-    let client = oci::store::RegistryClient::new(quick());
+    let client = oci::store::RegistryClient::new(options.clone());
     let neighbour = client.repository(&format!("{host}/team/other").parse().unwrap());
     let from = format!("{host}/team/app").parse().unwrap();
     if neighbour.mount(&blob(&large), &from).await.unwrap() {
@@ -54,7 +94,7 @@ async fn round_trip(host: &str) {
     let layer = blob(&content(100));
     let more = (0..20).map(|at| manifest(&layer, Some(&image), &format!("application/y.{at}")));
     store.push_manifests(more.collect()).await.unwrap();
-    let fresh = store_at(host, quick());
+    let fresh = store_at(host, options);
     let found = fresh.referrers(&image.digest).await.unwrap();
     assert_eq!(found.len(), 21);
     let entry = |it: &&Descriptor| it.digest == referrer.digest;

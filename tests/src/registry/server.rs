@@ -277,7 +277,7 @@ pub(crate) fn query_of(query: &str) -> BTreeMap<String, String> {
 }
 
 /// The decoded pairs of a query or a form.
-pub(super) fn pairs_of(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(crate) fn pairs_of(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|it| !it.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key), decode(value))

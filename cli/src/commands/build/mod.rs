@@ -70,7 +70,7 @@ pub(crate) async fn run(
     /// How long what was interrupted may take to clean up.
     const GRACE: Duration = Duration::from_secs(5);
     let started = environment::now();
-    let images = Images::new(&args.access, environment);
+    let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
     let settings = Settings::resolve(args, environment, ui)?;
     let cancel = Cancel::default();

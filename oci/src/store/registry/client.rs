@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use reqwest::Client;
 use tokio::sync::Semaphore;
-use url::Url;
 
 use super::RegistryStore;
-use super::connections::Connections;
+use super::connections::{Connections, Peer};
 use super::host::Host;
+use super::mirrored::{MirroredStore, Notes};
 use super::options::RegistryOptions;
 use super::referrers::Merges;
 use super::transport::{Endpoint, TransportError};
@@ -21,32 +21,97 @@ use crate::{Registry, Repository, StoreError};
 #[derive(Clone, Debug)]
 pub struct RegistryClient {
     shared: Arc<Shared>,
+    /// Mirrors are not waited for as long: there is always somebody else to ask.
+    hasty: Arc<Shared>,
+    notes: Notes,
 }
 
 impl RegistryClient {
     /// Connects to nothing, and loads nothing, before the first request.
     pub fn new(options: RegistryOptions) -> Self {
-        let concurrency = options.concurrency.max(1);
+        let mut hasty = options.clone();
+        hasty.retries.count = hasty.retries.count.min(1);
         Self {
-            shared: Arc::new(Shared {
-                options,
-                connections: Connections::default(),
-                hosts: Mutex::default(),
-                requests: Semaphore::new(concurrency),
-                downloads: Arc::new(Semaphore::new(concurrency)),
-                merges: Merges::default(),
-            }),
+            shared: Arc::new(Shared::new(options)),
+            hasty: Arc::new(Shared::new(hasty)),
+            notes: Notes::default(),
         }
+    }
+
+    /// Whether `registry` takes the credential that we have for it as a whole. Refused if it does
+    /// not.
+    pub async fn check_login(&self, registry: &Registry) -> Result<LoginCheck, StoreError> {
+        let host = self.shared.host(registry, false);
+        let endpoint = Endpoint {
+            shared: self.shared.clone(),
+            host: host.clone(),
+            repository: Repository::root(registry.clone()),
+        };
+        endpoint.log_in().await?;
+        Ok(if host.has_asked() {
+            LoginCheck::Taken
+        } else {
+            LoginCheck::NotAsked
+        })
     }
 
     /// The store that `repository` is.
     pub fn repository(&self, repository: &Repository) -> RegistryStore {
-        RegistryStore::new(Endpoint {
-            shared: self.shared.clone(),
-            host: self.shared.host(repository.registry()),
-            repository: repository.clone(),
-        })
+        let insecure = self.shared.options.mirrors.is_insecure(repository);
+        store(&self.shared, repository, insecure)
     }
+
+    /// The same, to read from: from its mirrors first, if it has any.
+    pub fn mirrored(&self, repository: &Repository) -> Result<MirroredStore, StoreError> {
+        let options = &self.shared.options;
+        let (mirrors, located) =
+            options
+                .mirrors
+                .sources(repository)
+                .map_err(|problem| StoreError::Malformed {
+                    place: repository.to_string(),
+                    problem,
+                })?;
+        let mirrors = mirrors.into_iter().map(|it| {
+            let mirror = store(&self.hasty, &it.repository, it.insecure);
+            (mirror, it.serves)
+        });
+        Ok(MirroredStore::new(
+            mirrors.collect(),
+            store(&self.shared, &located.repository, located.insecure),
+            self.repository(repository),
+            self.notes.clone(),
+            &options.temporary,
+        ))
+    }
+
+    /// Whether `repository` is not to be used at all, as a file says.
+    pub fn is_blocked(&self, repository: &Repository) -> bool {
+        self.shared.options.mirrors.is_blocked(repository)
+    }
+
+    /// What was odd about mirrors since this was last asked.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn store(shared: &Arc<Shared>, repository: &Repository, insecure: bool) -> RegistryStore {
+    RegistryStore::new(Endpoint {
+        shared: shared.clone(),
+        host: shared.host(repository.registry(), insecure),
+        repository: repository.clone(),
+    })
+}
+
+/// What a registry says to a login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no more to it")]
+pub enum LoginCheck {
+    /// It asked for a credential, and took ours.
+    Taken,
+    /// It lets anybody in, so ours was never sent.
+    NotAsked,
 }
 
 /// What all requests of a client share.
@@ -54,7 +119,8 @@ impl RegistryClient {
 pub(super) struct Shared {
     pub(super) options: RegistryOptions,
     connections: Connections,
-    hosts: Mutex<BTreeMap<Registry, Arc<Host>>>,
+    /// By name, and whether it is insecure for what is asked.
+    hosts: Mutex<BTreeMap<(Registry, bool), Arc<Host>>>,
     pub(super) requests: Semaphore,
     /// Apart from the rest, or an upload of what is being downloaded could wait for itself.
     pub(super) downloads: Arc<Semaphore>,
@@ -62,12 +128,25 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn host(&self, registry: &Registry) -> Arc<Host> {
+    fn new(options: RegistryOptions) -> Self {
+        let concurrency = options.concurrency.max(1);
+        Self {
+            options,
+            connections: Connections::default(),
+            hosts: Mutex::default(),
+            requests: Semaphore::new(concurrency),
+            downloads: Arc::new(Semaphore::new(concurrency)),
+            merges: Merges::default(),
+        }
+    }
+
+    fn host(&self, registry: &Registry, insecure: bool) -> Arc<Host> {
+        let insecure = insecure || self.options.is_insecure(registry);
         self.hosts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .entry(registry.clone())
-            .or_insert_with(|| Arc::new(Host::new(registry, self.options.is_insecure(registry))))
+            .entry((registry.clone(), insecure))
+            .or_insert_with(|| Arc::new(Host::new(registry, insecure)))
             .clone()
     }
 
@@ -78,11 +157,11 @@ impl Shared {
             .is_ok_and(|it| self.options.is_insecure(&it))
     }
 
-    pub(super) fn client(&self, url: &Url, insecure: bool) -> Result<&Client, StoreError> {
+    pub(super) fn client(&self, peer: Peer<'_>) -> Result<Client, StoreError> {
         self.connections
-            .client(url, insecure, &self.options)
+            .client(peer, &self.options)
             .map_err(|error| StoreError::Unavailable {
-                place: url.origin().ascii_serialization(),
+                place: peer.url.origin().ascii_serialization(),
                 action: "connect".to_owned(),
                 source: error.into(),
             })

@@ -1,15 +1,17 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, NoProxy, Proxy};
+use reqwest::{Client, Proxy};
 use url::Url;
 
-use super::options::RegistryOptions;
-use super::tls::{self, TlsError};
+use super::address;
+use super::options::{RegistryOptions, TrustSettings};
+use super::tls::{self, RegistryFolder, TlsError};
+use crate::auth::Secret;
 
-/// Never asked through a proxy.
-const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 /// The addresses of `localhost`; port 0 leaves the port as it is.
 const LOCALHOST: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
@@ -19,37 +21,119 @@ const LOCALHOST: [SocketAddr; 2] = [
 /// The HTTP clients, each made when it is first needed: nothing about TLS is loaded for plain HTTP.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    plain: OnceLock<Client>,
-    verified: OnceLock<Client>,
-    unverified: OnceLock<Client>,
+    clients: Mutex<BTreeMap<Kind, Client>>,
+    /// By `host[:port]`: the folder that is set up for it, if one is.
+    folders: Mutex<BTreeMap<String, Option<PathBuf>>>,
+}
+
+/// Whom we are about to speak to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer<'a> {
+    pub(super) url: &'a Url,
+    /// Whether any certificate will do.
+    pub(super) insecure: bool,
+    /// Whether it is the registry that was named, and not one that it sent us to.
+    pub(super) named: bool,
+}
+
+/// What tells clients apart.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Kind {
+    tls: Tls,
+    proxied: bool,
+}
+
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Tls {
+    None,
+    Some {
+        checked: bool,
+        named: bool,
+        folder: Option<PathBuf>,
+    },
 }
 
 impl Connections {
-    /// The client for `url`. `insecure`: whether any certificate will do.
+    /// The client to speak to `peer` with.
     pub(super) fn client(
         &self,
-        url: &Url,
-        insecure: bool,
+        peer: Peer<'_>,
         options: &RegistryOptions,
-    ) -> Result<&Client, ConnectionsError> {
-        let (cell, config): (_, fn(&_) -> _) = match (url.scheme(), insecure) {
-            ("https", false) => (&self.verified, tls::verified),
-            ("https", true) => (&self.unverified, tls::unverified),
-            _ => (&self.plain, |_| tls::none()),
+    ) -> Result<Client, ConnectionsError> {
+        let proxy = options.proxies.of(peer.url);
+        let kind = Kind {
+            proxied: proxy.is_some(),
+            tls: match peer.url.scheme() {
+                "https" => Tls::Some {
+                    checked: !peer.insecure,
+                    named: peer.named && options.trust.client_certificate.is_some(),
+                    folder: self.folder(peer.url, &options.trust),
+                },
+                _ => Tls::None,
+            },
         };
-        if let Some(client) = cell.get() {
-            return Ok(client);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&kind) {
+            return Ok(client.clone());
         }
-        let client = build(
-            options,
-            config(&options.trust).map_err(ConnectionsError::Tls)?,
-        )?;
-        // Should two race, the first stays.
-        Ok(cell.get_or_init(|| client))
+        let tls = kind.tls.config(&options.trust, proxy);
+        let client = build(options, tls.map_err(ConnectionsError::Tls)?, proxy)?;
+        clients.insert(kind, client.clone());
+        Ok(client)
+    }
+
+    fn folder(&self, url: &Url, trust: &TrustSettings) -> Option<PathBuf> {
+        let name = address::authority(url);
+        if name.starts_with('.') {
+            // No name of a host, and not to become one of a folder.
+            return None;
+        }
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = folders.entry(name).or_insert_with_key(|name| {
+            let mut found = trust.registry_folders.iter().map(|it| it.join(name));
+            found.find(|it| it.is_dir())
+        });
+        known.clone()
     }
 }
 
-fn build(options: &RegistryOptions, tls: rustls::ClientConfig) -> Result<Client, ConnectionsError> {
+impl Tls {
+    fn config(
+        &self,
+        trust: &TrustSettings,
+        proxy: Option<&Secret>,
+    ) -> Result<rustls::ClientConfig, TlsError> {
+        let Self::Some {
+            checked,
+            named,
+            folder,
+        } = self
+        else {
+            return match proxy.filter(|it| it.reveal().starts_with("https://")) {
+                // The proxy itself speaks TLS.
+                Some(_) => tls::verified(trust, &RegistryFolder::default()),
+                None => tls::none(),
+            };
+        };
+        let folder = match folder {
+            Some(folder) => RegistryFolder::read(folder)?,
+            None => RegistryFolder::default(),
+        };
+        let own = trust.client_certificate.as_ref().filter(|_| *named);
+        let folder = folder.with_own(own);
+        if *checked {
+            tls::verified(trust, &folder)
+        } else {
+            tls::unverified(&folder)
+        }
+    }
+}
+
+fn build(
+    options: &RegistryOptions,
+    tls: rustls::ClientConfig,
+    proxy: Option<&Secret>,
+) -> Result<Client, ConnectionsError> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
         // Redirects and retries are ours: they decide where credentials go.
@@ -63,21 +147,23 @@ fn build(options: &RegistryOptions, tls: rustls::ClientConfig) -> Result<Client,
         .http2_adaptive_window(true)
         // This machine, whatever a name server says (RFC 6761); so none is needed.
         .resolve_to_addrs("localhost", &LOCALHOST);
-    let except = match &options.proxies.except {
-        Some(except) => format!("{LOOPBACK},{except}"),
-        None => LOOPBACK.to_owned(),
-    };
-    if let Some(url) = &options.proxies.http {
-        let proxy = Proxy::http(url.reveal()).map_err(ConnectionsError::proxy)?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
-    }
-    if let Some(url) = &options.proxies.https {
-        let proxy = Proxy::https(url.reveal()).map_err(ConnectionsError::proxy)?;
-        builder = builder.proxy(proxy.no_proxy(NoProxy::from_string(&except)));
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy_of(proxy)?);
     }
     builder
         .build()
         .map_err(|error| ConnectionsError::Client(error.without_url()))
+}
+
+/// A proxy by its URL. Without a scheme it is one that speaks plain HTTP.
+fn proxy_of(address: &Secret) -> Result<Proxy, ConnectionsError> {
+    let text = match address.reveal().split_once("://") {
+        Some(("http" | "https", _)) => address.clone(),
+        Some(_) => return Err(ConnectionsError::ProxyScheme),
+        None => format!("http://{}", address.reveal()).into(),
+    };
+    // The URL may hold a password.
+    Proxy::all(text.reveal()).map_err(|error| ConnectionsError::Proxy(error.without_url()))
 }
 
 /// Why no connection can be made at all.
@@ -89,14 +175,10 @@ pub(super) enum ConnectionsError {
     /// A proxy is given by something that is no URL.
     #[error("malformed proxy address")]
     Proxy(#[source] reqwest::Error),
+    /// A proxy of a kind that we cannot speak to.
+    #[error("the proxy's address is neither `http://…` nor `https://…`")]
+    ProxyScheme,
     /// TLS could not be set up.
     #[error("failed to prepare a secure connection")]
     Tls(#[source] TlsError),
-}
-
-impl ConnectionsError {
-    /// The URL may hold a password.
-    fn proxy(error: reqwest::Error) -> Self {
-        Self::Proxy(error.without_url())
-    }
 }

@@ -11,6 +11,7 @@ use url::Url;
 use super::address;
 use super::challenge::Challenge;
 use super::client::Shared;
+use super::connections::Peer;
 use super::problem::RegistryRefusal;
 use super::token::{Scopes, TokenAnswer, Tokens};
 use crate::auth::{Credential, Secret};
@@ -62,6 +63,11 @@ impl Host {
 
     pub(super) fn settle_scheme(&self, scheme: &'static str) {
         self.learnt().scheme.get_or_insert(scheme);
+    }
+
+    /// Whether the registry has asked for credentials.
+    pub(super) fn has_asked(&self) -> bool {
+        self.learnt().challenge.is_some()
     }
 
     pub(super) fn learn_challenge(&self, challenge: Challenge) {
@@ -309,13 +315,16 @@ impl Question<'_> {
         authorization: Option<&Secret>,
         form: Option<String>,
     ) -> Result<(StatusCode, Vec<u8>), StoreError> {
-        let insecure = host.insecure || shared.is_insecure(&address::authority(url));
+        let authority = address::authority(url);
+        let peer = Peer {
+            url,
+            insecure: host.insecure || shared.is_insecure(&authority),
+            named: authority == host.registry.as_str(),
+        };
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut request = shared
-                .client(url, insecure)?
-                .request(method.clone(), url.clone());
+            let mut request = shared.client(peer)?.request(method.clone(), url.clone());
             if let Some(value) = authorization.and_then(header) {
                 request = request.header(AUTHORIZATION, value);
             }
@@ -338,7 +347,7 @@ impl Question<'_> {
             let asked = match result {
                 Ok((status, asked, _)) if !last && super::transport::is_transient(status) => asked,
                 Ok((status, _, body)) => return Ok((status, body.to_vec())),
-                Err(_) if !last => None,
+                Err(error) if !last && error.is_transient() => None,
                 Err(error) => return Err(self.unavailable(error.into())),
             };
             shared.pause(attempt, asked).await;

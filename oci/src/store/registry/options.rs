@@ -1,6 +1,9 @@
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::mirrors::Mirrors;
+use super::proxy::ProxySettings;
 use crate::auth::{Credentials, Secret};
 use crate::{Limits, Registry};
 
@@ -20,6 +23,10 @@ pub struct RegistryOptions {
     pub trust: TrustSettings,
     /// Proxies.
     pub proxies: ProxySettings,
+    /// Which registries have mirrors.
+    pub mirrors: Mirrors,
+    /// Where content of mirrors waits until it is checked.
+    pub temporary: PathBuf,
     /// How often to try again, and when.
     pub retries: Retries,
     /// How much to read of what registries send.
@@ -43,6 +50,8 @@ impl Default for RegistryOptions {
             insecure: Vec::new(),
             trust: TrustSettings::default(),
             proxies: ProxySettings::default(),
+            mirrors: Mirrors::default(),
+            temporary: "/tmp".into(),
             retries: Retries::default(),
             limits: Limits::default(),
             concurrency: 8,
@@ -72,12 +81,35 @@ impl RegistryOptions {
 pub struct TrustSettings {
     /// A PEM file of roots, in place of the system's: `SSL_CERT_FILE`.
     pub roots_file: Option<PathBuf>,
-    /// A folder of PEM files of roots, in place of the system's: `SSL_CERT_DIR`.
-    pub roots_folder: Option<PathBuf>,
+    /// Folders of PEM files of roots, in place of the system's: `SSL_CERT_DIR`.
+    pub roots_folders: Vec<PathBuf>,
     /// More roots, PEM, each of one or more certificates.
     pub extra_roots: Vec<Vec<u8>>,
-    /// Who we are, to servers that ask.
+    /// Who we are, to registries that ask. Servers that a registry sends us to are not told.
     pub client_certificate: Option<ClientCertificate>,
+    /// Folders with a folder for each registry that needs one, `HOST[:PORT]`, as `certs.d` of Docker
+    /// and Podman: more roots in `*.crt`, our certificate for it in `NAME.cert` and `NAME.key`. The
+    /// first that has a folder for a registry holds.
+    pub registry_folders: Vec<PathBuf>,
+}
+
+impl TrustSettings {
+    /// What the user and the system have set up, as for other clients: `SSL_CERT_FILE`,
+    /// `SSL_CERT_DIR` (with colons between folders), and the folders `certs.d` of Podman and Docker.
+    /// Reads nothing yet.
+    pub fn find(home: Option<&Path>, environment: &BTreeMap<String, String>) -> Self {
+        let set = |name: &str| environment.get(name).filter(|it| !it.is_empty());
+        let own = home.map(|it| it.join(".config/containers/certs.d"));
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        Self {
+            roots_file: set("SSL_CERT_FILE").map(PathBuf::from),
+            roots_folders: set("SSL_CERT_DIR")
+                .map(|it| std::env::split_paths(it).collect())
+                .unwrap_or_default(),
+            registry_folders: own.into_iter().chain(system).collect(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A certificate of our own.
@@ -88,19 +120,6 @@ pub struct ClientCertificate {
     pub chain: Vec<u8>,
     /// PEM: the private key.
     pub key: Secret,
-}
-
-/// Proxies by URL, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` have them. Loopback is never
-/// asked through a proxy.
-#[derive(Clone, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
-pub struct ProxySettings {
-    /// For plain HTTP.
-    pub http: Option<Secret>,
-    /// For HTTPS.
-    pub https: Option<Secret>,
-    /// Hosts, domains and networks that are asked directly, with commas between.
-    pub except: Option<String>,
 }
 
 /// How often to try again what may yet succeed, and when: after twice as long each time, less a

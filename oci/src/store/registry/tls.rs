@@ -1,5 +1,5 @@
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::options::TrustSettings;
+use super::options::{ClientCertificate, TrustSettings};
 
 /// Where systems keep their roots, one file each.
 const BUNDLES: [&str; 7] = [
@@ -28,18 +28,21 @@ pub(super) fn none() -> Result<ClientConfig, TlsError> {
         .with_no_client_auth())
 }
 
-/// Trusts what `settings` say, or the system does.
-pub(super) fn verified(settings: &TrustSettings) -> Result<ClientConfig, TlsError> {
-    let builder = builder()?.with_root_certificates(roots(settings)?);
-    with_own_certificate(builder, settings)
+/// Trusts what `settings` say, or the system does, and what `folder` has for this registry.
+pub(super) fn verified(
+    settings: &TrustSettings,
+    folder: &RegistryFolder,
+) -> Result<ClientConfig, TlsError> {
+    let roots = roots(settings, folder)?;
+    with_own_certificate(builder()?.with_root_certificates(roots), folder)
 }
 
 /// Trusts anybody: for registries that were named as insecure.
-pub(super) fn unverified(settings: &TrustSettings) -> Result<ClientConfig, TlsError> {
+pub(super) fn unverified(folder: &RegistryFolder) -> Result<ClientConfig, TlsError> {
     let builder = builder()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider())));
-    with_own_certificate(builder, settings)
+    with_own_certificate(builder, folder)
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -54,17 +57,23 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
 
 fn with_own_certificate(
     builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
-    settings: &TrustSettings,
+    folder: &RegistryFolder,
 ) -> Result<ClientConfig, TlsError> {
-    let mut config = match &settings.client_certificate {
+    let mut config = match &folder.own {
         None => builder.with_no_client_auth(),
         Some(own) => {
-            let malformed = |what| move |_| TlsError::Malformed { what };
+            let malformed = |what: &str| TlsError::Malformed {
+                what: what.to_owned(),
+            };
             let chain = CertificateDer::pem_slice_iter(&own.chain)
                 .collect::<Result<Vec<_>, _>>()
-                .map_err(malformed("client certificate"))?;
+                .ok()
+                .filter(|it| !it.is_empty())
+                .ok_or_else(|| malformed("client certificate: no PEM certificate"))?;
+            // The error is dropped because it may quote a secret.
             let key = PrivateKeyDer::from_pem_slice(own.key.reveal().as_bytes())
-                .map_err(malformed("client key"))?;
+                .ok()
+                .ok_or_else(|| malformed("client key: no unencrypted PEM private key"))?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(TlsError::Setup)?
@@ -74,25 +83,19 @@ fn with_own_certificate(
     Ok(config)
 }
 
-fn roots(settings: &TrustSettings) -> Result<RootCertStore, TlsError> {
+fn roots(settings: &TrustSettings, folder: &RegistryFolder) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // Systems carry roots that we cannot read; those are skipped.
     let mut add =
         |pem: &[u8]| roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    if settings.roots_file.is_some() || settings.roots_folder.is_some() {
+    if settings.roots_file.is_some() || !settings.roots_folders.is_empty() {
         if let Some(path) = &settings.roots_file {
             add(&read(path)?);
         }
-        if let Some(folder) = &settings.roots_folder {
-            let failed = |source| TlsError::Read {
-                path: folder.display().to_string(),
-                source,
-            };
-            for entry in std::fs::read_dir(folder).map_err(failed)? {
-                let path = entry.map_err(failed)?.path();
-                if path.is_file() {
-                    add(&read(&path)?);
-                }
+        for folder in &settings.roots_folders {
+            // Lists of folders name some that are not everywhere.
+            for path in files_in(folder)?.unwrap_or_default() {
+                add(&read(&path)?);
             }
         }
     } else {
@@ -106,9 +109,9 @@ fn roots(settings: &TrustSettings) -> Result<RootCertStore, TlsError> {
             );
         }
     }
-    for pem in &settings.extra_roots {
+    for pem in settings.extra_roots.iter().chain(&folder.roots) {
         let malformed = || TlsError::Malformed {
-            what: "extra root certificate",
+            what: "extra root certificate".to_owned(),
         };
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -120,6 +123,77 @@ fn roots(settings: &TrustSettings) -> Result<RootCertStore, TlsError> {
         }
     }
     Ok(roots)
+}
+
+/// What is set up for one registry.
+#[derive(Debug, Default)]
+pub(super) struct RegistryFolder {
+    /// More roots, PEM.
+    roots: Vec<Vec<u8>>,
+    /// Who we are.
+    own: Option<ClientCertificate>,
+}
+
+impl RegistryFolder {
+    /// Reads a folder of `certs.d`. Of several certificates of our own, the first by name is shown.
+    ///
+    /// <https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md>
+    pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
+        let mut found = Self::default();
+        for path in files_in(folder)?.unwrap_or_default() {
+            let ending = path.extension().and_then(|it| it.to_str());
+            let (own, partner) = match ending {
+                Some("crt") => {
+                    found.roots.push(read(&path)?);
+                    continue;
+                }
+                Some("cert") => (true, path.with_extension("key")),
+                Some("key") => (false, path.with_extension("cert")),
+                _ => continue,
+            };
+            if !partner.is_file() {
+                return Err(TlsError::Partner {
+                    path: path.display().to_string(),
+                    partner: partner.display().to_string(),
+                });
+            }
+            if own && found.own.is_none() {
+                let key = zeroize::Zeroizing::new(read(&partner)?);
+                let key = std::str::from_utf8(&key).unwrap_or_default();
+                found.own = Some(ClientCertificate {
+                    chain: read(&path)?,
+                    key: key.into(),
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// With `own` in place of our certificate that is set up, if there is one.
+    pub(super) fn with_own(mut self, own: Option<&ClientCertificate>) -> Self {
+        self.own = own.cloned().or(self.own);
+        self
+    }
+}
+
+/// The files of a folder, sorted; `None` if there is no such folder.
+fn files_in(folder: &Path) -> Result<Option<Vec<PathBuf>>, TlsError> {
+    let failed = |source| TlsError::Read {
+        path: folder.display().to_string(),
+        source,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|it| it.is_file());
+    paths.sort();
+    Ok(Some(paths))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -137,10 +211,18 @@ pub(super) enum TlsError {
     #[error("malformed {what}")]
     Malformed {
         /// Which of the settings.
-        what: &'static str,
+        what: String,
+    },
+    /// Half of a pair.
+    #[error("`{path}` is of no use without `{partner}`")]
+    Partner {
+        /// What is there.
+        path: String,
+        /// What is not.
+        partner: String,
     },
     /// A file could not be read.
-    #[error("failed to read root certificates from `{path}`")]
+    #[error("failed to read certificates from `{path}`")]
     Read {
         /// Which.
         path: String,

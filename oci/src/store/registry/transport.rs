@@ -1,3 +1,4 @@
+use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use url::Url;
 use super::address;
 use super::challenge::Challenge;
 use super::client::Shared;
+use super::connections::Peer;
 use super::host::{self, Host};
 use super::problem::RegistryRefusal;
 use super::token::{Access, Scopes};
@@ -187,7 +189,7 @@ impl Endpoint {
                 } else {
                     self.shared.requests.acquire().await.ok()
                 };
-                self.send_once(request, &url, authorization.as_ref())
+                self.send_once(request, &url, own, authorization.as_ref())
                     .await?
             };
             if own && self.host.scheme().is_none() {
@@ -210,7 +212,11 @@ impl Endpoint {
             let again = request.retry && request.body.is_left();
             let response = match result {
                 Ok(response) => response,
-                Err(_) if again && attempt < self.shared.options.retries.count => {
+                Err(error)
+                    if again
+                        && error.is_transient()
+                        && attempt < self.shared.options.retries.count =>
+                {
                     attempt += 1;
                     self.shared.pause(attempt, None).await;
                     continue;
@@ -246,12 +252,17 @@ impl Endpoint {
         &self,
         request: &mut Request,
         url: &Url,
+        own: bool,
         authorization: Option<&Secret>,
     ) -> Result<Result<Response, TransportError>, StoreError> {
-        let insecure = self.host.insecure || self.shared.is_insecure(&address::authority(url));
+        let peer = Peer {
+            url,
+            insecure: self.host.insecure || self.shared.is_insecure(&address::authority(url)),
+            named: own,
+        };
         let mut builder = self
             .shared
-            .client(url, insecure)?
+            .client(peer)?
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone());
         if let Some(authorization) = authorization
@@ -309,12 +320,23 @@ impl Endpoint {
 
     /// Asks for the API itself.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
-        let mut request = self.request(Method::GET, "/v2/", Access::Pull, "connect");
+        let request = self.request(Method::GET, "/v2/", Access::Pull, "connect");
+        self.succeed(request).await
+    }
+
+    /// The same, with a right to nothing but that.
+    pub(super) async fn log_in(&self) -> Result<(), StoreError> {
+        let mut request = self.request(Method::GET, "/v2/", Access::Pull, "log in");
+        request.scopes = Scopes::default();
+        self.succeed(request).await
+    }
+
+    async fn succeed(&self, mut request: Request) -> Result<(), StoreError> {
         let response = self.send(&mut request).await?;
         if response.status().is_success() {
             Ok(())
         } else {
-            Err(self.refusal(response, "connect", "/v2/").await)
+            Err(self.refusal(response, &request.action, "/v2/").await)
         }
     }
 
@@ -344,7 +366,11 @@ impl Endpoint {
         let root = secure
             .join("/v2/")
             .map_err(|error| self.unavailable(action, error))?;
-        let client = self.shared.client(&root, self.host.insecure)?;
+        let client = self.shared.client(Peer {
+            url: &root,
+            insecure: self.host.insecure,
+            named: true,
+        })?;
         match client.get(root).send().await {
             Ok(_) => Ok(secure),
             Err(error) => Err(self.unavailable(action, TransportError::of(error))),
@@ -536,9 +562,28 @@ impl TransportError {
         }
     }
 
+    /// Whether the same request may have an answer later. Certificates stay what they are.
     pub(super) fn is_transient(&self) -> bool {
-        matches!(self, Self::Http { .. })
+        matches!(self, Self::Http { source, .. } if !is_about_tls(source))
     }
+}
+
+/// Whether TLS failed by what one of the two sides is, not by a connection that broke.
+fn is_about_tls(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // What an I/O error holds is not among its sources.
+        let held = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if held.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+            || error.is::<rustls::Error>()
+        {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl From<reqwest::Error> for TransportError {

@@ -1,0 +1,221 @@
+use std::io::{self, BufRead as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use oci::auth::{ConfigFile, Credential, Credentials, Secret, docker_config_path};
+use oci::store::{LoginCheck, RegistryClient, RegistryOptions, RegistryRefusal};
+use oci::{ReferenceError, Registry, StoreError};
+use serde::Serialize;
+
+use crate::args::{Login, Logout};
+use crate::environment::Environment;
+use crate::error::{CommandError, Context as _, Message};
+use crate::registries;
+use crate::ui::{Tone, Ui};
+
+/// What `sealpack login --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoggedIn {
+    registry: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// Whether the registry asked for the credential.
+    checked: bool,
+    file: PathBuf,
+    /// The program that keeps the secret in place of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    helper: Option<String>,
+}
+
+/// What `sealpack logout --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoggedOut {
+    registry: String,
+    file: PathBuf,
+    /// Whether there was a credential.
+    removed: bool,
+}
+
+/// Keeps a credential, once the registry has taken it.
+pub(crate) async fn log_in(
+    args: Login,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let registry = parse(&args.registry)?;
+    if args.access.offline && !registry.is_loopback() {
+        return Err(CommandError::undecided(Message(format!(
+            "`{registry}` is not on this machine, and `--offline` forbids connections"
+        ))));
+    }
+    let file = file(args.access.authfile.as_deref(), environment)?;
+    // Before anybody is asked for anything.
+    ConfigFile::read(&file).map_err(CommandError::undecided)?;
+    let options = registries::options(&args.access, environment)?;
+    let credential = ask(&args, environment, ui)?;
+    let options = RegistryOptions {
+        credentials: Credentials::default().with(registry.as_str(), credential.clone()),
+        ..options
+    };
+    let check = RegistryClient::new(options).check_login(&registry).await;
+    let checked = check.map_err(refusal)? == LoginCheck::Taken;
+    let kept = ConfigFile::log_in(&file, &registry, &credential).await;
+    let report = LoggedIn {
+        registry: registry.to_string(),
+        username: match credential {
+            Credential::Basic { username, .. } => Some(username),
+            _ => None,
+        },
+        checked,
+        helper: kept.map_err(CommandError::undecided)?,
+        file,
+    };
+    if !checked {
+        ui.warn(format_args!(
+            "`{registry}` let us in without asking for a credential, so this one is not checked"
+        ));
+    }
+    ui.result(args.printed.output, &report, |ui, report| {
+        let name = report.username.as_ref();
+        ui.line(format_args!(
+            "{} {}{}; kept {}",
+            ui.paint(Tone::Good, "logged in to"),
+            report.registry,
+            name.map(|it| format!(" as {it}")).unwrap_or_default(),
+            match &report.helper {
+                Some(helper) => format!("by `{helper}`"),
+                None => format!("in `{}`, which is not encrypted", report.file.display()),
+            },
+        ));
+    })
+}
+
+/// Forgets a credential.
+pub(crate) async fn log_out(
+    args: Logout,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let registry = parse(&args.registry)?;
+    let file = file(args.authfile.as_deref(), environment)?;
+    let removed = ConfigFile::log_out(&file, &registry).await;
+    let report = LoggedOut {
+        registry: registry.to_string(),
+        removed: removed.map_err(CommandError::undecided)?,
+        file,
+    };
+    ui.result(args.printed.output, &report, |ui, report| {
+        let (registry, file) = (&report.registry, report.file.display());
+        if report.removed {
+            let done = ui.paint(Tone::Good, "logged out of");
+            ui.line(format_args!("{done} {registry}"));
+        } else {
+            ui.line(format_args!("no login to {registry} is kept in `{file}`"));
+        }
+    })
+}
+
+/// A registry, as it is typed or copied out of a browser.
+fn parse(text: &str) -> Result<Registry, CommandError> {
+    let bare = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    bare.parse().map_err(|error: ReferenceError| {
+        CommandError::undecided(error)
+            .hint("a registry is `HOST` or `HOST:PORT`, without the path of a repository")
+    })
+}
+
+/// Where credentials are kept.
+fn file(named: Option<&Path>, environment: &Environment) -> Result<PathBuf, CommandError> {
+    if let Some(path) = named {
+        return Ok(environment.directory.join(path));
+    }
+    docker_config_path(environment.home().as_deref(), &environment.texts()).ok_or_else(|| {
+        CommandError::undecided(Message(
+            "there is no home to keep credentials in".to_owned(),
+        ))
+        .hint("name a file by `--authfile`, or set `DOCKER_CONFIG` to a folder")
+    })
+}
+
+/// The credential, from standard input or whoever sits there.
+fn ask(args: &Login, environment: &Environment, ui: &Ui) -> Result<Credential, CommandError> {
+    if args.identity_token_stdin {
+        return Ok(Credential::IdentityToken(from_stdin("identity token")?));
+    }
+    if let (Some(username), true) = (&args.username, args.password_stdin) {
+        return Ok(Credential::basic(name(username)?, from_stdin("password")?));
+    }
+    if !environment.stdin_is_terminal {
+        return Err(CommandError::undecided(Message(
+            "there is no terminal to ask for a password".to_owned(),
+        ))
+        .hint("send it to standard input, and say `--username NAME --password-stdin`"));
+    }
+    let username = if let Some(username) = &args.username {
+        name(username)?
+    } else {
+        ui.prompt("Username: ");
+        let mut line = String::new();
+        io::stdin()
+            .lock()
+            .read_line(&mut line)
+            .context(|| "failed to read the name".to_owned())?;
+        name(line.trim_end_matches(['\n', '\r']))?
+    };
+    ui.prompt("Password: ");
+    let password =
+        rpassword::read_password().context(|| "failed to read the password".to_owned())?;
+    Ok(Credential::basic(username, secret("password", &password)?))
+}
+
+/// What a name of HTTP's basic credentials may be.
+fn name(text: &str) -> Result<String, CommandError> {
+    if text.is_empty() || text.contains(':') || text.contains(char::is_control) {
+        return Err(Message("a name is not empty, and has no `:` in it".to_owned()).into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Reads a secret, and the end of the line that most programs write after it.
+fn from_stdin(what: &str) -> Result<Secret, CommandError> {
+    /// More than any token.
+    const LIMIT: u64 = 64 << 10;
+    let mut text = String::new();
+    io::stdin()
+        .lock()
+        .take(LIMIT)
+        .read_to_string(&mut text)
+        .context(|| format!("failed to read the {what} from standard input"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    secret(what, line.strip_suffix('\r').unwrap_or(line))
+}
+
+fn secret(what: &str, text: &str) -> Result<Secret, CommandError> {
+    if text.is_empty() {
+        return Err(Message(format!("the {what} is empty")).into());
+    }
+    if text.contains(char::is_control) {
+        return Err(Message(format!("the {what} is more than one line")).into());
+    }
+    Ok(text.into())
+}
+
+/// A refusal by the registry, which is an answer, apart from all else that may go wrong.
+fn refusal(error: StoreError) -> CommandError {
+    let status = match &error {
+        StoreError::Refused { source, .. } => source.downcast_ref::<RegistryRefusal>(),
+        _ => None,
+    }
+    .map(|it| it.status);
+    match status {
+        Some(401 | 403) => CommandError::rejected(error).hint(
+            "look at name and password; many registries want an access token in place of the password",
+        ),
+        _ => CommandError::undecided(error),
+    }
+}

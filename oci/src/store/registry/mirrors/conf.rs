@@ -1,0 +1,257 @@
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Entry, Mirror, MirrorsError, Serves};
+
+/// The largest file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Reads a file; `None` if there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, MirrorsError> {
+    let failed = |source| MirrorsError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
+    if read.map_err(failed)? as u64 > MAX_BYTES {
+        return Err(malformed(path, format!("larger than {MAX_BYTES} bytes")));
+    }
+    Ok(Some(text))
+}
+
+/// The files `*.conf` of a folder, in the order in which they count; none, if there is no folder.
+pub(super) fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, MirrorsError> {
+    let failed = |source| MirrorsError::Io {
+        path: folder.to_owned(),
+        source,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.retain(|it| it.extension().is_some_and(|it| it == "conf") && it.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
+/// Parses what a file says of registries. Short names, aliases and helpers for credentials are none
+/// of our concern: a reference names its registry.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError> {
+    let document: Document =
+        toml::from_str(text).map_err(|error| malformed(path, error.to_string().trim_end()))?;
+    if document.registries.is_some() {
+        return Err(malformed(
+            path,
+            "`[registries]` is version 1 of the format; only version 2, `[[registry]]`, is read",
+        ));
+    }
+    document
+        .registry
+        .into_iter()
+        .map(|it| it.entry().map_err(|problem| malformed(path, problem)))
+        .collect()
+}
+
+fn malformed(path: &Path, problem: impl Into<String>) -> MirrorsError {
+    MirrorsError::File {
+        path: path.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    registry: Vec<RawRegistry>,
+    #[serde(default)]
+    registries: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+#[derive(Default)]
+struct RawRegistry {
+    prefix: String,
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirror_by_digest_only: bool,
+    mirror: Vec<RawMirror>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RawMirror {
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    pull_from_mirror: String,
+}
+
+impl RawRegistry {
+    fn entry(self) -> Result<Entry, String> {
+        let location = place(&self.location)?;
+        let prefix = match self.prefix.as_str() {
+            "" if location.is_empty() => {
+                return Err("a `[[registry]]` has neither `prefix` nor `location`".to_owned());
+            }
+            "" => location.clone(),
+            prefix => {
+                let bare = prefix.strip_prefix("*.").unwrap_or(prefix);
+                let is_wild = bare.len() < prefix.len();
+                place(bare)?;
+                if location.is_empty() && !is_wild {
+                    return Err(format!("`{prefix}` has no `location`"));
+                }
+                place(prefix.strip_prefix('*').unwrap_or(prefix))
+                    .map(|it| if is_wild { format!("*{it}") } else { it })?
+            }
+        };
+        let mirrors: Result<_, _> = self
+            .mirror
+            .into_iter()
+            .map(|it| it.mirror(self.mirror_by_digest_only))
+            .collect();
+        Ok(Entry {
+            location: Some(location).filter(|it| !it.is_empty() && *it != prefix),
+            prefix,
+            insecure: self.insecure,
+            blocked: self.blocked,
+            mirrors: mirrors?,
+        })
+    }
+}
+
+impl RawMirror {
+    fn mirror(self, digests_only: bool) -> Result<Mirror, String> {
+        let location = place(&self.location)?;
+        if location.is_empty() {
+            return Err("a mirror has no `location`".to_owned());
+        }
+        let serves = match (self.pull_from_mirror.as_str(), digests_only) {
+            ("" | "all", false) => Serves::All,
+            ("", true) | ("digest-only", false) => Serves::Digests,
+            ("tag-only", false) => Serves::Tags,
+            (_, true) => {
+                return Err(format!(
+                    "mirror `{location}` has `pull-from-mirror` beside `mirror-by-digest-only`"
+                ));
+            }
+            (other, false) => {
+                return Err(format!(
+                    "mirror `{location}` has `pull-from-mirror = \"{other}\"`, which is neither `all` nor `digest-only` nor `tag-only`"
+                ));
+            }
+        };
+        Ok(Mirror {
+            location,
+            insecure: self.insecure,
+            serves,
+        })
+    }
+}
+
+/// `host[:port][/path]`: no URL, no tag, no digest.
+fn place(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    let last = text.rsplit('/').next().unwrap_or_default();
+    let tagged = text.contains('/') && last.contains(':');
+    if text.contains("://") || text.contains(['@', '*', ' ']) || tagged {
+        return Err(format!("`{text}` is not `HOST[:PORT][/PATH]`"));
+    }
+    Ok(match text {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        _ => text.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Vec<Entry>, MirrorsError> {
+        parse(Path::new("registries.conf"), text)
+    }
+
+    #[test]
+    fn what_others_write_is_read() {
+        let entries = parsed(
+            r#"
+            unqualified-search-registries = ["docker.io"]
+            short-name-mode = "enforcing"
+            credential-helpers = ["x"]
+            [aliases]
+            "a" = "b.example/c"
+            [[registry]]
+            prefix = "r.example/foo"
+            insecure = true
+            blocked = false
+            location = "internal.example/bar/"
+            mirror-by-digest-only = true
+            [[registry.mirror]]
+            location = "m.example/x"
+            insecure = true
+            [[registry]]
+            location = "q.example"
+            blocked = true
+            [[registry.mirror]]
+            location = "n.example"
+            pull-from-mirror = "tag-only"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(entries[0].prefix, "r.example/foo");
+        assert_eq!(entries[0].location.as_deref(), Some("internal.example/bar"));
+        assert!(entries[0].insecure && entries[0].mirrors[0].insecure);
+        assert_eq!(entries[0].mirrors[0].serves, Serves::Digests);
+        assert_eq!(entries[1].prefix, "q.example");
+        assert_eq!(entries[1].location, None);
+        assert!(entries[1].blocked);
+        assert_eq!(entries[1].mirrors[0].serves, Serves::Tags);
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        let deep = format!("x = {}", "[".repeat(100_000));
+        for bad in [
+            "[[registry]]",
+            "[[registry]]\nprefix='r.example'",
+            "[[registry]]\nlocation='https://r.example'",
+            "[[registry]]\nlocation='r.example/app:v1'",
+            "[[registry]]\nprefix='r.*.example'\nlocation='r.example'",
+            "[[registry]]\nlocation='r.example'\n[[registry.mirror]]",
+            "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='some'",
+            "[[registry]]\nlocation='r.example'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='all'",
+            "[registries.search]\nregistries=['r.example']",
+            "[[registry]]\nlocation=1",
+            "[[",
+            &deep,
+        ] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_panics(text: String) {
+            drop(parsed(&text));
+            drop(parsed(&format!("[[registry]]\nprefix='{text}'\nlocation='{text}'")));
+        }
+    }
+}

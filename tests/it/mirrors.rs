@@ -1,0 +1,380 @@
+//! Mirrors: who is asked for what, in which order, as whom, and what they cannot do.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oci::auth::{Credential, Credentials};
+use oci::store::{Mirrors, RegistryClient, RegistryOptions, Retries};
+use oci::{Descriptor, Digest, Selector, Store, StoreError};
+use testkit::registry::{Login, Switches, TestRegistry};
+use testkit::{Output, Workspace, free_port};
+
+use crate::layout::push_image;
+
+fn options() -> RegistryOptions {
+    RegistryOptions {
+        retries: Retries {
+            count: 2,
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(10),
+        },
+        ..RegistryOptions::default()
+    }
+}
+
+/// A `registries.conf` for `origin`, with these mirrors and what else they say.
+fn conf(origin: &str, mirrors: &[(&str, &str)]) -> String {
+    let mut text = format!("[[registry]]\nlocation = '{origin}'\n");
+    for (location, more) in mirrors {
+        let head = "[[registry.mirror]]\nlocation";
+        writeln!(text, "{head} = '{location}'\n{more}").unwrap();
+    }
+    text
+}
+
+fn mirrored(text: &str, origin: &str, options: RegistryOptions) -> Arc<dyn Store> {
+    let options = RegistryOptions {
+        mirrors: Mirrors::default()
+            .with_conf(Path::new("registries.conf"), text)
+            .unwrap(),
+        ..options
+    };
+    let repository = format!("{origin}/team/app").parse().unwrap();
+    Arc::new(RegistryClient::new(options).mirrored(&repository).unwrap())
+}
+
+/// Puts an image, under `v1`, and proof of it there; all with what is special to this place.
+async fn fill(registry: &TestRegistry, repository: &str, layer: &[u8]) -> Descriptor {
+    let name = format!("{}/{repository}", registry.host()).parse().unwrap();
+    let store = RegistryClient::new(options()).repository(&name);
+    let image = push_image(&store, layer, None).await;
+    store.tag(&image, &"v1".parse().unwrap()).await.unwrap();
+    registry.take_requests();
+    image
+}
+
+fn layer(bytes: &[u8]) -> Descriptor {
+    Descriptor::of(oci::MediaType::LAYER_TAR, bytes)
+}
+
+fn v1() -> Selector {
+    Selector::Tag("v1".parse().unwrap())
+}
+
+async fn read(store: &dyn Store, target: &Descriptor) -> Result<bytes::Bytes, StoreError> {
+    oci::store::read(store, target, u64::MAX).await
+}
+
+fn started() -> TestRegistry {
+    TestRegistry::start(Switches::default())
+}
+
+#[tokio::test]
+async fn mirrors_are_asked_in_order_and_the_origin_last() {
+    let (empty, full, origin) = (started(), started(), started());
+    let image = fill(&full, "cache/team/app", b"app").await;
+    let text = conf(
+        &origin.host(),
+        &[
+            (&format!("{}/x", empty.host()), ""),
+            (&format!("{}/cache", full.host()), ""),
+        ],
+    );
+    let store = mirrored(&text, &origin.host(), options());
+    assert_eq!(store.resolve(&v1()).await.unwrap(), image);
+    read(&*store, &image).await.unwrap();
+    assert_eq!(read(&*store, &layer(b"app")).await.unwrap(), "app");
+    let manifest = format!("/v2/cache/team/app/manifests/{}", image.digest);
+    let blob = format!("/v2/cache/team/app/blobs/{}", Digest::of(b"app"));
+    assert_eq!(
+        full.take_requests(),
+        [
+            "HEAD /v2/cache/team/app/manifests/v1".to_owned(),
+            format!("GET {manifest}"),
+            format!("GET {blob}"),
+        ]
+    );
+    assert_eq!(empty.take_requests().len(), 3);
+    assert_eq!(origin.take_requests(), [""; 0]);
+
+    // Writing is for the origin alone, and does not take a mirror's word for what is there.
+    assert_eq!(push_image(&*store, b"app", None).await, image);
+    store.tag(&image, &"v2".parse().unwrap()).await.unwrap();
+    assert!(origin.tagged("team/app", "v2").is_some());
+    assert!(empty.take_requests().is_empty() && full.take_requests().is_empty());
+    // What no mirror has, the origin may.
+    let other = push_image(&*store, b"other", None).await;
+    assert_eq!(read(&*store, &layer(b"other")).await.unwrap(), "other");
+    store.delete(&other).await.unwrap();
+    assert!(read(&*store, &other).await.unwrap_err().is_not_found());
+    let place = store.repository().unwrap().to_string();
+    assert_eq!(place, format!("{}/team/app", origin.host()));
+}
+
+#[tokio::test]
+async fn what_a_mirror_gets_wrong_is_never_handed_out() {
+    // Larger than what waits in memory.
+    let large = vec![7; 3 << 20];
+    for lie in [
+        |it: &mut Switches| it.wrong_content = true,
+        |it: &mut Switches| it.excess = Some(1),
+        |it: &mut Switches| it.endless = true,
+    ] {
+        let (mirror, origin) = (started(), started());
+        for (registry, name) in [(&mirror, "cache/team/app"), (&origin, "team/app")] {
+            fill(registry, name, &large).await;
+        }
+        mirror.set(lie);
+        let cache = format!("{}/cache", mirror.host());
+        let text = conf(&origin.host(), &[(&cache, "")]);
+        let store = mirrored(&text, &origin.host(), options());
+        assert_eq!(read(&*store, &layer(&large)).await.unwrap(), large);
+        assert!(!mirror.take_requests().is_empty());
+        // It has lost our trust.
+        assert_eq!(read(&*store, &layer(&large)).await.unwrap(), large);
+        assert_eq!(mirror.take_requests(), [""; 0]);
+        assert_eq!(origin.take_requests().len(), 2);
+    }
+    let (mirror, origin) = (started(), started());
+    let image = fill(&origin, "team/app", b"app").await;
+    fill(&mirror, "cache/team/app", b"app").await;
+    mirror.set(|it| it.wrong_content = true);
+    let cache = format!("{}/cache", mirror.host());
+    let text = conf(&origin.host(), &[(&cache, "")]);
+    let store = mirrored(&text, &origin.host(), options());
+    read(&*store, &image).await.unwrap();
+    assert!(mirror.take_requests().len() == 1 && origin.take_requests().len() == 1);
+}
+
+#[tokio::test]
+async fn each_place_gets_its_own_credentials_only() {
+    const ORIGIN: Login = Login::Basic {
+        username: "me",
+        password: "hunter2",
+    };
+    const MIRROR: Login = Login::Basic {
+        username: "reader",
+        password: "secret",
+    };
+    let (stranger, mirror, origin) = (started(), started(), started());
+    fill(&mirror, "cache/team/app", b"app").await;
+    fill(&origin, "team/app", b"app").await;
+    stranger.set(|it| it.login = MIRROR);
+    mirror.set(|it| it.login = MIRROR);
+    origin.set(|it| it.login = ORIGIN);
+    let text = conf(
+        &origin.host(),
+        &[
+            (&stranger.host(), ""),
+            (&format!("{}/cache", mirror.host()), ""),
+        ],
+    );
+    let credentials = Credentials::default()
+        .with(&origin.host(), Credential::basic("me", "hunter2"))
+        .with(
+            &format!("{}/cache", mirror.host()),
+            Credential::basic("reader", "secret"),
+        );
+    let options = RegistryOptions {
+        credentials,
+        ..options()
+    };
+    let store = mirrored(&text, &origin.host(), options);
+    let image = store.resolve(&v1()).await.unwrap();
+    read(&*store, &image).await.unwrap();
+    store.referrers(&image.digest).await.unwrap();
+    // Of `reader:secret`, and of `me:hunter2`.
+    let sent =
+        |it: &TestRegistry| -> Vec<String> { it.authorizations().into_iter().flatten().collect() };
+    assert!(sent(&stranger).is_empty() && !stranger.requests().is_empty());
+    assert!(!sent(&mirror).is_empty() && !sent(&origin).is_empty());
+    assert!(
+        sent(&mirror)
+            .iter()
+            .all(|it| it == "Basic cmVhZGVyOnNlY3JldA==")
+    );
+    assert!(
+        sent(&origin)
+            .iter()
+            .all(|it| it == "Basic bWU6aHVudGVyMg==")
+    );
+}
+
+#[tokio::test]
+async fn a_mirror_serves_tags_or_digests_as_it_is_said() {
+    let (mirror, origin) = (started(), started());
+    let cached = fill(&mirror, "cache/team/app", b"old").await;
+    let image = fill(&origin, "team/app", b"new").await;
+    let cache = format!("{}/cache", mirror.host());
+    let with = |more| conf(&origin.host(), &[(&cache, more)]);
+    let host = origin.host();
+
+    let text = with("pull-from-mirror = 'digest-only'");
+    let store = mirrored(&text, &host, options());
+    assert_eq!(store.resolve(&v1()).await.unwrap(), image);
+    assert_eq!(mirror.take_requests(), [""; 0]);
+    read(&*store, &cached).await.unwrap();
+    assert_eq!(mirror.take_requests().len(), 1);
+
+    let text = with("pull-from-mirror = 'tag-only'");
+    let store = mirrored(&text, &host, options());
+    assert!(read(&*store, &cached).await.unwrap_err().is_not_found());
+    assert_eq!(mirror.take_requests(), [""; 0]);
+    // What it says a tag means, it has to deliver.
+    assert_eq!(store.resolve(&v1()).await.unwrap(), cached);
+    read(&*store, &cached).await.unwrap();
+    assert_eq!(mirror.take_requests().len(), 2);
+}
+
+#[tokio::test]
+async fn no_mirror_hides_what_is_attached() {
+    let (mirror, second, origin) = (started(), started(), started());
+    let image = fill(&mirror, "cache/team/app", b"app").await;
+    fill(&second, "team/app", b"app").await;
+    fill(&origin, "team/app", b"app").await;
+    let text = conf(
+        &origin.host(),
+        &[
+            (&format!("{}/cache", mirror.host()), ""),
+            (&second.host(), ""),
+        ],
+    );
+    let store = mirrored(&text, &origin.host(), options());
+    let proof = push_image(&*store, b"proof", Some(&image)).await;
+    let digests =
+        |found: Vec<Descriptor>| -> Vec<_> { found.into_iter().map(|it| it.digest).collect() };
+    // The mirrors have none, which counts for nothing.
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(found), [proof.digest]);
+    assert!(mirror.take_requests().is_empty());
+    read(&*store, &layer(b"proof")).await.unwrap();
+
+    // Where the origin cannot be asked, all of the mirrors are.
+    let at_second = format!("{}/team/app", second.host()).parse().unwrap();
+    let client = RegistryClient::new(options());
+    let there = push_image(&client.repository(&at_second), b"there", Some(&image)).await;
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let text = text.replace(&origin.host(), &nobody);
+    let store = mirrored(&text, &nobody, options());
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(found), [there.digest]);
+    assert_eq!(store.tags().await.unwrap().len(), 1);
+    // A no of the origin is an answer.
+    let name = format!("{}/team/none", origin.host());
+    let text = conf(&name, &[(&second.host(), "")]);
+    let options = RegistryOptions {
+        mirrors: Mirrors::default()
+            .with_conf(Path::new("registries.conf"), &text)
+            .unwrap(),
+        ..options()
+    };
+    let client = RegistryClient::new(options);
+    let store = client.mirrored(&name.parse().unwrap());
+    // The mirror's name for it is no repository.
+    assert!(store.is_err());
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_down_is_passed_over_and_all_failures_are_named() {
+    let (mirror, origin) = (started(), started());
+    let image = fill(&origin, "team/app", b"app").await;
+    let down = format!("127.0.0.1:{}", free_port());
+    let text = conf(
+        &origin.host(),
+        &[(&down, ""), (&format!("{}/cache", mirror.host()), "")],
+    );
+    let store = mirrored(&text, &origin.host(), options());
+    read(&*store, &image).await.unwrap();
+
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let text = text.replace(&origin.host(), &nobody);
+    let store = mirrored(&text, &nobody, options());
+    let error = read(&*store, &image).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(error.to_string().contains(&nobody), "{error}");
+    assert!(cause.contains(&down), "{cause}");
+    assert!(cause.contains(&mirror.host()), "{cause}");
+    // Not found at the origin is not found.
+    let text = conf(&origin.host(), &[(&down, "")]);
+    let store = mirrored(&text, &origin.host(), options());
+    let error = read(&*store, &layer(b"none")).await.unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+}
+
+#[test]
+fn commands_read_from_mirrors_and_write_to_the_origin() {
+    let workspace = Workspace::new();
+    let (mirror, origin) = (started(), started());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(fill(&mirror, "cache/team/app", b"app"));
+    let (host, cache) = (origin.host(), format!("{}/cache", mirror.host()));
+    let image = format!("{host}/team/app:v1");
+    let named = ["--registries-conf", "registries.conf"];
+    workspace.write("registries.conf", conf(&host, &[(&cache, "")]));
+    let run = |arguments: &[&str]| Output::of(&mut workspace.sealpack(arguments));
+
+    run(&["copy", &image, "oci:out:v1"]).expect(2);
+    let output = run(&[
+        &["copy", &image, "oci:out:v1", "--output", "json"][..],
+        &named,
+    ]
+    .concat());
+    // The name stays.
+    let output = output.expect(0);
+    assert!(
+        output.stdout.contains(&format!("{host}/team/app@")),
+        "{}",
+        output.stdout
+    );
+    assert!(!output.stdout.contains(&cache), "{}", output.stdout);
+    mirror.take_requests();
+    origin.take_requests();
+    run(&[&["copy", "oci:out:v1", &image][..], &named].concat()).expect(0);
+    assert_eq!(mirror.take_requests(), [""; 0]);
+    assert!(origin.tagged("team/app", "v1").is_some());
+    // Not even asked.
+    run(&[&["copy", &image, "oci:off:v1", "--offline"][..], &named].concat()).expect(0);
+    assert_eq!(mirror.take_requests(), [""; 0]);
+
+    let by_variable = |name: &str, value: &str| {
+        let mut command = workspace.sealpack(["tree", &image]);
+        let output = Output::of(command.env(name, value)).expect(0);
+        assert!(
+            !mirror.take_requests().is_empty(),
+            "{name}: {}",
+            output.stderr
+        );
+    };
+    by_variable("CONTAINERS_REGISTRIES_CONF", "registries.conf");
+    by_variable("CNB_REGISTRY_MIRRORS", &format!("{host}=http://{cache}"));
+    workspace.write(
+        "home/.config/containers/registries.conf",
+        conf(&host, &[(&cache, "")]),
+    );
+    run(&["tree", &image]).expect(0);
+    assert!(!mirror.take_requests().is_empty());
+
+    // A mirror that is down is told to who wants to hear it.
+    let down = format!("127.0.0.1:{}", free_port());
+    workspace.write("registries.conf", conf(&host, &[(&down, "")]));
+    let output = run(&[&["tree", &image, "-v"][..], &named].concat()).expect(0);
+    assert!(output.stderr.contains(&down), "{}", output.stderr);
+
+    workspace.write(
+        "registries.conf",
+        format!("[[registry]]\nlocation='{host}'\nblocked=true"),
+    );
+    for arguments in [["tree", &image].as_slice(), &["copy", "oci:out:v1", &image]] {
+        let output = run(&[arguments, &named].concat()).expect(2);
+        assert!(output.stderr.contains("blocked"), "{}", output.stderr);
+    }
+    workspace.write("registries.conf", "{");
+    let output = run(&[&["tree", &image][..], &named].concat()).expect(2);
+    assert!(
+        output.stderr.contains("registries.conf"),
+        "{}",
+        output.stderr
+    );
+}
