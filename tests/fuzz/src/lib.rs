@@ -3,6 +3,7 @@
 //! Which engine makes the bytes is not known here: `libfuzzer/` follows coverage, `tests/short.rs`
 //! only mutates what is known to be good.
 
+mod archive;
 mod config;
 mod credentials;
 mod descriptor;
@@ -37,6 +38,7 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    archive::TARGET,
     config::TARGET,
     credentials::TARGET,
     descriptor::TARGET,
