@@ -236,6 +236,14 @@ mod tests {
                 Err(ManifestError::Ambiguous)
             ));
         }
+        let with_config = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"manifests":[]}}"#);
+        for text in [
+            with_config.as_str(),
+            r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#,
+        ] {
+            let parsed = parse(&MediaType::IMAGE_INDEX, text);
+            assert!(matches!(parsed, Err(ManifestError::Ambiguous)), "{text}");
+        }
         let other = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
         assert!(matches!(
             parse(&MediaType::DOCKER_MANIFEST_LIST, other),
@@ -264,6 +272,13 @@ mod tests {
         let two =
             format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[{CONFIG},{CONFIG}]}}"#);
         let parsed = Manifest::parse(&MediaType::IMAGE_MANIFEST, two.as_bytes(), &limits);
+        assert!(matches!(parsed, Err(ManifestError::TooMany { limit: 1 })));
+        let limits = Limits {
+            manifests: 1,
+            ..Limits::default()
+        };
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{CONFIG},{CONFIG}]}}"#);
+        let parsed = Manifest::parse(&MediaType::IMAGE_INDEX, index.as_bytes(), &limits);
         assert!(matches!(parsed, Err(ManifestError::TooMany { limit: 1 })));
         let small = Limits {
             manifest_bytes: 10,

@@ -13,7 +13,8 @@ pub(crate) fn next_page(page: &Url, header: &str) -> Result<Option<Url>, String>
     let next = page
         .join(target)
         .map_err(|error| format!("the next page of a listing is at no address: {error}"))?;
-    if next.origin() != page.origin() {
+    // The origin of `blob:https://…` is that of the address in it.
+    if next.origin() != page.origin() || next.scheme() != page.scheme() {
         return Err(format!(
             "the next page of a listing is on another server: `{}`",
             next.origin().ascii_serialization()
@@ -109,6 +110,7 @@ mod tests {
             "http://r.example:5000/x",
             "https://r.example/x",
             "file:///etc/passwd",
+            "blob:https://r.example:5000/x",
         ] {
             assert!(
                 next(&format!(r#"<{target}>; rel="next""#)).is_err(),
