@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use oci::Reference;
+use oci::{Platform, Reference};
 
 /// Builds container images from source, with their proof; signs, verifies and judges them.
 ///
@@ -410,6 +410,10 @@ pub(crate) struct PolicyCheck {
 Examples:
   With its proof, to a registry:
     sealpack copy oci:out:app registry.example/app:v1 --referrers
+  Also what cosign attached before there were referrers:
+    sealpack copy registry.example/app:v1 mirror.example/app:v1 --referrers --digest-tags
+  Of an index, one image:
+    sealpack copy registry.example/app:v1 oci:out:app --platform linux/arm64
   Into a file, with its proof, that `docker load` takes:
     sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers
   What `docker save` writes, to a registry:
@@ -429,15 +433,40 @@ pub(crate) struct Copy {
     #[arg(long)]
     pub(crate) digest_tags: bool,
 
-    /// Of an index, copy only this machine's platform. The index itself then stays behind.
-    #[arg(long)]
-    pub(crate) this_platform: bool,
+    #[command(flatten)]
+    pub(crate) platforms: CopyPlatforms,
 
     #[command(flatten)]
     pub(crate) access: Access,
 
     #[command(flatten)]
     pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(crate) struct CopyPlatforms {
+    /// Of an index, copy only the image for this platform: OS/ARCHITECTURE[/VARIANT]. The index
+    /// itself, and what is attached to it, then stays behind.
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+
+    /// The same for this machine's platform.
+    #[arg(long)]
+    pub(crate) this_platform: bool,
+
+    /// Copy an index whole, so that it keeps its digest and its signatures. This is the default.
+    #[arg(long)]
+    pub(crate) all_platforms: bool,
+}
+
+impl CopyPlatforms {
+    /// The platform that was asked for; `None` means all.
+    pub(crate) fn one(&self) -> Option<Platform> {
+        self.platform
+            .clone()
+            .or_else(|| self.this_platform.then(Platform::host))
+    }
 }
 
 #[derive(Args, Debug)]

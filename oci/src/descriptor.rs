@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, MediaType};
+use crate::{Digest, MediaType, Platform};
 
 /// Says what a piece of content is, which it is, and how long: the only way this workspace refers
 /// to content.
@@ -62,45 +62,4 @@ impl Descriptor {
     }
 }
 
-/// What an image runs on.
-///
-/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
-#[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(remote = "Self")]
-pub struct Platform {
-    /// As Go's `GOARCH`.
-    pub architecture: String,
-    /// As Go's `GOOS`.
-    pub os: String,
-    /// E.g. the build of Windows.
-    #[serde(
-        default,
-        rename = "os.version",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub os_version: Option<String>,
-    /// E.g. `win32k`.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
-    pub os_features: Vec<String>,
-    /// E.g. `v8`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-}
-
-impl Platform {
-    /// The platform that this program was built for.
-    pub fn host() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Self {
-            architecture: architecture.to_owned(),
-            os: std::env::consts::OS.to_owned(),
-            ..Self::default()
-        }
-    }
-}
-
-crate::json::objects_only!(Descriptor, Platform);
+crate::json::objects_only!(Descriptor);

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
 /// The digest of content as stored, e.g. of a *compressed* layer.
@@ -10,9 +12,11 @@ use sha2::Digest as _;
 /// are to parse it or to hash bytes.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests>
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest(String);
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Digest(
+    // Shared, because one graph names the same content in many places.
+    Arc<str>,
+);
 
 /// The digest of a layer's *uncompressed* tar. Not interchangeable with its [`Digest`].
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -88,7 +92,7 @@ impl FromStr for Digest {
         if hex.len() == algorithm.hex_len()
             && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
         {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(DigestError::Malformed {
                 text: text.to_owned(),
@@ -107,7 +111,33 @@ impl TryFrom<String> for Digest {
 
 impl From<Digest> for String {
     fn from(digest: Digest) -> Self {
-        digest.0
+        digest.0.as_ref().to_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a digest")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -165,7 +195,7 @@ impl Hasher {
                     .map(|nibble| char::from_digit(nibble.into(), 16).unwrap_or('0')),
             );
         }
-        Digest(text)
+        Digest(text.into())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod layer;
 mod limits;
 mod manifest;
 mod media_type;
+mod platform;
 mod reference;
 pub mod store;
 pub mod tar;
@@ -29,7 +30,7 @@ pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
 };
-pub use descriptor::{Descriptor, Platform};
+pub use descriptor::Descriptor;
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use extract::{
     ExtractError, ExtractOptions, ExtractRules, ExtractSummary, extract, extract_layer,
@@ -38,6 +39,7 @@ pub use image::{Image, ImageError};
 pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};
 pub use media_type::MediaType;
+pub use platform::{Platform, PlatformError};
 pub use reference::{Location, Reference, ReferenceError, Registry, Repository, Selector, Tag};
 pub use store::{Content, LayoutStore, MemoryStore, Store, StoreError, Upload};
 pub use walk::{Node, Relation, walk};

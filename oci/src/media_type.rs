@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// An IANA media type, as text: nothing refuses one that it does not know.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(transparent)]
+#[serde(from = "String")]
 pub struct MediaType(Cow<'static, str>);
 
 impl MediaType {
@@ -41,6 +41,23 @@ impl MediaType {
     pub const SIGSTORE_BUNDLE: Self =
         Self::literal("application/vnd.dev.sigstore.bundle.v0.3+json");
 
+    /// Those that most descriptors have: no copy of their text is held.
+    const KNOWN: [Self; 13] = [
+        Self::IMAGE_MANIFEST,
+        Self::IMAGE_INDEX,
+        Self::IMAGE_CONFIG,
+        Self::LAYER_TAR,
+        Self::LAYER_GZIP,
+        Self::LAYER_ZSTD,
+        Self::EMPTY,
+        Self::DOCKER_MANIFEST,
+        Self::DOCKER_MANIFEST_LIST,
+        Self::DOCKER_CONFIG,
+        Self::DOCKER_LAYER_GZIP,
+        Self::SIGSTORE_BUNDLE,
+        Self::literal("application/vnd.in-toto+json"),
+    ];
+
     const fn literal(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
     }
@@ -53,6 +70,11 @@ impl MediaType {
     /// Whether it is an image manifest, OCI's or Docker's.
     pub fn is_image_manifest(&self) -> bool {
         *self == Self::IMAGE_MANIFEST || *self == Self::DOCKER_MANIFEST
+    }
+
+    /// Whether it is the config of an image, OCI's or Docker's.
+    pub fn is_image_config(&self) -> bool {
+        *self == Self::IMAGE_CONFIG || *self == Self::DOCKER_CONFIG
     }
 
     /// Whether it is an index, OCI's or Docker's.
@@ -68,7 +90,8 @@ impl MediaType {
 
 impl From<String> for MediaType {
     fn from(text: String) -> Self {
-        Self(Cow::Owned(text))
+        let known = Self::KNOWN.into_iter().find(|it| it.0 == text);
+        known.unwrap_or(Self(Cow::Owned(text)))
     }
 }
 

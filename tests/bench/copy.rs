@@ -5,8 +5,9 @@
 //! All lies in memory (`/dev/shm`) where there is such a place: it is not the disk that is measured.
 //! Ours waits until a layout is on the disk, and the others (but skopeo) do not.
 //!
-//! `cargo bench -p sealpack-tests --bench copy [-- layers|referrers|huge]`; `huge` is one layer of
-//! 2 GB, for the memory that it takes, and only run when it is named.
+//! `cargo bench -p sealpack-tests --bench copy [-- layers|referrers|huge|many]`; `huge` is one layer
+//! of 2 GB, for the memory that it takes, `many` are thousands of referrers, for what they take ours
+//! alone; both are only run when they are named.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -25,7 +26,7 @@ use oci::{
     CopyOptions, Descriptor, ImageManifest, Limits, MediaType, Selector, Store, Upload, copy_graph,
     walk,
 };
-use testkit::{Measured, Server, Workspace, binary, docker_registry, olareg, peer};
+use testkit::{Measured, Server, Workspace, binary, copy_many, docker_registry, olareg, peer};
 
 const TAG: &str = "bench";
 
@@ -94,6 +95,9 @@ fn main() {
         },
     ];
     let names: Vec<String> = std::env::args().skip(1).collect();
+    if names.iter().any(|it| it == "many") {
+        return many();
+    }
     let chosen = |image: &&Image| {
         let mut named = names.iter().filter(|it| !it.starts_with('-')).peekable();
         named.peek().is_none() && image.name != "huge" || named.any(|it| it == image.name)
@@ -152,6 +156,22 @@ fn compare(image: Image) {
             }
         }
         print(&format!("{} -> {into}", from.kind()), &results);
+    }
+}
+
+/// What it takes to copy more and more referrers, from and to registries in this process.
+fn many() {
+    for referrers in [2_500, 5_000, 10_000] {
+        for leg in copy_many(env!("CARGO_BIN_EXE_measure"), referrers) {
+            println!(
+                "{referrers:6} referrers, {:30}: {:7.3} s, processor {:7.3} s, peak {:4.0} MiB, {} requests",
+                leg.name,
+                leg.measured.took.as_secs_f64(),
+                leg.measured.busy.as_secs_f64(),
+                leg.measured.peak as f64 / f64::from(1 << 20),
+                leg.requests,
+            );
+        }
     }
 }
 

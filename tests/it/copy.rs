@@ -1,6 +1,13 @@
 //! Graphs on the move: what arrives, in which order, and what does not hold it up.
 
-use std::collections::BTreeSet;
+mod choice;
+mod killed;
+mod many;
+mod random;
+mod registries;
+mod together;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,8 +17,8 @@ use futures_util::stream;
 use oci::store::{RegistryClient, RegistryOptions, read};
 use oci::{
     Content, CopyError, CopyOptions, Descriptor, Digest, LayoutStore, Limits, Manifest, MediaType,
-    MemoryStore, Outcome, Platform, Platforms, Progress, Relation, Selector, Store, StoreError,
-    Tag, Upload, copy_graph, walk,
+    MemoryStore, Outcome, Platform, Progress, Relation, Selector, Store, StoreError, Tag, Upload,
+    copy_graph, walk,
 };
 use testkit::Workspace;
 use testkit::registry::{Switches, TestRegistry};
@@ -71,19 +78,23 @@ async fn push_json(
     target
 }
 
-/// All digests below `root`, each read to its end.
-async fn contents(store: &dyn Store, root: &Descriptor) -> BTreeSet<Digest> {
-    let mut found = BTreeSet::new();
+/// All that is below `root`, by digest, and attached to any of it.
+async fn contents(store: &dyn Store, root: &Descriptor) -> BTreeMap<Digest, Bytes> {
+    let mut found = BTreeMap::new();
     for node in walk(store, root, &Limits::default()).await.unwrap() {
         assert_eq!(node.problem, None);
-        read(store, &node.descriptor, 1 << 20).await.unwrap();
-        for blob in &node.blobs {
-            read(store, blob, 1 << 20).await.unwrap();
-            found.insert(blob.digest.clone());
+        for target in node.blobs.iter().chain([&node.descriptor]) {
+            let content = read(store, target, 1 << 20).await.unwrap();
+            found.insert(target.digest.clone(), content);
         }
-        found.insert(node.descriptor.digest);
     }
     found
+}
+
+/// A repository of the registry at `host`.
+fn repository(host: &str, name: &str) -> impl Store + use<> {
+    let name = format!("{host}/{name}");
+    RegistryClient::new(RegistryOptions::default()).repository(&name.parse().unwrap())
 }
 
 #[tokio::test]
@@ -116,6 +127,29 @@ async fn the_same_graph_arrives_both_ways() {
     assert_eq!(again.referrers, 3);
 }
 
+/// A referrer may be an index, and what is attached to one of its images belongs to the graph; also
+/// if it was attached after the index was copied.
+#[tokio::test]
+async fn what_is_attached_below_a_referrer_arrives() {
+    let src = MemoryStore::new();
+    let image = push_image(&src, b"image", None).await;
+    let part = push_image(&src, b"part", None).await;
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::IMAGE_INDEX,
+        "manifests": [part],
+        "subject": image,
+    });
+    push_json(&src, MediaType::IMAGE_INDEX, &index).await;
+    let dst = MemoryStore::new();
+    for turn in 0..2 {
+        push_image(&src, &[turn], Some(&part)).await;
+        let copied = copy_graph(&src, &dst, &image, &all(), &()).await.unwrap();
+        assert_eq!(copied.referrers, 2 + usize::from(turn));
+        assert_eq!(contents(&dst, &image).await, contents(&src, &image).await);
+    }
+}
+
 #[tokio::test]
 async fn real_images_arrive_with_their_proof() {
     for (name, root, referrers) in [
@@ -135,59 +169,6 @@ async fn real_images_arrive_with_their_proof() {
         assert_eq!((copied.referrers, copied.left_behind), (referrers, 0));
         assert_eq!(contents(&dst, &root).await, contents(&src, &root).await);
     }
-}
-
-#[tokio::test]
-async fn digest_tags_are_copied_when_asked_for() {
-    let src = LayoutStore::open(fixture("cosign-legacy")).unwrap();
-    let root = src.resolve(&Selector::Tag(tag("image"))).await.unwrap();
-    let dst = MemoryStore::new();
-    copy_graph(&src, &dst, &root, &all(), &()).await.unwrap();
-    assert_eq!(dst.tags().await.unwrap(), []);
-    let options = CopyOptions {
-        digest_tags: true,
-        ..CopyOptions::default()
-    };
-    copy_graph(&src, &dst, &root, &options, &()).await.unwrap();
-    let expected =
-        ["att", "sbom", "sig"].map(|it| tag(&format!("sha256-{}.{it}", root.digest.hex())));
-    assert_eq!(dst.tags().await.unwrap(), expected);
-    for tag in expected {
-        let found = dst.resolve(&Selector::Tag(tag)).await.unwrap();
-        contents(&dst, &found).await;
-    }
-
-    // A list of referrers never replaces another.
-    let src = LayoutStore::open(fixture("cosign-v3-fallback-tag")).unwrap();
-    let list = tag(&format!("sha256-{}", root.digest.hex()));
-    let own = push_index(&dst, &[]).await;
-    dst.tag(&own, &list).await.unwrap();
-    copy_graph(&src, &dst, &root, &options, &()).await.unwrap();
-    let list = dst.resolve(&Selector::Tag(list)).await.unwrap();
-    assert_eq!(list.digest, own.digest);
-}
-
-#[tokio::test]
-async fn one_platform_is_copied_without_its_index() {
-    let src = MemoryStore::new();
-    let root = graph(&src).await;
-    let dst = MemoryStore::new();
-    let options = |architecture: &str| CopyOptions {
-        platforms: Platforms::One(Platform {
-            architecture: architecture.to_owned(),
-            os: "linux".to_owned(),
-            ..Platform::default()
-        }),
-        ..all()
-    };
-    let arm64 = options("arm64");
-    let copied = copy_graph(&src, &dst, &root, &arm64, &());
-    let copied = copied.await.unwrap();
-    assert_ne!(copied.root, root);
-    assert_eq!((copied.new.manifests, copied.referrers), (2, 1));
-    assert_eq!(dst.contains(&root).await.ok(), Some(false));
-    let none = copy_graph(&src, &dst, &root, &options("s390x"), &()).await;
-    assert!(matches!(none, Err(CopyError::NoPlatform { .. })));
 }
 
 /// Something that a [`Spy`] was asked.
@@ -473,7 +454,11 @@ async fn lies_are_refused() {
         ));
         assert_eq!(dst.contains(&root).await.ok(), Some(false));
     }
+}
 
+#[tokio::test]
+async fn more_than_the_limits_is_refused() {
+    let (src, dst) = (MemoryStore::new(), MemoryStore::new());
     // Deep, and many.
     let mut root = push_image(&src, b"deep", None).await;
     let image = root.clone();
@@ -502,6 +487,43 @@ async fn lies_are_refused() {
     ));
     let nodes = walk(&src, &root, &Limits::default()).await.unwrap();
     assert!(nodes.last().unwrap().problem.is_some());
+
+    // Many at one image, and large.
+    let image = push_image(&src, b"popular", None).await;
+    for turn in 0..4_u8 {
+        push_image(&src, &[b'p', turn], Some(&image)).await;
+    }
+    let limited = |limits| CopyOptions { limits, ..all() };
+    let few = limited(Limits {
+        referrers: 3,
+        ..Limits::default()
+    });
+    let refused = copy_graph(&src, &dst, &image, &few, &()).await;
+    assert!(matches!(
+        refused,
+        Err(CopyError::TooManyReferrers { limit: 3, .. })
+    ));
+    let small = limited(Limits {
+        metadata_bytes: 100,
+        ..Limits::default()
+    });
+    let refused = copy_graph(&src, &dst, &image, &small, &()).await;
+    assert!(matches!(
+        refused,
+        Err(CopyError::TooLarge { limit: 100, .. })
+    ));
+    let small = limited(Limits {
+        manifest_bytes: 100,
+        ..Limits::default()
+    });
+    let refused = copy_graph(&src, &dst, &image, &small, &()).await;
+    assert!(matches!(
+        refused,
+        Err(CopyError::Source {
+            source: StoreError::TooLarge { limit: 100, .. },
+            ..
+        })
+    ));
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -444,37 +444,53 @@ async fn writers_at_once_lose_nothing() {
     assert_eq!(read_everything(&store).await, 100);
 }
 
-/// Kills a writer at a hundred points, and each time looks at what it leaves.
+/// Kills a writer, or two at once, at a hundred points, and each time looks at what is left.
 #[tokio::test]
 async fn a_killed_writer_leaves_a_good_layout() {
     let workspace = Workspace::new();
     let path = workspace.join("layout");
-    let mut grown = 0;
+    let blobs = path.join("blobs/sha256");
+    let files = || std::fs::read_dir(&blobs).map_or(0, Iterator::count);
+    let (mut grown, mut at_work) = (0, 0);
     for turn in 0..100_u64 {
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "layout::write_until_killed"])
-            .arg(format!("{VICTIM}{}", path.display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // It gets a little further each time; where it is then differs by itself.
-        std::thread::sleep(Duration::from_micros(10_000 + turn * 331));
-        victim.kill().unwrap();
-        victim.wait().unwrap();
+        let before = files();
+        let start = |_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "layout::write_until_killed"])
+                .arg(format!("{VICTIM}{}", path.display()))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let mut victims: Vec<Child> = (0..=turn % 2).map(start).collect();
+        // From its first file on it gets a little further each time, through a few images; a few
+        // times it dies before that.
+        let patience = if turn % 20 == 0 { 0 } else { 100_000 };
+        (0..patience).any(|_| {
+            std::thread::sleep(Duration::from_micros(200));
+            files() > before
+        });
+        at_work += usize::from(files() > before);
+        std::thread::sleep(Duration::from_micros(turn * 173));
+        for victim in &mut victims {
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+        }
         let store = LayoutStore::create(&path).unwrap();
-        let tags = store.tags().await.unwrap().len();
-        assert!(tags >= grown, "tags were lost at {turn}");
-        grown = tags;
+        let tags = store.tags().await.unwrap();
+        assert!(tags.len() >= grown, "tags were lost at {turn}");
+        grown = tags.len();
         if turn % 10 == 9 {
             read_everything(&store).await;
         }
-        for tag in store.tags().await.unwrap() {
+        for tag in tags {
             let image = store.resolve(&Selector::Tag(tag)).await.unwrap();
             assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 1);
         }
     }
-    assert!(grown > 0, "no writer got anywhere");
+    assert!(grown > 20, "only {grown} images were tagged");
+    assert!(at_work > 80, "only {at_work} were killed at work");
 }
 
 const VICTIM: &str = "victim:";

@@ -694,7 +694,7 @@ exit: 0
 --- stdout
 copied oci:copied@sha256:[digest] ([size] new, [size] there already, 0 referrers)
 --- stderr
-  warning  5 referrers were left behind: signatures, SBOMs or provenance; `--referrers` copies them
+  warning  at least 5 referrers were left behind: signatures, SBOMs or provenance; `--referrers` copies them
 "#);
     assert_snapshot!(run(&["verify", "oci:copied:v1", "--key", "test.pub"]), @r#"
 exit: 1

@@ -11,6 +11,7 @@ mod certificates;
 pub mod daemon;
 mod distribution;
 mod dockerd;
+mod many;
 mod measured;
 mod peers;
 mod project;
@@ -23,8 +24,11 @@ pub use binaries::{binary, repository};
 pub use certificates::Certificates;
 pub use distribution::{Gate, distribution};
 pub use dockerd::Dockerd;
+pub use many::{Leg, copy_many};
 pub use measured::Measured;
-pub use peers::{Server, docker_registry, free_port, olareg, olareg_with, peer, skipped};
+pub use peers::{
+    Server, docker_registry, free_port, olareg, olareg_with, peer, plain_distribution, skipped,
+};
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
 pub use tokens::TokenServer;

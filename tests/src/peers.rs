@@ -109,10 +109,22 @@ pub fn free_port() -> u16 {
 /// # Panics
 /// If it is there but does not start.
 pub fn docker_registry(folder: &Path) -> Option<Server> {
-    let program = peer("docker-registry")?;
+    distribution_at("docker-registry", folder)
+}
+
+/// The CNCF's `registry`, version 3 of the same, with storage below `folder`.
+///
+/// # Panics
+/// If it is there but does not start.
+pub fn plain_distribution(folder: &Path) -> Option<Server> {
+    distribution_at("registry", folder)
+}
+
+fn distribution_at(name: &str, folder: &Path) -> Option<Server> {
+    let program = peer(name)?;
     let port = free_port();
-    let config = folder.join(format!("docker-registry-{port}.yml"));
-    let storage = folder.join(format!("docker-registry-{port}"));
+    let config = folder.join(format!("{name}-{port}.yml"));
+    let storage = folder.join(format!("{name}-{port}"));
     let text = format!(
         "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:{port}', secret: test}}\n",
         storage.display()

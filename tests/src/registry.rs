@@ -205,6 +205,12 @@ impl TestRegistry {
         Some(repository.manifests.get(digest)?.content.clone())
     }
 
+    /// How many manifests a repository holds.
+    pub fn manifests(&self, repository: &str) -> usize {
+        let mut storage = self.state.storage();
+        storage.repository(repository).manifests.len()
+    }
+
     /// Uploads that were begun, and neither ended nor cancelled.
     pub fn open_uploads(&self) -> usize {
         self.state.storage().uploads.len()

@@ -1,6 +1,6 @@
 use oci::{
-    Copied, CopyOptions, Descriptor, Location, Outcome, Platform, Platforms, Progress, Reference,
-    Tag, copy_graph,
+    Copied, CopyOptions, Descriptor, Location, Outcome, Platforms, Progress, Reference, Tag,
+    copy_graph,
 };
 use serde::Serialize;
 
@@ -26,8 +26,20 @@ struct Report {
     /// What was there already.
     skipped_bytes: u64,
     referrers: usize,
-    /// Referrers that were not copied: the destination lacks this proof.
+    /// Referrers that were not asked for: the destination lacks this proof. What is attached to
+    /// those is not counted.
     left_behind: usize,
+    /// Cosign's tags that were not asked for.
+    digest_tags_left_behind: Vec<String>,
+    /// What is broken, and so was not copied.
+    dropped: Vec<DroppedReport>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DroppedReport {
+    digest: String,
+    problem: String,
 }
 
 pub(crate) async fn run(
@@ -50,7 +62,7 @@ pub(crate) async fn run(
     }
     let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.source).await?;
-    let platform = args.this_platform.then(Platform::host);
+    let platform = args.platforms.one();
     let progress = Shown { ui };
     if let Location::DockerDaemon(repository) = &args.destination.location {
         let loaded = images
@@ -107,7 +119,7 @@ pub(crate) async fn run(
     tagged.map_err(|error| with_hint(error, &args.destination))?;
     destination.finish().await?;
     let report = Report::new(&found, &args.destination, &copied);
-    warn(ui, &copied);
+    warn(ui, &args, &copied);
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
             "{} {} ({} new, {} there already, {} referrers)",
@@ -127,6 +139,11 @@ impl Report {
             Location::DockerDaemon(_) => destination.clone(),
             _ => destination.at(copied.root.digest.clone()),
         };
+        let dropped = copied.dropped.iter().map(|it| DroppedReport {
+            digest: it.descriptor.digest.to_string(),
+            problem: it.problem.clone(),
+        });
+        let tags = copied.digest_tags_left_behind.iter();
         Self {
             source: source.reference.to_string(),
             destination: destination.to_string(),
@@ -138,6 +155,8 @@ impl Report {
             skipped_bytes: copied.skipped.bytes,
             referrers: copied.referrers,
             left_behind: copied.left_behind,
+            digest_tags_left_behind: tags.map(ToString::to_string).collect(),
+            dropped: dropped.collect(),
         }
     }
 }
@@ -150,18 +169,40 @@ pub(crate) fn tag(destination: &Reference) -> Result<Tag, CommandError> {
     }
 }
 
+/// What is dropped and named, at most: anyone may attach thousands.
+const NAMED: usize = 10;
+
 /// Says what proof did not come along.
-fn warn(ui: &Ui, copied: &Copied) {
+fn warn(ui: &Ui, args: &Copy, copied: &Copied) {
     if copied.left_behind > 0 {
+        let way = if args.referrers {
+            "they are attached to the index, and `--all-platforms` copies it"
+        } else {
+            "signatures, SBOMs or provenance; `--referrers` copies them"
+        };
         ui.warn(format_args!(
-            "{} referrers were left behind: signatures, SBOMs or provenance; `--referrers` copies them",
+            "at least {} referrers were left behind: {way}",
             copied.left_behind
         ));
     }
-    for it in &copied.dropped {
+    if !copied.digest_tags_left_behind.is_empty() {
+        let tags = copied.digest_tags_left_behind.iter();
+        let tags: Vec<_> = tags.map(ToString::to_string).collect();
+        ui.warn(format_args!(
+            "{} of cosign's tags were left behind: {}; `--digest-tags` copies them",
+            tags.len(),
+            crate::error::list(&tags)
+        ));
+    }
+    for it in copied.dropped.iter().take(NAMED) {
         ui.warn(format_args!(
             "not copied: {}: {}",
             it.descriptor.digest, it.problem
+        ));
+    }
+    if let Some(more @ 1..) = copied.dropped.len().checked_sub(NAMED) {
+        ui.warn(format_args!(
+            "not copied: {more} more; `--output json` names them all"
         ));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{CopyError, Copying};
-use crate::{Descriptor, Digest, Manifest, Platform, StoreError};
+use crate::{Descriptor, Digest, Manifest, StoreError};
 
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -108,39 +108,6 @@ impl Tree {
         let root = self.nodes.get(&self.root.digest)?;
         root.manifest.subject().map(|it| &it.digest)
     }
-}
-
-/// The image below `root` that is for `platform`; `root` itself if it is no index.
-pub(super) async fn select(
-    copy: &Copying<'_>,
-    root: &Descriptor,
-    platform: &Platform,
-) -> Result<Descriptor, CopyError> {
-    let mut target = root.bare();
-    for _ in 0..=copy.options.limits.depth {
-        if !target.media_type.is_index() {
-            return Ok(target);
-        }
-        let (_, manifest) = copy.manifest(&target).await?;
-        let fits = |it: &&Descriptor| {
-            it.media_type.is_manifest()
-                && it.platform.as_ref().is_some_and(|it| {
-                    it.os == platform.os
-                        && it.architecture == platform.architecture
-                        && (platform.variant.is_none() || it.variant == platform.variant)
-                })
-        };
-        let Some(found) = manifest.successors().into_iter().find(fits) else {
-            return Err(CopyError::NoPlatform {
-                digest: target.digest,
-                platform: Box::new(platform.clone()),
-            });
-        };
-        target = found.bare();
-    }
-    Err(CopyError::TooDeep {
-        limit: copy.options.limits.depth,
-    })
 }
 
 /// Content cannot have two sizes: one of them is a lie.

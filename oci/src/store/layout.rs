@@ -22,7 +22,7 @@
 //! <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md>
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -100,8 +100,10 @@ impl LayoutStore {
             if kind_of(&layout.path, &layout.path.join("index.json"))?.is_none() {
                 layout.snapshots.write(IndexFile::default())?;
             }
-            snapshot::replace(&layout.path, "oci-layout", version::TEXT.as_bytes())
-                .map_err(failed)?;
+            snapshot::replace(&layout.path, "oci-layout", |file| {
+                file.write_all(version::TEXT.as_bytes())
+            })
+            .map_err(failed)?;
         }
         Self::open(layout.path)
     }

@@ -181,10 +181,9 @@ pub(super) fn referrers(state: &State, asked: &Asked, name: &str, subject: &str)
     let mut storage = state.storage();
     let repository = storage.repository(name);
     let all: Vec<Value> = repository
-        .manifests
-        .iter()
+        .attached(subject)
         .filter(|(digest, _)| !repository.unlisted.contains(*digest))
-        .filter_map(|(digest, stored)| listed(&switches, subject, digest, stored))
+        .filter_map(|(digest, stored)| listed(&switches, digest, stored))
         .filter(|it| {
             filter
                 .is_none_or(|filter| it.get("artifactType").and_then(Value::as_str) == Some(filter))
@@ -210,11 +209,8 @@ pub(super) fn referrers(state: &State, asked: &Asked, name: &str, subject: &str)
     }
 }
 
-fn listed(switches: &Switches, subject: &str, digest: &str, stored: &Stored) -> Option<Value> {
+fn listed(switches: &Switches, digest: &str, stored: &Stored) -> Option<Value> {
     let document: Value = serde_json::from_slice(&stored.content).ok()?;
-    if document.pointer("/subject/digest").and_then(Value::as_str) != Some(subject) {
-        return None;
-    }
     let own = document
         .get("artifactType")
         .or_else(|| document.pointer("/config/mediaType"));

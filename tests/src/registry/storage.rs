@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use oci::Digest;
+use serde_json::Value;
 
 /// All that a registry holds, by repository.
 #[derive(Debug, Default)]
@@ -18,6 +19,9 @@ pub(super) struct Repository {
     pub(super) tags: BTreeMap<String, String>,
     /// Manifests that no listing of referrers shows.
     pub(super) unlisted: BTreeSet<String>,
+    /// Manifests by their subject, so that listing a few does not take as long as there are many;
+    /// deleted ones too.
+    attached: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +51,12 @@ impl Storage {
 }
 
 impl Repository {
+    /// The manifests that name this subject, in digest order.
+    pub(super) fn attached(&self, subject: &str) -> impl Iterator<Item = (&String, &Stored)> {
+        let attached = self.attached.get(subject).into_iter().flatten();
+        attached.filter_map(|digest| self.manifests.get_key_value(digest))
+    }
+
     /// What a tag or a digest names, with its digest.
     pub(super) fn find(&self, reference: &str) -> Option<(String, Stored)> {
         let digest = self.tags.get(reference).map_or(reference, String::as_str);
@@ -61,6 +71,14 @@ impl Repository {
         media_type: &str,
         content: Bytes,
     ) {
+        let document: Option<Value> = serde_json::from_slice(&content).ok();
+        let subject = document
+            .as_ref()
+            .and_then(|it| it.pointer("/subject/digest"));
+        if let Some(subject) = subject.and_then(Value::as_str) {
+            let attached = self.attached.entry(subject.to_owned()).or_default();
+            attached.insert(digest.to_string());
+        }
         let stored = Stored {
             media_type: media_type.to_owned(),
             content,

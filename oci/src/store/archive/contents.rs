@@ -220,7 +220,7 @@ impl Archive {
                 image.names.len() == had || !image.names.is_empty()
             });
             let named = entries.filter(|it| it.ref_name() == Some(name));
-            named.map(|it| it.descriptor.digest.clone()).collect()
+            named.map(|it| it.digest.clone()).collect()
         } else {
             pending.retain(|image| !image.names.is_empty());
             let images = self.images(&before.index).into_iter();
@@ -240,7 +240,7 @@ impl Archive {
         }
         let entries = index.manifests.iter();
         let named = entries.filter(|it| it.ref_name().is_some());
-        let kept: BTreeSet<Digest> = named.map(|it| it.descriptor.digest.clone()).collect();
+        let kept: BTreeSet<Digest> = named.map(|it| it.digest.clone()).collect();
         let mut waiting = old;
         let mut gone = BTreeSet::new();
         while let Some(old) = waiting.pop() {
@@ -250,7 +250,7 @@ impl Archive {
                 gone.insert(old);
             }
         }
-        let is_kept = |it: &Entry| !gone.contains(&it.descriptor.digest);
+        let is_kept = |it: &Entry| !gone.contains(&it.digest);
         index.manifests.retain(is_kept);
         state.dropped.append(&mut gone);
         state.is_written = false;

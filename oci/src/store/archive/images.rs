@@ -75,7 +75,7 @@ impl Archive {
         let mut found = BTreeMap::new();
         let snapshot = self.snapshot();
         let entries = snapshot.index.manifests.iter();
-        let mut waiting: Vec<_> = entries.map(|it| (it.descriptor.bare(), 0)).collect();
+        let mut waiting: Vec<_> = entries.map(|it| (it.descriptor(), 0)).collect();
         let mut seen = BTreeSet::new();
         while let Some((target, depth)) = waiting.pop() {
             if depth > self.limits.depth
@@ -132,7 +132,7 @@ impl Archive {
     pub(super) fn images(&self, index: &IndexFile) -> Vec<NamedImage> {
         let mut images: Vec<NamedImage> = Vec::new();
         for entry in &index.manifests {
-            let target = entry.descriptor.bare();
+            let target = entry.descriptor();
             let name = entry.ref_name().map(str::to_owned);
             if let Some(known) = images.iter_mut().find(|it| it.target == target) {
                 known.names.extend(name);

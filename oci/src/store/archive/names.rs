@@ -42,9 +42,11 @@ fn parse(name: &str) -> Option<(Repository, Tag)> {
 pub(super) fn clear(index: &mut IndexFile) {
     let mut seen = BTreeSet::new();
     index.manifests.retain_mut(|entry| {
-        entry.descriptor.annotations.remove(REF_NAME);
-        entry.descriptor.annotations.remove(CONTAINERD_NAME);
-        seen.insert(entry.descriptor.digest.clone())
+        entry.annotate(|it| {
+            it.remove(REF_NAME);
+            it.remove(CONTAINERD_NAME);
+        });
+        seen.insert(entry.digest.clone())
     });
 }
 
@@ -52,13 +54,14 @@ pub(super) fn clear(index: &mut IndexFile) {
 pub(super) fn annotated(index: &IndexFile) -> IndexFile {
     let mut index = index.clone();
     for entry in &mut index.manifests {
-        let annotations = &mut entry.descriptor.annotations;
-        if let Some(name) = annotations.remove(REF_NAME) {
-            if let Some((_, tag)) = parse(&name) {
-                annotations.insert(REF_NAME.to_owned(), tag.to_string());
+        entry.annotate(|annotations| {
+            if let Some(name) = annotations.remove(REF_NAME) {
+                if let Some((_, tag)) = parse(&name) {
+                    annotations.insert(REF_NAME.to_owned(), tag.to_string());
+                }
+                annotations.insert(CONTAINERD_NAME.to_owned(), name);
             }
-            annotations.insert(CONTAINERD_NAME.to_owned(), name);
-        }
+        });
     }
     index
 }

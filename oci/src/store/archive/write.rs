@@ -86,7 +86,7 @@ impl Archive {
             return BTreeSet::new();
         }
         let listed = snapshot.index.manifests.iter();
-        let live = self.reach(listed.map(|it| it.descriptor.digest.clone()).collect());
+        let live = self.reach(listed.map(|it| it.digest.clone()).collect());
         let dead = self.reach(dropped.into_iter().collect());
         dead.difference(&live).cloned().collect()
     }

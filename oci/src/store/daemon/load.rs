@@ -320,6 +320,7 @@ fn tally(image: &Image, known: Option<usize>, left_behind: usize) -> Copied {
         skipped: Tally::default(),
         referrers: 0,
         left_behind,
+        digest_tags_left_behind: Vec::new(),
         dropped: Vec::new(),
     };
     let documents = match known {

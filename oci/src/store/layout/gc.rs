@@ -32,7 +32,7 @@ pub(super) fn collect(
     let mut live = Live::new(layout);
     for entry in entries {
         if roots == GcRoots::Listed || entry.ref_name().is_some() {
-            live.add(&entry.descriptor, 0)?;
+            live.add(&entry.descriptor(), 0)?;
         }
     }
     if roots == GcRoots::Tagged {
@@ -44,11 +44,11 @@ pub(super) fn collect(
                 .into_iter()
                 .flat_map(|it| it.values())
             {
-                waiting.extend(live.add(referrer, 0)?);
+                waiting.extend(live.add(&referrer.descriptor(layout)?, 0)?);
             }
         }
         let mut index = snapshot.index.clone();
-        let is_live = |it: &Entry| live.manifests.contains(&it.descriptor.digest);
+        let is_live = |it: &Entry| live.manifests.contains(&it.digest);
         index.manifests.retain(is_live);
         if index.manifests.len() < entries.len() {
             layout.snapshots.write(index)?;

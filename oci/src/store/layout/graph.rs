@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::snapshot::{Snapshot, Stamp};
 use super::source::Source;
@@ -24,14 +25,22 @@ struct State {
     subjects: Option<(Stamp, Subjects)>,
 }
 
-pub(in crate::store) type Subjects = Arc<BTreeMap<Digest, BTreeMap<Digest, Descriptor>>>;
+pub(in crate::store) type Subjects = Arc<BTreeMap<Digest, BTreeMap<Digest, Attached>>>;
 
+/// What is known of a manifest. There may be thousands, so it is little.
 #[derive(Debug)]
 struct Facts {
-    listed: Descriptor,
-    subject: Option<Digest>,
+    attached: Option<Attached>,
     /// Of an index: its manifests.
-    children: Vec<Digest>,
+    children: Box<[Digest]>,
+}
+
+/// That a manifest is attached to another.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct Attached {
+    subject: Digest,
+    /// The entry that it has in a listing of referrers.
+    entry: Arc<RawValue>,
 }
 
 impl Graph {
@@ -43,7 +52,8 @@ impl Graph {
     ) -> Result<Vec<Descriptor>, StoreError> {
         let subjects = self.subjects(source, snapshot)?;
         let found = subjects.get(subject);
-        Ok(found.map_or_else(Vec::new, |them| them.values().cloned().collect()))
+        let listed = found.into_iter().flat_map(BTreeMap::values);
+        listed.map(|it| it.descriptor(source)).collect()
     }
 
     pub(in crate::store) fn subjects(
@@ -57,12 +67,10 @@ impl Graph {
         {
             return Ok(Arc::clone(known));
         }
-        let mut subjects: BTreeMap<Digest, BTreeMap<Digest, Descriptor>> = BTreeMap::new();
+        let mut subjects: BTreeMap<Digest, BTreeMap<Digest, Attached>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let entries = snapshot.index.manifests.iter();
-        let mut waiting: Vec<(Digest, usize)> = entries
-            .map(|it| (it.descriptor.digest.clone(), 0))
-            .collect();
+        let mut waiting: Vec<(Digest, usize)> = entries.map(|it| (it.digest.clone(), 0)).collect();
         while let Some((digest, depth)) = waiting.pop() {
             if !seen.insert(digest.clone()) {
                 continue;
@@ -77,9 +85,9 @@ impl Graph {
             let Some(facts) = state.facts(source, &digest)? else {
                 continue;
             };
-            if let Some(subject) = &facts.subject {
-                let referrers = subjects.entry(subject.clone()).or_default();
-                referrers.insert(digest, facts.listed.clone());
+            if let Some(attached) = &facts.attached {
+                let referrers = subjects.entry(attached.subject.clone()).or_default();
+                referrers.insert(digest, attached.clone());
             }
             if depth < source.limits().depth {
                 let children = facts.children.iter();
@@ -140,14 +148,27 @@ impl State {
 impl Facts {
     fn of(target: &Descriptor, manifest: &Manifest) -> Self {
         let children = match manifest {
-            Manifest::Image(_) => Vec::new(),
+            Manifest::Image(_) => Box::default(),
             Manifest::Index(index) => index.manifests.iter().map(|it| it.digest.clone()).collect(),
         };
-        Self {
-            listed: crate::store::listed(target, manifest),
-            subject: manifest.subject().map(|it| it.digest.clone()),
-            children,
-        }
+        let attached = manifest.subject().and_then(|subject| {
+            let entry = to_raw_value(&crate::store::listed(target, manifest)).ok()?;
+            Some(Attached {
+                subject: subject.digest.clone(),
+                entry: entry.into(),
+            })
+        });
+        Self { attached, children }
+    }
+}
+
+impl Attached {
+    pub(in crate::store) fn descriptor(
+        &self,
+        source: &impl Source,
+    ) -> Result<Descriptor, StoreError> {
+        serde_json::from_str(self.entry.get())
+            .map_err(|error| source.malformed(format!("a referrer cannot be listed: {error}")))
     }
 }
 

@@ -1,8 +1,13 @@
 //! What `index.json` says, and how it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::{Descriptor, Digest, MediaType, Tag};
@@ -13,49 +18,91 @@ use crate::{Descriptor, Digest, MediaType, Tag};
 pub(in crate::store) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// With all that other tools wrote into it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::store) struct IndexFile {
     schema_version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<MediaType>,
     pub(in crate::store) manifests: Vec<Entry>,
     #[serde(flatten)]
     other: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(try_from = "Map<String, Value>")]
+/// What it says of one manifest. There may be thousands: most of it is kept as the text that it is.
+#[derive(Clone, Debug)]
 pub(in crate::store) struct Entry {
-    #[serde(flatten)]
-    pub(in crate::store) descriptor: Descriptor,
-    #[serde(flatten)]
-    other: Map<String, Value>,
+    pub(in crate::store) digest: Digest,
+    pub(in crate::store) media_type: MediaType,
+    size: u64,
+    ref_name: Option<Box<str>>,
+    /// None if it cannot be written.
+    text: Option<Arc<RawValue>>,
 }
 
-/// Reads the descriptor, and keeps what is not of it: with `flatten` alone all would be in both, and
-/// be written twice.
-impl TryFrom<Map<String, Value>> for Entry {
-    type Error = serde_json::Error;
+/// By hand: `flatten` would take the manifests apart before they can be kept as text.
+impl<'de> Deserialize<'de> for IndexFile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
 
-    fn try_from(map: Map<String, Value>) -> Result<Self, Self::Error> {
-        const OF_DESCRIPTOR: [&str; 8] = [
-            "mediaType",
-            "digest",
-            "size",
-            "urls",
-            "annotations",
-            "data",
-            "platform",
-            "artifactType",
-        ];
-        let (of_descriptor, other): (Map<_, _>, Map<_, _>) = map
-            .into_iter()
-            .partition(|(name, _)| OF_DESCRIPTOR.contains(&name.as_str()));
+        impl<'de> Visitor<'de> for Fields {
+            type Value = IndexFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an image index")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<IndexFile, A::Error> {
+                let mut schema_version = None;
+                let mut media_type: Option<Option<MediaType>> = None;
+                let mut manifests = None;
+                let mut other = Map::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let is_second = match name.as_str() {
+                        "schemaVersion" => schema_version.replace(map.next_value()?).is_some(),
+                        "mediaType" => media_type.replace(map.next_value()?).is_some(),
+                        "manifests" => manifests.replace(map.next_value()?).is_some(),
+                        _ => other.insert(name.clone(), map.next_value()?).is_some(),
+                    };
+                    if is_second {
+                        return Err(A::Error::custom(format_args!("it has two `{name}`")));
+                    }
+                }
+                let missing = A::Error::missing_field;
+                Ok(IndexFile {
+                    schema_version: schema_version.ok_or_else(|| missing("schemaVersion"))?,
+                    media_type: media_type.flatten(),
+                    manifests: manifests.ok_or_else(|| missing("manifests"))?,
+                    other,
+                })
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let descriptor: Descriptor = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let ref_name = descriptor.annotations.get(REF_NAME);
         Ok(Self {
-            descriptor: serde_json::from_value(Value::Object(of_descriptor))?,
-            other,
+            ref_name: ref_name.map(|it| it.as_str().into()),
+            digest: descriptor.digest,
+            media_type: descriptor.media_type,
+            size: descriptor.size,
+            text: Some(text.into()),
         })
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.text {
+            Some(text) => text.serialize(serializer),
+            None => Err(S::Error::custom("an entry cannot be written")),
+        }
     }
 }
 
@@ -71,18 +118,65 @@ impl Default for IndexFile {
 }
 
 impl Entry {
-    fn new(descriptor: Descriptor) -> Self {
+    /// Without a tag. A manifest may carry the annotation, too; here it would be one.
+    fn new(target: &Descriptor) -> Self {
+        let mut target = target.clone();
+        target.annotations.remove(REF_NAME);
+        let text = to_raw_value(&target).ok();
         Self {
-            descriptor,
-            other: Map::new(),
+            digest: target.digest,
+            media_type: target.media_type,
+            size: target.size,
+            ref_name: None,
+            text: text.map(Into::into),
         }
     }
 
+    fn named(mut self, tag: &str) -> Self {
+        self.annotate(|it| {
+            it.insert(REF_NAME.to_owned(), tag.to_owned());
+        });
+        self
+    }
+
+    /// Changes its annotations, and nothing else that it says.
+    pub(in crate::store) fn annotate(
+        &mut self,
+        change: impl FnOnce(&mut BTreeMap<String, String>),
+    ) {
+        let text = self.text.take();
+        let fields = text
+            .as_ref()
+            .and_then(|it| serde_json::from_str(it.get()).ok());
+        let Some(mut fields): Option<BTreeMap<String, Box<RawValue>>> = fields else {
+            return;
+        };
+        let before = fields.remove("annotations");
+        let before = before.and_then(|it| serde_json::from_str(it.get()).ok());
+        let before: BTreeMap<String, String> = before.unwrap_or_default();
+        let mut annotations = before.clone();
+        change(&mut annotations);
+        if annotations == before {
+            self.text = text;
+            return;
+        }
+        self.ref_name = annotations.get(REF_NAME).map(|it| it.as_str().into());
+        if !annotations.is_empty() {
+            let Ok(annotations) = to_raw_value(&annotations) else {
+                return;
+            };
+            fields.insert("annotations".to_owned(), annotations);
+        }
+        self.text = to_raw_value(&fields).ok().map(Into::into);
+    }
+
+    /// Without the hints.
+    pub(in crate::store) fn descriptor(&self) -> Descriptor {
+        Descriptor::new(self.media_type.clone(), self.digest.clone(), self.size)
+    }
+
     pub(in crate::store) fn ref_name(&self) -> Option<&str> {
-        self.descriptor
-            .annotations
-            .get(REF_NAME)
-            .map(String::as_str)
+        self.ref_name.as_deref()
     }
 
     /// Whether its tag is one by which registries and cosign attach things: `sha256-<hex>…`.
@@ -111,9 +205,8 @@ impl IndexFile {
         tags.into_iter().collect()
     }
 
-    pub(in crate::store) fn find(&self, digest: &Digest) -> Option<&Descriptor> {
-        let mut all = self.manifests.iter().map(|it| &it.descriptor);
-        all.find(|it| it.digest == *digest)
+    pub(in crate::store) fn find(&self, digest: &Digest) -> Option<&Entry> {
+        self.manifests.iter().find(|it| it.digest == *digest)
     }
 
     /// Adds `target` without a tag if it is not there. Whether anything changed.
@@ -123,17 +216,11 @@ impl IndexFile {
 
     /// Adds each of `targets` that is not there.
     pub(in crate::store) fn list_all(&mut self, targets: &[Descriptor]) -> bool {
-        let mut known: BTreeSet<Digest> = self
-            .manifests
-            .iter()
-            .map(|it| it.descriptor.digest.clone())
-            .collect();
+        let mut known: BTreeSet<Digest> =
+            self.manifests.iter().map(|it| it.digest.clone()).collect();
         let before = self.manifests.len();
         for target in targets {
             if known.insert(target.digest.clone()) {
-                let mut target = target.clone();
-                // A manifest may carry this annotation; here it would be a tag.
-                target.annotations.remove(REF_NAME);
                 self.manifests.push(Entry::new(target));
             }
         }
@@ -142,57 +229,41 @@ impl IndexFile {
 
     /// Makes `tag`, or another name, name `target`, and it alone. What had the tag stays, without it.
     pub(in crate::store) fn tag(&mut self, target: &Descriptor, tag: &str) {
-        let mut entries: BTreeMap<&Digest, usize> = BTreeMap::new();
+        let mut listed: BTreeMap<Digest, usize> = BTreeMap::new();
         for entry in &self.manifests {
-            *entries.entry(&entry.descriptor.digest).or_default() += 1;
+            *listed.entry(entry.digest.clone()).or_default() += 1;
         }
-        let crowded: BTreeSet<Digest> = entries
-            .into_iter()
-            .filter(|(_, count)| *count > 1)
-            .map(|(digest, _)| digest.clone())
-            .collect();
         let mut found = false;
         self.manifests.retain_mut(|entry| {
             if entry.ref_name() != Some(tag) {
                 return true;
             }
-            if entry.descriptor.digest == target.digest && !found {
+            if entry.digest == target.digest && !found {
                 found = true;
                 return true;
             }
-            entry.descriptor.annotations.remove(REF_NAME);
-            !crowded.contains(&entry.descriptor.digest)
+            entry.annotate(|it| drop(it.remove(REF_NAME)));
+            listed.get(&entry.digest) == Some(&1)
         });
         if found {
             return;
         }
-        let mut same = self
-            .manifests
-            .iter_mut()
-            .filter(|it| it.descriptor.digest == target.digest);
-        let name = |entry: &mut Entry| {
-            let annotations = &mut entry.descriptor.annotations;
-            annotations.insert(REF_NAME.to_owned(), tag.to_string());
+        let mut same = self.manifests.iter_mut();
+        let named = match same.find(|it| it.digest == target.digest) {
+            Some(entry) if entry.ref_name().is_none() => {
+                *entry = entry.clone().named(tag);
+                return;
+            }
+            Some(entry) => entry.clone().named(tag),
+            None => Entry::new(&target.bare()).named(tag),
         };
-        match same.next() {
-            Some(entry) if entry.ref_name().is_none() => name(entry),
-            Some(entry) => {
-                let mut entry = entry.clone();
-                name(&mut entry);
-                self.manifests.push(entry);
-            }
-            None => {
-                let mut entry = Entry::new(target.bare());
-                name(&mut entry);
-                self.manifests.push(entry);
-            }
-        }
+        self.manifests.push(named);
     }
 
     /// Removes `digest` and its tags. Whether anything changed.
     pub(in crate::store) fn remove(&mut self, digest: &Digest) -> bool {
         let before = self.manifests.len();
-        self.manifests.retain(|it| it.descriptor.digest != *digest);
+        self.manifests.retain(|it| it.digest != *digest);
         self.manifests.len() < before
     }
 }
@@ -206,7 +277,7 @@ mod tests {
     }
 
     fn names(index: &IndexFile, target: &Descriptor) -> Vec<Option<String>> {
-        let same = |it: &&Entry| it.descriptor.digest == target.digest;
+        let same = |it: &&Entry| it.digest == target.digest;
         let entries = index.manifests.iter().filter(same);
         entries.map(|it| it.ref_name().map(str::to_owned)).collect()
     }
@@ -240,5 +311,30 @@ mod tests {
         // A field that stands there twice is not seen in a value.
         assert_eq!(written.matches("digest").count(), 1, "{written}");
         serde_json::from_str::<IndexFile>(&written).unwrap();
+        // Also beside a tag that comes and goes.
+        let mut index = index;
+        let target = index.manifests[0].descriptor();
+        index.tag(&target, "v1");
+        let tagged = serde_json::to_string(&index).unwrap();
+        assert!(
+            tagged.contains(r#""new":{"z":1}"#) && tagged.contains("v1"),
+            "{tagged}"
+        );
+        index.tag(&manifest(b"other"), "v1");
+        let (_, entry) = text.split_once('[').unwrap();
+        let (entry, _) = entry.split_once(']').unwrap();
+        assert_eq!(index.manifests[0].text.as_ref().unwrap().get(), entry);
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused() {
+        for text in [
+            r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#,
+            r#"{"schemaVersion":2,"manifests":[],"x":1,"x":2}"#,
+            r#"{"manifests":[]}"#,
+            "[2,null,[]]",
+        ] {
+            assert!(serde_json::from_str::<IndexFile>(text).is_err(), "{text}");
+        }
     }
 }

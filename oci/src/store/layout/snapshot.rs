@@ -1,10 +1,10 @@
 //! `index.json` on disk: read when it changed, replaced under a lock.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, OFlags};
 
@@ -52,7 +52,7 @@ impl Snapshots {
         let Some((file, stamp)) = open_plain(&self.root, &path)? else {
             return Err(self.malformed("it has no `index.json` file".to_owned()));
         };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
         if let Some(known) = last.as_ref().filter(|it| it.stamp == stamp) {
             return Ok(Arc::clone(known));
         }
@@ -70,10 +70,16 @@ impl Snapshots {
         change: impl FnOnce(&mut IndexFile) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
         let _lock = self.lock()?;
-        let mut index = self.current()?.index.clone();
-        if change(&mut index)? {
-            self.write(index)?;
+        let mut snapshot = self.current()?;
+        // Changed in place unless someone still looks at it: there may be thousands of entries.
+        // After a failure it is read again.
+        self.last().take();
+        let index = &mut Arc::make_mut(&mut snapshot).index;
+        if change(index)? {
+            let stamp = self.replace(index)?;
+            Arc::make_mut(&mut snapshot).stamp = stamp;
         }
+        *self.last() = Some(snapshot);
         Ok(())
     }
 
@@ -99,11 +105,13 @@ impl Snapshots {
 
     /// Replaces `index.json`; only to be called under the lock.
     pub(super) fn write(&self, index: IndexFile) -> Result<(), StoreError> {
+        let stamp = self.replace(&index)?;
+        *self.last() = Some(Arc::new(Snapshot { stamp, index }));
+        Ok(())
+    }
+
+    fn replace(&self, index: &IndexFile) -> Result<Stamp, StoreError> {
         let failed = |source| StoreError::io(place(&self.root), "write `index.json`", source);
-        let text = serde_json::to_vec(&index).map_err(|error| failed(error.into()))?;
-        if text.len() as u64 > INDEX_BYTES {
-            return Err(self.malformed("`index.json` would be larger than 64 MiB".to_owned()));
-        }
         // The names of the blobs must be on disk before that which refers to them.
         for algorithm in ALGORITHMS {
             let folder = self.root.join("blobs").join(algorithm.name());
@@ -112,11 +120,20 @@ impl Snapshots {
                 other => other.map_err(failed)?,
             }
         }
-        let file = replace(&self.root, "index.json", &text).map_err(failed)?;
-        let stamp = Stamp::of(&file).map_err(failed)?;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some(Arc::new(Snapshot { stamp, index }));
-        Ok(())
+        let file = replace(&self.root, "index.json", |file| {
+            let mut file = BufWriter::new(file);
+            serde_json::to_writer(&mut file, index)?;
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            if file.metadata()?.len() > INDEX_BYTES {
+                return Err(io::Error::other("it would be larger than 64 MiB"));
+            }
+            Ok(())
+        });
+        Stamp::of(&file.map_err(failed)?).map_err(failed)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<Snapshot>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn malformed(&self, problem: String) -> StoreError {
@@ -149,13 +166,17 @@ impl Stamp {
     }
 }
 
-/// Puts `text` into the file `name` of `folder`: all of it, or nothing changes.
-pub(super) fn replace(folder: &Path, name: &str, text: &[u8]) -> io::Result<File> {
+/// Puts what `write` writes into the file `name` of `folder`: all of it, or nothing changes.
+pub(super) fn replace(
+    folder: &Path,
+    name: &str,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<File> {
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(folder)?;
-    file.write_all(text)?;
+    write(file.as_file_mut())?;
     file.as_file().sync_all()?;
     let file = file.persist(folder.join(name))?;
     sync_folder(folder)?;

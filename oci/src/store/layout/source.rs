@@ -46,13 +46,14 @@ pub(in crate::store) trait Source {
         if found.next().is_some() {
             return Err(self.malformed(format!("`index.json` has the tag `{name}` twice")));
         }
-        if !has(&first.descriptor)? {
+        let target = first.descriptor();
+        if !has(&target)? {
             return Err(self.malformed(format!(
                 "`index.json` tags {} as `{name}`, which is missing or not {} bytes long",
-                first.descriptor.digest, first.descriptor.size
+                target.digest, target.size
             )));
         }
-        Ok(first.descriptor.bare())
+        Ok(target)
     }
 
     /// Its media type is what `index` says, else what the manifest itself says or looks like.
@@ -75,7 +76,7 @@ pub(in crate::store) trait Source {
     fn only_listed(&self, index: &IndexFile) -> Result<Descriptor, StoreError> {
         let mut found: Option<Descriptor> = None;
         for entry in &index.manifests {
-            let target = &entry.descriptor;
+            let target = &entry.descriptor();
             if found.as_ref().is_some_and(|it| it.digest == target.digest)
                 || entry.is_digest_tag()
                 || self.manifest(target)?.subject().is_some()

@@ -1,0 +1,52 @@
+//! Between registries that others wrote, of either kind, and layouts: by our program.
+
+use oci::{LayoutStore, MemoryStore, Selector, Store, copy_graph};
+use testkit::{Output, Workspace, docker_registry, olareg, plain_distribution};
+
+use super::{all, contents, graph, repository, tag};
+use crate::layout::push_image;
+
+#[tokio::test]
+async fn a_hundred_referrers_arrive_whichever_way_they_go() {
+    let workspace = Workspace::new();
+    let servers = [docker_registry, olareg, plain_distribution].map(|it| it(workspace.path()));
+    let servers: Vec<_> = servers.into_iter().flatten().collect();
+    let Some(first) = servers.first() else { return };
+
+    let source = MemoryStore::new();
+    let root = graph(&source).await;
+    for number in 0..99 {
+        let proof = format!("proof {number}");
+        push_image(&source, proof.as_bytes(), Some(&root)).await;
+    }
+    let expected = contents(&source, &root).await;
+    // The index and its images, the proof that the graph has, and that above; for each but the
+    // index a layer, and one config.
+    assert_eq!(expected.len(), (1 + 2 + 3 + 99) * 2 - 1 + 1);
+    let store = repository(first.host(), "from");
+    copy_graph(&source, &store, &root, &all(), &())
+        .await
+        .unwrap();
+    store.tag(&root, &tag("v1")).await.unwrap();
+    assert_eq!(contents(&store, &root).await, expected);
+
+    // From each registry into a layout, and from there into the next one, and into the first again.
+    let mut from = format!("{}/from:v1", first.host());
+    let next = servers.iter().skip(1).chain([first]);
+    for (number, server) in next.enumerate() {
+        let layout = format!("oci:layout-{number}:v1");
+        let to = format!("{}/to:v1", server.host());
+        for (from, to) in [(&from, &layout), (&layout, &to)] {
+            Output::of(&mut workspace.sealpack(["copy", "--referrers", from, to])).expect(0);
+        }
+        let path = workspace.join(format!("layout-{number}"));
+        let layout = LayoutStore::open(path).unwrap();
+        let selector = Selector::Tag(tag("v1"));
+        assert_eq!(layout.resolve(&selector).await.unwrap(), root);
+        assert_eq!(contents(&layout, &root).await, expected, "layout {number}");
+        let store = repository(server.host(), "to");
+        assert_eq!(store.resolve(&selector).await.unwrap(), root);
+        assert_eq!(contents(&store, &root).await, expected, "{}", server.host());
+        from = to;
+    }
+}
