@@ -40,6 +40,18 @@ pub(crate) struct Found {
     pub(crate) store: Arc<dyn Store>,
 }
 
+/// A place, as it is opened.
+enum Site<'r> {
+    Registry(&'r Repository),
+    Layout(PathBuf),
+    Archive {
+        path: PathBuf,
+        form: ArchiveForm,
+        name: Option<Repository>,
+    },
+    Daemon(&'r Repository),
+}
+
 impl<'a> Images<'a> {
     pub(crate) fn new(access: &Access, environment: &'a Environment, ui: &'a Ui) -> Self {
         Self {
@@ -52,29 +64,22 @@ impl<'a> Images<'a> {
 
     /// Opens the place that `reference` names, to read from it, or from its mirrors.
     pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
-        match &reference.location {
-            Location::Layout(path) => {
-                let path = self.environment.directory.join(path);
-                if !path.exists() {
-                    return Err(Message(format!("there is no folder `{}`", path.display())).into());
-                }
-                Ok(Arc::new(LayoutStore::open(path)?))
+        match self.site(reference) {
+            Site::Layout(path) if !path.exists() => {
+                Err(Message(format!("there is no folder `{}`", path.display())).into())
             }
-            location => match self.archive(location) {
-                Some((path, _, _)) if !path.exists() => {
-                    Err(Message(format!("there is no file `{}`", path.display())).into())
-                }
-                Some((path, form, name)) => Ok(Arc::new(
-                    blocking(move || ArchiveStore::open(path, form, name)).await?,
-                )),
-                None => match location {
-                    Location::DockerDaemon(name) => Ok(Arc::new(self.daemon()?.store(name))),
-                    _ => {
-                        let (client, repository) = self.remote(reference).await?;
-                        Ok(Arc::new(client.mirrored(repository)?))
-                    }
-                },
-            },
+            Site::Layout(path) => Ok(Arc::new(LayoutStore::open(path)?)),
+            Site::Archive { path, .. } if !path.exists() => {
+                Err(Message(format!("there is no file `{}`", path.display())).into())
+            }
+            Site::Archive { path, form, name } => Ok(Arc::new(
+                blocking(move || ArchiveStore::open(path, form, name)).await?,
+            )),
+            Site::Daemon(name) => Ok(Arc::new(self.daemon()?.store(name))),
+            Site::Registry(repository) => {
+                let client = self.client(repository).await?;
+                Ok(Arc::new(client.mirrored(repository)?))
+            }
         }
     }
 
@@ -83,19 +88,16 @@ impl<'a> Images<'a> {
         &self,
         reference: &Reference,
     ) -> Result<Arc<dyn Store>, CommandError> {
-        match &reference.location {
-            Location::Layout(path) => Ok(Arc::new(LayoutStore::create(
-                self.environment.directory.join(path),
-            )?)),
-            location => match self.archive(location) {
-                Some((path, form, name)) => Ok(Arc::new(
-                    blocking(move || ArchiveStore::create(path, form, name)).await?,
-                )),
-                None => {
-                    let (client, repository) = self.remote(reference).await?;
-                    Ok(Arc::new(client.repository(repository)))
-                }
-            },
+        match self.site(reference) {
+            Site::Layout(path) => Ok(Arc::new(LayoutStore::create(path)?)),
+            Site::Archive { path, form, name } => Ok(Arc::new(
+                blocking(move || ArchiveStore::create(path, form, name)).await?,
+            )),
+            Site::Daemon(_) => Err(CommandError::undecided(Message(NO_PLACE.to_owned()))),
+            Site::Registry(repository) => {
+                let client = self.client(repository).await?;
+                Ok(Arc::new(client.repository(repository)))
+            }
         }
     }
 
@@ -106,25 +108,14 @@ impl<'a> Images<'a> {
         &self,
         reference: &Reference,
     ) -> Result<Option<Arc<dyn Store>>, CommandError> {
-        match &reference.location {
-            Location::Layout(path)
-                if !self
-                    .environment
-                    .directory
-                    .join(path)
-                    .join("oci-layout")
-                    .exists() =>
-            {
-                Ok(None)
-            }
-            Location::DockerDaemon(_) => {
+        match self.site(reference) {
+            Site::Layout(path) if !path.join("oci-layout").exists() => Ok(None),
+            Site::Archive { path, .. } if is_missing(&path) => Ok(None),
+            Site::Daemon(_) => {
                 self.daemon()?.ping().await?;
                 Ok(None)
             }
-            location => match self.archive(location) {
-                Some((path, _, _)) if is_missing(&path) => Ok(None),
-                _ => self.open_itself(reference).await.map(Some),
-            },
+            _ => self.open_itself(reference).await.map(Some),
         }
     }
 
@@ -136,14 +127,23 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// The archive that `location` is, if it is one.
-    fn archive(&self, location: &Location) -> Option<(PathBuf, ArchiveForm, Option<Repository>)> {
-        let (path, form, name) = match location {
-            Location::LayoutArchive(path) => (path, ArchiveForm::Oci, None),
-            Location::DockerArchive { path, name } => (path, ArchiveForm::Docker, name.clone()),
-            _ => return None,
-        };
-        Some((self.environment.directory.join(path), form, name))
+    fn site<'r>(&self, reference: &'r Reference) -> Site<'r> {
+        let file = |path: &Path| self.environment.directory.join(path);
+        match &reference.location {
+            Location::Registry(repository) => Site::Registry(repository),
+            Location::Layout(path) => Site::Layout(file(path)),
+            Location::LayoutArchive(path) => Site::Archive {
+                path: file(path),
+                form: ArchiveForm::Oci,
+                name: None,
+            },
+            Location::DockerArchive { path, name } => Site::Archive {
+                path: file(path),
+                form: ArchiveForm::Docker,
+                name: name.clone(),
+            },
+            Location::DockerDaemon(name) => Site::Daemon(name),
+        }
     }
 
     /// Finds the image that `reference` names: a tag is resolved here, once.
@@ -242,17 +242,8 @@ impl<'a> Images<'a> {
         Ok(DockerDaemon::new(address, options))
     }
 
-    async fn remote<'b>(
-        &self,
-        reference: &'b Reference,
-    ) -> Result<(&RegistryClient, &'b Repository), CommandError> {
-        let Location::Registry(repository) = &reference.location else {
-            return Err(CommandError::undecided(Message(format!(
-                "`{}` cannot be opened yet",
-                reference.location
-            )))
-            .hint("use `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG` or `docker-archive:FILE:NAME:TAG`"));
-        };
+    /// The client for `repository`, if it may be asked.
+    async fn client(&self, repository: &Repository) -> Result<&RegistryClient, CommandError> {
         if self.access.offline && !repository.registry().is_loopback() {
             return Err(CommandError::undecided(Message(format!(
                 "`{repository}` is not on this machine, and `--offline` forbids connections"
@@ -267,7 +258,7 @@ impl<'a> Images<'a> {
                 Message(format!("`{repository}` is blocked by a `registries.conf`")).into(),
             );
         }
-        Ok((client, repository))
+        Ok(client)
     }
 
     fn connect(&self) -> Result<RegistryClient, CommandError> {

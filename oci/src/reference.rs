@@ -28,7 +28,10 @@ pub struct Reference {
 
 /// Where images lie.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "who opens places has to know all of them"
+)]
 pub enum Location {
     /// In a repository of a registry.
     Registry(Repository),

@@ -47,7 +47,7 @@ impl Dockerd {
             child,
             folder: folder.to_owned(),
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         // The socket is there before the daemon answers; that it answers is waited for by clients.
         while UnixStream::connect(folder.join("sock")).is_err() {
             let log = || fs_err::read_to_string(folder.join("log")).unwrap_or_default();

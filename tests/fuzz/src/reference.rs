@@ -65,7 +65,10 @@ fn run(data: &[u8]) {
             Location::Layout(path) | Location::LayoutArchive(path) => {
                 assert!(!path.as_os_str().is_empty());
             }
-            _ => {}
+            Location::DockerArchive { path, name } => {
+                assert!(!path.as_os_str().is_empty());
+                name.iter().for_each(of_repository);
+            }
         }
         if let Some(tag) = &reference.tag {
             of_tag(tag);

@@ -22,7 +22,7 @@ fn main() {
 /// Until either side ends. `std::io::copy` would splice, and that keeps the pipe locked while it
 /// waits for the socket: whoever reads the pipe then hangs, even if it asked not to wait.
 fn pass(mut from: impl Read, mut to: impl Write) {
-    let mut buffer = [0; 1 << 16];
+    let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let sent = to.write_all(buffer.get(..count).unwrap_or_default());
         if sent.and_then(|()| to.flush()).is_err() {

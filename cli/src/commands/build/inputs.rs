@@ -101,7 +101,7 @@ fn label(reference: &Reference) -> String {
         | Location::DockerArchive { path, .. } => path
             .file_name()
             .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned()),
-        other => other.to_string(),
+        Location::DockerDaemon(_) => reference.location.to_string(),
     }
 }
 
