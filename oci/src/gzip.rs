@@ -14,7 +14,6 @@
 //! | a block that loses less than about 1/16 of its size | is stored |
 //! | the last bytes | up to 16 are stored, up to 127 are coded without matches |
 //! | end | an empty stored block |
-
 //!
 //! Two parts do the work: the [`Matcher`] finds matches in a [`Portion`] of the input, the
 //! [`Encoder`] makes codes for what was found and writes them. They share nothing else, so each may

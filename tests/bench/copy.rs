@@ -108,12 +108,7 @@ fn main() {
 }
 
 fn compare(image: Image) {
-    let memory = Path::new("/dev/shm");
-    let workspace = if memory.is_dir() {
-        Workspace::below(memory)
-    } else {
-        Workspace::new()
-    };
+    let workspace = Workspace::in_memory();
     let Some(source) = (image.registry)(workspace.path()) else {
         return;
     };

@@ -50,12 +50,7 @@ fn main() {
     } else {
         (1, 300_000)
     };
-    let memory = Path::new("/dev/shm");
-    let workspace = if memory.is_dir() {
-        Workspace::below(memory)
-    } else {
-        Workspace::new()
-    };
+    let workspace = Workspace::in_memory();
     let theirs = build_theirs(&go, &workspace);
     make_inputs(&go, &workspace, most);
     println!("Go / sealpack, medians of {rounds}");

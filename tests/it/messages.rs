@@ -186,6 +186,8 @@ Commands:
   policy      Judge images by policies
   copy        Copy an image and what is attached to it
   unpack      Unpack the root file system of an image into a folder
+  login       Log in to a registry
+  logout      Forget the credential for a registry
   completion  Print a completion script for a shell
   help        Print this message or the help of the given subcommand(s)
 

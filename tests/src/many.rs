@@ -23,7 +23,7 @@ pub struct Leg {
 /// # Panics
 /// If anything fails, or not all arrive.
 pub fn copy_many(measure: &str, referrers: usize) -> [Leg; 4] {
-    let workspace = Workspace::new();
+    let workspace = Workspace::in_memory();
     let source = TestRegistry::start(Switches {
         // As large registries list them.
         page_size: Some(1000),

@@ -34,6 +34,20 @@ impl Workspace {
         Self::below("/tmp")
     }
 
+    /// Makes one in memory (`/dev/shm`) where there is such a place: for measuring, where it is not the
+    /// disk that is measured.
+    ///
+    /// # Panics
+    /// If the memory is full.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() {
+            Self::below(memory)
+        } else {
+            Self::new()
+        }
+    }
+
     /// Makes one in this folder.
     ///
     /// # Panics

@@ -331,7 +331,7 @@ mod tests {
             [[registry.mirror]]
             location = "w.example/x"
             [[registry]]
-            prefix = "docker.io"
+            location = "docker.io"
             [[registry.mirror]]
             location = "hub.example"
             "#,
