@@ -1,6 +1,5 @@
 //! Graphs of any shape come out as they went in.
 
-
 use bytes::Bytes;
 use oci::{Descriptor, LayoutStore, MediaType, MemoryStore, Store, Upload, copy_graph};
 use proptest::collection::vec;
