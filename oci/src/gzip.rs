@@ -15,8 +15,8 @@
 //! | the last bytes | up to 16 are stored, up to 127 are coded without matches |
 //! | end | an empty stored block |
 //!
-//! Two parts do the work: the [`Matcher`] finds matches in a [`Portion`] of the input, the
-//! [`Encoder`] makes codes for what was found and writes them. They share nothing else, so each may
+//! Two parts do the work: the `Matcher` finds matches in a `Portion` of the input, the
+//! `Encoder` makes codes for what was found and writes them. They share nothing else, so each may
 //! have a thread of its own ([`compress`]); the bytes are the same.
 
 mod bits;

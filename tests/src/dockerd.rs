@@ -96,5 +96,7 @@ impl Drop for Dockerd {
         // It may have ended by itself.
         self.child.kill().unwrap_or_default();
         self.child.wait().map(drop).unwrap_or_default();
+        // It leaves this mounted if a container had the host's network; then the folder would stay.
+        nix::mount::umount(&self.folder.join("exec/netns/default")).unwrap_or_default();
     }
 }
