@@ -14,9 +14,9 @@ use crate::layout::push_image;
 struct Place {
     server: Server,
     ca: Option<std::path::PathBuf>,
-    /// Whether crane, and what is made of its parts, may be asked: it asks no token server that lies
-    /// in a private network, if it is not the registry itself.
-    is_for_crane: bool,
+    /// Whether crane, cosign and oras may be asked: they ask no token server that lies in a private
+    /// network, if it is not the registry itself.
+    takes_all_clients: bool,
 }
 
 impl Place {
@@ -34,7 +34,7 @@ impl Place {
 
     /// Runs a peer, if it is there; one that fails fails the test.
     fn peer(&self, workspace: &Workspace, name: &str, arguments: &[&str]) -> Option<Output> {
-        if !self.is_for_crane && matches!(name, "crane" | "cosign") {
+        if !self.takes_all_clients && matches!(name, "crane" | "cosign" | "oras") {
             return None;
         }
         let mut command = workspace.command(peer(name)?);
@@ -195,7 +195,7 @@ fn distribution_with_a_password() {
     let place = Place {
         server,
         ca,
-        is_for_crane: true,
+        takes_all_clients: true,
     };
     log_in(&workspace, &place);
     both_ways(&workspace, &place);
@@ -216,7 +216,7 @@ fn distribution_with_tokens() {
     let place = Place {
         server,
         ca,
-        is_for_crane: false,
+        takes_all_clients: false,
     };
     log_in(&workspace, &place);
     both_ways(&workspace, &place);
@@ -232,7 +232,7 @@ fn olareg_with_and_without_the_referrers_api() {
         let place = Place {
             server,
             ca: None,
-            is_for_crane: true,
+            takes_all_clients: true,
         };
         both_ways(&workspace, &place);
     }
