@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +7,7 @@ use bytes::Bytes;
 use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::token::Access;
 use super::transport::{Document, Endpoint};
@@ -142,10 +141,12 @@ impl Endpoint {
     async fn write_fallback(&self, subject: &Digest, changes: &[Change]) -> Result<(), StoreError> {
         let selector = Selector::Tag(fallback_tag(subject)?);
         let limits = self.shared.options.limits;
+        let action = format!("list a referrer of {subject}");
+        let unwritable = |error| self.unavailable(&action, error);
         let mut read = self.read_fallback(subject).await?;
         for round in 0..MAX_ROUNDS {
             let (mut index, etag) = match read {
-                Fallback::None => (IndexDocument::default(), None),
+                Fallback::None => (IndexDocument::empty().map_err(unwritable)?, None),
                 Fallback::Index { content, etag } => (
                     IndexDocument::parse(&content).map_err(|problem| self.malformed(problem))?,
                     etag,
@@ -156,13 +157,13 @@ impl Endpoint {
                     )));
                 }
             };
-            if !index.apply(changes) {
+            if !index.apply(changes).map_err(unwritable)? {
                 return Ok(());
             }
             if round > 0 {
                 self.shared.pause(round.min(3), None).await;
             }
-            let content = index.to_bytes();
+            let content = index.to_bytes().map_err(unwritable)?;
             if content.len() as u64 > limits.manifest_bytes {
                 return Err(StoreError::TooLarge {
                     digest: subject.clone(),
@@ -177,10 +178,7 @@ impl Endpoint {
                 .await?;
             read = self.read_fallback(subject).await?;
         }
-        Err(self.unavailable(
-            &format!("list a referrer of {subject}"),
-            "other clients change the list all the time",
-        ))
+        Err(self.unavailable(&action, "other clients change the list all the time"))
     }
 
     async fn read_fallback(&self, subject: &Digest) -> Result<Fallback, StoreError> {
@@ -267,68 +265,92 @@ fn entries(content: &[u8]) -> Result<Vec<Descriptor>, serde_json::Error> {
     Ok(entries.into_iter().filter_map(entry).collect())
 }
 
-/// A fallback index that is about to be changed. What others wrote in it stays as it is.
-struct IndexDocument(Map<String, Value>);
-
-impl Default for IndexDocument {
-    fn default() -> Self {
-        let mut fields = Map::new();
-        fields.insert("schemaVersion".to_owned(), 2.into());
-        fields.insert(
-            "mediaType".to_owned(),
-            MediaType::IMAGE_INDEX.as_str().into(),
-        );
-        fields.insert("manifests".to_owned(), Value::Array(Vec::new()));
-        Self(fields)
-    }
+/// A fallback index that is about to be changed. What others wrote in it stays as it is, to the
+/// letter: only the digests are read, once, as there may be thousands.
+struct IndexDocument {
+    fields: BTreeMap<String, Box<RawValue>>,
+    /// Each with the digest that it names, if it names one.
+    entries: Vec<(Option<Digest>, Box<RawValue>)>,
+    listed: BTreeSet<Digest>,
 }
 
+/// The field that holds the entries.
+const MANIFESTS: &str = "manifests";
+
 impl IndexDocument {
+    /// One that lists nothing.
+    fn empty() -> Result<Self, serde_json::Error> {
+        let fields = [
+            ("schemaVersion", to_raw_value(&2)?),
+            ("mediaType", to_raw_value(&MediaType::IMAGE_INDEX)?),
+        ];
+        Ok(Self {
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+            entries: Vec::new(),
+            listed: BTreeSet::new(),
+        })
+    }
+
     fn parse(content: &[u8]) -> Result<Self, String> {
-        let mut fields: Map<String, Value> = serde_json::from_slice(content)
-            .map_err(|error| format!("its list of referrers is none: {error}"))?;
-        match fields.get("manifests") {
-            Some(Value::Array(_)) => Ok(Self(fields)),
-            Some(Value::Null) => {
-                fields.insert("manifests".to_owned(), Value::Array(Vec::new()));
-                Ok(Self(fields))
-            }
-            _ => Err("its list of referrers has no `manifests`".to_owned()),
+        #[derive(Deserialize)]
+        struct Entry {
+            digest: Digest,
         }
+        let malformed = |error| format!("its list of referrers is none: {error}");
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_slice(content).map_err(malformed)?;
+        let Some(entries) = fields.remove(MANIFESTS) else {
+            return Err("its list of referrers has no `manifests`".to_owned());
+        };
+        // Some write `null` for none.
+        let entries: Option<Vec<Box<RawValue>>> =
+            serde_json::from_str(entries.get()).map_err(malformed)?;
+        let digest_of = |entry: Box<RawValue>| {
+            let named = serde_json::from_str::<Entry>(entry.get()).ok();
+            (named.map(|it| it.digest), entry)
+        };
+        let entries: Vec<_> = entries
+            .unwrap_or_default()
+            .into_iter()
+            .map(digest_of)
+            .collect();
+        Ok(Self {
+            listed: entries.iter().filter_map(|it| it.0.clone()).collect(),
+            fields,
+            entries,
+        })
     }
 
     /// Whether anything had to be changed.
-    fn apply(&mut self, changes: &[Change]) -> bool {
-        let Some(Value::Array(entries)) = self.0.get_mut("manifests") else {
-            return false;
-        };
-        let names = |entry: &Value, digest: &Digest| {
-            entry.get("digest").and_then(Value::as_str) == Some(digest.as_str())
-        };
+    fn apply(&mut self, changes: &[Change]) -> Result<bool, serde_json::Error> {
         let mut changed = false;
         for change in changes {
             match change {
                 Change::Add(descriptor) => {
-                    if !entries.iter().any(|it| names(it, &descriptor.digest))
-                        && let Ok(entry) = serde_json::to_value(descriptor)
-                    {
-                        entries.push(entry);
+                    if self.listed.insert(descriptor.digest.clone()) {
+                        let entry = to_raw_value(descriptor)?;
+                        self.entries.push((Some(descriptor.digest.clone()), entry));
                         changed = true;
                     }
                 }
                 Change::Remove(digest) => {
-                    let before = entries.len();
-                    entries.retain(|it| !names(it, digest));
-                    changed |= entries.len() < before;
+                    if self.listed.remove(digest) {
+                        self.entries.retain(|(it, _)| it.as_ref() != Some(digest));
+                        changed = true;
+                    }
                 }
             }
         }
-        changed
+        Ok(changed)
     }
 
-    fn to_bytes(&self) -> Bytes {
-        // Maps of text to values always serialise.
-        serde_json::to_vec(&self.0).unwrap_or_default().into()
+    fn to_bytes(&self) -> Result<Bytes, serde_json::Error> {
+        let entries: Vec<&RawValue> = self.entries.iter().map(|(_, entry)| &**entry).collect();
+        let entries = to_raw_value(&entries)?;
+        let mut fields: BTreeMap<&str, &RawValue> = BTreeMap::new();
+        fields.extend(self.fields.iter().map(|(name, value)| (&**name, &**value)));
+        fields.insert(MANIFESTS, &entries);
+        Ok(serde_json::to_vec(&fields)?.into())
     }
 }
 
@@ -417,15 +439,47 @@ mod tests {
     #[test]
     fn a_change_made_twice_is_made_once() {
         let target = Descriptor::of(MediaType::IMAGE_MANIFEST, b"a");
-        let mut index = IndexDocument::default();
+        let mut index = IndexDocument::empty().unwrap();
+        let empty = index.to_bytes().unwrap();
         let add = [Change::Add(Box::new(target.clone()))];
-        assert!(index.apply(&add));
-        let written = index.to_bytes();
-        assert!(!index.apply(&add));
-        assert_eq!(index.to_bytes(), written);
-        assert!(index.apply(&[Change::Remove(target.digest.clone())]));
-        assert!(!index.apply(&[Change::Remove(target.digest)]));
-        assert_eq!(index.to_bytes(), IndexDocument::default().to_bytes());
+        assert!(index.apply(&add).unwrap());
+        let written = index.to_bytes().unwrap();
+        for mut index in [index, IndexDocument::parse(&written).unwrap()] {
+            assert!(!index.apply(&add).unwrap());
+            assert_eq!(index.to_bytes().unwrap(), written);
+            assert!(
+                index
+                    .apply(&[Change::Remove(target.digest.clone())])
+                    .unwrap()
+            );
+            assert!(
+                !index
+                    .apply(&[Change::Remove(target.digest.clone())])
+                    .unwrap()
+            );
+            assert_eq!(index.to_bytes().unwrap(), empty);
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_stays_as_it_is() {
+        let digest = Digest::of(b"b");
+        let theirs = format!(
+            r#"{{"manifests":[{{"size": 1.0,"x":{{"b":1,"a":2}},"digest":"{digest}"}},7,{{"digest":"md5:00"}}],"schemaVersion":2.0,"z":[ ]}}"#
+        );
+        let mut index = IndexDocument::parse(theirs.as_bytes()).unwrap();
+        assert_eq!(index.to_bytes().unwrap(), theirs);
+        let listed = Descriptor::new(MediaType::IMAGE_MANIFEST, digest, 1);
+        assert!(!index.apply(&[Change::Add(Box::new(listed))]).unwrap());
+        let ours = Descriptor::of(MediaType::IMAGE_MANIFEST, b"c");
+        assert!(index.apply(&[Change::Add(Box::new(ours.clone()))]).unwrap());
+        assert!(index.apply(&[Change::Remove(ours.digest)]).unwrap());
+        assert_eq!(index.to_bytes().unwrap(), theirs);
+
+        assert!(IndexDocument::parse(br#"{"manifests":null}"#).is_ok());
+        for none in [r#"{"manifests":{}}"#, "{}", "[]", ""] {
+            assert!(IndexDocument::parse(none.as_bytes()).is_err(), "{none}");
+        }
     }
 
     proptest! {
