@@ -43,7 +43,7 @@ use self::portion::Portion;
 /// Compresses all `chunks` to `output`, on two threads where there are two cores. A few megabytes are
 /// in memory at a time. Between chunks there is nothing: how the input is cut does not matter.
 pub fn compress(
-    chunks: impl IntoIterator<Item = Vec<u8>>,
+    chunks: impl IntoIterator<Item: AsRef<[u8]>>,
     output: &mut (impl Write + Send),
 ) -> io::Result<()> {
     if thread::available_parallelism().is_ok_and(|it| it.get() > 1) {
@@ -51,13 +51,13 @@ pub fn compress(
     }
     let mut writer = GoGzipWriter::new(output);
     for chunk in chunks {
-        writer.write_all(&chunk)?;
+        writer.write_all(chunk.as_ref())?;
     }
     writer.finish().map(drop)
 }
 
 fn compress_on_two_threads(
-    chunks: impl IntoIterator<Item = Vec<u8>>,
+    chunks: impl IntoIterator<Item: AsRef<[u8]>>,
     output: &mut (impl Write + Send),
 ) -> io::Result<()> {
     let (sender, receiver) = sync_channel(1);
@@ -82,14 +82,14 @@ fn compress_on_two_threads(
 
 /// Sends what is found in all chunks, until nobody wants it: then writing has failed.
 fn find(
-    chunks: impl IntoIterator<Item = Vec<u8>>,
+    chunks: impl IntoIterator<Item: AsRef<[u8]>>,
     found: &SyncSender<Portion>,
     used: &Receiver<Portion>,
 ) {
     let mut matcher = Matcher::new();
     let mut portion = Portion::new();
     for chunk in chunks {
-        let mut rest = chunk.as_slice();
+        let mut rest = chunk.as_ref();
         while !rest.is_empty() {
             if portion.is_full() {
                 matcher.find(&mut portion);

@@ -136,7 +136,7 @@ fn when_writing_fails_nothing_more_is_read() {
 #[test]
 #[should_panic(expected = "the source fails")]
 fn a_panic_passes_through() {
-    let chunks = std::iter::once_with(|| panic!("the source fails"));
+    let chunks = std::iter::once_with(|| -> Vec<u8> { panic!("the source fails") });
     compress_on_two_threads(chunks, &mut io::sink()).unwrap();
 }
 

@@ -37,7 +37,7 @@ impl Codec {
 /// Compresses all chunks, in order, to `output`.
 pub(super) fn compress_blocks(
     codec: Codec,
-    chunks: impl IntoIterator<Item = Vec<u8>>,
+    chunks: impl IntoIterator<Item: AsRef<[u8]>>,
     output: &mut impl Write,
 ) -> io::Result<()> {
     let mut blocks = Blocks {
@@ -60,7 +60,7 @@ pub(super) fn compress_blocks(
     let mut block = Vec::with_capacity(codec.block_size());
     let mut empty = true;
     for chunk in chunks {
-        let mut rest = chunk.as_slice();
+        let mut rest = chunk.as_ref();
         while !rest.is_empty() {
             let room = codec.block_size() - block.len();
             let (taken, left) = rest.split_at_checked(room).unwrap_or((rest, &[]));
