@@ -45,6 +45,18 @@ impl Server {
         &self.host
     }
 
+    /// How long it has kept a processor busy, if the kernel says so: proc(5), `stat`, the fields
+    /// `utime` and `stime`, in hundredths of a second.
+    pub fn busy(&self) -> Option<Duration> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let text = fs_err::read_to_string(path).ok()?;
+        // The name before may hold spaces.
+        let (_, fields) = text.rsplit_once(')')?;
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times.filter_map(|it| it.parse::<u64>().ok()).sum();
+        Some(Duration::from_millis(ticks * 10))
+    }
+
     /// Starts `command`, and waits until it answers `GET path` on `port`.
     ///
     /// # Panics

@@ -85,23 +85,23 @@ impl Copying<'_> {
         subject: &Digest,
         listed: Listed,
     ) -> Result<Vec<Digest>, CopyError> {
+        let Listed { referrers, there } = listed;
         let mut met = Vec::new();
-        let mut missing = Vec::new();
-        for referrer in listed.referrers {
-            if self.manifests.contains(&referrer.digest) {
+        let mut missing = referrers;
+        missing.retain(|it| !self.manifests.contains(&it.digest));
+        // A manifest is listed only after all that it refers to was pushed. But to what is below an
+        // index more may be attached by now.
+        let is_there = |it: &Descriptor| there.contains(&it.digest) && !it.media_type.is_index();
+        for referrer in missing.iter().filter(|it| is_there(it)) {
+            if !self.manifests.insert(referrer.digest.clone()) {
                 continue;
             }
-            // A manifest is listed only after all that it refers to was pushed. But to what is below
-            // an index more may be attached by now.
-            if listed.there.contains(&referrer.digest) && !referrer.media_type.is_index() {
-                self.manifests.insert(referrer.digest.clone());
-                self.count_manifest(&referrer, false)?;
-                self.copied.referrers += 1;
-                met.push(referrer.digest);
-            } else {
-                missing.push(referrer);
-            }
+            self.count_manifest(referrer, false)?;
+            self.copied.referrers += 1;
+            met.push(referrer.digest.clone());
         }
+        missing.retain(|it| !is_there(it));
+        drop(there);
         for some in missing.chunks(BATCH) {
             let gathered = some.iter().map(|it| Tree::gather(self, it));
             let mut trees = Vec::new();

@@ -10,7 +10,8 @@ use crate::{Descriptor, Digest, Manifest, StoreError};
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) root: Descriptor,
-    nodes: BTreeMap<Digest, Node>,
+    /// Boxed, because a map makes room for several, and most trees have one.
+    nodes: BTreeMap<Digest, Box<Node>>,
 }
 
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Tree {
                     manifest,
                     height: 0,
                 };
-                nodes.insert(target.digest.clone(), node);
+                nodes.insert(target.digest.clone(), Box::new(node));
             }
             if bytes > limits.metadata_bytes {
                 return Err(CopyError::TooLarge {
@@ -91,7 +92,7 @@ impl Tree {
     }
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
+        self.nodes.values().map(|it| &**it)
     }
 
     pub(super) fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
@@ -126,7 +127,7 @@ fn two_sizes(child: &Descriptor, other: u64) -> CopyError {
 ///
 /// Content that was hashed cannot form a circle; a store that did not hash it could.
 fn heights(
-    nodes: &BTreeMap<Digest, Node>,
+    nodes: &BTreeMap<Digest, Box<Node>>,
     root: &Digest,
 ) -> Result<BTreeMap<Digest, usize>, CopyError> {
     let mut heights: BTreeMap<Digest, usize> = BTreeMap::new();
