@@ -147,17 +147,21 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     let below = base.1.layers();
     let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&base.0)));
     let above = made.layers.iter().map(|layer| {
-        let origin = match (&layer.file, &previous) {
+        let origin = match (&layer.made, &previous) {
+            (Some(made), _) => Origin::Made(made),
             (None, Some((place, _))) => Origin::Place(place),
-            (file, _) => Origin::File(file.as_deref().unwrap_or(Path::new(""))),
+            (None, None) => {
+                let id = layer.id.clone();
+                return Err(ExportError::NothingToReuse { id });
+            }
         };
-        (layer.descriptor.clone(), origin)
+        Ok((layer.descriptor.clone(), origin))
     });
     let save = Save {
         images: context.images,
         names: context.names,
         image: &image,
-        layers: below.chain(above).collect(),
+        layers: below.map(Ok).chain(above).collect::<Result<_, _>>()?,
         workers: context.workers,
     };
     let names = save.save(log).await?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::Path;
 
 use futures_util::TryStreamExt as _;
 use futures_util::stream;
+use oci::layer::Layer;
 use oci::{Descriptor, Image, Selector, Store, StoreError, Upload};
 
 use crate::images::{Images, Place, PlaceError};
@@ -28,8 +28,8 @@ pub(crate) struct Save<'a> {
 pub(crate) enum Origin<'a> {
     /// In an image there.
     Place(&'a Place),
-    /// In this file.
-    File(&'a Path),
+    /// Made by us.
+    Made(&'a Layer),
 }
 
 impl Save<'_> {
@@ -102,8 +102,8 @@ impl Save<'_> {
         stream::iter(self.layers.iter().map(Ok))
             .try_for_each_concurrent(self.workers.get(), |(layer, origin)| async move {
                 match origin {
-                    Origin::File(file) => {
-                        let upload = Upload::File((*file).to_owned());
+                    Origin::Made(made) => {
+                        let upload = Upload::Layer(Box::new((*made).clone()));
                         store.push_blob(layer, upload).await
                     }
                     Origin::Place(from) => self.bring(from, store, layer).await,

@@ -19,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::mem;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use fs_err::File;
@@ -45,6 +45,13 @@ pub struct Layer {
     pub uncompressed_size: u64,
     /// Where it lies.
     pub file: PathBuf,
+}
+
+impl Layer {
+    /// Whether its file is what `target` describes, by what was hashed when it was written.
+    pub(crate) fn is(&self, target: &Descriptor) -> bool {
+        self.descriptor.digest == target.digest && self.descriptor.size == target.size
+    }
 }
 
 /// What is known of a layer that was hashed, but not kept.
@@ -161,17 +168,51 @@ pub(crate) fn pack(
     Ok((descriptor, passed?.diff_id))
 }
 
+/// Bytes on their way to another thread. When they are no longer needed there, what held them goes
+/// back and is filled again: to have the kernel clear new memory costs as much as hashing.
+struct Chunk {
+    bytes: Vec<u8>,
+    back: Sender<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // When all has been passed on, nobody wants it back.
+        self.back
+            .send(mem::take(&mut self.bytes))
+            .unwrap_or_default();
+    }
+}
+
 /// Where the tar of a layer goes: it is hashed, and passed on.
 #[derive(Debug)]
 pub struct Sink {
     hasher: Hasher,
     size: u64,
     chunk: Vec<u8>,
-    next: Option<SyncSender<Vec<u8>>>,
+    next: Option<Next>,
+}
+
+/// The thread that chunks are passed on to.
+#[derive(Debug)]
+struct Next {
+    chunks: SyncSender<Chunk>,
+    used: Receiver<Vec<u8>>,
+    back: Sender<Vec<u8>>,
 }
 
 impl Sink {
-    fn new(next: Option<SyncSender<Vec<u8>>>) -> Self {
+    fn new(next: Option<SyncSender<Chunk>>) -> Self {
+        let next = next.map(|chunks| {
+            let (back, used) = channel();
+            Next { chunks, used, back }
+        });
         Self {
             hasher: Hasher::new(Algorithm::Sha256),
             size: 0,
@@ -183,13 +224,18 @@ impl Sink {
     fn pass(&mut self) -> io::Result<()> {
         self.hasher.update(&self.chunk);
         if let Some(next) = &self.next {
-            let chunk = mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-            next.send(chunk)
-                .map_err(|_unsent| io::ErrorKind::BrokenPipe.into())
-        } else {
-            self.chunk.clear();
-            Ok(())
+            let used = next.used.try_recv();
+            let empty = used.unwrap_or_else(|_none| Vec::with_capacity(CHUNK));
+            let chunk = Chunk {
+                bytes: mem::replace(&mut self.chunk, empty),
+                back: next.back.clone(),
+            };
+            next.chunks
+                .send(chunk)
+                .map_err(|_unsent| io::Error::from(io::ErrorKind::BrokenPipe))?;
         }
+        self.chunk.clear();
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<Hashed> {
@@ -309,7 +355,7 @@ fn store<E: Error + 'static>(
 
 /// Compresses all that comes.
 fn consume(
-    receiver: &Receiver<Vec<u8>>,
+    receiver: &Receiver<Chunk>,
     file: &mut std::fs::File,
     compression: Compression,
 ) -> io::Result<Descriptor> {
@@ -321,7 +367,7 @@ fn consume(
     match compression {
         Compression::None => {
             for chunk in receiver {
-                output.write_all(&chunk)?;
+                output.write_all(chunk.as_ref())?;
             }
         }
         Compression::GoGzip => {

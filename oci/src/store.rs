@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use crate::layer::Layer;
 use crate::{Descriptor, Digest, Hasher, Manifest, ManifestError, Repository, Selector, Tag};
 
 mod archive;
@@ -187,6 +188,10 @@ pub enum Upload {
     Bytes(Bytes),
     /// In a file, all of it.
     File(PathBuf),
+    /// A layer of our own. It was hashed as it was written, so it is not hashed again; and a store
+    /// that is a folder on the same disk gives the file another name instead of copying it. So it
+    /// must not be changed later; it may be removed.
+    Layer(Box<Layer>),
     /// As they come; cannot be tried again.
     Stream(Content),
 }
@@ -196,6 +201,7 @@ impl fmt::Debug for Upload {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Layer(layer) => f.debug_tuple("Layer").field(layer).finish(),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }

@@ -39,7 +39,7 @@ pub async fn make(store: &dyn Store, scratch: &Path) -> Result<Descriptor, BaseE
     let image = Image::new(&like(), config(&layer), vec![layer.descriptor.clone()])
         .map_err(BaseError::Image)?;
     store
-        .push_blob(&layer.descriptor, Upload::File(layer.file))
+        .push_blob(&layer.descriptor.clone(), Upload::Layer(layer.into()))
         .await
         .map_err(BaseError::Store)?;
     store

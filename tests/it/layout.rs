@@ -1,5 +1,7 @@
 //! Layouts on disk: what real tools wrote, what is broken, what is interrupted.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -27,7 +27,7 @@ pub struct ImageCache {
     metadata: CacheMetadata,
     /// Where new layers lie until they are pushed.
     temporary: TempDir,
-    layers: Vec<(DiffId, Descriptor, Option<PathBuf>)>,
+    layers: Vec<(DiffId, Descriptor, Option<Layer>)>,
     /// Whether the image before goes when there is a new one.
     deletes_old: bool,
 }
@@ -103,7 +103,7 @@ impl ImageCache {
         self.layers.push((
             layer.diff_id.clone(),
             layer.descriptor.clone(),
-            Some(layer.file.clone()),
+            Some(layer.clone()),
         ));
     }
 
@@ -117,9 +117,9 @@ impl ImageCache {
             let diff_id = DiffId(descriptor.digest.clone());
             self.layers.push((diff_id, descriptor, None));
         }
-        for (_, descriptor, file) in &self.layers {
-            if let Some(file) = file {
-                let upload = Upload::File(file.clone());
+        for (_, descriptor, made) in &self.layers {
+            if let Some(made) = made {
+                let upload = Upload::Layer(Box::new(made.clone()));
                 store.push_blob(descriptor, upload).await?;
             }
         }

@@ -1,6 +1,6 @@
 //! Makes the layers: several at once, told in order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -37,8 +37,8 @@ pub(super) struct MadeLayer {
     pub(super) history: String,
     pub(super) diff_id: DiffId,
     pub(super) descriptor: Descriptor,
-    /// Where its blob is; `None` if the previous image has it.
-    pub(super) file: Option<PathBuf>,
+    /// `None` if the previous image has it.
+    pub(super) made: Option<layer::Layer>,
 }
 
 impl From<MadeLayer> for ReportedLayer {
@@ -47,7 +47,7 @@ impl From<MadeLayer> for ReportedLayer {
             id: layer.id,
             diff_id: layer.diff_id,
             descriptor: layer.descriptor,
-            reused: layer.file.is_none(),
+            reused: layer.made.is_none(),
         }
     }
 }
@@ -102,13 +102,13 @@ impl Layers<'_> {
         while let Some(result) = running.next().await {
             let (layer, role) = result?;
             if let Role::App = role {
-                if layer.file.is_some() {
+                if layer.made.is_some() {
                     added += 1;
                 } else {
                     reused += 1;
                 }
             } else {
-                let word = if layer.file.is_some() {
+                let word = if layer.made.is_some() {
                     "Adding"
                 } else {
                     "Reusing"
@@ -326,13 +326,13 @@ impl Layers<'_> {
             Outcome::Added(layer) => MadeLayer {
                 id,
                 history,
-                diff_id: layer.diff_id,
+                diff_id: layer.diff_id.clone(),
                 // As upstream has it, whatever the image's own family is.
                 descriptor: Descriptor {
                     media_type: MediaType::DOCKER_LAYER_GZIP,
-                    ..layer.descriptor
+                    ..layer.descriptor.clone()
                 },
-                file: Some(layer.file),
+                made: Some(*layer),
             },
             Outcome::Reused(diff_id) => {
                 let descriptor = self.previous.and_then(|it| it.layer(&diff_id));
@@ -344,7 +344,7 @@ impl Layers<'_> {
                     history,
                     diff_id,
                     descriptor,
-                    file: None,
+                    made: None,
                 }
             }
         };

@@ -258,6 +258,13 @@ impl Store for ArchiveStore {
                 self.blocking(move |archive| archive.stage_file(staged, &path))
                     .await?
             }
+            Upload::Layer(layer) => {
+                if layer.is(target) {
+                    staged = staged.without_hashing();
+                }
+                self.blocking(move |archive| archive.stage_file(staged, &layer.file))
+                    .await?
+            }
         };
         self.archive.add(digest, section);
         Ok(())

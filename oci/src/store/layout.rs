@@ -23,14 +23,16 @@
 
 use std::fs::Metadata;
 use std::io::{self, Write as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::blobs::Blobs;
+use self::blobs::{Blobs, Hashed};
 use self::graph::Graph;
 use self::index::IndexFile;
 use self::snapshot::Snapshots;
@@ -48,6 +50,9 @@ mod stream;
 pub(super) mod version;
 
 pub use gc::GcRoots;
+
+/// Small files that are written at once: a disk makes several of them lasting in the time of one.
+const SYNCED_AT_ONCE: usize = 8;
 
 /// A [`Store`] in a folder: an OCI image layout.
 ///
@@ -190,14 +195,9 @@ impl Store for LayoutStore {
                 self.blocking(move |layout| layout.blobs.write(&target, &bytes))
                     .await
             }
-            Upload::File(path) => {
-                let opened = target.clone();
-                let first = self
-                    .blocking(move |layout| layout.blobs.open_other(&path, &opened)?.step())
-                    .await?;
-                let content = stream::content(&target, first, self.layout.place());
-                self.push_stream(target, content).await
-            }
+            Upload::Layer(layer) if layer.is(&target) => self.push_layer(target, layer.file).await,
+            Upload::Layer(layer) => self.push_file(target, layer.file, Hashed::Never).await,
+            Upload::File(path) => self.push_file(target, path, Hashed::Never).await,
             Upload::Stream(content) => self.push_stream(target, content).await,
         }
     }
@@ -257,6 +257,32 @@ impl Store for LayoutStore {
 }
 
 impl LayoutStore {
+    /// Pushes a file that was hashed when it was written.
+    async fn push_layer(&self, target: Descriptor, path: PathBuf) -> Result<(), StoreError> {
+        let (adopted, file) = (target.clone(), path.clone());
+        let is_done = self
+            .blocking(move |layout| layout.blobs.adopt(&file, &adopted))
+            .await?;
+        if is_done {
+            return Ok(());
+        }
+        self.push_file(target, path, Hashed::Before).await
+    }
+
+    async fn push_file(
+        &self,
+        target: Descriptor,
+        path: PathBuf,
+        hashed: Hashed,
+    ) -> Result<(), StoreError> {
+        let opened = target.clone();
+        let first = self
+            .blocking(move |layout| layout.blobs.open_other(&path, &opened, hashed)?.step())
+            .await?;
+        let content = stream::content(&target, first, self.layout.place());
+        self.push_stream(target, content).await
+    }
+
     async fn push_stream(&self, target: Descriptor, content: Content) -> Result<(), StoreError> {
         let writer = self
             .blocking(move |layout| layout.blobs.writer(&target))
@@ -311,15 +337,37 @@ impl Layout {
             if manifest.subject().is_some() {
                 to_list.push(super::listed(target, &manifest));
             }
-            if !self.blobs.freshen(target)? {
-                self.blobs.write(target, content)?;
-            }
             self.graph.learn(target, &manifest);
         }
+        self.write_manifests(manifests)?;
         if to_list.is_empty() {
             return Ok(());
         }
         self.snapshots.update(|index| Ok(index.list_all(&to_list)))
+    }
+
+    /// Writes the content of `manifests`, which was checked, where it is not there.
+    fn write_manifests(&self, manifests: &[(Descriptor, Bytes)]) -> Result<(), StoreError> {
+        let write = |some: &[(Descriptor, Bytes)]| {
+            some.iter().try_for_each(|(target, content)| {
+                if self.blobs.freshen(target)? {
+                    return Ok(());
+                }
+                self.blobs.write_checked(target, content)
+            })
+        };
+        if manifests.len() <= 1 {
+            return write(manifests);
+        }
+        let share = manifests.len().div_ceil(SYNCED_AT_ONCE);
+        thread::scope(|scope| {
+            let write = &write;
+            let start = |some| thread::Builder::new().spawn_scoped(scope, move || write(some));
+            let writing: io::Result<Vec<_>> = manifests.chunks(share).map(start).collect();
+            let writing = writing.map_err(|error| StoreError::io(self.place(), "go on", error))?;
+            let mut written = writing.into_iter().map(thread::ScopedJoinHandle::join);
+            written.try_for_each(|it| it.unwrap_or_else(|panic| resume_unwind(panic)))
+        })
     }
 }
 

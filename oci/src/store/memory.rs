@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -70,10 +71,8 @@ impl Store for MemoryStore {
         }
         let content = match upload {
             Upload::Bytes(bytes) => bytes,
-            Upload::File(path) => fs_err::tokio::read(&path)
-                .await
-                .map_err(|source| StoreError::io(PLACE, format!("add {}", target.digest), source))?
-                .into(),
+            Upload::File(path) => read_file(target, &path).await?,
+            Upload::Layer(layer) => read_file(target, &layer.file).await?,
             Upload::Stream(stream) => gather(target, stream).await?,
         };
         check(target, &content)?;
@@ -130,6 +129,12 @@ impl Store for MemoryStore {
 }
 
 const PLACE: &str = "memory";
+
+async fn read_file(target: &Descriptor, path: &Path) -> Result<Bytes, StoreError> {
+    let content = fs_err::tokio::read(path).await;
+    let failed = |source| StoreError::io(PLACE, format!("add {}", target.digest), source);
+    content.map(Bytes::from).map_err(failed)
+}
 
 fn not_found(what: &str) -> StoreError {
     StoreError::NotFound {

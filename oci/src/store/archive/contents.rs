@@ -142,8 +142,10 @@ impl Archive {
         self.resolve_listed(&self.snapshot().index, digest)
     }
 
+    /// Writes `content`, which is known to be `target`.
     pub(super) fn stage(&self, target: &Descriptor, content: &[u8]) -> Result<Section, StoreError> {
-        let mut staged = self.staging.start(target, self.place())?;
+        let staged = self.staging.start(target, self.place())?;
+        let mut staged = staged.without_hashing();
         staged.write(content)?;
         staged.finish()
     }

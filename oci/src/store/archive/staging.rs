@@ -96,6 +96,14 @@ pub(super) struct Staged {
 }
 
 impl Staged {
+    /// The same, for content that was found to be what was described before.
+    pub(super) fn without_hashing(self) -> Self {
+        Self {
+            hasher: None,
+            ..self
+        }
+    }
+
     pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError> {
         let at = self.section.start + self.written;
         self.written += chunk.len() as u64;
@@ -131,7 +139,7 @@ impl Staged {
     pub(super) async fn receive(mut self, mut content: Content) -> Result<Section, StoreError> {
         let place = self.place.clone();
         if content.is_checked(&self.target) {
-            self.hasher = None;
+            self = self.without_hashing();
         }
         let (sender, mut receiver) = mpsc::channel::<Bytes>(CHUNKS);
         let writing = spawn_blocking(move || {

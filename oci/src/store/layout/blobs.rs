@@ -120,21 +120,32 @@ impl Blobs {
                 what: digest.to_string(),
                 place: place(&self.root),
             })?;
-        self.reader(file, target, true)
+        let reader = self.reader(file, target, Hashed::Never)?;
+        Ok(Reader {
+            is_ours: true,
+            ..reader
+        })
     }
 
-    /// Reads `target` from a file that lies elsewhere; it is hashed as it is read.
+    /// Reads `target` from a file that lies elsewhere; unless it was before, it is hashed as it is
+    /// read.
     pub(super) fn open_other(
         &self,
         path: &Path,
         target: &Descriptor,
+        hashed: Hashed,
     ) -> Result<Reader, StoreError> {
         let file =
             fs_err::File::open(path).map_err(|error| self.failed("add", &target.digest, error))?;
-        self.reader(file.into_parts().0, target, false)
+        self.reader(file.into_parts().0, target, hashed)
     }
 
-    fn reader(&self, file: File, target: &Descriptor, is_ours: bool) -> Result<Reader, StoreError> {
+    fn reader(
+        &self,
+        file: File,
+        target: &Descriptor,
+        hashed: Hashed,
+    ) -> Result<Reader, StoreError> {
         let size = file
             .metadata()
             .map_err(|error| self.failed("open", &target.digest, error))?
@@ -148,9 +159,13 @@ impl Blobs {
         }
         Ok(Reader {
             file,
-            hasher: Some(Hasher::new(target.digest.algorithm())),
+            hasher: match hashed {
+                Hashed::Before => None,
+                Hashed::Never => Some(Hasher::new(target.digest.algorithm())),
+            },
             remaining: size,
-            is_ours,
+            is_done: false,
+            is_ours: false,
             target: target.clone(),
             place: place(&self.root),
         })
@@ -185,6 +200,37 @@ impl Blobs {
         Ok(Some(content.into()))
     }
 
+    /// Gives the file at `path`, which was hashed when it was written and is `target`, another name
+    /// here. False if that cannot be done, as between disks: then it has to be copied.
+    pub(super) fn adopt(&self, path: &Path, target: &Descriptor) -> Result<bool, StoreError> {
+        let folder = self.folder(target.digest.algorithm());
+        let linked = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .make_in(&folder, |name| {
+                std::fs::hard_link(path, name)?;
+                File::options()
+                    .read(true)
+                    .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+                    .open(name)
+            });
+        let Ok(file) = linked else {
+            return Ok(false);
+        };
+        let failed = |error| self.failed("write", &target.digest, error);
+        let metadata = file.as_file().metadata().map_err(failed)?;
+        if !metadata.is_file() || metadata.len() != target.size {
+            return Ok(false);
+        }
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))
+            .map_err(failed)?;
+        set_modified(file.as_file(), UTIME_NOW);
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(self.path(&target.digest))
+            .map_err(|error| failed(error.error))?;
+        Ok(true)
+    }
+
     /// Starts to write `target`, whose bytes are checked by whom they come from.
     pub(super) fn writer(&self, target: &Descriptor) -> Result<Writer, StoreError> {
         let folder = self.folder(target.digest.algorithm());
@@ -208,6 +254,15 @@ impl Blobs {
 
     pub(super) fn write(&self, target: &Descriptor, content: &[u8]) -> Result<(), StoreError> {
         check(target, content)?;
+        self.write_checked(target, content)
+    }
+
+    /// The same of content that was found to be `target` before.
+    pub(super) fn write_checked(
+        &self,
+        target: &Descriptor,
+        content: &[u8],
+    ) -> Result<(), StoreError> {
         let mut writer = self.writer(target)?;
         writer.write(content)?;
         writer.finish()
@@ -251,13 +306,22 @@ fn set_modified(file: &File, nanoseconds: i64) {
     rustix::fs::futimens(file, &times).ok();
 }
 
+/// Whether a file was hashed when it was written, by us and into a place that only we write to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Hashed {
+    Before,
+    Never,
+}
+
 /// A blob being read.
 #[derive(Debug)]
 pub(super) struct Reader {
     file: File,
-    /// None once the digest was checked.
+    /// None if it was hashed before.
     hasher: Option<Hasher>,
     remaining: u64,
+    /// Whether all was read and found good.
+    is_done: bool,
     /// Whether the file is one of the layout.
     is_ours: bool,
     target: Descriptor,
@@ -268,7 +332,7 @@ impl Reader {
     /// The next chunk, if there is one. The last comes only when all of the content has been
     /// found to be what was described.
     pub(super) fn step(mut self) -> Result<(Option<Bytes>, Self), StoreError> {
-        if self.is_done() {
+        if self.is_done {
             return Ok((None, self));
         }
         let wanted = self.remaining.min(CHUNK);
@@ -293,7 +357,8 @@ impl Reader {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&chunk);
         }
-        if self.remaining == 0
+        self.is_done = self.remaining == 0;
+        if self.is_done
             && let Some(hasher) = self.hasher.take()
         {
             let presented = hasher.finish();
@@ -311,9 +376,8 @@ impl Reader {
         Ok((chunk, self))
     }
 
-    /// Whether all was read and found good.
     pub(super) fn is_done(&self) -> bool {
-        self.hasher.is_none()
+        self.is_done
     }
 }
 

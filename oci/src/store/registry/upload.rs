@@ -300,20 +300,11 @@ enum Source {
 impl Source {
     async fn of(target: &Descriptor, upload: Upload) -> Result<Self, StoreError> {
         match upload {
+            Upload::Layer(layer) => Self::of_file(target, layer.file).await,
+            Upload::File(path) => Self::of_file(target, path).await,
             Upload::Bytes(content) => {
                 expect_size(target, content.len() as u64)?;
                 Ok(Self::Small(content))
-            }
-            Upload::File(path) => {
-                let failed = |error| StoreError::io(path.display(), "read", error);
-                let size = tokio::fs::metadata(&path).await.map_err(failed)?.len();
-                expect_size(target, size)?;
-                if size > SMALL {
-                    return Ok(Self::File(path));
-                }
-                let content = tokio::fs::read(&path).await.map_err(failed)?;
-                expect_size(target, content.len() as u64)?;
-                Ok(Self::Small(content.into()))
             }
             Upload::Stream(stream) if target.size > SMALL => Ok(Self::Stream(Some(stream))),
             Upload::Stream(stream) => {
@@ -325,6 +316,19 @@ impl Source {
                 Ok(Self::Small(content.freeze()))
             }
         }
+    }
+
+    /// The registry hashes it.
+    async fn of_file(target: &Descriptor, path: PathBuf) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::io(path.display(), "read", error);
+        let size = tokio::fs::metadata(&path).await.map_err(failed)?.len();
+        expect_size(target, size)?;
+        if size > SMALL {
+            return Ok(Self::File(path));
+        }
+        let content = tokio::fs::read(&path).await.map_err(failed)?;
+        expect_size(target, content.len() as u64)?;
+        Ok(Self::Small(content.into()))
     }
 
     fn is_left(&self) -> bool {

@@ -1,0 +1,123 @@
+//! Layers that we made ourselves: hashed once, and not copied where they need not be.
+
+use std::convert::Infallible;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use oci::layer::{self, Compression, Layer};
+use oci::store::{ArchiveForm, ArchiveStore, LayoutStore, read};
+use oci::tar::{Entry, EntryKind};
+use oci::{Descriptor, Store, StoreError, Upload};
+use testkit::Workspace;
+
+/// A layer that holds one file.
+fn make(folder: &Path, content: &[u8]) -> Layer {
+    let entry = Entry {
+        path: "file".into(),
+        kind: EntryKind::File {
+            size: content.len() as u64,
+        },
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: 1,
+    };
+    let made = layer::write(&folder.join("made"), Compression::GoGzip, |tar| {
+        tar.write(&entry, content).unwrap();
+        Ok::<_, Infallible>(())
+    });
+    made.unwrap()
+}
+
+async fn push(store: &dyn Store, target: &Descriptor, layer: &Layer) -> Result<(), StoreError> {
+    store
+        .push_blob(target, Upload::Layer(Box::new(layer.clone())))
+        .await
+}
+
+fn blobs(workspace: &Workspace) -> Vec<std::path::PathBuf> {
+    let folder = workspace.join("layout/blobs/sha256");
+    let entries = fs_err::read_dir(folder).unwrap();
+    entries.map(|it| it.unwrap().path()).collect()
+}
+
+#[tokio::test]
+async fn a_layer_on_the_same_disk_is_taken_over() {
+    let workspace = Workspace::new();
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let layer = make(workspace.path(), b"content");
+    let content = fs_err::read(&layer.file).unwrap();
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let [blob] = &blobs(&workspace)[..] else {
+        panic!("one blob, and nothing else");
+    };
+    let (ours, theirs) = (
+        fs_err::metadata(blob).unwrap(),
+        fs_err::metadata(&layer.file).unwrap(),
+    );
+    assert_eq!(ours.ino(), theirs.ino());
+    assert_eq!(ours.permissions().mode() & 0o7777, 0o644);
+    fs_err::remove_file(&layer.file).unwrap();
+    let limit = layer.descriptor.size;
+    assert_eq!(
+        read(&store, &layer.descriptor, limit).await.unwrap(),
+        content
+    );
+}
+
+#[tokio::test]
+async fn a_layer_on_another_disk_is_copied() {
+    let (workspace, other) = (Workspace::new(), Workspace::in_memory());
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let layer = make(other.path(), &vec![7; 3_000_000]);
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let content = fs_err::read(&layer.file).unwrap();
+    let limit = layer.descriptor.size;
+    assert_eq!(
+        read(&store, &layer.descriptor, limit).await.unwrap(),
+        content
+    );
+    assert_eq!(blobs(&workspace).len(), 1);
+}
+
+#[tokio::test]
+async fn an_archive_takes_layers_too() {
+    let workspace = Workspace::new();
+    let path = workspace.join("archive.tar");
+    let store = ArchiveStore::create(&path, ArchiveForm::Oci, None).unwrap();
+    let layer = make(workspace.path(), b"content");
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let content = fs_err::read(&layer.file).unwrap();
+    let limit = layer.descriptor.size;
+    assert_eq!(
+        read(&store, &layer.descriptor, limit).await.unwrap(),
+        content
+    );
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_layer_counts_for_that_layer_only() {
+    let workspace = Workspace::new();
+    let layout = LayoutStore::create(workspace.join("layout")).unwrap();
+    let path = workspace.join("archive.tar");
+    let archive = ArchiveStore::create(&path, ArchiveForm::Oci, None).unwrap();
+    let layer = make(workspace.path(), b"content");
+    // Of the same size, and something else.
+    let other = Descriptor {
+        digest: oci::Digest::of(b"other"),
+        ..layer.descriptor.clone()
+    };
+    let stores: [&dyn Store; 2] = [&layout, &archive];
+    for store in stores {
+        let pushed = push(store, &other, &layer).await;
+        assert!(matches!(pushed, Err(StoreError::DigestMismatch { .. })));
+    }
+    // One that was cut off since.
+    let file = fs_err::OpenOptions::new().write(true).open(&layer.file);
+    file.unwrap().file().set_len(10).unwrap();
+    for store in stores {
+        let pushed = push(store, &layer.descriptor, &layer).await;
+        assert!(matches!(pushed, Err(StoreError::SizeMismatch { .. })));
+    }
+    assert_eq!(blobs(&workspace), [] as [&Path; 0]);
+}
