@@ -81,6 +81,21 @@ async fn a_layer_on_another_disk_is_copied() {
 }
 
 #[tokio::test]
+async fn a_link_is_not_taken_over_in_place_of_what_it_points_at() {
+    let workspace = Workspace::new();
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let mut layer = make(workspace.path(), b"content");
+    let link = workspace.join("link");
+    std::os::unix::fs::symlink(&layer.file, &link).unwrap();
+    layer.file = link;
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let [blob] = &blobs(&workspace)[..] else {
+        panic!("one blob, and nothing else");
+    };
+    assert!(fs_err::symlink_metadata(blob).unwrap().is_file());
+}
+
+#[tokio::test]
 async fn an_archive_takes_layers_too() {
     let workspace = Workspace::new();
     let path = workspace.join("archive.tar");

@@ -208,10 +208,12 @@ impl Blobs {
             .prefix(TEMPORARY)
             .make_in(&folder, |name| {
                 std::fs::hard_link(path, name)?;
+                // Of what cannot be opened, nobody else takes the name away.
                 File::options()
                     .read(true)
                     .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                     .open(name)
+                    .inspect_err(|_| std::fs::remove_file(name).unwrap_or_default())
             });
         let Ok(file) = linked else {
             return Ok(false);
