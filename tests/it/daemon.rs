@@ -4,6 +4,7 @@ mod command;
 mod faults;
 mod load;
 mod real;
+mod ssh;
 
 use std::time::Duration;
 

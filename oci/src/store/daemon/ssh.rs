@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, Join};
@@ -84,8 +85,10 @@ impl SshTarget {
         let stdin = child.stdin.take().ok_or_else(missing)?;
         let stdout = child.stdout.take().ok_or_else(missing)?;
         let stderr = child.stderr.take().ok_or_else(missing)?;
+        let words = Words::default();
         let ssh = Ssh {
-            words: tokio::spawn(listen(stderr)),
+            listening: tokio::spawn(listen(stderr, Arc::clone(&words))),
+            words,
             _child: child,
         };
         Ok((tokio::io::join(stdout, stdin), ssh))
@@ -113,29 +116,32 @@ impl fmt::Display for SshTarget {
 /// A running `ssh`. Ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Ssh {
-    words: JoinHandle<Vec<u8>>,
+    listening: JoinHandle<()>,
+    words: Words,
     _child: Child,
 }
+
+/// What it has said so far.
+type Words = Arc<Mutex<Vec<u8>>>;
 
 impl Ssh {
     /// What it said, in the end, about why it failed.
     pub(super) async fn words(self) -> String {
-        // It has ended, or is about to.
-        let words = timeout(LAST_WORDS, self.words).await;
-        let words = words.ok().and_then(Result::ok).unwrap_or_default();
+        // It has ended, or is about to; but what it left running may hold the pipe open for long.
+        drop(timeout(LAST_WORDS, self.listening).await);
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let words = String::from_utf8_lossy(&words);
         let lines = words.lines().map(str::trim).filter(|it| !it.is_empty());
         lines.collect::<Vec<_>>().join("; ")
     }
 }
 
-/// The beginning of what it says.
-async fn listen(mut stderr: ChildStderr) -> Vec<u8> {
-    let mut words = Vec::new();
+/// Keeps the beginning of what it says.
+async fn listen(mut stderr: ChildStderr, words: Words) {
     let mut buffer = [0; 1024];
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
         let room = MAX_WORDS.saturating_sub(words.len());
         words.extend(buffer.iter().take(count.min(room)));
     }
-    words
 }
