@@ -130,10 +130,7 @@ pub async fn extract_layer(
             chunk: Bytes::new(),
             has_ended: false,
         };
-        let summary = extract(&mut incoming, &directory, &options)?;
-        // To the very end: only there does the store say whether the content was good.
-        io::copy(&mut incoming, &mut io::sink()).map_err(ExtractError::Read)?;
-        Ok(summary)
+        extract(&mut incoming, &directory, &options)
     });
     let mut failed = None;
     let mut is_wanted = true;

@@ -299,7 +299,6 @@ impl Place {
         if self.options.rules == ExtractRules::Layer {
             self.clear(folder, name)?;
         }
-        self.last = None;
         rustix::fs::symlinkat(&entry.link, folder, name)?;
         if self.options.rules == ExtractRules::Layer {
             self.set_owner_at(entry, folder, name)?;

@@ -53,7 +53,6 @@ impl Archive {
             }
             state.on_disk
         };
-        self.check_writable()?;
         self.make(|_| true)?;
         let snapshot = self.snapshot();
         let mut files = vec![("oci-layout", Bytes::from_static(version::TEXT.as_bytes()))];
