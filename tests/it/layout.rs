@@ -1,5 +1,7 @@
 //! Layouts on disk: what real tools wrote, what is broken, what is interrupted.
 
+mod changes;
+mod files;
 mod made;
 
 use std::collections::BTreeMap;

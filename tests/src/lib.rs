@@ -11,6 +11,7 @@ mod certificates;
 pub mod daemon;
 mod distribution;
 mod dockerd;
+mod locks;
 mod many;
 mod measured;
 mod peers;
@@ -24,6 +25,7 @@ pub use binaries::{binary, repository};
 pub use certificates::Certificates;
 pub use distribution::{Gate, distribution};
 pub use dockerd::Dockerd;
+pub use locks::is_waited_for;
 pub use many::{Leg, copy_many};
 pub use measured::Measured;
 pub use peers::{

@@ -403,3 +403,6 @@ fn kind_of(root: &Path, path: &Path) -> Result<Option<Metadata>, StoreError> {
         Err(error) => Err(StoreError::io(place(root), "look around", error)),
     }
 }
+
+#[cfg(test)]
+mod tests;
