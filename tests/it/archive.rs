@@ -1,7 +1,11 @@
 //! Images in tar files: round trips, and what is cut off.
 
+mod changes;
+mod docker;
 mod hostile;
+mod limits;
 mod tools;
+mod unnamed;
 
 use std::collections::BTreeMap;
 use std::path::Path;

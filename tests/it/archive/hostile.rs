@@ -91,7 +91,18 @@ async fn links_and_devices_in_docker_archives_are_no_files() {
     let listed = br#"[{"Config":"c","Layers":[]}]"#.as_slice();
     let size = listed.len() as u64;
     let listed = ("manifest.json", EntryKind::File { size }, listed);
+    let good = config(&[]);
+    let size = good.len() as u64;
+    let file = |name| (name, EntryKind::File { size }, good.as_slice());
     for entries in [
+        // Out of the archive and back, or over another link, as no Docker has it.
+        vec![("c", symlink("../d"), b"".as_slice()), file("d")],
+        vec![("c", symlink("/d"), b""), file("d")],
+        vec![
+            ("c", symlink("d"), b""),
+            ("d", symlink("e"), b""),
+            file("e"),
+        ],
         vec![("c", symlink("/etc/passwd"), b"".as_slice())],
         vec![
             ("c", symlink("d"), b"".as_slice()),

@@ -248,3 +248,21 @@ fn missing(members: &Members, name: &str) -> StoreError {
         "its `manifest.json` names `{name}`, which is not in it"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That the disk is full is what helps, not that a thread has gone.
+    #[test]
+    fn a_full_disk_is_what_is_said() {
+        let mut full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let noise = (0..16_u64 << 20).map(|it| (it * it >> 7).to_le_bytes()[0]);
+        let noise: Vec<u8> = noise.collect();
+        let packed = pack(&*noise, &mut full, Compression::None);
+        assert_eq!(packed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -44,6 +44,15 @@ enum Member {
 impl Members {
     /// Indexes `file`, a tar, plain or compressed with gzip or zstd.
     pub(super) fn read(file: File, place: &str) -> Result<Self, StoreError> {
+        Self::read_within(file, place, ENTRIES, NAMES)
+    }
+
+    fn read_within(
+        file: File,
+        place: &str,
+        most_entries: usize,
+        most_names: usize,
+    ) -> Result<Self, StoreError> {
         let (file, is_original) = spool::plain(file, place)?;
         let mut members = Self {
             place: place.to_owned(),
@@ -52,11 +61,11 @@ impl Members {
             by_name: BTreeMap::new(),
             ambiguous: BTreeSet::new(),
         };
-        members.index()?;
+        members.index(most_entries, most_names)?;
         Ok(members)
     }
 
-    fn index(&mut self) -> Result<(), StoreError> {
+    fn index(&mut self, most_entries: usize, most_names: usize) -> Result<(), StoreError> {
         let length = self
             .file
             .metadata()
@@ -79,11 +88,11 @@ impl Members {
             archive.get_mut().skip(rest);
             entries += 1;
             names += entry.path.as_os_str().len() + entry.link.as_os_str().len();
-            if entries > ENTRIES || names > NAMES {
+            if entries > most_entries || names > most_names {
                 return Err(StoreError::TooMany {
                     place: self.place.clone(),
                     what: "files",
-                    limit: ENTRIES,
+                    limit: most_entries,
                 });
             }
             let Some(name) = normal(&entry.path) else {
@@ -231,4 +240,42 @@ fn beside(name: &str, link: &Path) -> Option<String> {
         }
     }
     Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::tar::{Entry, EntryKind, Writer};
+
+    #[test]
+    fn more_names_than_the_limits_are_refused() {
+        let mut tar = Writer::new(tempfile::tempfile().unwrap());
+        for path in ["one", "two"] {
+            let entry = Entry {
+                path: path.into(),
+                kind: EntryKind::Symlink {
+                    target: "target".into(),
+                },
+                mode: 0o777,
+                uid: 0,
+                gid: 0,
+                mtime: 0,
+            };
+            tar.write(&entry, io::empty()).unwrap();
+        }
+        let mut file = tar.finish().unwrap();
+        file.flush().unwrap();
+        let read = |entries: usize, names: usize| {
+            let mut file = file.try_clone().unwrap();
+            io::Seek::rewind(&mut file).unwrap();
+            Members::read_within(file, "here", entries, names)
+        };
+        read(2, 18).unwrap();
+        for (entries, names) in [(1, 18), (2, 17)] {
+            let refused = read(entries, names);
+            assert!(matches!(refused, Err(StoreError::TooMany { .. })));
+        }
+    }
 }

@@ -93,4 +93,19 @@ mod tests {
         let refused = plain_within(again, "here", 9_999);
         assert!(matches!(refused, Err(StoreError::Malformed { .. })));
     }
+
+    /// What is endless is not read to its end.
+    #[test]
+    fn no_more_is_kept_than_the_limit() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let endless = std::thread::spawn(move || {
+            let zeros = vec![0; 1 << 16];
+            (0..1000).try_for_each(|_| writer.write_all(&zeros))
+        });
+        let reader = File::from(std::os::fd::OwnedFd::from(reader));
+        let refused = plain_within(reader, "here", 9_999);
+        assert!(matches!(refused, Err(StoreError::Malformed { .. })));
+        let error = endless.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
 }

@@ -175,3 +175,45 @@ impl Staged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::MediaType;
+
+    fn start(staging: &Staging, target: &Descriptor) -> Result<Staged, StoreError> {
+        staging.start(target, "here".to_owned())
+    }
+
+    /// Whoever has checked the bytes says nothing about how many there are.
+    #[tokio::test]
+    async fn content_that_was_checked_may_break_off() {
+        let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
+        let staging = Staging::anywhere();
+        for (chunk, is_whole) in [(b"goo".as_slice(), false), (b"good", true)] {
+            let chunks = stream::iter([Ok(Bytes::from_static(chunk))]);
+            let content = Content::checked(&target, chunks);
+            let received = start(&staging, &target).unwrap().receive(content).await;
+            match received {
+                Ok(_) => assert!(is_whole),
+                Err(StoreError::SizeMismatch { .. }) => assert!(!is_whole),
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_can_be_kept() {
+        let staging = Staging::anywhere();
+        let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
+        let huge = Descriptor {
+            size: u64::MAX - 3,
+            ..target.clone()
+        };
+        start(&staging, &huge).unwrap();
+        let refused = start(&staging, &target);
+        assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
+    }
+}
