@@ -1,11 +1,18 @@
 //! Graphs on the move: what arrives, in which order, and what does not hold it up.
 
 mod choice;
+mod command;
+mod digest_tags;
+mod hooked;
 mod killed;
+mod limits;
 mod many;
+mod once;
 mod random;
 mod registries;
+mod selected;
 mod together;
+mod walked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;

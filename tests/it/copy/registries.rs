@@ -1,6 +1,7 @@
 //! Between registries that others wrote, of either kind, and layouts: by our program.
 
 use oci::{LayoutStore, MemoryStore, Selector, Store, copy_graph};
+use testkit::registry::{Switches, TestRegistry};
 use testkit::{Output, Workspace, docker_registry, olareg, plain_distribution};
 
 use super::{all, contents, graph, repository, tag};
@@ -49,4 +50,34 @@ async fn a_hundred_referrers_arrive_whichever_way_they_go() {
         assert_eq!(contents(&store, &root).await, expected, "{}", server.host());
         from = to;
     }
+}
+
+/// What a neighbour in the same registry has is not moved, and no one else is asked for it.
+#[tokio::test]
+async fn blobs_are_mounted_from_a_neighbour_only() {
+    let registry = TestRegistry::start(Switches::default());
+    let other = TestRegistry::start(Switches::default());
+    let from = repository(&registry.host(), "one");
+    let image = push_image(&from, b"layer", None).await;
+    let asked = |registry: &TestRegistry| -> (usize, usize) {
+        let requests = registry.take_requests();
+        let mounts = requests.iter().filter(|it| it.contains("mount="));
+        let reads = requests
+            .iter()
+            .filter(|it| it.starts_with("GET") && it.contains("/blobs/"));
+        (mounts.count(), reads.count())
+    };
+    asked(&registry);
+    let to = repository(&registry.host(), "two");
+    let copied = copy_graph(&from, &to, &image, &all(), &()).await.unwrap();
+    assert_eq!(copied.new.blobs, 2);
+    assert_eq!(asked(&registry), (2, 0));
+    let abroad = repository(&other.host(), "two");
+    copy_graph(&from, &abroad, &image, &all(), &())
+        .await
+        .unwrap();
+    assert_eq!((asked(&registry), asked(&other)), ((0, 2), (0, 0)));
+    let copied = copy_graph(&from, &from, &image, &all(), &()).await.unwrap();
+    assert_eq!((copied.new.blobs, copied.skipped.blobs), (0, 2));
+    assert_eq!(asked(&registry), (0, 0));
 }
