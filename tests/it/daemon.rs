@@ -1,10 +1,13 @@
 //! Docker daemons: what is sent to them and what is not, and what is believed of what they say.
 
 mod command;
+mod doubts;
 mod faults;
 mod load;
+mod read;
 mod real;
 mod ssh;
+mod tls;
 
 use std::time::Duration;
 

@@ -18,6 +18,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod server;
+mod tls;
+
+pub use tls::TlsPort;
 
 /// How the daemon differs from a plain, classic Docker 20.10.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub struct DaemonSwitches {
     pub containerd: bool,
     /// The newest version of the API that it knows.
     pub api: &'static str,
+    /// It closes each connection after one answer.
+    pub closes: bool,
     /// What it answers to a request in whose log line this text stands.
     pub faults: Vec<(&'static str, DaemonFault)>,
 }
@@ -39,6 +44,7 @@ impl Default for DaemonSwitches {
         Self {
             containerd: false,
             api: "1.41",
+            closes: false,
             faults: Vec::new(),
         }
     }
@@ -58,6 +64,10 @@ pub enum DaemonFault {
     Drop(usize),
     /// It answers this, again and again.
     Endless(&'static str),
+    /// It answers this, whatever it was asked.
+    Gives(Vec<u8>),
+    /// It begins to answer, with this, and says no more.
+    Stalls(&'static str),
     /// It never answers.
     Silent,
 }
@@ -126,6 +136,8 @@ impl TestDaemon {
         let mut inner = self.state.inner();
         inner.images.clone_from(&from.images);
         inner.names.clone_from(&from.names);
+        inner.chains.clone_from(&from.chains);
+        inner.files.clone_from(&from.files);
     }
 
     /// Forgets the layers of its images, but not the images: a layer was removed after it was seen.

@@ -44,9 +44,12 @@ async fn proof_has_no_place_in_a_daemon() {
     let workspace = workspace().await;
     let key = testkit::repository().join("tests/fixtures/keys/p256.pub.pem");
     let key = key.to_str().unwrap();
+    let private = testkit::repository().join("tests/fixtures/keys/p256-pkcs8.pem");
+    let private = private.to_str().unwrap();
     let referrers = [&COPY[..], &["--referrers"]].concat();
     for arguments in [
         &referrers[..],
+        &["sign", "docker-daemon:app", "--key", private],
         &["verify", "docker-daemon:app", "--key", key],
     ] {
         let output = run(&mut workspace.sealpack(arguments), &daemon.host());

@@ -26,7 +26,7 @@ async fn failure(daemon: &TestDaemon, options: DaemonOptions) -> LoadError {
     load_as(&daemon, &store, &image, "app").await.unwrap_err()
 }
 
-fn problem(error: &LoadError) -> &DaemonProblem {
+pub(super) fn problem(error: &LoadError) -> &DaemonProblem {
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(it) = cause {
         if let Some(problem) = it.downcast_ref() {

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -50,10 +50,12 @@ pub(super) fn run(
                 };
                 let state = state.clone();
                 tokio::spawn(async move {
+                    let keeps = !state.switches.closes;
                     let service = service_fn(|request| serve(state.clone(), request));
                     // The client sees how a connection ends, and nobody else has to.
                     drop(
                         http1::Builder::new()
+                            .keep_alive(keeps)
                             .serve_connection(TokioIo::new(stream), service)
                             .await,
                     );
@@ -112,6 +114,12 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Answer, 
             let chunk = Bytes::from_static(text.as_bytes());
             let chunks = stream::repeat_with(move || Ok(Frame::data(chunk.clone())));
             let body = BoxBody::new(StreamBody::new(chunks));
+            Ok(Response::new(body))
+        }
+        Some(DaemonFault::Gives(bytes)) => Ok(whole(StatusCode::OK, bytes.into())),
+        Some(DaemonFault::Stalls(text)) => {
+            let start = stream::iter([Ok(Frame::data(Bytes::from_static(text.as_bytes())))]);
+            let body = BoxBody::new(StreamBody::new(start.chain(stream::pending())));
             Ok(Response::new(body))
         }
         Some(DaemonFault::Silent) => std::future::pending().await,

@@ -296,9 +296,17 @@ mod tests {
             "unix://relative",
             "tcp://",
             "tcp://user@host",
+            "tcp://:secret@host",
+            "tcp:///path",
             "ssh://-oProxyCommand=x/",
+            "ssh://-v/",
+            "ssh://-v@host",
+            "ssh:///run/docker.sock",
             "ssh://host/$(x)",
+            "ssh://host/a%20b",
+            "ssh://host/?x",
             "ssh://me:secret@host",
+            "npipe://me:secret@host",
             "npipe:////./pipe/docker_engine",
         ] {
             let error = shown(bad).unwrap_err();
@@ -337,5 +345,58 @@ mod tests {
             matches!(tls, Err(DaemonAddressError::Read { .. })),
             "{tls:?}"
         );
+        // What is set to nothing is not set; a context may have certificates.
+        assert_eq!(found(&[("DOCKER_HOST", "")]).unwrap(), "ssh://far.example");
+        let tls = home.path().join(".docker/contexts/tls");
+        fs_err::create_dir_all(tls.join(Digest::of(b"far").hex()).join("docker")).unwrap();
+        let tls = found(&[]);
+        assert!(
+            matches!(tls, Err(DaemonAddressError::Read { .. })),
+            "{tls:?}"
+        );
+    }
+
+    /// The name of a context becomes part of a path.
+    #[test]
+    fn a_context_is_found_by_its_hash_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let meta = home.path().join(".docker/contexts/meta");
+        fs_err::create_dir_all(meta.join("far")).unwrap();
+        let text = r#"{"Endpoints":{"docker":{"Host":"unix:///far"}}}"#;
+        fs_err::write(meta.join("far/meta.json"), text).unwrap();
+        let variables = BTreeMap::from([("DOCKER_CONTEXT".to_owned(), "far".to_owned())]);
+        let found = DaemonAddress::find(&variables, Some(home.path()));
+        assert!(matches!(found, Err(DaemonAddressError::NoContext { .. })));
+    }
+
+    #[test]
+    fn settings_are_short() {
+        let home = tempfile::tempdir().unwrap();
+        let config = home.path().join("config.json");
+        let variables = BTreeMap::from([(
+            "DOCKER_CONFIG".to_owned(),
+            home.path().to_str().unwrap().to_owned(),
+        )]);
+        for (length, is_read) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+            fs_err::write(&config, format!("{{}}{}", " ".repeat(length - 2))).unwrap();
+            let found = DaemonAddress::find(&variables, None);
+            assert_eq!(found.is_ok(), is_read, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_this_machine_is_not_local() {
+        for (text, is_local) in [
+            ("unix:///x", true),
+            ("tcp://localhost", true),
+            ("tcp://127.0.0.7", true),
+            ("tcp://[::1]", true),
+            ("tcp://10.0.0.1", false),
+            ("tcp://localhost.example", false),
+            ("ssh://localhost", false),
+        ] {
+            let address = DaemonAddress::parse(text, None).unwrap();
+            assert_eq!(address.is_local(), is_local, "{text}");
+        }
     }
 }

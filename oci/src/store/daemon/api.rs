@@ -202,3 +202,62 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(parts: &[&[u8]]) -> Result<(), DaemonProblem> {
+        let mut lines = Lines::default();
+        for part in parts {
+            lines.add(&Bytes::copy_from_slice(part))?;
+        }
+        lines.end()
+    }
+
+    #[test]
+    fn a_failure_is_found_wherever_it_stands() {
+        told(&[b"{\"stream\":\"Loaded\"}\r\n", b"\n{\"status\"", b":\"x\"}"]).unwrap();
+        for parts in [
+            &[b"{\"stream\":\"x\"}\n{\"error\":\"no\"}\n".as_slice()][..],
+            &[b"{\"err", b"or\":\"no\"}"],
+            &[b"{\"stream\":\"Error unpacking image app:v1: no\"}\n"],
+        ] {
+            assert!(matches!(told(parts), Err(DaemonProblem::Said { .. })));
+        }
+        let none = told(&[b"no json\n"]);
+        assert!(matches!(none, Err(DaemonProblem::Malformed(_))));
+    }
+
+    #[test]
+    fn what_a_daemon_tells_has_an_end() {
+        let long = vec![b' '; MAX_LINE / 2];
+        told(&[&long, &long, b"\n", &long, &long]).unwrap();
+        let endless = told(&[&long, &long, b" "]);
+        assert!(matches!(endless, Err(DaemonProblem::TooLong { .. })));
+        let mut lines = Lines {
+            read: MAX_LINES - 1,
+            ..Lines::default()
+        };
+        lines.add(&Bytes::from_static(b"\n")).unwrap();
+        let endless = lines.add(&Bytes::from_static(b"\n"));
+        assert!(matches!(endless, Err(DaemonProblem::TooLong { .. })));
+    }
+
+    #[test]
+    fn an_image_is_whole_if_all_of_this_one_is_there() {
+        let (id, other) = (Digest::of(b"this"), Digest::of(b"other"));
+        let inspected =
+            |text: serde_json::Value| -> Inspected { serde_json::from_value(text).unwrap() };
+        let held = |held: &Digest, available: bool| {
+            inspected(serde_json::json!({
+                "Id": id, "Manifests": [{ "ID": held, "Available": available }],
+            }))
+        };
+        assert!(inspected(serde_json::json!({ "Id": id })).is_whole(&id));
+        assert!(!inspected(serde_json::json!({ "Id": other })).is_whole(&id));
+        assert!(held(&id, true).is_whole(&id));
+        assert!(!held(&id, false).is_whole(&id));
+        assert!(!held(&other, true).is_whole(&id));
+    }
+}

@@ -274,3 +274,23 @@ pub(super) fn empty() -> Body {
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, DaemonProblem> {
     serde_json::from_slice(text).map_err(DaemonProblem::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_api_is_spoken() {
+        for (theirs, spoken) in [
+            ("1.24", (1, 24)),
+            ("1.48", API),
+            ("1.99", API),
+            ("2.0", API),
+            ("new", API),
+        ] {
+            let version: Version =
+                serde_json::from_value(serde_json::json!({ "ApiVersion": theirs })).unwrap();
+            assert_eq!(version.api(), spoken, "{theirs}");
+        }
+    }
+}

@@ -91,3 +91,31 @@ impl DaemonProblem {
         Self::Broken(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_is_not_for_us_is_there() {
+        let problem = |kind: io::ErrorKind| DaemonProblem::connect(kind.into());
+        let denied = problem(io::ErrorKind::PermissionDenied);
+        assert!(matches!(denied, DaemonProblem::Denied(_)));
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused] {
+            assert!(matches!(problem(kind), DaemonProblem::NotRunning(_)));
+        }
+        let other = problem(io::ErrorKind::TimedOut);
+        assert!(matches!(other, DaemonProblem::NoConnection(_)));
+    }
+
+    #[test]
+    fn words_are_short_and_harmless() {
+        let DaemonProblem::Said { message, .. } =
+            DaemonProblem::said(200, &format!(" a\u{1b}[2J\u{9b}\n{}", "x".repeat(5000)))
+        else {
+            panic!("it is said");
+        };
+        assert!(message.starts_with("a [2J  x"), "{message}");
+        assert_eq!(message.chars().count(), MAX_MESSAGE);
+    }
+}
