@@ -1,5 +1,9 @@
 //! Archives that try to get out of the directory that they are unpacked into.
 
+mod headers;
+mod owners;
+mod replaced;
+
 use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
