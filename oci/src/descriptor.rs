@@ -63,3 +63,22 @@ impl Descriptor {
 }
 
 crate::json::objects_only!(Descriptor);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_bare_has_no_hints() {
+        let target = Descriptor::of(MediaType::EMPTY, b"{}");
+        let hinted = Descriptor {
+            urls: vec!["https://elsewhere.example".to_owned()],
+            annotations: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
+            data: Some("e30=".to_owned()),
+            platform: Some(Platform::host()),
+            artifact_type: Some(MediaType::EMPTY),
+            ..target.clone()
+        };
+        assert_eq!(hinted.bare(), target);
+    }
+}

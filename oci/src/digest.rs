@@ -250,5 +250,17 @@ mod tests {
         for bad in ["md5:00", "", ":", "sha256"] {
             assert!(bad.parse::<Digest>().is_err());
         }
+        for bad in [
+            digest.to_string().replace("sha256", "md5"),
+            digest.to_string().replace("sha256", "SHA256"),
+            digest.to_string().replace("sha256", "sha512"),
+            digest.hex().to_owned(),
+        ] {
+            assert!(bad.parse::<Digest>().is_err(), "{bad}");
+        }
+        // Nor is one read from JSON that is not well formed.
+        let read = |text: &str| serde_json::from_value::<DiffId>(text.into());
+        assert_eq!(read(digest.as_str()).unwrap(), DiffId(digest));
+        assert!(read("sha256:../../etc/passwd").is_err());
     }
 }

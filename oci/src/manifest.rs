@@ -254,6 +254,16 @@ mod tests {
     }
 
     #[test]
+    fn what_came_as_no_manifest_is_none() {
+        let image = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[]}}"#);
+        parse(&MediaType::IMAGE_MANIFEST, &image).unwrap();
+        for media_type in ["text/plain", "application/vnd.oci.image.config.v1+json"] {
+            let parsed = parse(&media_type.into(), &image);
+            assert!(matches!(parsed, Err(ManifestError::NotAManifest { .. })));
+        }
+    }
+
+    #[test]
     fn a_list_is_no_object() {
         let list = r#"{"schemaVersion":2,"config":["application/vnd.oci.empty.v1+json","sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",2],"layers":[]}"#;
         assert!(matches!(

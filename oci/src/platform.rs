@@ -183,5 +183,11 @@ mod tests {
         assert!(!is_for("linux/arm/v6", "linux/arm/v7"));
         assert!(!is_for("linux/arm/v6", "linux/arm64"));
         assert!(!is_for("linux/amd64", "windows/amd64"));
+        let features = |features: &[&str]| Platform {
+            os_features: features.iter().map(|it| (*it).to_owned()).collect(),
+            ..Platform::default()
+        };
+        assert!(features(&["a", "b"]).is_for(&features(&["b"])));
+        assert!(!features(&["a"]).is_for(&features(&["a", "b"])));
     }
 }
