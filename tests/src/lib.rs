@@ -18,6 +18,7 @@ mod peers;
 mod project;
 mod proxy;
 pub mod registry;
+mod scripted;
 mod tokens;
 mod workspace;
 
@@ -33,5 +34,6 @@ pub use peers::{
 };
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
+pub use scripted::{Asked, Reply, Scripted};
 pub use tokens::TokenServer;
 pub use workspace::{Output, Workspace};

@@ -11,6 +11,7 @@ pub(crate) use server::query_of;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub struct Switches {
     pub login: Login,
     /// No referrers API, and no `OCI-Subject`.
     pub no_referrers_api: bool,
-    /// The referrers API answers with this media type.
+    /// The referrers API answers with this media type, and a text that is no listing.
     pub referrers_media_type: Option<&'static str>,
     /// `?artifactType=` changes nothing.
     pub ignore_filter: bool,
@@ -68,6 +69,8 @@ pub struct Switches {
     pub lost_races: usize,
     /// So many times, a manifest that is pushed is not listed among the referrers of its subject.
     pub lost_referrers: usize,
+    /// `OCI-Subject` names another manifest than the subject.
+    pub wrong_subject: bool,
     /// What goes wrong some of the time.
     pub faults: Vec<Fault>,
 }
@@ -96,6 +99,8 @@ pub enum FaultKind {
     Drop(usize),
     /// The answer comes after so long.
     Slow(Duration),
+    /// It is served, but the connection breaks in place of the answer.
+    Lost,
 }
 
 impl Fault {
@@ -161,6 +166,11 @@ impl TestRegistry {
     pub fn authorizations(&self) -> Vec<Option<String>> {
         let log = self.state.log();
         log.iter().map(|it| it.authorization.clone()).collect()
+    }
+
+    /// The most requests that were served at the same time so far.
+    pub fn most_at_once(&self) -> usize {
+        self.state.most_at_once.load(Ordering::Relaxed)
     }
 
     /// Turns switches while it runs.
@@ -235,6 +245,8 @@ struct State {
     storage: Mutex<storage::Storage>,
     log: Mutex<Vec<Logged>>,
     tokens: Mutex<BTreeMap<String, access::Token>>,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -251,6 +263,8 @@ impl State {
             storage: Mutex::default(),
             log: Mutex::default(),
             tokens: Mutex::default(),
+            at_once: AtomicUsize::new(0),
+            most_at_once: AtomicUsize::new(0),
         }
     }
 

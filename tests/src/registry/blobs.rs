@@ -102,7 +102,8 @@ pub(super) fn upload(state: &State, asked: &Asked, name: &str, id: &str) -> Answ
                 .headers
                 .get(CONTENT_RANGE)
                 .and_then(|it| it.to_str().ok()?.split_once('-')?.0.parse::<usize>().ok());
-            if start.is_some_and(|it| it != received.len()) {
+            let part = asked.method == Method::PATCH && !received.is_empty();
+            if start.map_or(part, |it| it != received.len()) {
                 return error(
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "BLOB_UPLOAD_INVALID",

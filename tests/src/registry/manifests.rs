@@ -121,7 +121,13 @@ fn write(state: &State, asked: &Asked, name: &str, reference: &str) -> Answer {
     if !switches.no_referrers_api
         && let Some(subject) = document.pointer("/subject/digest").and_then(Value::as_str)
     {
-        headers.push((SUBJECT, subject.to_owned()));
+        let other = Digest::of(subject.as_bytes()).to_string();
+        let named = if switches.wrong_subject {
+            other
+        } else {
+            subject.to_owned()
+        };
+        headers.push((SUBJECT, named));
         if switches.lost_referrers > 0 {
             switches.lost_referrers -= 1;
             repository.unlisted.insert(digest.to_string());
@@ -191,8 +197,10 @@ pub(super) fn referrers(state: &State, asked: &Asked, name: &str, subject: &str)
         .collect();
     let (page, link) = page_of(&switches, asked, all);
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": page});
-    let content = Bytes::from(index.to_string());
-    let media_type = switches.referrers_media_type.unwrap_or(INDEX);
+    let (media_type, content) = match switches.referrers_media_type {
+        Some(media_type) => (media_type, Bytes::from_static(b"<p>Welcome!")),
+        None => (INDEX, Bytes::from(index.to_string())),
+    };
     let mut headers = vec![
         (CONTENT_TYPE, media_type.to_owned()),
         (CONTENT_LENGTH, content.len().to_string()),

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -100,6 +101,17 @@ async fn serve(
     state: Arc<State>,
     request: Request<Incoming>,
 ) -> Result<Response<BoxBody<Bytes, Broken>>, Broken> {
+    let now = state.at_once.fetch_add(1, Ordering::Relaxed) + 1;
+    state.most_at_once.fetch_max(now, Ordering::Relaxed);
+    let answer = serve_one(&state, request).await;
+    state.at_once.fetch_sub(1, Ordering::Relaxed);
+    answer
+}
+
+async fn serve_one(
+    state: &State,
+    mut request: Request<Incoming>,
+) -> Result<Response<BoxBody<Bytes, Broken>>, Broken> {
     let line = format!("{} {}", request.method(), request.uri());
     let authorization = request
         .headers()
@@ -112,9 +124,12 @@ async fn serve(
     let fault = state.fault(&line);
     let mut drop_answer_at = None;
     let mut drop_body_at = None;
+    let mut lost = false;
     match fault {
         Some(FaultKind::Status(status, retry_after)) => {
             let status = StatusCode::from_u16(status).expect("tests name valid statuses");
+            // Whoever is still sending might miss the answer.
+            while let Some(Ok(_)) = request.body_mut().frame().await {}
             let mut answer = error(status, "TOOMANYREQUESTS", "a fault that was asked for");
             if let Some(text) = retry_after {
                 answer
@@ -131,6 +146,7 @@ async fn serve(
             }
         }
         Some(FaultKind::Slow(duration)) => tokio::time::sleep(duration).await,
+        Some(FaultKind::Lost) => lost = true,
         None => {}
     }
     let (parts, mut incoming) = request.into_parts();
@@ -156,8 +172,8 @@ async fn serve(
         body: body.into(),
         broken,
     };
-    let answer = route(&state, &asked, &line);
-    if broken {
+    let answer = route(state, &asked, &line);
+    if broken || lost {
         return Err(Broken);
     }
     Ok(send(answer, drop_answer_at))
