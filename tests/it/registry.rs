@@ -15,6 +15,7 @@ use oci::store::{RegistryClient, RegistryOptions, RegistryStore, Retries};
 use oci::{Descriptor, MediaType, Selector, Store as _, StoreError, Upload};
 use serde_json::json;
 use testkit::registry::{Switches, TestRegistry};
+use testkit::{Asked, Reply, Scripted};
 
 /// Options that do not make tests wait.
 fn quick() -> RegistryOptions {
@@ -37,6 +38,16 @@ fn registry(switches: Switches) -> (TestRegistry, RegistryStore) {
     let registry = TestRegistry::start(switches);
     let store = store_at(&registry.host(), quick());
     (registry, store)
+}
+
+/// A server that answers so, and its repository `team/app`.
+fn scripted(
+    options: RegistryOptions,
+    answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+) -> (Scripted, RegistryStore) {
+    let server = Scripted::start(answer);
+    let store = store_at(&server.host(), options);
+    (server, store)
 }
 
 /// Bytes that do not repeat soon.
@@ -113,6 +124,23 @@ async fn read(store: &RegistryStore, target: &Descriptor) -> Result<Bytes, Store
 
 async fn resolve(store: &RegistryStore, tag: &str) -> Result<Descriptor, StoreError> {
     store.resolve(&Selector::Tag(tag.parse().unwrap())).await
+}
+
+/// All that an error shows, to users and developers.
+fn text_of(error: &StoreError) -> String {
+    let mut text = format!("{error:?} {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push(' ');
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// How many of the requests have this in them.
+fn count(lines: &[String], part: &str) -> usize {
+    lines.iter().filter(|it| it.contains(part)).count()
 }
 
 /// The requests without what differs from run to run.

@@ -6,7 +6,7 @@ use oci::store::{RegistryOptions, RegistryStore};
 use oci::{Store as _, StoreError, Upload};
 use testkit::registry::{Login, Switches, TestRegistry};
 
-use super::{attach, blob, content, push_image, quick, read, resolve, shapes, store_at};
+use super::{attach, blob, content, push_image, quick, read, resolve, shapes, store_at, text_of};
 
 fn registry(login: Login) -> TestRegistry {
     TestRegistry::start(Switches {
@@ -21,17 +21,6 @@ fn store_as(registry: &TestRegistry, credential: Credential) -> RegistryStore {
         ..quick()
     };
     store_at(&registry.host(), options)
-}
-
-fn text_of(error: &StoreError) -> String {
-    let mut text = format!("{error:?} {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        text.push(' ');
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[tokio::test]

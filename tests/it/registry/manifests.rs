@@ -4,7 +4,9 @@ use oci::store::RegistryOptions;
 use oci::{Descriptor, Limits, Selector, Store as _, StoreError};
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 
-use super::{push_image, quick, read, registry, resolve, shapes, store_at};
+use super::{
+    blob, content, count, manifest, push_image, quick, read, registry, resolve, shapes, store_at,
+};
 
 #[tokio::test]
 async fn a_push_and_a_pull_make_no_request_twice() {
@@ -28,9 +30,7 @@ async fn a_push_and_a_pull_make_no_request_twice() {
     let found = resolve(&again, "v1").await.unwrap();
     assert_eq!(found, image);
     read(&again, &found).await.unwrap();
-    read(&again, &super::blob(&super::content(100)))
-        .await
-        .unwrap();
+    read(&again, &blob(&content(100))).await.unwrap();
     assert_eq!(
         shapes(&registry),
         [
@@ -256,4 +256,163 @@ async fn access_is_checked_without_leaving_anything_behind() {
         store.check_write().await,
         Err(StoreError::Refused { .. })
     ));
+}
+
+#[tokio::test]
+async fn refusals_of_all_kinds_are_no_success_and_not_asked_for_twice() {
+    let (registry, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    let (target, document) = manifest(&blob(&content(100)), None, "application/x.other");
+    let tag = "v1".parse().unwrap();
+    // 412 is what some say of a tag that must not move.
+    for status in [400, 401, 403, 404, 412] {
+        for on in ["HEAD", "PUT", "DELETE"] {
+            let fault = Fault::first(usize::MAX, on, FaultKind::Status(status, None));
+            registry.set(|it| it.faults = vec![fault]);
+            registry.take_requests();
+            let outcomes = match on {
+                // That would be an answer.
+                "HEAD" | "DELETE" if status == 404 => vec![],
+                "HEAD" => vec![store.contains(&image).await.map(drop)],
+                "DELETE" => vec![store.delete(&image).await],
+                _ => vec![
+                    store.push_manifest(&target, document.clone()).await,
+                    store.tag(&image, &tag).await,
+                    store
+                        .push_manifests(vec![(target.clone(), document.clone())])
+                        .await,
+                ],
+            };
+            for outcome in &outcomes {
+                assert!(
+                    matches!(outcome, Err(StoreError::Refused { .. })),
+                    "{on} {status}: {outcome:?}"
+                );
+            }
+            let requests = registry.take_requests();
+            assert_eq!(count(&requests, on), outcomes.len(), "{on} {status}");
+        }
+    }
+    registry.set(|it| it.faults = Vec::new());
+    assert!(store.contains(&image).await.unwrap());
+    assert!(!store.contains(&target).await.unwrap());
+    assert!(resolve(&store, "v1").await.unwrap_err().is_not_found());
+
+    let fault = |on, status| {
+        let kind = FaultKind::Status(status, None);
+        registry.set(|it| it.faults = vec![Fault::first(usize::MAX, on, kind)]);
+    };
+    fault("DELETE", 405);
+    assert!(matches!(
+        store.delete(&image).await,
+        Err(StoreError::Unsupported { .. })
+    ));
+    // Whether it is there cannot be known.
+    fault("GET", 403);
+    assert!(store.delete(&image).await.is_err());
+    assert!(matches!(
+        store.ping().await,
+        Err(StoreError::Refused { .. })
+    ));
+    registry.take_requests();
+    fault("HEAD", 404);
+    assert!(resolve(&store, "v1").await.unwrap_err().is_not_found());
+    assert_eq!(registry.take_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn overload_is_no_refusal_and_nothing_is_tried_for_ever() {
+    let (registry, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    for kind in [
+        FaultKind::Status(429, None),
+        FaultKind::Status(503, None),
+        FaultKind::Drop(0),
+    ] {
+        registry.set(|it| it.faults = vec![Fault::first(usize::MAX, "GET", kind)]);
+        registry.take_requests();
+        assert!(matches!(
+            read(&store, &image).await,
+            Err(StoreError::Unavailable { .. })
+        ));
+        assert_eq!(registry.take_requests().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_as_described_is_not_pushed() {
+    let (registry, store) = registry(Switches::default());
+    let (target, document) = manifest(&blob(&content(100)), None, "application/x.a");
+    let longer = Descriptor {
+        size: target.size + 1,
+        ..target.clone()
+    };
+    let other = Descriptor {
+        digest: oci::Digest::of(b"other"),
+        ..target.clone()
+    };
+    for wrong in [longer, other] {
+        let pushed = store.push_manifest(&wrong, document.clone()).await;
+        assert!(pushed.is_err());
+    }
+    let other = Descriptor {
+        digest: target.digest.clone(),
+        media_type: oci::MediaType::IMAGE_INDEX,
+        ..target
+    };
+    assert!(store.push_manifest(&other, document).await.is_err());
+    assert_eq!(registry.requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn tags_have_limits_and_a_page_that_is_refused_is_no_end() {
+    let (registry, store) = registry(Switches {
+        page_size: Some(1),
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    for tag in ["v1", "v2", "v3"] {
+        store.tag(&image, &tag.parse().unwrap()).await.unwrap();
+    }
+    let limits = Limits {
+        manifests: 2,
+        ..Limits::default()
+    };
+    let bounded = store_at(&registry.host(), RegistryOptions { limits, ..quick() });
+    assert!(matches!(
+        bounded.tags().await,
+        Err(StoreError::TooMany { limit: 2, .. })
+    ));
+    for status in [403, 404] {
+        let fault = Fault::first(1, "?start=", FaultKind::Status(status, None));
+        registry.set(|it| it.faults = vec![fault]);
+        assert!(store.tags().await.is_err(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_requests_run_as_asked_for_and_one_at_least() {
+    let slow = || {
+        vec![Fault::first(
+            usize::MAX,
+            "HEAD",
+            FaultKind::Slow(Duration::from_millis(50)),
+        )]
+    };
+    for (concurrency, expected) in [(0, 1), (1, 1), (3, 3)] {
+        let (registry, _) = registry(Switches {
+            faults: slow(),
+            ..Switches::default()
+        });
+        let options = RegistryOptions {
+            concurrency,
+            ..quick()
+        };
+        let store = store_at(&registry.host(), options);
+        let target = blob(&content(10));
+        let asks = futures_util::future::join_all((0..6).map(|_| store.contains(&target)));
+        let answers = tokio::time::timeout(Duration::from_secs(20), asks).await;
+        assert!(answers.expect("it ends").into_iter().all(|it| !it.unwrap()));
+        assert_eq!(registry.most_at_once(), expected);
+    }
 }

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LINK};
+use reqwest::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LINK,
+};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
@@ -144,7 +146,8 @@ impl Endpoint {
         }
     }
 
-    /// Writes a manifest under a tag or its digest; the headers of the answer.
+    /// Writes a manifest under a tag or its digest; the answer, which is success, or that the
+    /// condition among the headers, if there is one, does not hold.
     pub(super) async fn put_manifest(
         &self,
         selector: &Selector,
@@ -158,11 +161,14 @@ impl Endpoint {
         let mut request = self
             .request(Method::PUT, path_of(selector), Access::Push, &action)
             .body(Body::Bytes(content));
+        let has_condition = extra.contains_key(IF_MATCH);
         request.headers = extra;
         request.headers.insert(CONTENT_TYPE, content_type);
         let limit = self.shared.options.limits.manifest_bytes;
         let document = self.document(request, limit).await?;
-        if document.status.is_success() || document.status == StatusCode::PRECONDITION_FAILED {
+        // Without a condition of ours, it is what some say of a tag that must not move.
+        let lost_race = has_condition && document.status == StatusCode::PRECONDITION_FAILED;
+        if document.status.is_success() || lost_race {
             return Ok(document);
         }
         // What is missing is the repository, or what the manifest refers to: there, too, the
@@ -344,5 +350,21 @@ fn own_media_type(content: &[u8]) -> Option<MediaType> {
         None if fields.contains_key("manifests") => Some(MediaType::IMAGE_INDEX),
         None if fields.contains_key("layers") => Some(MediaType::IMAGE_MANIFEST),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_manifests_are_kept() {
+        let recent = Recent::default();
+        let content = |at: usize| Bytes::from(at.to_string());
+        for at in 0..20 {
+            recent.keep(&Digest::of(&content(at)), content(at));
+        }
+        let kept = (0..20).filter(|at| recent.find(&Digest::of(&content(*at))).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), (12..20).collect::<Vec<_>>());
     }
 }
