@@ -7,6 +7,7 @@ mod manifests;
 mod real;
 mod referrers;
 mod tools;
+mod uploads;
 
 use std::time::Duration;
 

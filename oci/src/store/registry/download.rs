@@ -8,8 +8,8 @@ use super::token::Access;
 use super::transport::{Endpoint, TransportError};
 use crate::{Content, Descriptor, StoreError};
 
-/// A download that got so far before it broke counts as new when it comes to trying again.
-const PROGRESS: u64 = 1 << 20;
+/// What got so far before it broke counts as new when it comes to trying again.
+pub(super) const PROGRESS: u64 = 1 << 20;
 
 impl Endpoint {
     /// Opens a blob. A connection that breaks is taken up again where it broke.

@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
+use super::download::PROGRESS;
 use super::token::{Access, Scopes};
 use super::transport::{Body, Endpoint, Request, Target, is_transient};
 use crate::{Content, Descriptor, Digest, Repository, StoreError, Upload};
@@ -48,15 +49,13 @@ impl Endpoint {
             match outcome {
                 Outcome::Done => return Ok(()),
                 // The last answer may have been lost, and the session ended by success.
-                Outcome::Gone if self.contains(target, Access::Push).await? => return Ok(()),
-                Outcome::Gone
+                Outcome::Gone(_) if self.contains(target, Access::Push).await? => return Ok(()),
+                Outcome::Gone(_)
                     if source.is_left() && attempt <= self.shared.options.retries.count =>
                 {
                     self.shared.pause(attempt, None).await;
                 }
-                Outcome::Gone => {
-                    return Err(self.unavailable(&action, "the registry lost the upload"));
-                }
+                Outcome::Gone(why) => return Err(why),
             }
         }
     }
@@ -131,7 +130,7 @@ impl Endpoint {
         path: &Path,
         action: &str,
     ) -> Result<Outcome, StoreError> {
-        let (mut sent, mut attempt) = (0, 0);
+        let (mut sent, mut attempt, mut furthest) = (0, 0, 0);
         while sent < target.size {
             let body = Body::File {
                 path: path.to_owned(),
@@ -152,11 +151,15 @@ impl Endpoint {
             let failure = match self.send(&mut request).await {
                 Ok(response) if response.status().is_success() => {
                     session = self.session_after(&session, &response)?;
-                    sent = received(response.headers()).unwrap_or(target.size);
-                    continue;
+                    let taken = received(response.headers()).unwrap_or(target.size);
+                    if taken >= target.size {
+                        sent = taken;
+                        break;
+                    }
+                    self.unavailable(action, "the registry took only a part of what it was sent")
                 }
                 Ok(response) => match response.status() {
-                    StatusCode::NOT_FOUND => return Ok(Outcome::Gone),
+                    StatusCode::NOT_FOUND => return Ok(self.gone(action)),
                     StatusCode::RANGE_NOT_SATISFIABLE => {
                         self.unavailable(action, "the registry lost a part of the upload")
                     }
@@ -166,6 +169,9 @@ impl Endpoint {
                 Err(error @ StoreError::Unavailable { .. }) => error,
                 Err(error) => return Err(error),
             };
+            if sent >= furthest + PROGRESS {
+                (attempt, furthest) = (0, sent);
+            }
             attempt += 1;
             if attempt > self.shared.options.retries.count {
                 return Err(failure);
@@ -174,14 +180,19 @@ impl Endpoint {
             let mut status = self.session_request(Method::GET, session.clone(), action);
             let response = self.send(&mut status).await?;
             if !response.status().is_success() {
-                return Ok(Outcome::Gone);
+                return Ok(self.gone(action));
             }
             session = self.session_after(&session, &response)?;
             sent = received(response.headers()).unwrap_or(0);
+            if sent == 1 {
+                // Many say `0-0` of one byte and of none, and where to go on is not to be guessed.
+                self.cancel(session).await;
+                return Ok(Outcome::Gone(failure));
+            }
         }
         if sent > target.size {
             self.cancel(session).await;
-            return Ok(Outcome::Gone);
+            return Ok(self.gone(action));
         }
         self.close_session(session, target, Body::None, action)
             .await
@@ -209,7 +220,6 @@ impl Endpoint {
             .session_request(Method::PATCH, session.clone(), action)
             .header(CONTENT_TYPE, OCTETS)
             .body(Body::Once(body, target.size));
-        request.retry = false;
         let result = self.send(&mut request).await;
         let fault = fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(error) = fault {
@@ -244,7 +254,7 @@ impl Endpoint {
         let response = self.send(&mut request).await?;
         match response.status() {
             status if status.is_success() => Ok(Outcome::Done),
-            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Ok(Outcome::Gone),
+            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Ok(self.gone(action)),
             _ => Err(self.upload_refusal(response, action).await),
         }
     }
@@ -262,6 +272,10 @@ impl Endpoint {
         } else {
             Ok(session.clone())
         }
+    }
+
+    fn gone(&self, action: &str) -> Outcome {
+        Outcome::Gone(self.unavailable(action, "the registry lost the upload"))
     }
 
     /// Not found is here: no such repository, and may not be made.
@@ -286,8 +300,8 @@ enum Opened {
 
 enum Outcome {
     Done,
-    /// The registry does not know the upload, or not as we do.
-    Gone,
+    /// The registry does not know the upload, or not as we do: for this reason.
+    Gone(StoreError),
 }
 
 /// Where the bytes come from, once it is clear that they are needed.
