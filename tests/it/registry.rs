@@ -6,6 +6,7 @@ mod blobs;
 mod manifests;
 mod real;
 mod referrers;
+mod secure;
 mod tools;
 mod uploads;
 

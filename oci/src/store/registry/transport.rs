@@ -572,16 +572,17 @@ impl TransportError {
 fn is_about_tls(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
-        // What an I/O error holds is not among its sources.
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // What an I/O error holds is not among its sources, and may be another one.
         let held = error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref);
-        if held.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-            || error.is::<rustls::Error>()
-        {
-            return true;
-        }
-        cause = error.source();
+        cause = match held {
+            Some(held) => Some(held),
+            None => error.source(),
+        };
     }
     false
 }
@@ -589,5 +590,33 @@ fn is_about_tls(error: &reqwest::Error) -> bool {
 impl From<reqwest::Error> for TransportError {
     fn from(error: reqwest::Error) -> Self {
         Self::of(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_to_wait_is_said_in_seconds_or_by_date() {
+        let asked = |retry_after: &str, date: Option<&str>| {
+            let mut response = hyper::Response::builder().header(RETRY_AFTER, retry_after);
+            if let Some(date) = date {
+                response = response.header(DATE, date);
+            }
+            super::retry_after(&response.body("").unwrap().into())
+        };
+        let (now, later) = (
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "Wed, 21 Oct 2015 07:28:30 GMT",
+        );
+        let half_a_minute = Some(Duration::from_secs(30));
+        assert_eq!(asked("30", None), half_a_minute);
+        assert_eq!(asked(later, Some(now)), half_a_minute);
+        // By no clock of ours; and the past is no time to wait for.
+        assert_eq!(asked(later, None), None);
+        assert_eq!(asked(now, Some(later)), None);
+        assert_eq!(asked("soon", Some(now)), None);
+        assert_eq!(asked("-1", None), None);
     }
 }

@@ -1,0 +1,132 @@
+//! TLS: whose certificate is checked, and who sees ours.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use oci::store::{ClientCertificate, RegistryOptions};
+use oci::{Selector, Store as _, StoreError};
+use testkit::{Certificates, Reply, Scripted, Workspace};
+
+use super::{blob, content, count, quick, read, scripted, store_at, text_of};
+
+/// Options that trust the authority of `certificates`.
+fn trusting(certificates: &Certificates) -> RegistryOptions {
+    let mut options = quick();
+    options.trust.extra_roots = vec![fs_err::read(certificates.ca()).unwrap()];
+    options
+}
+
+fn v1() -> Selector {
+    Selector::Tag("v1".parse().unwrap())
+}
+
+/// `127.0.0.1:PORT` by its other name, which is another server for all that we know.
+fn by_name(server: &Scripted) -> String {
+    server.host().replace("127.0.0.1", "localhost")
+}
+
+#[tokio::test]
+async fn our_certificate_is_shown_to_the_registry_alone() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let small = content(10);
+    let body = small.to_vec();
+    let elsewhere = Scripted::start_tls(&certificates, move |_| Reply::new(200).body(body.clone()));
+    let tokens = Scripted::start_tls(&certificates, |_| {
+        Reply::new(200).body(r#"{"token":"good"}"#)
+    });
+    let (realm, place) = (by_name(&tokens), by_name(&elsewhere));
+    let registry = Scripted::start_tls(&certificates, move |asked| {
+        if asked.headers.contains_key("authorization") {
+            return Reply::new(307)
+                .header(format!("Location: https://{place}/blob"))
+                .body("");
+        }
+        Reply::new(401)
+            .header(format!(
+                "WWW-Authenticate: Bearer realm=\"https://{realm}/token\""
+            ))
+            .body("")
+    });
+    let mut options = trusting(&certificates);
+    options.trust.client_certificate = Some(ClientCertificate {
+        chain: fs_err::read(certificates.certificate("client")).unwrap(),
+        key: fs_err::read_to_string(certificates.key("client"))
+            .unwrap()
+            .into(),
+    });
+    let store = store_at(&registry.host(), options);
+    assert_eq!(read(&store, &blob(&small)).await.unwrap(), small);
+    let shown = |server: &Scripted| -> Vec<bool> {
+        let asked = server.asked().into_iter().filter(|it| it.line != "TLS");
+        asked.map(|it| it.certificate).collect()
+    };
+    // Asked for TLS by `GET /v2/`, and then for the blob.
+    assert_eq!(shown(&registry), [true; 3]);
+    assert_eq!(shown(&tokens), [false]);
+    assert_eq!(shown(&elsewhere), [false]);
+}
+
+#[tokio::test]
+async fn whoever_a_registry_names_has_to_be_who_he_says() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let answer = |_: &testkit::Asked| Reply::new(200).body(r#"{"token":"good"}"#);
+    for is_realm in [true, false] {
+        let other = Scripted::start_tls(&certificates, answer);
+        let place = format!("https://{}/there", by_name(&other));
+        let registry = move |_: &testkit::Asked| {
+            if is_realm {
+                let realm = format!("WWW-Authenticate: Bearer realm=\"{place}\"");
+                return Reply::new(401).header(realm).body("");
+            }
+            Reply::new(307)
+                .header(format!("Location: {place}"))
+                .body("")
+        };
+        let (server, store) = scripted(quick(), registry.clone());
+        let error = store.resolve(&v1()).await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+        assert!(text_of(&error).contains("certificate"), "{error:?}");
+        // It stays who it is: there was one handshake, and no request.
+        assert_eq!(other.lines(), ["TLS"], "{is_realm}");
+        assert_eq!(count(&server.lines(), "HEAD"), 1);
+
+        // But for those of whom the user says that it does not matter.
+        let (_server, store) = scripted(
+            RegistryOptions {
+                insecure: vec![by_name(&other)],
+                ..quick()
+            },
+            registry,
+        );
+        // What it answers is no manifest.
+        assert!(store.resolve(&v1()).await.is_err());
+        assert_ne!(count(&other.lines(), "/there"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_given_up() {
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut options = RegistryOptions {
+        connect_timeout: Duration::from_millis(100),
+        ..quick()
+    };
+    options.retries.count = 1;
+    let (_server, store) = scripted(options, move |_| {
+        Reply::new(307)
+            .header(format!("Location: https://localhost:{port}/there"))
+            .body("")
+    });
+    let tag = v1();
+    let resolved = tokio::time::timeout(Duration::from_secs(20), store.resolve(&tag));
+    let error = resolved.await.expect("it ends").unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+}
