@@ -7,6 +7,7 @@ mod manifests;
 mod real;
 mod referrers;
 mod secure;
+mod tokens;
 mod tools;
 mod uploads;
 

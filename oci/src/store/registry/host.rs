@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -20,6 +20,9 @@ use crate::{Registry, Repository, StoreError};
 /// The largest answer of a token server that is read.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
+/// How many of the last authorizations are cut out of what a registry says.
+const MAX_SENT: usize = 64;
+
 /// What we know of one registry.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -38,7 +41,7 @@ struct Learnt {
     scheme: Option<&'static str>,
     challenge: Option<Challenge>,
     without_referrers: BTreeSet<String>,
-    last_sent: Option<Secret>,
+    sent: VecDeque<Secret>,
 }
 
 impl Host {
@@ -87,18 +90,21 @@ impl Host {
         self.learnt().without_referrers.remove(path);
     }
 
-    /// Remembers what was sent, so that it can be cut out of what comes back.
+    /// Remembers what was sent, so that it can be cut out of what comes back. Requests run at the
+    /// same time, with tokens of their own, so the last one is not enough.
     pub(super) fn note_sent(&self, authorization: &Secret) {
-        self.learnt().last_sent = Some(authorization.clone());
+        let mut learnt = self.learnt();
+        let sent = &mut learnt.sent;
+        sent.retain(|it| it != authorization);
+        sent.push_back(authorization.clone());
+        if sent.len() > MAX_SENT {
+            sent.pop_front();
+        }
     }
 
-    /// What is secret in what was last sent.
-    pub(super) fn last_sent(&self) -> Vec<Secret> {
-        self.learnt()
-            .last_sent
-            .as_ref()
-            .map(secrets_in)
-            .unwrap_or_default()
+    /// What is secret in what was sent lately.
+    pub(super) fn sent(&self) -> Vec<Secret> {
+        self.learnt().sent.iter().flat_map(secrets_in).collect()
     }
 
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
@@ -364,5 +370,44 @@ impl Question<'_> {
             action: format!("get a token for `{}`", self.repository),
             source,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_what_was_named() {
+        let scheme = |name: &str, insecure| Host::new(&name.parse().unwrap(), insecure).scheme();
+        assert_eq!(scheme("r.example", false), Some("https"));
+        assert_eq!(scheme("10.1.2.3:5000", false), Some("https"));
+        assert_eq!(scheme("r.example", true), None);
+        assert_eq!(scheme("127.0.0.1:5000", false), None);
+    }
+
+    #[test]
+    fn what_was_sent_lately_is_remembered() {
+        let host = Host::new(&"r.example".parse().unwrap(), false);
+        let token = |at: usize| Secret::from(format!("token-{at}"));
+        for at in [0, 1, 0, 1] {
+            host.note_sent(&bearer(&token(at)));
+        }
+        assert_eq!(host.sent(), [token(0), token(1)]);
+        for at in 0..1000 {
+            host.note_sent(&bearer(&token(at)));
+        }
+        assert_eq!(host.sent().len(), MAX_SENT);
+        assert!(host.sent().contains(&token(999)));
+    }
+
+    #[test]
+    fn what_is_secret_is_known_as_such_in_each_form() {
+        let secrets = secrets_in(&basic("me", &"hunter2".into()));
+        assert_eq!(secrets, ["bWU6aHVudGVyMg==".into(), "hunter2".into()]);
+        assert_eq!(secrets_in(&bearer(&"token".into())), ["token".into()]);
+        // No log of headers shows it, and no table of HTTP/2 keeps it.
+        assert!(header(&bearer(&"token".into())).unwrap().is_sensitive());
+        assert_eq!(header(&bearer(&"a\nb".into())), None);
     }
 }

@@ -180,7 +180,7 @@ impl Endpoint {
                 source: super::RegistryRefusal::parse(
                     document.status,
                     &document.bytes,
-                    &self.host.last_sent(),
+                    &self.host.sent(),
                 )
                 .into(),
             });

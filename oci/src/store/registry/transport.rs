@@ -404,7 +404,7 @@ impl Endpoint {
                 place: self.place(),
             };
         }
-        let refusal = RegistryRefusal::parse(status, body, &self.host.last_sent());
+        let refusal = RegistryRefusal::parse(status, body, &self.host.sent());
         if status.is_client_error() && !is_transient(status) {
             StoreError::Refused {
                 place: self.place(),
