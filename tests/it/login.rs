@@ -163,6 +163,8 @@ fn what_makes_no_login_is_said_before_anything_is_sent() {
         ("", &[][..], "the password is empty"),
         ("\n", &[], "the password is empty"),
         ("a\nb\n", &[], "more than one line"),
+        ("a\u{1b}[1mb\n", &[], "more than one line"),
+        (&"x".repeat((64 << 10) + 1), &[], "longer than"),
         ("x", &["--authfile", "broken.json"], "broken.json"),
     ] {
         workspace.write("broken.json", "{");
@@ -176,6 +178,14 @@ fn what_makes_no_login_is_said_before_anything_is_sent() {
         (
             &["login", &host, "--username", "a:b", "--password-stdin"],
             "`:`",
+        ),
+        (
+            &["login", &host, "--username", "", "--password-stdin"],
+            "not empty",
+        ),
+        (
+            &["login", &host, "--username", "a\tb", "--password-stdin"],
+            "control characters",
         ),
         (
             &[
@@ -292,6 +302,32 @@ fn a_credential_helper_keeps_gives_and_forgets() {
     Output::of(workspace.sealpack(tree).env("PATH", &path)).expect(2);
     let log = fs_err::read_to_string(workspace.join("home/helper.log")).unwrap();
     assert_eq!(log, "store\nget\nerase\nget\n");
+
+    // One that has nothing to say gives nothing; one that is broken is not quoted.
+    let scripts = [
+        ("echo '{}'", "refused to resolve"),
+        (
+            "echo '{\"Username\":\"\",\"Secret\":\"\"}'",
+            "refused to resolve",
+        ),
+        ("echo '\"hunter2\"'", "malformed"),
+        ("echo hunter2", "malformed"),
+        ("echo no; echo hunter2 >&2; exit 1", ": no"),
+    ];
+    for (script, says) in scripts {
+        let script = format!("#!/bin/sh\nread -r server\n{script}\n");
+        workspace.write("bin/docker-credential-test", script);
+        let output = Output::of(workspace.sealpack(tree).env("PATH", &path)).expect(2);
+        assert!(output.stderr.contains(says), "{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+    }
+    let sent = registry.authorizations().into_iter().flatten();
+    // Of `me:hunter2`, and none of nobody.
+    assert!(sent.into_iter().all(|it| it == "Basic bWU6aHVudGVyMg=="));
+    // What it does not have, it need not forget.
+    let nothing = "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n";
+    workspace.write("bin/docker-credential-test", nothing);
+    Output::of(workspace.sealpack(["logout", &host]).env("PATH", &path)).expect(0);
 
     // One that fails keeps nothing, and nothing is written in its place.
     workspace.write(

@@ -176,7 +176,8 @@ fn ask(args: &Login, environment: &Environment, ui: &Ui) -> Result<Credential, C
 /// What a name of HTTP's basic credentials may be.
 fn name(text: &str) -> Result<String, CommandError> {
     if text.is_empty() || text.contains(':') || text.contains(char::is_control) {
-        return Err(Message("a name is not empty, and has no `:` in it".to_owned()).into());
+        let rule = "a name is not empty, and has neither `:` nor control characters in it";
+        return Err(Message(rule.to_owned()).into());
     }
     Ok(text.to_owned())
 }
@@ -188,9 +189,12 @@ fn from_stdin(what: &str) -> Result<Secret, CommandError> {
     let mut text = String::new();
     io::stdin()
         .lock()
-        .take(LIMIT)
+        .take(LIMIT + 1)
         .read_to_string(&mut text)
         .context(|| format!("failed to read the {what} from standard input"))?;
+    if text.len() as u64 > LIMIT {
+        return Err(Message(format!("the {what} is longer than {LIMIT} bytes")).into());
+    }
     let line = text.strip_suffix('\n').unwrap_or(&text);
     secret(what, line.strip_suffix('\r').unwrap_or(line))
 }
