@@ -29,9 +29,6 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Credential>, Credenti
 fn credential(value: &str) -> Option<Credential> {
     let (scheme, rest) = value.trim().split_once(' ')?;
     let rest = rest.trim();
-    if rest.is_empty() {
-        return None;
-    }
     if scheme.eq_ignore_ascii_case("bearer") {
         Some(Credential::RegistryToken(rest.into()))
     } else if scheme.eq_ignore_ascii_case("x-identity") {

@@ -25,22 +25,16 @@ pub(super) fn follow(
         }
     }
     let name = to.origin().ascii_serialization();
-    match to.scheme() {
-        "https" => {}
-        "http" => {
-            let plain = (from.scheme() == "http" && same_host)
-                || (is_local(&to) && is_local(from))
-                || is_insecure(&authority(&to));
-            if !plain {
-                return Err(format!("it names `{name}`, which is not secure"));
-            }
-        }
-        _ => return Err(format!("it names `{name}`, which is not HTTP")),
-    }
-    if is_local(&to) && !is_local(from) && !same_host && !is_insecure(&authority(&to)) {
+    let known = same_host || is_insecure(&authority(&to));
+    if is_local(&to) && !is_local(from) && !known {
         return Err(format!("it names `{name}`, which is this machine's own"));
     }
-    Ok(to)
+    match to.scheme() {
+        "https" => Ok(to),
+        "http" if known || is_local(&to) => Ok(to),
+        "http" => Err(format!("it names `{name}`, which is not secure")),
+        _ => Err(format!("it names `{name}`, which is not HTTP")),
+    }
 }
 
 /// The same address by HTTPS.
@@ -138,6 +132,10 @@ mod tests {
             ("https://r.example/v2/", "https://[fe80::1]/x"),
             ("https://r.example/v2/", "https://0x7f.1/x"),
             ("https://r.example/v2/", "https://localhost./x"),
+            ("https://r.example/v2/", "https://sub.localhost/x"),
+            ("https://r.example/v2/", "https://0.0.0.0/x"),
+            ("https://r.example/v2/", "https://[::]/x"),
+            ("https://r.example/v2/", "https://[::1]/x"),
             ("https://r.example/v2/", "file:///etc/passwd"),
             ("https://r.example/v2/", "https://"),
             ("http://plain.example:5000/v2/", "http://other.example/x"),

@@ -140,7 +140,6 @@ fn build(
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        .referer(false)
         .user_agent(&options.user_agent)
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.silence_timeout)
@@ -181,4 +180,37 @@ pub(super) enum ConnectionsError {
     /// TLS could not be set up.
     #[error("failed to prepare a secure connection")]
     Tls(#[source] TlsError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_for_the_registry_that_it_is_named_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("certs.d");
+        for name in ["r.example", "r.example:5000", ".hidden"] {
+            fs_err::create_dir_all(inner.join(name)).unwrap();
+        }
+        let trust = TrustSettings {
+            registry_folders: vec![inner.clone()],
+            ..TrustSettings::default()
+        };
+        let connections = Connections::default();
+        for (url, expected) in [
+            ("https://r.example/v2/", Some("r.example")),
+            ("https://r.example:5000/v2/", Some("r.example:5000")),
+            ("https://r.example:5001/v2/", None),
+            ("https://x.r.example/v2/", None),
+            ("https://.hidden/v2/", None),
+            ("https://../v2/", None),
+            ("https://./v2/", None),
+        ] {
+            // What is no URL is asked by nobody.
+            let Ok(url) = Url::parse(url) else { continue };
+            let found = connections.folder(&url, &trust);
+            assert_eq!(found, expected.map(|it| inner.join(it)), "{url}");
+        }
+    }
 }

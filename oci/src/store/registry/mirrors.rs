@@ -76,7 +76,7 @@ impl Mirrors {
                 path: path.to_owned(),
                 source: io::ErrorKind::NotFound.into(),
             })?;
-            found.add(conf::parse(path, &text)?);
+            found.entries.extend(conf::parse(path, &text)?);
             return Ok(found);
         }
         let mut paths = Vec::new();
@@ -96,7 +96,7 @@ impl Mirrors {
             if let Some(text) = conf::read(&path)? {
                 let mut entries = conf::parse(&path, &text)?;
                 entries.iter_mut().for_each(Entry::insist_on_security);
-                found.add(entries);
+                found.entries.extend(entries);
             }
         }
         Ok(found)
@@ -107,7 +107,7 @@ impl Mirrors {
     ///
     /// <https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md>
     pub fn with_conf(mut self, path: &Path, text: &str) -> Result<Self, MirrorsError> {
-        self.add(conf::parse(path, text)?);
+        self.entries.extend(conf::parse(path, text)?);
         Ok(self)
     }
 
@@ -122,14 +122,6 @@ impl Mirrors {
             self.cnb.insert(registry, mirror);
         }
         Ok(self)
-    }
-
-    /// A later entry for the same prefix holds.
-    fn add(&mut self, entries: Vec<Entry>) {
-        for entry in entries {
-            self.entries.retain(|it| it.prefix != entry.prefix);
-            self.entries.push(entry);
-        }
     }
 
     /// Whether a file says that `repository` is not to be used at all.
@@ -169,7 +161,7 @@ impl Mirrors {
         Ok((mirrors, origin))
     }
 
-    /// The entry with the longest prefix of `name`, and what follows that.
+    /// The entry with the longest prefix of `name`, the last one of several, and what follows that.
     fn entry<'a>(&self, name: &'a str) -> Option<(&Entry, &'a str)> {
         self.entries
             .iter()
@@ -331,6 +323,14 @@ mod tests {
             [[registry.mirror]]
             location = "w.example/x"
             [[registry]]
+            location = "s.example/team"
+            [[registry.mirror]]
+            location = "m.example/team"
+            [[registry]]
+            location = "s.example"
+            [[registry.mirror]]
+            location = "m.example/all"
+            [[registry]]
             location = "docker.io"
             [[registry.mirror]]
             location = "hub.example"
@@ -349,6 +349,10 @@ mod tests {
                 "r.example/teams/app",
                 &["m.example/all/teams/app", "r.example/teams/app"],
             ),
+            (
+                "s.example/team/app",
+                &["m.example/team/app", "s.example/team/app"],
+            ),
             ("r.example:5000/app", &["r.example:5000/app"]),
             ("r.example.evil/app", &["r.example.evil/app"]),
             (
@@ -356,6 +360,10 @@ mod tests {
                 &["w.example/x/app", "a.b.wild.example/app"],
             ),
             ("wild.example/app", &["wild.example/app"]),
+            (
+                "evil.example/a.wild.example/app",
+                &["evil.example/a.wild.example/app"],
+            ),
             ("x.notwild.example/app", &["x.notwild.example/app"]),
             (
                 "ubuntu",
@@ -367,6 +375,38 @@ mod tests {
         ] {
             assert_eq!(sources(&mirrors, repository), expected, "{repository}");
         }
+    }
+
+    #[test]
+    fn a_mirror_has_to_be_in_a_registry_that_is_named() {
+        let mirrors = conf("[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='m'");
+        let repository = "r.example/app".parse().unwrap();
+        assert!(mirrors.sources(&repository).is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_place_is_not_said_of_a_name() {
+        let mirrors = conf(
+            r#"
+            [[registry]]
+            prefix = "moved.example"
+            location = "r.example"
+            insecure = true
+            [[registry]]
+            location = "plain.example"
+            insecure = true
+            [[registry]]
+            location = "plain.example"
+            "#,
+        );
+        let is_insecure = |it: &str| mirrors.is_insecure(&it.parse().unwrap());
+        assert!(!is_insecure("moved.example/app"));
+        // The last entry holds.
+        assert!(!is_insecure("plain.example/app"));
+        let (_, origin) = mirrors
+            .sources(&"moved.example/app".parse().unwrap())
+            .unwrap();
+        assert!(origin.insecure);
     }
 
     #[test]
