@@ -318,6 +318,24 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_registry_has_one_name_however_it_is_written() {
+        let credentials = Credentials::default().with("R.Example", Credential::basic("me", "1"));
+        assert!(lookup(&credentials, "r.example/app").await.is_some());
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_is_not_set() {
+        let environment = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"]
+            .map(|it| (it.to_owned(), String::new()))
+            .into();
+        let paths = config_paths(Some(Path::new("/home/me")), &environment);
+        assert_eq!(paths[0], Path::new("/home/me/.docker/config.json"));
+        let user = Path::new("/home/me/.config/containers/auth.json");
+        assert_eq!(paths.last().unwrap(), user);
+        assert_eq!(paths.len(), 3);
+    }
+
     #[test]
     fn secrets_do_not_print() {
         let credential = Credential::basic("me", "hunter2");

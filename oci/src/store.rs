@@ -316,3 +316,27 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 }
+
+/// A file for tests of what reads files: it has far more than `limit` bytes, spaces after `start`. The
+/// thread says whether
+/// the reader went away before it had read them all.
+#[cfg(test)]
+pub(crate) fn endless_file(
+    start: &'static str,
+    limit: u64,
+) -> (PathBuf, tempfile::TempDir, std::thread::JoinHandle<bool>) {
+    use std::io::Write as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).unwrap();
+    let pipe = path.clone();
+    let writer = std::thread::spawn(move || {
+        let mut file = std::fs::File::options().write(true).open(pipe).unwrap();
+        file.write_all(start.as_bytes()).unwrap();
+        let chunk = vec![b' '; 64 << 10];
+        (0..=(4 * limit) >> 16).any(|_| file.write_all(&chunk).is_err())
+    });
+    (path, folder, writer)
+}

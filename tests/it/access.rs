@@ -71,8 +71,50 @@ fn plain_http_goes_through_the_proxy_but_for_exceptions() {
     assert_eq!(proxy.requests().len(), count);
 
     let output = through("HTTP_PROXY", "socks5://agent:secret-word@127.0.0.1:1", "").expect(2);
-    assert!(output.stderr.contains("proxy"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("neither `http://"),
+        "{}",
+        output.stderr
+    );
     assert!(!output.stderr.contains("secret-word"), "{}", output.stderr);
+    let output = through("HTTP_PROXY", "http://agent:secret-word@[::1", "").expect(2);
+    assert!(
+        output.stderr.contains("malformed proxy"),
+        "{}",
+        output.stderr
+    );
+    assert!(!output.stderr.contains("secret-word"), "{}", output.stderr);
+
+    // One that was not named as insecure is not asked by plain HTTP.
+    let before = proxy.requests().len();
+    let mut secure = copy(&workspace, "registry.test:5000");
+    secure.env("HTTP_PROXY", &url).env("HTTPS_PROXY", &url);
+    Output::of(&mut secure).expect(2);
+    let asked = proxy.requests().split_off(before);
+    assert!(!asked.is_empty());
+    assert!(asked.iter().all(|it| it.line.starts_with("CONNECT ")));
+}
+
+#[tokio::test]
+async fn one_client_asks_directly_and_through_a_proxy() {
+    let registry = TestRegistry::start(Switches::default());
+    let proxy = Proxy::start(&registry.host());
+    let mut options = RegistryOptions {
+        insecure: vec!["registry.test".to_owned()],
+        ..RegistryOptions::default()
+    };
+    options.proxies.http = Some(format!("http://{}", proxy.host()).into());
+    options.retries.count = 0;
+    let client = RegistryClient::new(options);
+    for (host, through) in [
+        (registry.host(), 0),
+        ("registry.test:5000".to_owned(), 1),
+        (registry.host(), 1),
+    ] {
+        let store = client.repository(&format!("{host}/team/app").parse().unwrap());
+        store.ping().await.unwrap();
+        assert_eq!(proxy.requests().len(), through, "{host}");
+    }
 }
 
 #[test]

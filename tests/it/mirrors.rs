@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use oci::auth::{Credential, Credentials};
 use oci::store::{Mirrors, RegistryClient, RegistryOptions, Retries};
-use oci::{Descriptor, Digest, Selector, Store, StoreError};
-use testkit::registry::{Login, Switches, TestRegistry};
+use oci::{Descriptor, Digest, Limits, Selector, Store, StoreError};
+use testkit::registry::{Fault, FaultKind, Login, Switches, TestRegistry};
 use testkit::{Output, Workspace, free_port};
 
 use crate::layout::push_image;
@@ -301,6 +301,127 @@ async fn a_mirror_that_is_down_is_passed_over_and_all_failures_are_named() {
     let store = mirrored(&text, &origin.host(), options());
     let error = read(&*store, &layer(b"none")).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
+}
+
+#[tokio::test]
+async fn tags_are_listed_by_the_origin_and_else_by_all_mirrors() {
+    let (first, second, origin) = (started(), started(), started());
+    for (registry, name, tag) in [
+        (&first, "cache/team/app", "v2"),
+        (&second, "team/app", "v3"),
+        (&origin, "team/app", "v4"),
+    ] {
+        let image = fill(registry, name, b"app").await;
+        let name = format!("{}/{name}", registry.host()).parse().unwrap();
+        let store = RegistryClient::new(options()).repository(&name);
+        store.tag(&image, &tag.parse().unwrap()).await.unwrap();
+        registry.take_requests();
+    }
+    let text = conf(
+        &origin.host(),
+        &[
+            (&format!("{}/cache", first.host()), ""),
+            (&second.host(), ""),
+        ],
+    );
+    let listed = |tags: Vec<oci::Tag>| tags.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let store = mirrored(&text, &origin.host(), options());
+    assert_eq!(listed(store.tags().await.unwrap()), ["v1", "v4"]);
+
+    // What it says no to, and what it says too much of, is its answer.
+    let client = |text: &str, limits| {
+        let options = RegistryOptions {
+            mirrors: Mirrors::default()
+                .with_conf(Path::new("registries.conf"), text)
+                .unwrap(),
+            limits,
+            ..options()
+        };
+        RegistryClient::new(options)
+    };
+    let none: oci::Repository = format!("{}/team/none", origin.host()).parse().unwrap();
+    let there = text.replace(&origin.host(), &none.to_string());
+    let there = there.replace("/cache", "/cache/team/app");
+    let there = there.replace(&second.host(), &format!("{}/team/app", second.host()));
+    let store = client(&there, Limits::default()).mirrored(&none).unwrap();
+    assert!(store.tags().await.unwrap_err().is_not_found());
+    let limits = Limits {
+        manifests: 1,
+        ..Limits::default()
+    };
+    let name = format!("{}/team/app", origin.host()).parse().unwrap();
+    let store = client(&text, limits).mirrored(&name).unwrap();
+    assert!(matches!(
+        store.tags().await,
+        Err(StoreError::TooMany { .. })
+    ));
+    assert!(first.take_requests().is_empty() && second.take_requests().is_empty());
+
+    // Where it gives no answer, that is told.
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let text = text.replace(&origin.host(), &nobody);
+    let client = client(&text, Limits::default());
+    let name: oci::Repository = format!("{nobody}/team/app").parse().unwrap();
+    let store = client.mirrored(&name).unwrap();
+    assert_eq!(listed(store.tags().await.unwrap()), ["v1", "v2", "v3"]);
+    let notes = client.take_notes();
+    assert!(notes[0].contains("listed by mirrors only"), "{notes:?}");
+    assert_eq!(client.take_notes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_written_goes_to_the_name_and_not_to_where_it_is_read_from() {
+    let (location, named) = (started(), started());
+    let image = fill(&location, "moved/app", b"app").await;
+    let text = format!(
+        "[[registry]]\nprefix = '{}/team'\nlocation = '{}/moved'\n",
+        named.host(),
+        location.host()
+    );
+    let store = mirrored(&text, &named.host(), options());
+    assert_eq!(store.resolve(&v1()).await.unwrap(), image);
+    location.take_requests();
+    let place = store.repository().unwrap().clone();
+    assert_eq!(place.to_string(), format!("{}/team/app", named.host()));
+
+    let pushed = push_image(&*store, b"new", None).await;
+    store.tag(&pushed, &"v2".parse().unwrap()).await.unwrap();
+    let (other, document) = {
+        let document = bytes::Bytes::from_static(
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#,
+        );
+        let target = Descriptor::of(oci::MediaType::IMAGE_INDEX, &document);
+        (target, document)
+    };
+    let all = vec![(other.clone(), document)];
+    store.push_manifests(all).await.unwrap();
+    let base = format!("{}/team/base", named.host()).parse().unwrap();
+    named.put_blob("team/base", &b"base"[..]);
+    assert!(store.mount(&layer(b"base"), &base).await.unwrap());
+    assert_eq!(location.take_requests(), [""; 0]);
+    // It reads what it removes, as all else, but removes it where it wrote it.
+    store.delete(&other).await.unwrap();
+    assert_eq!(named.manifests("team/app"), 1);
+    assert_eq!(location.take_requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_mirror_is_not_waited_for_as_long_as_the_origin() {
+    let (mirror, origin) = (started(), started());
+    let image = fill(&origin, "team/app", b"app").await;
+    let fault = FaultKind::Status(503, None);
+    for registry in [&mirror, &origin] {
+        registry.set(|it| it.faults = vec![Fault::first(usize::MAX, "", fault.clone())]);
+    }
+    let cache = format!("{}/cache", mirror.host());
+    let store = mirrored(
+        &conf(&origin.host(), &[(&cache, "")]),
+        &origin.host(),
+        options(),
+    );
+    read(&*store, &image).await.unwrap_err();
+    assert_eq!(mirror.take_requests().len(), 2);
+    assert_eq!(origin.take_requests().len(), 3);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod auth;
 mod blobs;
+mod hostile;
 mod manifests;
 mod real;
 mod referrers;

@@ -222,6 +222,35 @@ mod tests {
         assert_eq!(of("f.example"), Some(Credential::IdentityToken("t".into())));
     }
 
+    #[tokio::test]
+    async fn a_store_without_a_name_is_none() {
+        let file = parse(r#"{"credsStore":""}"#).unwrap();
+        let found = file.credential(&["a.example".to_owned()]).await;
+        assert_eq!(found.unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        assert!(ConfigFile::read(&path).unwrap().is_none());
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(matches!(
+            ConfigFile::read(&path),
+            Err(CredentialsError::Io { .. })
+        ));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let (path, _folder, writer) = crate::store::endless_file("{}", MAX_BYTES);
+        assert!(matches!(
+            ConfigFile::read(&path),
+            Err(CredentialsError::File { .. })
+        ));
+        assert!(writer.join().unwrap());
+    }
+
     #[test]
     fn errors_do_not_show_content() {
         for bad in [

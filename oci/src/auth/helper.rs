@@ -1,4 +1,5 @@
-use std::process::Stdio;
+use std::io;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -94,9 +95,24 @@ async fn run(
         // The name comes from a file and becomes part of a path.
         return Err(failed(name, registry, "its name is malformed".to_owned()));
     }
+    let mut command = Command::new(program(name));
+    command.arg(action);
+    match exchange(command, input, TIMEOUT).await {
+        Ok((status, output)) if status.success() => Ok(Ok(output)),
+        Ok((_, output)) => Ok(Err(String::from_utf8_lossy(&output).trim().to_owned())),
+        Err(error) => Err(failed(name, registry, error.to_string())),
+    }
+}
+
+/// Runs a program: how it ended, and what it wrote, of which no more is read than a limit. One that
+/// does not end in time is killed.
+async fn exchange(
+    mut command: Command,
+    input: &[u8],
+    timeout: Duration,
+) -> io::Result<(ExitStatus, Zeroizing<Vec<u8>>)> {
     let exchange = async {
-        let mut child = Command::new(program(name))
-            .arg(action)
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -110,14 +126,11 @@ async fn run(
         if let Some(stdout) = child.stdout.take() {
             stdout.take(MAX_BYTES).read_to_end(&mut output).await?;
         }
-        Ok::<_, std::io::Error>((child.wait().await?, output))
+        Ok((child.wait().await?, output))
     };
-    match tokio::time::timeout(TIMEOUT, exchange).await {
-        Ok(Ok((status, output))) if status.success() => Ok(Ok(output)),
-        Ok(Ok((_, output))) => Ok(Err(String::from_utf8_lossy(&output).trim().to_owned())),
-        Ok(Err(error)) => Err(failed(name, registry, error.to_string())),
-        Err(_) => Err(failed(name, registry, "it did not answer".to_owned())),
-    }
+    tokio::time::timeout(timeout, exchange)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::other("it did not answer")))
 }
 
 fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
@@ -153,15 +166,52 @@ mod tests {
     #[tokio::test]
     async fn a_helper_with_a_path_for_a_name_does_not_run() {
         for name in ["", "../../bin/sh", "x/y", "a b"] {
-            assert!(matches!(
-                get(name, "r.example").await,
-                Err(CredentialsError::Helper { .. })
-            ));
+            let error = get(name, "r.example").await.unwrap_err().to_string();
+            assert!(error.contains("its name is malformed"), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_an_error() {
         assert!(get("surely-not-installed", "r.example").await.is_err());
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("id");
+        let script = format!("echo $$ > {}; exec sleep 1000", path.display());
+        let wait = Duration::from_secs(1);
+        let deadline =
+            tokio::time::timeout(Duration::from_secs(20), exchange(shell(&script), b"", wait));
+        let error = deadline.await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "it did not answer");
+        let id = fs_err::read_to_string(path).unwrap();
+        let arguments = format!("/proc/{}/cmdline", id.trim());
+        // Dead, if not buried.
+        let is_gone = || fs_err::read(&arguments).map_or(true, |it| it.is_empty());
+        let gone = async {
+            while !is_gone() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone)
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_of_a_helper_than_a_limit() {
+        let wait = Duration::from_mins(1);
+        let long = exchange(shell("exec head -c 16777216 /dev/zero"), b"", wait).await;
+        let (status, output) = long.unwrap();
+        assert!(!status.success());
+        assert_eq!(output.len() as u64, MAX_BYTES);
     }
 }

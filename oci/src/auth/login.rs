@@ -165,6 +165,8 @@ mod tests {
             .unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("detachKeys"));
+        // The old one, under its other name, is gone.
+        assert!(!text.contains("b2xkOm9sZA=="), "{text}");
         let mode = fs_err::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let found = Credentials::default()
@@ -181,17 +183,58 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_registry_is_forgotten_under_all_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let text = r#"{"auths":{"https://r.example/v1/":{},"r.example":{},"other.example":{}}}"#;
+        fs_err::write(&path, text).unwrap();
+        let registry: Registry = "r.example".parse().unwrap();
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+        let text = fs_err::read_to_string(&path).unwrap();
+        assert!(!text.contains("r.example/v1"), "{text}");
+        assert!(text.contains("other.example"), "{text}");
+
+        // Where there is nothing to forget, nothing is written.
+        fs_err::write(&path, "{ }").unwrap();
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "{ }");
+    }
+
+    #[tokio::test]
+    async fn a_link_stays_and_whoever_reads_the_file_has_it_whole() {
+        use std::io::Read as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let (link, path) = (folder.path().join("link"), folder.path().join("real"));
+        fs_err::write(&path, "{ }").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut reader = fs_err::File::open(&link).unwrap();
+        let registry: Registry = "r.example".parse().unwrap();
+        let credential = Credential::basic("me", "x");
+        ConfigFile::log_in(&link, &registry, &credential)
+            .await
+            .unwrap();
+        assert!(fs_err::symlink_metadata(&link).unwrap().is_symlink());
+        let written = fs_err::read_to_string(&path).unwrap();
+        assert!(written.contains("r.example"), "{written}");
+        // One who opened it before reads what was there before.
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "{ }");
+    }
+
+    #[tokio::test]
     async fn a_broken_file_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
-        fs_err::write(&path, "{").unwrap();
         let registry: Registry = "r.example".parse().unwrap();
         let credential = Credential::basic("me", "x");
-        assert!(
-            ConfigFile::log_in(&path, &registry, &credential)
-                .await
-                .is_err()
-        );
-        assert_eq!(fs_err::read_to_string(&path).unwrap(), "{");
+        for broken in ["{", "[]", r#"{"auths":[]}"#, r#"{"credHelpers":"x"}"#] {
+            fs_err::write(&path, broken).unwrap();
+            let kept = ConfigFile::log_in(&path, &registry, &credential).await;
+            assert!(kept.is_err(), "{broken}");
+            assert!(ConfigFile::log_out(&path, &registry).await.is_err());
+            assert_eq!(fs_err::read_to_string(&path).unwrap(), broken);
+        }
     }
 }

@@ -221,6 +221,16 @@ async fn a_fallback_tag_that_is_no_index_is_kept_as_it_is() {
     ));
     assert_eq!(registry.tagged("team/app", &tag), before);
     assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+
+    // Nor is an index of another kind made one of referrers.
+    let list = r#"{"schemaVersion":2,"manifests":[]}"#;
+    let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
+    registry.put_manifest("team/app", Some(&tag), media_type, list);
+    assert!(matches!(
+        attach(&store, &image, "application/x.a").await,
+        Err(StoreError::Malformed { .. })
+    ));
+    assert_eq!(registry.tagged("team/app", &tag).unwrap(), list);
 }
 
 #[tokio::test]
@@ -309,11 +319,15 @@ async fn many_at_once_are_merged_into_few_writes() {
             push.await.unwrap().unwrap();
         }
         assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 130);
-        let writes = registry.take_requests();
-        let writes = writes
-            .iter()
-            .filter(|it| it.contains("PUT") && it.contains("sha256-"));
-        assert!(writes.count() < 20);
+        let requests = registry.take_requests();
+        let asked = |method: &str| {
+            let is_fallback = |it: &&String| it.contains(method) && it.contains("sha256-");
+            requests.iter().filter(is_fallback).count()
+        };
+        assert!(asked("PUT") < 20);
+        // Whoever was served by another one asks for nothing: it is read before and after each
+        // write, and when it is listed.
+        assert!(asked("GET") < 2 * asked("PUT") + 10);
     }
 }
 
@@ -376,4 +390,147 @@ async fn referrers_that_the_registry_lost_are_pushed_again() {
         store.push_manifests(manifests).await,
         Err(StoreError::Malformed { .. })
     ));
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_there_yet_says_nothing_about_the_api() {
+    let unknown = |code: &str| {
+        let body = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
+        testkit::Reply::new(404).body(body)
+    };
+    for (code, expected) in [("NAME_UNKNOWN", 2), ("UNSUPPORTED", 1)] {
+        let (server, store) = super::scripted(quick(), move |_| unknown(code));
+        for _ in 0..2 {
+            let found = store.referrers(&Digest::of(b"subject")).await.unwrap();
+            assert_eq!(found, []);
+        }
+        assert_eq!(super::count(&server.lines(), "/referrers/"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_fallback_index_is_not_written_for_ever_nor_beyond_the_limit() {
+    let (registry, store) = registry(Switches {
+        lost_races: usize::MAX,
+        ..without_api()
+    });
+    let image = push_image(&store).await;
+    registry.take_requests();
+    assert!(matches!(
+        attach(&store, &image, "application/x.a").await,
+        Err(StoreError::Unavailable { .. })
+    ));
+    assert_eq!(super::count(&registry.take_requests(), "PUT"), 21);
+
+    registry.set(|it| it.lost_races = 0);
+    let limits = Limits {
+        manifest_bytes: 1000,
+        ..Limits::default()
+    };
+    let bounded = store_at(&registry.host(), RegistryOptions { limits, ..quick() });
+    let mut result = Ok(());
+    for at in 0..20 {
+        let artifact_type = format!("application/x.{at}");
+        result = attach(&bounded, &image, &artifact_type).await.map(drop);
+        if result.is_err() {
+            break;
+        }
+    }
+    assert!(
+        matches!(result, Err(StoreError::TooLarge { limit: 1000, .. })),
+        "{result:?}"
+    );
+    let kept = registry.tagged("team/app", &fallback_tag(&image)).unwrap();
+    assert!(kept.len() <= 1000);
+}
+
+#[tokio::test]
+async fn a_fallback_index_is_written_under_the_condition_that_it_is_the_one_that_was_read() {
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::IMAGE_INDEX,
+        "manifests": [],
+    });
+    let body = index.to_string();
+    let (server, store) = super::scripted(quick(), move |asked| {
+        if asked.line.starts_with("PUT") {
+            return testkit::Reply::new(201).body("");
+        }
+        testkit::Reply::new(200)
+            .header(format!("Content-Type: {}", MediaType::IMAGE_INDEX))
+            .header("ETag: \"as-it-was\"")
+            .body(body.clone())
+    });
+    let image = Descriptor::of(MediaType::IMAGE_MANIFEST, b"image");
+    // It never gets what it is sent into its list.
+    attach(&store, &image, "application/x.a").await.unwrap_err();
+    let conditions: Vec<_> = server
+        .asked()
+        .into_iter()
+        .filter(|it| it.line.starts_with("PUT") && it.line.contains("sha256-"))
+        .map(|it| it.headers.get("if-match").cloned())
+        .collect();
+    assert_eq!(conditions, vec![Some("\"as-it-was\"".to_owned()); 20]);
+}
+
+#[tokio::test]
+async fn a_registry_that_lists_another_subject_lists_nothing() {
+    let (registry, store) = registry(Switches {
+        wrong_subject: true,
+        ..Switches::default()
+    });
+    let image = push_image(&store).await;
+    attach(&store, &image, "application/x.a").await.unwrap();
+    assert!(registry.tagged("team/app", &fallback_tag(&image)).is_some());
+}
+
+#[tokio::test]
+async fn referrers_of_one_subject_are_pushed_one_after_the_other() {
+    let (registry, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    let slow = FaultKind::Slow(std::time::Duration::from_millis(30));
+    registry.set(|it| it.faults = vec![Fault::first(usize::MAX, "PUT", slow)]);
+    let before = registry.most_at_once();
+    assert_eq!(before, 1);
+    let types: Vec<_> = (0..4).map(|at| format!("application/x.{at}")).collect();
+    let pushes = types.iter().map(|it| attach(&store, &image, it));
+    for pushed in futures_util::future::join_all(pushes).await {
+        pushed.unwrap();
+    }
+    assert_eq!(registry.most_at_once(), 1);
+}
+
+#[tokio::test]
+async fn what_arrived_is_listed_where_something_else_failed() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    let layer = super::blob(&super::content(100));
+    let manifests: Vec<_> = (0..3)
+        .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
+        .collect();
+    let refused = Fault::first(1, "PUT", FaultKind::Status(403, None));
+    registry.set(|it| it.faults = vec![refused]);
+    assert!(matches!(
+        store.push_manifests(manifests).await,
+        Err(StoreError::Refused { .. })
+    ));
+    assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn more_referrers_than_we_read_can_be_added_to() {
+    let (registry, store) = registry(Switches::default());
+    let image = push_image(&store).await;
+    attach_all(&store, &image).await;
+    let limits = Limits {
+        referrers: 2,
+        ..Limits::default()
+    };
+    let bounded = store_at(&registry.host(), RegistryOptions { limits, ..quick() });
+    let layer = super::blob(&super::content(100));
+    let manifests: Vec<_> = (0..3)
+        .map(|at| manifest(&layer, Some(&image), &format!("application/x.more-{at}")))
+        .collect();
+    bounded.push_manifests(manifests).await.unwrap();
+    assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 6);
 }

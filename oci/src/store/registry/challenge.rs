@@ -203,6 +203,9 @@ mod tests {
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+        let long = |len| format!("Bearer realm=\"https://a.example/{}\"", "x".repeat(len));
+        assert!(parse(&long(MAX_LEN - 100)).is_some());
+        assert_eq!(parse(&long(MAX_LEN)), None);
     }
 
     proptest! {

@@ -193,3 +193,43 @@ fn random() -> f64 {
     // Each state is keyed anew by the standard library.
     (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::store::Mirrors;
+
+    #[test]
+    fn a_registry_is_insecure_for_what_it_is_said_to_be_insecure_for() {
+        let registry = "r.example".parse().unwrap();
+        let shared = Shared::new(RegistryOptions::default());
+        assert!(shared.host(&registry, true).insecure);
+        assert!(!shared.host(&registry, false).insecure);
+        assert!(!shared.is_insecure("r.example"));
+        let shared = Shared::new(RegistryOptions {
+            insecure: vec!["r.example".to_owned()],
+            ..RegistryOptions::default()
+        });
+        assert!(shared.host(&registry, false).insecure);
+        assert!(shared.is_insecure("r.example:5000"));
+        assert!(!shared.is_insecure("other.example"));
+    }
+
+    #[test]
+    fn a_file_says_what_is_insecure() {
+        let text = "[[registry]]\nlocation = 'r.example/plain'\ninsecure = true";
+        let mirrors = Mirrors::default().with_conf(Path::new("registries.conf"), text);
+        let client = RegistryClient::new(RegistryOptions {
+            mirrors: mirrors.unwrap(),
+            ..RegistryOptions::default()
+        });
+        let is_insecure = |name: &str| {
+            let store = client.repository(&name.parse().unwrap());
+            store.endpoint.host.insecure
+        };
+        assert!(is_insecure("r.example/plain/app"));
+        assert!(!is_insecure("r.example/app"));
+    }
+}

@@ -136,6 +136,29 @@ mod tests {
         assert_eq!(refusal.to_string(), "401 Unauthorized: bad token …!");
     }
 
+    #[test]
+    fn what_is_long_is_cut() {
+        let long = "x".repeat(10_000);
+        let error = format!(r#"{{"code":"{long}","message":"{long}"}}"#);
+        let errors = vec![error; 100].join(",");
+        let body = format!(r#"{{"errors":[{errors}]}}"#);
+        for body in [long, body] {
+            let refusal = RegistryRefusal::parse(StatusCode::NOT_FOUND, body.as_bytes(), &[]);
+            assert_eq!(refusal.message.len(), MAX_CHARS);
+            assert!(refusal.codes.len() <= MAX_ERRORS);
+            assert!(refusal.codes.iter().all(|it| it.len() <= MAX_CHARS));
+        }
+    }
+
+    #[test]
+    fn codes_are_as_clean_as_messages_and_short_words_stay() {
+        let body = br#"{"errors":[{"code":"a\u001b hunter2hunter2 b","message":"ab"}]}"#;
+        let secrets = ["hunter2hunter2".into(), "a".into()];
+        let refusal = RegistryRefusal::parse(StatusCode::FORBIDDEN, body, &secrets);
+        assert_eq!(refusal.codes, ["a … b"]);
+        assert_eq!(refusal.message, "a … b: ab");
+    }
+
     proptest! {
         #[test]
         fn any_body_makes_one_short_line(body: Vec<u8>) {

@@ -155,6 +155,10 @@ mod tests {
             ("", "http://localhost:5000/"),
             ("", "http://127.1.2.3:5000/"),
             ("", "https://[::1]/"),
+            ("", "https://[::ffff:127.0.0.1]/"),
+            ("", "https://localhost./"),
+            ("", "https://sub.localhost/"),
+            ("r.example", "https://r.example./"),
         ] {
             assert!(is_direct(except, url), "{except} {url}");
         }

@@ -482,6 +482,19 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn who_changes_what_is_forgotten_when_it_is_done() {
+        let merges = Merges::default();
+        let held = merges.of("held");
+        let turn = merges.of("turn").turn.clone();
+        drop(merges.of("done"));
+        merges.of("other");
+        let keys: Vec<_> = merges.0.lock().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["held", "other", "turn"]);
+        assert!(Arc::ptr_eq(&held, &merges.of("held")));
+        assert!(Arc::ptr_eq(&turn, &merges.of("turn").turn));
+    }
+
     proptest! {
         #[test]
         fn no_listing_panics(content: Vec<u8>) {

@@ -282,3 +282,65 @@ impl ServerCertVerifier for Anybody {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(chain: &str, key: &str) -> ClientCertificate {
+        ClientCertificate {
+            chain: chain.into(),
+            key: key.into(),
+        }
+    }
+
+    fn problem<T>(result: Result<T, TlsError>) -> String {
+        result.err().map(|it| it.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_was_given_has_to_be_something() {
+        let folder = |own| RegistryFolder::default().with_own(Some(&own));
+        let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+        for chain in ["", "hunter2", broken] {
+            for made in [
+                verified(
+                    &TrustSettings::default(),
+                    &folder(certificate(chain, "hunter2")),
+                ),
+                unverified(&folder(certificate(chain, "hunter2"))),
+            ] {
+                let text = problem(made);
+                assert!(text.contains("no PEM certificate"), "{text}");
+            }
+        }
+        for root in ["", "x", broken] {
+            let settings = TrustSettings {
+                extra_roots: vec![root.into()],
+                ..TrustSettings::default()
+            };
+            let text = problem(verified(&settings, &RegistryFolder::default()));
+            assert!(text.contains("extra root certificate"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_named_goes_before_what_is_set_up() {
+        let set_up = RegistryFolder {
+            roots: Vec::new(),
+            own: Some(certificate("set up", "")),
+        };
+        let named = certificate("named", "");
+        let chosen = set_up.with_own(Some(&named)).own.unwrap();
+        assert_eq!(chosen.chain, b"named");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        assert!(files_in(&path).unwrap().is_none());
+        fs_err::write(&path, "").unwrap();
+        assert!(matches!(files_in(&path), Err(TlsError::Read { .. })));
+    }
+}

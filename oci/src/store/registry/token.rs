@@ -174,6 +174,29 @@ mod tests {
         assert!(tokens.covering(&pull, now).is_none());
     }
 
+    #[tokio::test]
+    async fn no_token_lives_for_ever_and_none_for_no_time() {
+        let scopes = Scopes::default().with("a", Access::Pull);
+        let now = Instant::now();
+        let is_good = |life: &str, after: u64| {
+            let mut tokens = Tokens::default();
+            let text = format!(r#"{{"token":"t","expires_in":{life}}}"#);
+            tokens.keep(scopes.clone(), answer(&text), now);
+            tokens
+                .covering(&scopes, now + Duration::from_secs(after))
+                .is_some()
+        };
+        assert!(is_good("18446744073709551615", MAX_LIFE - 10));
+        assert!(!is_good("18446744073709551615", MAX_LIFE));
+        for life in ["0", "-1", "0.5", "null"] {
+            assert!(is_good(life, DEFAULT_LIFE - 10), "{life}");
+            assert!(!is_good(life, DEFAULT_LIFE), "{life}");
+        }
+        // A short life is not cut to nothing.
+        assert!(is_good("2", 0));
+        assert!(!is_good("2", 2));
+    }
+
     #[test]
     fn a_scope_asks_for_the_most_that_is_needed() {
         let scopes = Scopes::default()

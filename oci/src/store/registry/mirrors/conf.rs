@@ -235,6 +235,9 @@ mod tests {
             "[[registry]]\nlocation='https://r.example'",
             "[[registry]]\nlocation='r.example/app:v1'",
             "[[registry]]\nprefix='r.*.example'\nlocation='r.example'",
+            "[[registry]]\nprefix='*r.example'\nlocation='r.example'",
+            "[[registry]]\nlocation='me@r.example'",
+            "[[registry]]\nlocation='r.example/a b'",
             "[[registry]]\nlocation='r.example'\n[[registry.mirror]]",
             "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='some'",
             "[[registry]]\nlocation='r.example'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='all'",
@@ -245,6 +248,24 @@ mod tests {
         ] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let (path, _folder, writer) = crate::store::endless_file("", MAX_BYTES);
+        assert!(matches!(read(&path), Err(MirrorsError::File { .. })));
+        assert!(writer.join().unwrap());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registries.conf");
+        assert!(read(&path).unwrap().is_none());
+        assert!(drop_ins(&path).unwrap().is_empty());
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(matches!(read(&path), Err(MirrorsError::Io { .. })));
+        assert!(matches!(drop_ins(&path), Err(MirrorsError::Io { .. })));
     }
 
     proptest! {

@@ -1,0 +1,373 @@
+//! Answers that no registry should give: nothing of them is believed that can be checked, and none of
+//! them holds us up for ever.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oci::auth::{Credential, Credentials};
+use oci::store::RegistryOptions;
+use oci::{Content, Limits, MediaType, Selector, Store as _, StoreError, Upload};
+use testkit::registry::{Fault, FaultKind, Login, Switches, TestRegistry};
+use testkit::{Reply, Scripted, free_port};
+
+use super::{blob, content, count, manifest, quick, read, resolve, scripted, store_at, text_of};
+
+/// Options that read little, and wait for little.
+fn strict() -> RegistryOptions {
+    RegistryOptions {
+        limits: Limits {
+            manifest_bytes: 1000,
+            ..Limits::default()
+        },
+        silence_timeout: Duration::from_secs(5),
+        document_timeout: Duration::from_millis(300),
+        ..quick()
+    }
+}
+
+/// The outcome of what has to end soon.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("it ends")
+}
+
+fn is_malformed<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    let error = result.unwrap_err();
+    assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+    error.to_string()
+}
+
+fn is_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    let error = result.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    text_of(&error)
+}
+
+#[tokio::test]
+async fn redirects_are_counted() {
+    let (server, store) = scripted(quick(), |asked| {
+        let path = asked.line.trim_start_matches("GET ");
+        Reply::new(307).header(format!("Location: {path}")).body("")
+    });
+    let text = is_malformed(read(&store, &blob(&content(10))).await);
+    assert!(text.contains("redirects"), "{text}");
+    assert_eq!(server.lines().len(), 6);
+}
+
+#[tokio::test]
+async fn what_is_written_goes_nowhere_else() {
+    let other = Scripted::start(|_| Reply::new(201).body(""));
+    let elsewhere = format!("Location: http://{}/elsewhere", other.host());
+    for status in [301, 302, 303] {
+        let location = elsewhere.clone();
+        let (server, store) = scripted(quick(), move |_| {
+            Reply::new(status).header(&location).body("")
+        });
+        let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
+        is_malformed(store.push_manifest(&target, document).await);
+        assert_eq!(server.lines().len(), 1);
+    }
+    // It was sent, and cannot be sent again.
+    let (server, store) = scripted(quick(), move |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => Reply::new(404).body(""),
+        Some("POST") => Reply::new(202)
+            .header("Location: /v2/team/app/blobs/uploads/1")
+            .body(""),
+        _ => Reply::new(307).header(&elsewhere).body(""),
+    });
+    let large = content(3 << 20);
+    let chunk = futures_util::stream::iter([Ok(large.clone())]);
+    let upload = Upload::Stream(Content::new(chunk));
+    is_malformed(store.push_blob(&blob(&large), upload).await);
+    assert_eq!(server.lines().len(), 3);
+    assert_eq!(other.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_secure_is_not_asked() {
+    for status in [200, 202] {
+        let (server, store) = scripted(quick(), move |asked| match asked.line.split(' ').next() {
+            Some("HEAD") => Reply::new(404).body(""),
+            Some("POST") => Reply::new(202)
+                .header("Location: http://elsewhere.example/upload")
+                .body(""),
+            _ => Reply::new(302)
+                .header("Location: http://elsewhere.example/blob")
+                .body(""),
+        });
+        let small = content(10);
+        let text = if status == 200 {
+            is_malformed(read(&store, &blob(&small)).await)
+        } else {
+            let upload = Upload::Bytes(small.clone());
+            is_malformed(store.push_blob(&blob(&small), upload).await)
+        };
+        assert!(text.contains("not secure"), "{text}");
+        assert!(server.lines().len() <= 2);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_without_an_address_is_no_upload() {
+    let (_server, store) = scripted(quick(), |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => Reply::new(404).body(""),
+        _ => Reply::new(202).body(""),
+    });
+    let small = content(10);
+    let text = is_malformed(
+        store
+            .push_blob(&blob(&small), Upload::Bytes(small.clone()))
+            .await,
+    );
+    assert!(text.contains("Location"), "{text}");
+}
+
+#[tokio::test]
+async fn only_the_registry_says_how_to_log_in() {
+    let other = Scripted::start(|asked| {
+        let host = &asked.headers["host"];
+        Reply::new(401)
+            .header(format!(
+                "WWW-Authenticate: Bearer realm=\"http://{host}/token\""
+            ))
+            .body("")
+    });
+    let registry = TestRegistry::start(Switches {
+        login: Login::Basic {
+            username: "me",
+            password: "hunter2",
+        },
+        ..Switches::default()
+    });
+    let credentials =
+        Credentials::default().with(&registry.host(), Credential::basic("me", "hunter2"));
+    let options = RegistryOptions {
+        credentials,
+        ..quick()
+    };
+    let store = store_at(&registry.host(), options);
+    let small = content(10);
+    registry.put_blob("team/app", small.clone());
+    registry.set(|it| it.elsewhere = Some(format!("http://{}", other.host())));
+    let error = read(&store, &blob(&small)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    let asked = other.asked();
+    assert_eq!(asked.len(), 1);
+    assert!(!asked[0].headers.contains_key("authorization"));
+    // What it said is not taken for the registry's word.
+    registry.set(|it| it.elsewhere = None);
+    read(&store, &blob(&small)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_gives_access_is_not_shown() {
+    let down = free_port();
+    let (_server, store) = scripted(quick(), move |_| {
+        Reply::new(307)
+            .header(format!(
+                "Location: http://127.0.0.1:{down}/blob?signature=hunter2"
+            ))
+            .body("")
+    });
+    let text = is_unavailable(read(&store, &blob(&content(10))).await);
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// A download of 100 bytes that breaks off in the middle, and is answered so when it goes on.
+fn broken_download(
+    again: Reply,
+    options: RegistryOptions,
+) -> (Scripted, oci::store::RegistryStore, Bytes) {
+    let all = content(100);
+    let whole = all.clone();
+    let (server, store) = scripted(options, move |asked| {
+        if asked.headers.contains_key("range") {
+            return again.clone();
+        }
+        Reply::new(200)
+            .header("Content-Length: 100")
+            .unsized_body(whole.slice(..50))
+    });
+    (server, store, all)
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_the_one_asked_for_is_not_taken() {
+    let part = |range: &str| Reply::new(206).header(range).body(content(100).slice(50..));
+    let right = part("Content-Range: bytes 50-99/100");
+    let (server, store, all) = broken_download(right, quick());
+    assert_eq!(read(&store, &blob(&all)).await.unwrap(), all);
+    let ranges = |server: &Scripted| -> Vec<Option<String>> {
+        let asked = server.asked().into_iter();
+        asked.map(|it| it.headers.get("range").cloned()).collect()
+    };
+    assert_eq!(ranges(&server), [None, Some("bytes=50-".to_owned())]);
+    for wrong in [
+        part("Content-Range: bytes 0-49/100"),
+        part("Content-Range: items 50-99/100"),
+        part("X-Nothing: 1"),
+        Reply::new(416).body(""),
+    ] {
+        let (server, store, all) = broken_download(wrong, quick());
+        // It is asked for the whole, which breaks off each time.
+        is_unavailable(soon(read(&store, &blob(&all))).await);
+        let ranges = ranges(&server);
+        assert_eq!(ranges.iter().flatten().count(), 1, "{ranges:?}");
+        assert_eq!(ranges.len(), 5, "{ranges:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_gets_on_is_not_given_up() {
+    let (registry, store) = super::registry(Switches::default());
+    let content = content(6 << 20);
+    registry.put_blob("team/app", content.clone());
+    let drop = Fault::first(5, "GET", FaultKind::Drop((1 << 20) + 10));
+    registry.set(|it| it.faults = vec![drop]);
+    assert_eq!(read(&store, &blob(&content)).await.unwrap(), content);
+    assert_eq!(registry.take_requests().len(), 6);
+}
+
+#[tokio::test]
+async fn a_document_that_is_too_large_is_not_read() {
+    let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
+    let page = format!(r#"{{"manifests":[],"tags":[],"x":"{}"}}"#, "x".repeat(1000));
+    let media_type = format!("Content-Type: {}", MediaType::IMAGE_INDEX);
+    for reply in [
+        Reply::new(200).unsized_body(page.clone()),
+        Reply::new(200)
+            .header("Content-Length: 1000000000")
+            .then_silence(),
+        Reply::new(201).unsized_body(page.clone()),
+    ] {
+        let reply = reply.header(&media_type);
+        let (server, store) = scripted(strict(), move |_| reply.clone());
+        let texts = [
+            is_unavailable(soon(read(&store, &target)).await),
+            is_unavailable(soon(store.tags()).await),
+            is_unavailable(soon(store.referrers(&target.digest)).await),
+            is_unavailable(soon(store.push_manifest(&target, document.clone())).await),
+        ];
+        for text in texts {
+            assert!(text.contains("larger than 1000 bytes"), "{text}");
+        }
+        assert_eq!(server.lines().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_does_not_end_is_given_up() {
+    let (target, _) = manifest(&blob(&content(10)), None, "application/x.a");
+    let (server, store) = scripted(strict(), |_| Reply::new(200).then_trickle());
+    let text = is_unavailable(soon(read(&store, &target)).await);
+    assert!(text.contains("took too long"), "{text}");
+    assert_eq!(server.lines().len(), 1);
+    // Nor does one that says no.
+    let (server, store) = scripted(strict(), |_| Reply::new(403).then_trickle());
+    let error = soon(read(&store, &blob(&content(10)))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn a_document_that_breaks_off_is_asked_for_again_for_a_while() {
+    let (target, _) = manifest(&blob(&content(10)), None, "application/x.a");
+    let (server, store) = scripted(strict(), |_| {
+        Reply::new(200)
+            .header("Content-Length: 100")
+            .unsized_body("{")
+    });
+    is_unavailable(soon(read(&store, &target)).await);
+    assert_eq!(server.lines().len(), 4);
+}
+
+#[tokio::test]
+async fn a_long_refusal_is_not_read() {
+    let message = "no".repeat(100 << 10);
+    let body = format!(r#"{{"errors":[{{"code":"DENIED","message":"{message}"}}]}}"#);
+    let (_server, store) = scripted(strict(), move |_| Reply::new(403).body(body.clone()));
+    let error = read(&store, &blob(&content(10))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    assert!(!text_of(&error).contains("DENIED"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_tag_names_a_manifest_and_nothing_else() {
+    let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
+    let digest = format!("Docker-Content-Digest: {}", target.digest);
+    let expected = target.clone();
+    // What HEAD says is no manifest, may be one all the same.
+    let (server, store) = scripted(quick(), move |asked| {
+        let reply = Reply::new(200).header(&digest);
+        if asked.line.starts_with("HEAD") {
+            return reply
+                .header("Content-Type: text/html")
+                .header("Content-Length: 7");
+        }
+        reply
+            .header(format!("Content-Type: {}", MediaType::IMAGE_MANIFEST))
+            .body(document.to_vec())
+    });
+    assert_eq!(resolve(&store, "v1").await.unwrap(), expected);
+    assert_eq!(server.lines().len(), 2);
+
+    let (_server, store) = scripted(quick(), |asked| {
+        let reply = Reply::new(200).header("Content-Type: text/html");
+        match asked.line.starts_with("HEAD") {
+            true => reply.header("Content-Length: 2"),
+            false => reply.body("{}"),
+        }
+    });
+    is_malformed(resolve(&store, "v1").await);
+}
+
+#[tokio::test]
+async fn a_manifest_by_digest_is_checked_where_head_tells_nothing() {
+    let (registry, store) = super::registry(Switches::default());
+    let image = super::push_image(&store).await;
+    registry.set(|it| {
+        it.no_head = true;
+        it.wrong_content = true;
+    });
+    let selector = Selector::Digest(image.digest.clone());
+    assert!(matches!(
+        store.resolve(&selector).await,
+        Err(StoreError::DigestMismatch { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_link_that_is_no_text_is_no_end_of_a_listing() {
+    let (_server, store) = scripted(quick(), |_| {
+        Reply::new(200)
+            .header("Link: </é>; rel=\"next\"")
+            .body(r#"{"tags":["v1"]}"#)
+    });
+    is_malformed(store.tags().await);
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_say_how_to_log_in_is_asked_once() {
+    let (server, store) = scripted(quick(), |_| Reply::new(401).body(""));
+    let error = read(&store, &blob(&content(10))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");
+    assert_eq!(server.lines().len(), 1);
+}
+
+#[tokio::test]
+async fn tls_is_tried_before_the_first_answer_and_never_after() {
+    let (server, store) = scripted(quick(), |asked| match asked.line.as_str() {
+        "GET /v2/" => Reply::new(200).body("{}"),
+        _ => Reply::none(),
+    });
+    store.ping().await.unwrap();
+    is_unavailable(read(&store, &blob(&content(10))).await);
+    let lines = server.lines();
+    assert_eq!(count(&lines, "TLS"), 0, "{lines:?}");
+    assert_eq!(count(&lines, "/blobs/"), 4, "{lines:?}");
+
+    let (server, store) = scripted(quick(), |_| Reply::none());
+    is_unavailable(store.ping().await);
+    assert!(count(&server.lines(), "TLS") > 0);
+}
