@@ -142,6 +142,13 @@ fn text_of(error: &StoreError) -> String {
     text
 }
 
+/// The outcome of what has to end soon.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), work)
+        .await
+        .expect("it ends")
+}
+
 /// How many of the requests have this in them.
 fn count(lines: &[String], part: &str) -> usize {
     lines.iter().filter(|it| it.contains(part)).count()

@@ -10,7 +10,9 @@ use oci::{Content, Limits, MediaType, Selector, Store as _, StoreError, Upload};
 use testkit::registry::{Fault, FaultKind, Login, Switches, TestRegistry};
 use testkit::{Reply, Scripted, free_port};
 
-use super::{blob, content, count, manifest, quick, read, resolve, scripted, store_at, text_of};
+use super::{
+    blob, content, count, manifest, quick, read, resolve, scripted, soon, store_at, text_of,
+};
 
 /// Options that read little, and wait for little.
 fn strict() -> RegistryOptions {
@@ -23,13 +25,6 @@ fn strict() -> RegistryOptions {
         document_timeout: Duration::from_millis(300),
         ..quick()
     }
-}
-
-/// The outcome of what has to end soon.
-async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), work)
-        .await
-        .expect("it ends")
 }
 
 fn is_malformed<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
@@ -50,7 +45,7 @@ async fn redirects_are_counted() {
         let path = asked.line.trim_start_matches("GET ");
         Reply::new(307).header(format!("Location: {path}")).body("")
     });
-    let text = is_malformed(read(&store, &blob(&content(10))).await);
+    let text = is_malformed(soon(read(&store, &blob(&content(10)))).await);
     assert!(text.contains("redirects"), "{text}");
     assert_eq!(server.lines().len(), 6);
 }
@@ -149,6 +144,8 @@ async fn only_the_registry_says_how_to_log_in() {
     let store = store_at(&registry.host(), options);
     let small = content(10);
     registry.put_blob("team/app", small.clone());
+    // It asks who we are before it sends us on.
+    read(&store, &blob(&small)).await.unwrap();
     registry.set(|it| it.elsewhere = Some(format!("http://{}", other.host())));
     let error = read(&store, &blob(&small)).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused { .. }), "{error:?}");

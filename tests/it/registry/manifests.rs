@@ -5,7 +5,8 @@ use oci::{Descriptor, Limits, Selector, Store as _, StoreError};
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 
 use super::{
-    blob, content, count, manifest, push_image, quick, read, registry, resolve, shapes, store_at,
+    blob, content, count, manifest, push_image, quick, read, registry, resolve, shapes, soon,
+    store_at,
 };
 
 #[tokio::test]
@@ -204,7 +205,7 @@ async fn tags_come_page_by_page_sorted() {
     registry.take_requests();
     let bounded = store_at(&registry.host(), options);
     assert!(matches!(
-        bounded.tags().await,
+        soon(bounded.tags()).await,
         Err(StoreError::TooMany { limit: 5, .. })
     ));
     assert_eq!(registry.take_requests().len(), 5);
@@ -332,7 +333,7 @@ async fn overload_is_no_refusal_and_nothing_is_tried_for_ever() {
         registry.set(|it| it.faults = vec![Fault::first(usize::MAX, "GET", kind)]);
         registry.take_requests();
         assert!(matches!(
-            read(&store, &image).await,
+            soon(read(&store, &image)).await,
             Err(StoreError::Unavailable { .. })
         ));
         assert_eq!(registry.take_requests().len(), 4);

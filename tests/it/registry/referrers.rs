@@ -3,7 +3,7 @@ use oci::{Descriptor, Digest, Limits, MediaType, Store as _, StoreError};
 use serde_json::{Value, json};
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 
-use super::{attach, manifest, push_image, quick, read, registry, shapes, store_at};
+use super::{attach, manifest, push_image, quick, read, registry, shapes, soon, store_at};
 
 fn without_api() -> Switches {
     Switches {
@@ -138,7 +138,7 @@ async fn pages_elsewhere_endless_or_missing_are_refused() {
     let bounded = store_at(&registry.host(), RegistryOptions { limits, ..quick() });
     registry.take_requests();
     assert!(matches!(
-        bounded.referrers(&image.digest).await,
+        soon(bounded.referrers(&image.digest)).await,
         Err(StoreError::TooMany { limit: 4, .. })
     ));
     assert_eq!(registry.take_requests().len(), 4);
@@ -417,7 +417,7 @@ async fn a_fallback_index_is_not_written_for_ever_nor_beyond_the_limit() {
     let image = push_image(&store).await;
     registry.take_requests();
     assert!(matches!(
-        attach(&store, &image, "application/x.a").await,
+        soon(attach(&store, &image, "application/x.a")).await,
         Err(StoreError::Unavailable { .. })
     ));
     assert_eq!(super::count(&registry.take_requests(), "PUT"), 21);

@@ -116,10 +116,9 @@ fn matches(entry: &str, name: &str, ip: Option<IpAddr>, port: Option<u16>) -> bo
 }
 
 fn is_below(name: &str, parent: &str) -> bool {
-    !parent.is_empty()
-        && name
-            .strip_suffix(parent)
-            .is_some_and(|it| it.ends_with('.'))
+    // No name ends with a dot, so nothing is below nothing.
+    name.strip_suffix(parent)
+        .is_some_and(|it| it.ends_with('.'))
 }
 
 #[cfg(test)]

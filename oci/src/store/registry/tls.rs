@@ -285,6 +285,9 @@ impl ServerCertVerifier for Anybody {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn certificate(chain: &str, key: &str) -> ClientCertificate {
@@ -314,13 +317,42 @@ mod tests {
                 assert!(text.contains("no PEM certificate"), "{text}");
             }
         }
-        for root in ["", "x", broken] {
+        let good = webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].as_ref();
+        let good = format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            STANDARD.encode(good)
+        );
+        let with = |root: &str| {
             let settings = TrustSettings {
                 extra_roots: vec![root.into()],
                 ..TrustSettings::default()
             };
-            let text = problem(verified(&settings, &RegistryFolder::default()));
+            problem(verified(&settings, &RegistryFolder::default()))
+        };
+        assert_eq!(with(&good), "");
+        for root in ["", "x", broken, &format!("{good}{broken}")] {
+            let text = with(root);
             assert!(text.contains("extra root certificate"), "{text}");
+        }
+    }
+
+    #[test]
+    fn roots_that_are_named_have_to_be_there() {
+        let settings = TrustSettings {
+            roots_file: Some("/surely/not/there".into()),
+            ..TrustSettings::default()
+        };
+        let text = problem(verified(&settings, &RegistryFolder::default()));
+        assert!(text.contains("/surely/not/there"), "{text}");
+    }
+
+    #[test]
+    fn half_of_a_pair_is_of_no_use() {
+        for (name, partner) in [("mine.cert", "mine.key"), ("mine.key", "mine.cert")] {
+            let folder = tempfile::tempdir().unwrap();
+            fs_err::write(folder.path().join(name), "x").unwrap();
+            let text = problem(RegistryFolder::read(folder.path()));
+            assert!(text.contains(partner), "{text}");
         }
     }
 

@@ -239,6 +239,7 @@ mod tests {
             "[[registry]]\nlocation='me@r.example'",
             "[[registry]]\nlocation='r.example/a b'",
             "[[registry]]\nlocation='r.example'\n[[registry.mirror]]",
+            "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation=''",
             "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='some'",
             "[[registry]]\nlocation='r.example'\nmirror-by-digest-only=true\n[[registry.mirror]]\nlocation='m.example'\npull-from-mirror='all'",
             "[registries.search]\nregistries=['r.example']",
