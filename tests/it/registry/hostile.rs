@@ -216,6 +216,18 @@ async fn a_part_that_is_not_the_one_asked_for_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_download_that_is_said_to_be_another_is_not_begun() {
+    let (_server, store) = scripted(quick(), |_| {
+        Reply::new(200).header("Content-Length: 11").then_silence()
+    });
+    let error = soon(store.fetch(&blob(&content(10)))).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::SizeMismatch { presented: 11, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_download_that_gets_on_is_not_given_up() {
     let (registry, store) = super::registry(Switches::default());
     let content = content(6 << 20);
