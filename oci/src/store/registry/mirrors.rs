@@ -17,7 +17,8 @@ use crate::{Registry, Repository};
 pub struct Mirrors {
     /// By the name of a registry: mirrors that go before those of files.
     cnb: BTreeMap<String, Mirror>,
-    entries: Vec<Entry>,
+    /// By prefix.
+    entries: BTreeMap<String, Entry>,
 }
 
 /// What is set up for all repositories below a prefix.
@@ -40,7 +41,7 @@ struct Mirror {
 
 /// What a mirror is asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Serves {
+pub(crate) enum Serves {
     All,
     Digests,
     Tags,
@@ -48,10 +49,10 @@ pub(super) enum Serves {
 
 /// A place to read a repository from.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Source {
-    pub(super) repository: Repository,
-    pub(super) insecure: bool,
-    pub(super) serves: Serves,
+pub(crate) struct Source {
+    pub(crate) repository: Repository,
+    pub(crate) insecure: bool,
+    pub(crate) serves: Serves,
 }
 
 impl Mirrors {
@@ -76,7 +77,7 @@ impl Mirrors {
                 path: path.to_owned(),
                 source: io::ErrorKind::NotFound.into(),
             })?;
-            found.entries.extend(conf::parse(path, &text)?);
+            found.add(conf::parse(path, &text)?);
             return Ok(found);
         }
         let mut paths = Vec::new();
@@ -96,7 +97,7 @@ impl Mirrors {
             if let Some(text) = conf::read(&path)? {
                 let mut entries = conf::parse(&path, &text)?;
                 entries.iter_mut().for_each(Entry::insist_on_security);
-                found.entries.extend(entries);
+                found.add(entries);
             }
         }
         Ok(found)
@@ -107,7 +108,7 @@ impl Mirrors {
     ///
     /// <https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md>
     pub fn with_conf(mut self, path: &Path, text: &str) -> Result<Self, MirrorsError> {
-        self.entries.extend(conf::parse(path, text)?);
+        self.add(conf::parse(path, text)?);
         Ok(self)
     }
 
@@ -124,6 +125,12 @@ impl Mirrors {
         Ok(self)
     }
 
+    /// A later entry for the same prefix holds.
+    fn add(&mut self, entries: Vec<Entry>) {
+        let named = entries.into_iter().map(|it| (it.prefix.clone(), it));
+        self.entries.extend(named);
+    }
+
     /// Whether a file says that `repository` is not to be used at all.
     pub fn is_blocked(&self, repository: &Repository) -> bool {
         self.entry(&repository.long())
@@ -137,7 +144,7 @@ impl Mirrors {
     }
 
     /// Where to read `repository` from, in order: its mirrors, and where it really is.
-    pub(super) fn sources(&self, repository: &Repository) -> Result<(Vec<Source>, Source), String> {
+    pub(crate) fn sources(&self, repository: &Repository) -> Result<(Vec<Source>, Source), String> {
         let name = repository.long();
         let mut mirrors = Vec::new();
         let (host, path) = name.split_once('/').unwrap_or((&name, ""));
@@ -164,7 +171,7 @@ impl Mirrors {
     /// The entry with the longest prefix of `name`, the last one of several, and what follows that.
     fn entry<'a>(&self, name: &'a str) -> Option<(&Entry, &'a str)> {
         self.entries
-            .iter()
+            .values()
             .filter_map(|entry| Some((entry, rest_after(name, &entry.prefix)?)))
             .max_by_key(|(entry, _)| entry.prefix.len())
     }
@@ -205,15 +212,19 @@ fn rewritten(location: &str, rest: &str) -> Result<Repository, String> {
 fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let rest = match prefix.strip_prefix('*') {
         Some(suffix) => {
-            let (host, rest) = name.split_once(suffix)?;
-            if host.is_empty() || host.contains('/') {
-                return None;
-            }
-            rest
+            let (domain, path) = at_slash(suffix);
+            let (host, rest) = at_slash(name);
+            let is_below = host.len() > domain.len() && host.ends_with(domain);
+            is_below.then(|| rest.strip_prefix(path))??
         }
         None => name.strip_prefix(prefix)?,
     };
     (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// The host, and what follows it.
+fn at_slash(name: &str) -> (&str, &str) {
+    name.split_at(name.find('/').unwrap_or(name.len()))
 }
 
 fn cnb_entry(entry: &str) -> Option<(String, Mirror)> {
@@ -233,6 +244,8 @@ fn cnb_entry(entry: &str) -> Option<(String, Mirror)> {
         super::address::authority(&url),
         url.path().trim_end_matches('/')
     );
+    // A stray slash makes a path of a password.
+    let plain = plain && !location.contains('@');
     let insecure = match url.scheme() {
         "https" => false,
         "http" => true,
@@ -359,6 +372,10 @@ mod tests {
                 "a.b.wild.example/app",
                 &["w.example/x/app", "a.b.wild.example/app"],
             ),
+            (
+                "a.wild.example.wild.example/app",
+                &["w.example/x/app", "a.wild.example.wild.example/app"],
+            ),
             ("wild.example/app", &["wild.example/app"]),
             (
                 "evil.example/a.wild.example/app",
@@ -437,6 +454,8 @@ mod tests {
             "r.example=ftp://m.example",
             "r.example=https://",
             "r.example=https://me:hunter2@m.example",
+            "r.example=https://m.example/me:hunter2@m.example",
+            "r.example=https:'/me:hunter2@m.example",
             "r.example=https://m.example?x",
         ] {
             let error = Mirrors::default()

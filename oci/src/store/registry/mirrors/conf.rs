@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Entry, Mirror, MirrorsError, Serves};
+use super::{Entry, Mirror, MirrorsError, Serves, at_slash, without_credentials};
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -65,11 +65,29 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError>
         .collect()
 }
 
-fn malformed(path: &Path, problem: impl Into<String>) -> MirrorsError {
+fn malformed(path: &Path, problem: impl AsRef<str>) -> MirrorsError {
     MirrorsError::File {
         path: path.to_owned(),
-        problem: problem.into(),
+        problem: without_passwords(problem.as_ref()),
     }
+}
+
+/// Somebody may have tried to put a password before a host, and the file is quoted: words are shown
+/// from their `@` on.
+fn without_passwords(text: &str) -> String {
+    let mut shown = String::new();
+    let mut parts = text.split('@').peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            shown.push_str(part);
+            break;
+        }
+        let is_edge = |it: char| it.is_whitespace() || matches!(it, '`' | '"' | '\'' | '=');
+        let kept = part.trim_end_matches(|it| !is_edge(it));
+        shown.push_str(kept);
+        shown.push_str("…@");
+    }
+    shown
 }
 
 #[derive(Deserialize)]
@@ -165,18 +183,21 @@ impl RawMirror {
     }
 }
 
-/// `host[:port][/path]`: no URL, no tag, no digest.
+/// `host[:port][/path]`: no URL, no tag, no digest. The host is written as repositories have it.
 fn place(text: &str) -> Result<String, String> {
     let text = text.trim_end_matches('/');
     let last = text.rsplit('/').next().unwrap_or_default();
     let tagged = text.contains('/') && last.contains(':');
     if text.contains("://") || text.contains(['@', '*', ' ']) || tagged {
+        let text = without_credentials(text);
         return Err(format!("`{text}` is not `HOST[:PORT][/PATH]`"));
     }
-    Ok(match text {
+    let (host, path) = at_slash(text);
+    let host = match host.to_ascii_lowercase().as_str() {
         "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
-        _ => text.to_owned(),
-    })
+        host => host.to_owned(),
+    };
+    Ok(format!("{host}{path}"))
 }
 
 #[cfg(test)]
@@ -267,6 +288,46 @@ mod tests {
         std::os::unix::fs::symlink(&path, &path).unwrap();
         assert!(matches!(read(&path), Err(MirrorsError::Io { .. })));
         assert!(matches!(drop_ins(&path), Err(MirrorsError::Io { .. })));
+    }
+
+    #[test]
+    fn hosts_are_written_as_repositories_have_them() {
+        for (text, read) in [
+            ("R.Example:5000/Team/", "r.example:5000/Team"),
+            ("Index.Docker.IO/library", "docker.io/library"),
+            ("registry-1.docker.io", "docker.io"),
+        ] {
+            assert_eq!(place(text).as_deref(), Ok(read));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_without_passwords() {
+        for bad in [
+            "[[registry]]\nlocation='me:hunter2@r.example'",
+            "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='me:hunter 2@m.example'",
+            "[[registry]]\nlocation=\"https://me:hunter2@r.example",
+            "[[registry]]\nlocation=me:hunter2@r.example",
+        ] {
+            let told = parsed(bad).unwrap_err().to_string();
+            assert!(told.contains("…@") && !told.contains("hunter"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_largest_size_is_read_at_once() {
+        let limit = usize::try_from(MAX_BYTES).unwrap();
+        let many: String = (0..limit / 32)
+            .map(|it| format!("[[registry]]\nlocation='r{it}.x'\n"))
+            .collect();
+        let nested = format!("{}=1", vec!["a"; limit / 2 - 1].join("."));
+        let begun = std::time::Instant::now();
+        let mirrors = super::super::Mirrors::default();
+        let path = Path::new("registries.conf");
+        let mirrors = mirrors.with_conf(path, &many).unwrap();
+        assert!(!mirrors.is_blocked(&"r1.x/app".parse().unwrap()));
+        drop(parsed(&nested));
+        assert!(begun.elapsed().as_secs() < 20);
     }
 
     proptest! {
