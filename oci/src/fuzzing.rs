@@ -4,16 +4,27 @@ use std::io::Read as _;
 
 use url::Url;
 
-use crate::ExtractError;
 use crate::extract::archive::{Archive, Entry, Kind};
+use crate::store::Mirrors;
 use crate::store::registry::link;
 use crate::tar::{self, EntryKind};
+use crate::{ExtractError, Repository};
 
 pub use crate::store::registry::challenge::Challenge;
 
 /// The address of the next page, from the `Link` header of the page at `page`.
 pub fn next_page(page: &Url, header: &str) -> Result<Option<Url>, String> {
     link::next_page(page, header)
+}
+
+/// Where `repository` is read from, in order, and whether a place need not be secure.
+pub fn sources(
+    mirrors: &Mirrors,
+    repository: &Repository,
+) -> Result<Vec<(Repository, bool)>, String> {
+    let (found, origin) = mirrors.sources(repository)?;
+    let all = found.into_iter().chain([origin]);
+    Ok(all.map(|it| (it.repository, it.insecure)).collect())
 }
 
 /// The entries of `archive` that [`tar::Writer`] can write, with their content. Of a device only

@@ -17,7 +17,7 @@ mod host;
 pub(crate) mod link;
 mod manifests;
 mod mirrored;
-mod mirrors;
+pub(crate) mod mirrors;
 mod options;
 mod problem;
 mod proxy;

@@ -14,6 +14,7 @@ mod link;
 mod manifest;
 pub mod mutate;
 mod reference;
+mod registries_conf;
 mod seeds;
 mod tar;
 mod www_authenticate;
@@ -48,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     link::TARGET,
     manifest::TARGET,
     reference::TARGET,
+    registries_conf::TARGET,
     tar::TARGET,
     www_authenticate::TARGET,
 ];

@@ -93,7 +93,7 @@ fn run(data: &[u8]) {
     }
 }
 
-fn of_repository(repository: &Repository) {
+pub(crate) fn of_repository(repository: &Repository) {
     assert_eq!(repository.to_string().parse().as_ref(), Ok(repository));
     let path = format!("/v2/{}/tags/list", repository.path());
     assert!(path.len() < 300);
