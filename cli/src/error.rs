@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use oci::auth::CredentialsError;
 use oci::store::DaemonProblem;
 
 /// How a command ended without doing what it was asked.
@@ -112,6 +113,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
                 ),
                 _ => None,
             };
+        }
+        if let Some(CredentialsError::Locked { .. }) = error.downcast_ref() {
+            return Some("`fuser FILE` tells which program it is; then do it again");
         }
         cause = error.source();
     }

@@ -6,12 +6,14 @@
 mod cnb;
 mod config_file;
 mod helper;
+mod lock;
 mod login;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -261,6 +263,14 @@ pub enum CredentialsError {
         action: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// A file is being changed by another program, which does not come to an end.
+    #[error("`{}` has been locked by another program for {} s", path.display(), patience.as_secs())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+        /// How long was waited.
+        patience: Duration,
     },
     /// A credential helper could not be asked.
     #[error("credential helper `{helper}` failed for `{registry}`: {problem}")]

@@ -138,6 +138,35 @@ fn a_login_is_checked_kept_used_and_forgotten() {
 }
 
 #[test]
+fn logins_at_the_same_time_are_all_kept() {
+    let workspace = Workspace::new();
+    let registries: Vec<_> = (0..8).map(|_| registry(BASIC)).collect();
+    let at_once = |work: &(dyn Fn(&str) + Sync)| {
+        std::thread::scope(|scope| {
+            for registry in &registries {
+                scope.spawn(|| work(&registry.host()));
+            }
+        });
+    };
+    let logins = || {
+        let text = fs_err::read_to_string(workspace.join(CONFIG)).unwrap();
+        let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+        file["auths"].as_object().unwrap().len()
+    };
+    at_once(&|host| {
+        log_in(&workspace, host, "hunter2", &[]).expect(0);
+    });
+    assert_eq!(logins(), registries.len());
+    at_once(&|host| {
+        Output::of(&mut workspace.sealpack(["logout", host])).expect(0);
+    });
+    assert_eq!(logins(), 0);
+    let folder = workspace.join(CONFIG);
+    let left = fs_err::read_dir(folder.parent().unwrap()).unwrap();
+    assert_eq!(left.count(), 1);
+}
+
+#[test]
 fn a_login_that_cannot_be_checked_is_not_kept_but_for_a_registry_that_does_not_ask() {
     let workspace = Workspace::new();
     let open = registry(Login::Open);

@@ -5,20 +5,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, Credential, CredentialsError, config_file, helper, normalise};
+use super::{ConfigFile, Credential, CredentialsError, config_file, helper, lock, normalise};
 use crate::Registry;
 
 impl ConfigFile {
     /// Keeps `credential` for `registry` in the file at `path`, or with the helper that this file
-    /// names: the name of that program, if it is one. All else in the file stays. The file is
-    /// replaced at once, readable by its owner only.
+    /// names: the name of that program, if it is one. All else in the file stays, and so do the
+    /// credentials that others keep at the same time. The file is replaced at once, readable by its
+    /// owner only.
     pub async fn log_in(
         path: &Path,
         registry: &Registry,
         credential: &Credential,
     ) -> Result<Option<String>, CredentialsError> {
-        let mut document = read_document(path)?;
-        let file = Self::parse(path, &Value::Object(document.clone()).to_string())?;
+        let text = Value::Object(read_document(path)?).to_string();
+        let file = Self::parse(path, &text)?;
         let mut entry = Map::new();
         let helper = file.helper_for(registry.as_str());
         if let Some(name) = helper {
@@ -40,6 +41,10 @@ impl ConfigFile {
             };
             entry.insert(key.to_owned(), Value::String(value));
         }
+        // Not while a helper asks its user.
+        let path = &lock::target(path);
+        let _lock = lock::lock(path, lock::PATIENCE).await?;
+        let mut document = read_document(path)?;
         let auths = auths_of(path, &mut document)?;
         auths.retain(|key, _| normalise(key) != registry.as_str());
         auths.insert(key_of(registry), Value::Object(entry));
@@ -56,6 +61,8 @@ impl ConfigFile {
         if let Some(name) = helper {
             helper::erase(name, registry.as_str()).await?;
         }
+        let path = &lock::target(path);
+        let _lock = lock::lock(path, lock::PATIENCE).await?;
         let mut document = read_document(path)?;
         let auths = auths_of(path, &mut document)?;
         let before = auths.len();
@@ -109,22 +116,14 @@ fn no_object(path: &Path, what: &str) -> CredentialsError {
     }
 }
 
+/// Only to be called under the lock.
 fn write_document(path: &Path, document: &Map<String, Value>) -> Result<(), CredentialsError> {
     let failed = |source| CredentialsError::Io {
         path: path.to_owned(),
         action: "write",
         source,
     };
-    // A link stays one: what it points at is replaced.
-    let target = match std::fs::canonicalize(path) {
-        Ok(target) => target,
-        Err(_) => path.to_owned(),
-    };
-    let folder = target
-        .parent()
-        .filter(|it| !it.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    let folder = lock::folder(path);
     let mut text = zeroize::Zeroizing::new(
         serde_json::to_string_pretty(document).map_err(|error| failed(error.into()))?,
     );
@@ -133,7 +132,7 @@ fn write_document(path: &Path, document: &Map<String, Value>) -> Result<(), Cred
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(&target).map_err(|error| failed(error.error))?;
+    file.persist(path).map_err(|error| failed(error.error))?;
     std::fs::File::open(folder)
         .and_then(|it| it.sync_all())
         .map_err(failed)
@@ -180,6 +179,70 @@ mod tests {
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("detachKeys") && !text.contains("r.example"));
         assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+    }
+
+    #[test]
+    fn many_at_once_are_all_kept_and_no_reader_sees_half_a_file() {
+        const MANY: usize = 24;
+        let folder = tempfile::tempdir().unwrap();
+        let path = &folder.path().join("new/config.json");
+        let run = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap()
+        };
+        let registry = |number: usize| format!("r{number}.example").parse::<Registry>().unwrap();
+        let kept = || {
+            let document = read_document(path).unwrap();
+            let auths = document.get("auths").and_then(Value::as_object);
+            auths.map_or(0, Map::len)
+        };
+        std::thread::scope(|scope| {
+            for number in 0..MANY {
+                let credential = Credential::basic("me", "x".repeat(1000));
+                scope.spawn(move || {
+                    let registry = registry(number);
+                    let log_in = ConfigFile::log_in(path, &registry, &credential);
+                    run().block_on(log_in).unwrap();
+                });
+            }
+            // They come to more and more, and each time it is read it is whole.
+            let mut seen = 0;
+            while seen < MANY {
+                let now = kept();
+                assert!(now >= seen, "{now} after {seen}");
+                seen = now;
+            }
+        });
+        std::thread::scope(|scope| {
+            for number in 0..MANY {
+                scope.spawn(move || {
+                    let registry = registry(number);
+                    let removed = run().block_on(ConfigFile::log_out(path, &registry));
+                    assert!(removed.unwrap());
+                });
+            }
+        });
+        assert_eq!(kept(), 0);
+        let left = fs_err::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(left, 1);
+    }
+
+    #[tokio::test]
+    async fn a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("config.json");
+        std::os::unix::fs::symlink("elsewhere/real.json", &link).unwrap();
+        let registry: Registry = "r.example".parse().unwrap();
+        for _ in 0..2 {
+            let credential = Credential::basic("me", "x");
+            let kept = ConfigFile::log_in(&link, &registry, &credential).await;
+            assert_eq!(kept.unwrap(), None);
+        }
+        assert!(link.is_symlink());
+        let real = fs_err::read_to_string(folder.path().join("elsewhere/real.json")).unwrap();
+        assert!(real.contains("r.example"), "{real}");
     }
 
     #[tokio::test]
