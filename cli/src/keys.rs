@@ -7,7 +7,7 @@ use attest::key::{self, KeyError, KeyFile, PrivateKey, PublicKey};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::ui::Ui;
+use crate::prompt;
 
 /// The variable that holds the password, as for cosign.
 const PASSWORD: &str = "COSIGN_PASSWORD";
@@ -35,17 +35,13 @@ impl Files {
 }
 
 /// Reads a private key.
-pub(crate) fn private(
-    path: &Path,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<PrivateKey, CommandError> {
+pub(crate) fn private(path: &Path, environment: &Environment) -> Result<PrivateKey, CommandError> {
     let tried = || format!("failed to read the private key `{}`", path.display());
     match KeyFile::parse(&read(path)?).context(tried)? {
         KeyFile::Plain(key) => Ok(*key),
         KeyFile::Encrypted(key) => {
             let prompt = format!("Password of {}: ", path.display());
-            let password = password(environment, ui, &prompt)?;
+            let password = password(environment, &prompt)?;
             key.decrypt(password.as_bytes()).map_err(|error| {
                 let wrong = matches!(error, KeyError::WrongPassword);
                 let error = Err::<(), _>(error).context(tried).expect_err("it is one");
@@ -71,11 +67,7 @@ pub(crate) fn public(path: &Path) -> Result<PublicKey, CommandError> {
 }
 
 /// Makes a key pair and writes it; never over another.
-pub(crate) fn generate(
-    files: &Files,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<(), CommandError> {
+pub(crate) fn generate(files: &Files, environment: &Environment) -> Result<(), CommandError> {
     for path in [&files.private, &files.public] {
         if path.exists() {
             return Err(CommandError::undecided(Message(format!(
@@ -85,27 +77,27 @@ pub(crate) fn generate(
             .hint("move it away, or choose another prefix"));
         }
     }
-    let password = new_password(environment, ui)?;
+    let password = new_password(environment)?;
     let pair = key::generate(password.as_bytes()).context(|| "failed to make a key".to_owned())?;
     write(&files.private, pair.private.as_bytes(), 0o600)?;
     write(&files.public, pair.public.as_bytes(), 0o644)
 }
 
 /// The password of a key that is there.
-fn password(environment: &Environment, ui: &Ui, prompt: &str) -> Result<String, CommandError> {
+fn password(environment: &Environment, prompt: &str) -> Result<String, CommandError> {
     match environment.text(PASSWORD) {
         Some(password) => Ok(password.to_owned()),
-        None => ask(environment, ui, prompt),
+        None => ask(environment, prompt),
     }
 }
 
 /// The password of a key that is to be made: asked for twice.
-fn new_password(environment: &Environment, ui: &Ui) -> Result<String, CommandError> {
+fn new_password(environment: &Environment) -> Result<String, CommandError> {
     if let Some(password) = environment.text(PASSWORD) {
         return Ok(password.to_owned());
     }
-    let first = ask(environment, ui, "Password for the new key: ")?;
-    let second = ask(environment, ui, "The same again: ")?;
+    let first = ask(environment, "Password for the new key: ")?;
+    let second = ask(environment, "The same again: ")?;
     if first == second {
         Ok(first)
     } else {
@@ -113,15 +105,17 @@ fn new_password(environment: &Environment, ui: &Ui) -> Result<String, CommandErr
     }
 }
 
-fn ask(environment: &Environment, ui: &Ui, prompt: &str) -> Result<String, CommandError> {
+fn ask(environment: &Environment, prompt: &str) -> Result<String, CommandError> {
+    let hint = || format!("set {PASSWORD}; it may be empty");
     if !environment.stdin_is_terminal {
         return Err(CommandError::undecided(Message(
             "the key wants a password, and there is no terminal to ask for it".to_owned(),
         ))
-        .hint(format!("set {PASSWORD}; it may be empty")));
+        .hint(hint()));
     }
-    ui.prompt(prompt);
-    rpassword::read_password().context(|| "failed to read the password".to_owned())
+    prompt::password(prompt)
+        .context(|| "failed to read the password".to_owned())
+        .map_err(|it| it.hint(hint()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {

@@ -7,6 +7,7 @@ mod error;
 mod images;
 mod judge;
 mod keys;
+mod prompt;
 mod registries;
 mod ui;
 

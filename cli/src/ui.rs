@@ -201,7 +201,7 @@ impl Ui {
 }
 
 /// Takes out what could drive a terminal, but for colours: names and messages come from strangers.
-fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find(|it: char| it.is_control() && it != '\n' && it != '\t') {

@@ -24,6 +24,7 @@ mod messages;
 mod messages_of_buildpacks;
 mod mirrors;
 mod policy;
+mod prompt;
 mod publish;
 mod registry;
 mod sbom;

@@ -19,6 +19,7 @@ mod project;
 mod proxy;
 pub mod registry;
 mod scripted;
+mod terminal;
 mod tokens;
 mod workspace;
 
@@ -35,5 +36,6 @@ pub use peers::{
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
 pub use scripted::{Asked, Reply, Scripted};
+pub use terminal::Terminal;
 pub use tokens::TokenServer;
 pub use workspace::{Output, Workspace};

@@ -96,7 +96,7 @@ async fn attach<P: Serialize>(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let key = keys::private(key, environment, ui)?;
+    let key = keys::private(key, environment)?;
     let images = Images::new(access, environment, ui);
     let found = images.find_to_change(image).await?;
     let statement = claim(&found.descriptor)?;

@@ -12,7 +12,7 @@ pub(crate) fn generate(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let files = Files::of(prefix);
-    keys::generate(&files, environment, ui)?;
+    keys::generate(&files, environment)?;
     ui.line(format_args!(
         "{} (private, encrypted) and {} (public)",
         files.private.display(),

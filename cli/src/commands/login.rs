@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::args::{Login, Logout};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::prompt;
 use crate::registries;
 use crate::ui::{Tone, Ui};
 
@@ -167,9 +168,8 @@ fn ask(args: &Login, environment: &Environment, ui: &Ui) -> Result<Credential, C
             .context(|| "failed to read the name".to_owned())?;
         name(line.trim_end_matches(['\n', '\r']))?
     };
-    ui.prompt("Password: ");
     let password =
-        rpassword::read_password().context(|| "failed to read the password".to_owned())?;
+        prompt::password("Password: ").context(|| "failed to read the password".to_owned())?;
     Ok(Credential::basic(username, secret("password", &password)?))
 }
 

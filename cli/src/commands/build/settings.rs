@@ -201,7 +201,7 @@ fn signer(
             let files = Files::of(prefix);
             outside(app, &environment.directory.join(&files.private))?;
             if !files.private.exists() {
-                keys::generate(&files, environment, ui)?;
+                keys::generate(&files, environment)?;
                 ui.done(
                     "key",
                     format_args!(
@@ -216,7 +216,7 @@ fn signer(
         (None, None) => return Ok((None, None)),
     };
     outside(app, &environment.directory.join(&path))?;
-    let key = keys::private(&path, environment, ui)?;
+    let key = keys::private(&path, environment)?;
     let public = key.public_key().clone();
     Ok((Some(key), Some(public)))
 }
