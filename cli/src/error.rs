@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use oci::auth::CredentialsError;
-use oci::store::DaemonProblem;
+use oci::store::{DaemonAddressError, DaemonProblem};
 
 /// How a command ended without doing what it was asked.
 #[derive(Debug)]
@@ -108,11 +108,27 @@ fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
                 DaemonProblem::NoSsh(_) | DaemonProblem::Ssh { .. } => {
                     Some("see whether `ssh HOST docker version` works")
                 }
-                DaemonProblem::Tls(_) => Some(
-                    "`DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` make a secure connection, by the certificates in that folder",
+                DaemonProblem::Unproven(_) => Some(
+                    "`ca.pem` in the folder of `DOCKER_CERT_PATH`, or that of the Docker context, has to be of who vouches for the daemon, and the address one that its certificate names",
+                ),
+                DaemonProblem::Unknown(_) => Some(
+                    "put `cert.pem` and `key.pem` into the folder of `DOCKER_CERT_PATH`, or into the Docker context: of an authority that the daemon knows",
+                ),
+                DaemonProblem::OneSided(_) | DaemonProblem::Tls(_) => Some(
+                    "`DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` make a secure connection, by the certificates in that folder; without the first it is plain HTTP",
                 ),
                 _ => None,
             };
+        }
+        match error.downcast_ref() {
+            Some(DaemonAddressError::Read { path, .. })
+                if path.extension().is_none_or(|it| it != "pem") => {}
+            Some(DaemonAddressError::Read { .. } | DaemonAddressError::Certificates { .. }) => {
+                return Some(
+                    "`DOCKER_CERT_PATH` names the folder with `ca.pem`, and with `cert.pem` and `key.pem` if the daemon wants to know who asks",
+                );
+            }
+            _ => {}
         }
         if let Some(CredentialsError::Locked { .. }) = error.downcast_ref() {
             return Some("`fuser FILE` tells which program it is; then do it again");

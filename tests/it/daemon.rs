@@ -3,11 +3,13 @@
 mod command;
 mod doubts;
 mod faults;
+mod images;
 mod load;
 mod read;
 mod real;
 mod ssh;
 mod tls;
+mod tls_real;
 
 use std::time::Duration;
 

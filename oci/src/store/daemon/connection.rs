@@ -42,10 +42,10 @@ impl Connection {
                     return Self::over(stream, None).await;
                 };
                 let name = ServerName::try_from(host.clone()).map_err(io::Error::other);
-                let name = name.map_err(DaemonProblem::Tls)?;
+                let name = name.map_err(DaemonProblem::tls)?;
                 let connector = TlsConnector::from(tls.0.clone());
                 let stream = connector.connect(name, stream).await;
-                Self::over(stream.map_err(DaemonProblem::Tls)?, None).await
+                Self::over(stream.map_err(DaemonProblem::tls)?, None).await
             }
             DaemonAddress::Ssh(target) => {
                 let (stream, ssh) = target.start().map_err(DaemonProblem::NoSsh)?;
