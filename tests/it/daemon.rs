@@ -6,6 +6,7 @@ mod faults;
 mod images;
 mod load;
 mod read;
+mod podman;
 mod real;
 mod ssh;
 mod tls;

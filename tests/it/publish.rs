@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
-use testkit::{Output, Project, Server, docker_registry, olareg, peer};
+use testkit::{Output, Podman, Project, Server, docker_registry, olareg, peer};
 
 use crate::build::json;
 
@@ -94,18 +94,16 @@ fn our_own_commands_read_it_back() {
     }
 }
 
-#[test]
-fn podman_runs_it() {
+/// A project whose image can be run: it says `hello, world`. None, loudly, without a static busybox.
+pub(crate) fn runnable() -> Option<Project> {
     let project = Project::typical();
-    let Some(busybox) = peer("busybox") else {
-        return;
-    };
+    let busybox = peer("busybox")?;
     if !Output::of(Command::new("file").arg("-L").arg(&busybox))
         .stdout
         .contains("static")
     {
         eprintln!("SKIPPED: busybox is not a static program");
-        return;
+        return None;
     }
     fs_err::copy(busybox, project.join("app/busybox")).unwrap();
     project.write(
@@ -114,28 +112,18 @@ fn podman_runs_it() {
     );
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs_err::set_permissions(project.join("app/app"), mode).unwrap();
-    project.build("oci:out:v1").expect(0);
-    let settings = project.write(
-        "containers.conf",
-        "[containers]\ndefault_ulimits = [\"nofile=20000:20000\", \"nproc=4096:4096\"]\nnetns = \"host\"\n[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime = \"runc\"\n",
-    );
-    let podman = || {
-        let mut podman = command(&project, "podman")?;
-        podman
-            .env("CONTAINERS_CONF", &settings)
-            .args(["--storage-driver", "overlay", "--root"])
-            .arg(project.join("podman"))
-            .arg("--runroot")
-            .arg(project.join("podman-run"));
-        Some(podman)
+    Some(project)
+}
+
+#[test]
+fn podman_runs_it() {
+    let Some(project) = runnable() else { return };
+    let Some(podman) = Podman::new(&project.join("podman")) else {
+        return;
     };
-    let Some(mut run) = podman() else { return };
-    run.args(["run", "--rm", "--quiet"])
-        .arg(format!("oci:{}:v1", project.join("out").display()));
-    let output = Output::of(&mut run);
-    if let Some(mut clean) = podman() {
-        Output::of(clean.args(["system", "reset", "--force"]));
-    }
+    // Of the path it makes the name of an image: in that no letter may be a capital.
+    project.build("oci:podman/out:v1").expect(0);
+    let output = podman.run(&["run", "--rm", "--quiet", "oci:out:v1"]);
     if output.code != 0 && !output.stderr.contains("/cnb/") {
         eprintln!("SKIPPED: podman does not work here: {}", output.stderr);
         return;

@@ -15,6 +15,7 @@ mod locks;
 mod many;
 mod measured;
 mod peers;
+mod podman;
 mod project;
 mod proxy;
 pub mod registry;
@@ -33,6 +34,7 @@ pub use measured::Measured;
 pub use peers::{
     Server, docker_registry, free_port, olareg, olareg_with, peer, plain_distribution, skipped,
 };
+pub use podman::Podman;
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
 pub use scripted::{Asked, Reply, Scripted};

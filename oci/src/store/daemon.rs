@@ -9,6 +9,9 @@
 //! | in containerd | digest of the manifest | kept | from Docker 28 on, if it has them in the same compression: then it says whether anything is missing |
 //!
 //! In both there is no place for referrers, so no proof.
+//!
+//! Podman's service speaks the same API. It keeps images as the classic store does, but takes them
+//! only whole, and what it is given without a registry is `localhost/…` there.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -44,6 +44,15 @@ pub(super) struct Version {
     pub(super) os: String,
     #[serde(default)]
     pub(super) arch: String,
+    #[serde(default)]
+    components: Option<Vec<Component>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    #[serde(default)]
+    name: String,
 }
 
 impl Version {
@@ -53,6 +62,12 @@ impl Version {
         let parsed =
             parsed.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
         parsed.map_or(API, |theirs| API.min(theirs))
+    }
+
+    /// Whether it is no Docker, but Podman, which speaks the same API.
+    pub(super) fn is_podman(&self) -> bool {
+        let mut components = self.components.iter().flatten();
+        components.any(|it| it.name == "Podman Engine")
     }
 }
 

@@ -129,7 +129,8 @@ impl Load<'_> {
         let known = self.known(image, form).await?;
         let mut missing = image.manifest().layers.iter().skip(known);
         let is_zstd = |it: &Descriptor| it.media_type == MediaType::LAYER_ZSTD;
-        if missing.any(is_zstd) && self.version().await?.api() < READS_ZSTD {
+        let version = self.version().await?;
+        if missing.any(is_zstd) && version.api() < READS_ZSTD && !version.is_podman() {
             return Err(LoadError::Destination(StoreError::Unsupported {
                 place: self.client.place(),
                 action: "unpack layers that zstd has compressed: it is older than Docker 23",
@@ -153,6 +154,10 @@ impl Load<'_> {
     async fn known(&self, image: &Image, form: Form) -> Result<usize, LoadError> {
         if form == Form::Layout && !self.tells_what_it_holds().await? {
             // It would take the image, and nobody would know that it lacks something.
+            return Ok(0);
+        }
+        if self.version().await?.is_podman() {
+            // It would refuse the image.
             return Ok(0);
         }
         let layers = &image.config().rootfs.diff_ids;

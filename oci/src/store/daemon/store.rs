@@ -8,7 +8,8 @@ use super::client::Client;
 use super::problem::DaemonProblem;
 use crate::store::{ArchiveForm, ArchiveStore};
 use crate::{
-    Content, Descriptor, Digest, Manifest, Repository, Selector, Store, StoreError, Tag, Upload,
+    Content, Descriptor, Digest, Manifest, Registry, Repository, Selector, Store, StoreError, Tag,
+    Upload,
 };
 
 /// The images that a daemon has by one name, as a [`Store`] to read from.
@@ -209,13 +210,21 @@ impl Store for DaemonStore {
     async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         let listed = self.client.images(Some(&self.repository)).await;
         let listed = listed.map_err(|it| self.client.error("list images", it))?;
-        let prefix = format!("{}:", self.repository.short());
-        let names = listed
-            .iter()
-            .filter_map(|it| it.repo_tags.as_ref())
-            .flatten();
+        let version = self.client.version().await;
+        let version = version.map_err(|it| self.client.error("reach the Docker daemon", it))?;
+        // Podman keeps what was loaded without a registry as its own.
+        let is_bare = self.repository.registry().as_str() == Registry::DOCKER_HUB;
+        let own = (is_bare && version.is_podman())
+            .then(|| format!("localhost/{}", self.repository.short()));
+        let is_ours = |name: &str| {
+            own.as_deref() == Some(name)
+                || name.parse::<Repository>().as_ref() == Ok(&self.repository)
+        };
+        let names = listed.iter().filter_map(|it| it.repo_tags.as_ref());
         let mut tags: Vec<Tag> = names
-            .filter_map(|it| it.strip_prefix(&prefix)?.parse().ok())
+            .flatten()
+            .filter_map(|it| it.rsplit_once(':').filter(|(name, _)| is_ours(name)))
+            .filter_map(|(_, tag)| tag.parse().ok())
             .collect();
         tags.sort();
         tags.dedup();
