@@ -1,5 +1,6 @@
 //! Docker daemons: what is sent to them and what is not, and what is believed of what they say.
 
+mod build;
 mod command;
 mod doubts;
 mod faults;
