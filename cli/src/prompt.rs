@@ -92,7 +92,9 @@ impl<'t> Quiet<'t> {
             }
         }
         line.pop();
-        let line = String::from_utf8(line).map_err(|_| invalid("it is not UTF-8"))?;
+        // The error would hold the password.
+        let line = String::from_utf8(line).ok();
+        let line = line.ok_or_else(|| invalid("it is not UTF-8"))?;
         if line.contains(char::is_control) {
             return Err(invalid("a key that is no character was pressed"));
         }

@@ -113,6 +113,10 @@ impl Terminal {
     ///
     /// # Panics
     /// If it does not.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what does not end must fail the test"
+    )]
     pub fn status(&mut self) -> ExitStatus {
         let mut status = None;
         let deadline = Instant::now() + PATIENCE;
