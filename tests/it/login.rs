@@ -350,9 +350,9 @@ fn a_credential_helper_keeps_gives_and_forgets() {
         assert!(output.stderr.contains(says), "{}", output.stderr);
         assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
     }
-    let sent = registry.authorizations().into_iter().flatten();
+    let mut sent = registry.authorizations().into_iter().flatten();
     // Of `me:hunter2`, and none of nobody.
-    assert!(sent.into_iter().all(|it| it == "Basic bWU6aHVudGVyMg=="));
+    assert!(sent.all(|it| it == "Basic bWU6aHVudGVyMg=="));
     // What it does not have, it need not forget.
     let nothing = "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n";
     workspace.write("bin/docker-credential-test", nothing);

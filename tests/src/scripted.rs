@@ -201,7 +201,7 @@ impl Scripted {
         let mut last = TcpStream::connect(self.address)?;
         last.set_read_timeout(Some(Duration::from_secs(5)))?;
         last.shutdown(Shutdown::Write)?;
-        last.read(&mut [0])?;
+        while last.read(&mut [0])? > 0 {}
         let deadline = Instant::now() + Duration::from_secs(5);
         while self.open.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
             std::thread::yield_now();

@@ -323,9 +323,10 @@ async fn a_tag_names_a_manifest_and_nothing_else() {
 
     let (_server, store) = scripted(quick(), |asked| {
         let reply = Reply::new(200).header("Content-Type: text/html");
-        match asked.line.starts_with("HEAD") {
-            true => reply.header("Content-Length: 2"),
-            false => reply.body("{}"),
+        if asked.line.starts_with("HEAD") {
+            reply.header("Content-Length: 2")
+        } else {
+            reply.body("{}")
         }
     });
     is_malformed(resolve(&store, "v1").await);
