@@ -260,9 +260,8 @@ mod tests {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        let noise = (0..16_u64 << 20).map(|it| (it * it >> 7).to_le_bytes()[0]);
-        let noise: Vec<u8> = noise.collect();
-        let packed = pack(&*noise, &mut full, Compression::None);
+        let layer = vec![7; 16 << 20];
+        let packed = pack(&*layer, &mut full, Compression::None);
         assert_eq!(packed.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

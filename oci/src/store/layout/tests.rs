@@ -289,7 +289,7 @@ fn an_index_has_its_fields_and_each_tag_once() {
     });
     assert_eq!(index.tags(), []);
     let text = serde_json::to_string(&index).unwrap();
-    assert!(!text.contains("v1"), "{text}");
+    assert!(!text.contains(r#""v1""#), "{text}");
 }
 
 /// More than memory has.
