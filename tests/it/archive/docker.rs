@@ -45,9 +45,7 @@ impl Files {
         let path = workspace.write("app.tar", tarred(&files.collect::<Vec<_>>()));
         let archive = docker_archive(&path, Some("app"));
         assert_eq!(archive.tags().await.unwrap(), [tag("v1")]);
-        let image = resolve(&archive, "v1").await;
-        assert_eq!(docker_archive(&path, None).only().await.unwrap(), image);
-        image
+        resolve(&archive, "v1").await
     }
 }
 
