@@ -123,7 +123,7 @@ async fn podman_tells_what_tags_a_name_has() {
         ("localhost/other", &[]),
     ] {
         let found = daemon.store(&name.parse().unwrap()).tags().await.unwrap();
-        let found: Vec<_> = found.iter().map(|it| it.as_str()).collect();
+        let found: Vec<_> = found.iter().map(oci::Tag::as_str).collect();
         assert_eq!(found, tags, "{name}");
     }
 }
