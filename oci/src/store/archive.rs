@@ -95,6 +95,11 @@ impl ArchiveStore {
         }
     }
 
+    /// Reads an archive that has no name. It cannot be written.
+    pub(super) fn of_file(file: File, form: ArchiveForm) -> Result<Self, StoreError> {
+        Self::read(PathBuf::new(), form, None, file, Staging::anywhere())
+    }
+
     /// Opens the archive at `path`, or one that will be there after [`finish`](Store::finish). An
     /// empty file counts as none.
     pub fn create(

@@ -1,5 +1,7 @@
 //! Images that come out of a daemon.
 
+use std::time::Duration;
+
 use oci::store::{DaemonOptions, DaemonProblem};
 use oci::{Digest, Limits, MemoryStore, Selector, Store, StoreError, Upload, copy_graph};
 use serde_json::json;
@@ -41,6 +43,37 @@ fn cause(error: &StoreError) -> &DaemonProblem {
         panic!("{error:?}");
     };
     source.downcast_ref().unwrap()
+}
+
+/// A process that is killed leaves nothing behind: there is nothing at any time.
+#[tokio::test]
+async fn what_comes_has_no_name_on_the_disk() {
+    let (daemon, _) = daemons(vec![("/get", DaemonFault::Stalls("begins"))]).await;
+    let workspace = Workspace::new();
+    let temporary = workspace.join("temporary");
+    fs_err::create_dir(&temporary).unwrap();
+    let options = DaemonOptions {
+        temporary: temporary.clone(),
+        silence_timeout: Duration::from_secs(1),
+        ..quick()
+    };
+    let store = daemon_at(&daemon.host(), options).store(&"app".parse().unwrap());
+    let selector = by_tag("v1");
+    let reading = store.resolve(&selector);
+    let looking = async {
+        loop {
+            assert_eq!(fs_err::read_dir(&temporary).unwrap().count(), 0);
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = reading => outcome,
+        () = looking => return,
+    };
+    assert!(matches!(
+        cause(&outcome.unwrap_err()),
+        DaemonProblem::Silent(_)
+    ));
 }
 
 #[tokio::test]
@@ -194,8 +227,8 @@ async fn what_is_no_image_or_too_much_is_refused() {
 #[tokio::test]
 async fn an_answer_that_stalls_is_not_waited_for() {
     let hasty = DaemonOptions {
-        silence_timeout: std::time::Duration::from_millis(200),
-        work_timeout: std::time::Duration::from_millis(200),
+        silence_timeout: Duration::from_millis(200),
+        work_timeout: Duration::from_millis(200),
         ..quick()
     };
     for on in ["/get", "GET /images/app"] {
@@ -203,7 +236,7 @@ async fn an_answer_that_stalls_is_not_waited_for() {
         let store = daemon_at(&daemon.host(), hasty.clone()).store(&"app".parse().unwrap());
         let selector = by_tag("v1");
         let resolve = store.resolve(&selector);
-        let limit = std::time::Duration::from_mins(1);
+        let limit = Duration::from_mins(1);
         let refused = tokio::time::timeout(limit, resolve).await.unwrap();
         let refused = refused.unwrap_err();
         assert!(

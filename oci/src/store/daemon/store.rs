@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 
 use super::client::Client;
 use super::problem::DaemonProblem;
@@ -95,9 +95,8 @@ impl DaemonStore {
             return Ok(None);
         };
         let options = &self.client.options;
-        let file = tempfile::NamedTempFile::with_prefix_in("sealpack-", &options.temporary);
-        let file = file.map_err(DaemonProblem::Disk)?;
-        let (file, path) = file.into_parts();
+        // Without a name, so that a process that is killed leaves nothing behind.
+        let file = tempfile::tempfile_in(&options.temporary).map_err(DaemonProblem::Disk)?;
         let mut writer = tokio::io::BufWriter::with_capacity(BUFFER, tokio::fs::File::from(file));
         let mut size = 0;
         while let Some(bytes) = answer.next().await? {
@@ -112,8 +111,10 @@ impl DaemonStore {
                 .map_err(DaemonProblem::Disk)?;
         }
         writer.flush().await.map_err(DaemonProblem::Disk)?;
-        // The archive holds the file open; its name goes as soon as it is.
-        let open = move || ArchiveStore::open(path.to_path_buf(), ArchiveForm::Docker, None);
+        let mut file = writer.into_inner();
+        file.rewind().await.map_err(DaemonProblem::Disk)?;
+        let file = file.into_std().await;
+        let open = move || ArchiveStore::of_file(file, ArchiveForm::Docker);
         let opened = tokio::task::spawn_blocking(open).await;
         let archive = opened.map_err(|it| DaemonProblem::Disk(it.into()))?;
         archive
