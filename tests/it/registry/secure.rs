@@ -130,3 +130,19 @@ async fn a_handshake_that_does_not_end_is_given_up() {
     let error = resolved.await.expect("it ends").unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
+
+/// All begin by plain HTTP, as none knows better; one learns first, and the others are not to fail.
+#[tokio::test]
+async fn many_at_once_find_out_that_a_registry_speaks_tls() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let registry = Scripted::start_tls(&certificates, |_| Reply::new(200).body(""));
+    let store = store_at(&registry.host(), trusting(&certificates));
+    let wanted: Vec<_> = (1..=32).map(|it| blob(&content(it))).collect();
+    let asked = wanted.iter().map(|it| store.contains(it));
+    for found in futures_util::future::join_all(asked).await {
+        assert!(found.unwrap());
+    }
+}

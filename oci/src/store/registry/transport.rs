@@ -166,7 +166,7 @@ impl Endpoint {
     /// 2. Redirects are followed, without credentials where they lead elsewhere.
     /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections.
     pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
-        let base = self.base(self.host.scheme().unwrap_or("http"))?;
+        let mut base = self.base(self.host.scheme().unwrap_or("http"))?;
         let mut url = match &request.target {
             Target::Path(path) => base
                 .join(path)
@@ -192,11 +192,13 @@ impl Endpoint {
                 self.send_once(request, &url, own, authorization.as_ref())
                     .await?
             };
-            if own && self.host.scheme().is_none() {
+            // Another request may have learnt meanwhile that it is to be HTTPS.
+            if own && url.scheme() == "http" && self.host.scheme() != Some("http") {
                 if is_other_scheme(&result) {
                     match (self.try_tls(&url, &request.action).await, &result) {
                         (Ok(secure), _) => {
                             self.host.settle_scheme("https");
+                            base = self.base("https")?;
                             url = secure;
                             continue;
                         }
