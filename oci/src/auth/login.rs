@@ -141,6 +141,7 @@ fn write_document(path: &Path, document: &Map<String, Value>) -> Result<(), Cred
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::thread::ScopedJoinHandle;
 
     use super::super::Credentials;
     use super::*;
@@ -199,22 +200,24 @@ mod tests {
             auths.map_or(0, Map::len)
         };
         std::thread::scope(|scope| {
-            for number in 0..MANY {
+            let start = |number| {
                 let credential = Credential::basic("me", "x".repeat(1000));
                 scope.spawn(move || {
                     let registry = registry(number);
                     let log_in = ConfigFile::log_in(path, &registry, &credential);
                     run().block_on(log_in).unwrap();
-                });
-            }
+                })
+            };
+            let logins: Vec<_> = (0..MANY).map(start).collect();
             // They come to more and more, and each time it is read it is whole.
             let mut seen = 0;
-            while seen < MANY {
+            while !logins.iter().all(ScopedJoinHandle::is_finished) {
                 let now = kept();
                 assert!(now >= seen, "{now} after {seen}");
                 seen = now;
             }
         });
+        assert_eq!(kept(), MANY);
         std::thread::scope(|scope| {
             for number in 0..MANY {
                 scope.spawn(move || {
