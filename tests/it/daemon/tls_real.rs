@@ -12,6 +12,8 @@ use super::images::{Images, report};
 
 /// A daemon at two addresses of loopback, only the first of which its certificate holds for.
 struct Case {
+    /// Ends before the folder is removed that it lies in.
+    _docker: Dockerd,
     images: Images,
     /// Of the daemon and its clients.
     ours: Certificates,
@@ -19,7 +21,6 @@ struct Case {
     others: Certificates,
     host: String,
     misnamed: String,
-    _docker: Dockerd,
 }
 
 impl Case {
