@@ -160,8 +160,8 @@ impl ArchiveStore {
                 docker::list(&members, &Limits::default())?
             }
         };
-        // Whoever replaces it replaces the file, not a link to it.
-        let path = if is_file {
+        // Whoever replaces it replaces the file, not a link to it. What has no name is not replaced.
+        let path = if is_file && !path.as_os_str().is_empty() {
             fs_err::canonicalize(path).map_err(failed)?
         } else {
             path
@@ -338,10 +338,14 @@ impl Store for ArchiveStore {
 
 /// How the archive at `path` is called in errors.
 fn place(form: ArchiveForm, path: &Path) -> String {
-    match form {
-        ArchiveForm::Oci => format!("oci-archive:{}", path.display()),
-        ArchiveForm::Docker => format!("docker-archive:{}", path.display()),
+    let kind = match form {
+        ArchiveForm::Oci => "oci-archive",
+        ArchiveForm::Docker => "docker-archive",
+    };
+    if path.as_os_str().is_empty() {
+        return format!("a {kind} without a name");
     }
+    format!("{kind}:{}", path.display())
 }
 
 /// Reads `index.json`, if this is a layout.

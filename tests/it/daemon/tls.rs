@@ -68,14 +68,14 @@ async fn a_daemon_is_known_by_its_certificate_and_knows_us_by_ours() {
         .unwrap_err();
     let elsewhere = TlsPort::open(&daemon, &certificates, Ipv4Addr::new(127, 0, 0, 2));
     let refused = cause(ping("127.0.0.2", elsewhere.number(), tls()).await);
-    assert!(matches!(refused, DaemonProblem::Tls(_)), "{refused:?}");
+    assert!(matches!(refused, DaemonProblem::Unproven(_)), "{refused:?}");
     let stranger = certificates.certificate("tokens");
     let mut theirs = ours;
     theirs[0] = ("ca.pem", &stranger);
     let other = folder(&workspace, "other", &theirs);
     let other = DaemonTls::read(&other).unwrap();
     let refused = cause(ping("127.0.0.1", port.number(), Some(other)).await);
-    assert!(matches!(refused, DaemonProblem::Tls(_)), "{refused:?}");
+    assert!(matches!(refused, DaemonProblem::Unproven(_)), "{refused:?}");
 
     // As a user has it.
     let run = |variables: &[(&str, &str)]| {
@@ -105,11 +105,11 @@ async fn certificates_that_do_not_fit_together_are_refused() {
         certificates.key("client"),
     );
     let junk = workspace.write(
-        "junk",
+        "junk.pem",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
     );
     let bad = workspace.write(
-        "bad",
+        "bad.pem",
         "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n",
     );
     let other = certificates.key("server");

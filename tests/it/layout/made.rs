@@ -35,6 +35,13 @@ async fn push(store: &dyn Store, target: &Descriptor, layer: &Layer) -> Result<(
         .await
 }
 
+/// The layer is there, byte for byte.
+async fn assert_holds(store: &dyn Store, layer: &Layer, content: &[u8]) {
+    let limit = layer.descriptor.size;
+    let held = read(store, &layer.descriptor, limit).await.unwrap();
+    assert_eq!(held, content);
+}
+
 fn blobs(workspace: &Workspace) -> Vec<std::path::PathBuf> {
     let folder = workspace.join("layout/blobs/sha256");
     let entries = fs_err::read_dir(folder).unwrap();
@@ -58,11 +65,7 @@ async fn a_layer_on_the_same_disk_is_taken_over() {
     assert_eq!(ours.ino(), theirs.ino());
     assert_eq!(ours.permissions().mode() & 0o7777, 0o644);
     fs_err::remove_file(&layer.file).unwrap();
-    let limit = layer.descriptor.size;
-    assert_eq!(
-        read(&store, &layer.descriptor, limit).await.unwrap(),
-        content
-    );
+    assert_holds(&store, &layer, &content).await;
 }
 
 #[tokio::test]
@@ -72,11 +75,7 @@ async fn a_layer_on_another_disk_is_copied() {
     let layer = make(other.path(), &vec![7; 3_000_000]);
     push(&store, &layer.descriptor, &layer).await.unwrap();
     let content = fs_err::read(&layer.file).unwrap();
-    let limit = layer.descriptor.size;
-    assert_eq!(
-        read(&store, &layer.descriptor, limit).await.unwrap(),
-        content
-    );
+    assert_holds(&store, &layer, &content).await;
     assert_eq!(blobs(&workspace).len(), 1);
 }
 
@@ -103,11 +102,7 @@ async fn an_archive_takes_layers_too() {
     let layer = make(workspace.path(), b"content");
     push(&store, &layer.descriptor, &layer).await.unwrap();
     let content = fs_err::read(&layer.file).unwrap();
-    let limit = layer.descriptor.size;
-    assert_eq!(
-        read(&store, &layer.descriptor, limit).await.unwrap(),
-        content
-    );
+    assert_holds(&store, &layer, &content).await;
 }
 
 #[tokio::test]
