@@ -93,9 +93,7 @@ impl Copying<'_> {
         // index more may be attached by now.
         let is_there = |it: &Descriptor| there.contains(&it.digest) && !it.media_type.is_index();
         for referrer in missing.iter().filter(|it| is_there(it)) {
-            if !self.manifests.insert(referrer.digest.clone()) {
-                continue;
-            }
+            self.manifests.insert(referrer.digest.clone());
             self.count_manifest(referrer, false)?;
             self.copied.referrers += 1;
             met.push(referrer.digest.clone());
