@@ -5,6 +5,8 @@
     reason = "what is said is long; what is done for it is not"
 )]
 
+mod policies;
+
 use insta::assert_snapshot;
 use testkit::{Output, Project, free_port, repository};
 
@@ -18,12 +20,6 @@ pub(crate) fn build_says(project: &Project, arguments: &[&str]) -> String {
     let common = ["--key", "test.key", "--output", "oci:out:v1"];
     let output = Output::of(project.build_command(common).args(arguments));
     project.transcript(&output)
-}
-
-fn with_policy(text: &str) -> Project {
-    let project = Project::typical();
-    project.write("policy/policy.toml", text);
-    project
 }
 
 #[test]
@@ -419,114 +415,6 @@ exit: 2
 error: failed to read the public key `test.key`
   cause: PEM file holds a `PRIVATE KEY`, not a public key
 hint: a public key is a PEM file that begins with `-----BEGIN PUBLIC KEY-----`
-"#);
-}
-
-#[test]
-fn policies_that_are_broken_or_say_no() {
-    let judged = ["--policy", "policy"];
-    let project = Project::typical();
-    assert_snapshot!(build_says(&project, &["--policy", "nowhere"]), @r#"
-exit: 2
---- stdout
---- stderr
-error: failed to read the policy `nowhere`
-  cause: failed to read `nowhere`
-  cause: No such file or directory (os error 2)
-"#);
-    assert_snapshot!(build_says(&with_policy("[[accept]]\nclaims = [\n"), &judged), @r#"
-exit: 2
---- stdout
---- stderr
-error: failed to read the policy `policy/policy.toml`
-  cause: policy/policy.toml:2: unclosed array, expected `]`
-"#);
-    assert_snapshot!(build_says(&with_policy("[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n\n[[demand]]\nclaim = \"signature\"\n"), &judged), @r#"
-exit: 2
---- stdout
---- stderr
-error: failed to read the policy `policy/policy.toml`
-  cause: policy/policy.toml:5: unknown field `demand`, expected one of `accept`, `require`, `rules`, `parameters`
-"#);
-    let rules = "[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n\n[[require]]\nclaim = \"signature\"\n\n[rules]\nfiles = [\"*.rego\"]\n";
-    let with_rules = |text: &str| {
-        let project = with_policy(rules);
-        project.write("policy/own.rego", text);
-        build_says(&project, &judged)
-    };
-    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains \"x\" if {\n"), @r#"
-exit: 2
---- stdout
---- stderr
-error: failed to read the policy `policy/policy.toml`
-  cause: policy/own.rego:4: expecting expression
-"#);
-    assert_snapshot!(with_rules("package sealpack.own\n\ndeny := 7\n"), @r#"
-exit: 2
---- stdout
---- stderr
-  analyze  no image before; runs on static
-   detect  test/typical 1.0.0
-  restore  nothing was cached
-    build  test/typical in [time]
-   export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
-   attest  provenance, cyclonedx, spdxjson, signature
-error: the policy could not be evaluated
-  cause: policy/own.rego: `data.sealpack.own.deny` is not a set of texts or of objects with `message`
-"#);
-    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains \"x\" if {\n\tinput.nothing == 1 / 0\n\tto_number(\"a\") == 1\n}\n"), @r#"
-exit: 2
---- stdout
---- stderr
-  analyze  no image before; runs on static
-   detect  test/typical 1.0.0
-  restore  nothing was cached
-    build  test/typical in [time]
-   export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
-   attest  provenance, cyclonedx, spdxjson, signature
-error: the policy could not be evaluated
-  cause: rules failed
-  cause: policy/own.rego:4: divide by zero
-"#);
-    assert_snapshot!(with_rules("package sealpack.own\n\ndeny contains {\"message\": \"this is Friday\", \"solution\": \"wait for Monday\"} if true\n"), @r#"
-exit: 1
---- stdout
---- stderr
-  analyze  no image before; runs on static
-   detect  test/typical 1.0.0
-  restore  nothing was cached
-    build  test/typical in [time]
-   export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
-   attest  provenance, cyclonedx, spdxjson, signature
-error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
-  finding: own: this is Friday
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://cyclonedx.org/bom`
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://slsa.dev/provenance/v1`
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://spdx.dev/Document`
-  note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: wait for Monday
-"#);
-    let strict = fs_err::read_to_string(project.join("policy/policy.toml"))
-        .unwrap()
-        .replace("https://sealpack.example", "https://elsewhere.example");
-    assert_snapshot!(build_says(&with_policy(&strict), &judged), @r#"
-exit: 1
---- stdout
---- stderr
-  analyze  no image before; runs on static
-   detect  test/typical 1.0.0
-  restore  nothing was cached
-    build  test/typical in [time]
-   export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
-   attest  provenance, cyclonedx, spdxjson, signature
-error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
-  finding: slsa: builder `https://sealpack.example/docs/buildtypes/cnb-v1.md#local-builder` is not one of `builder-ids`
-  note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: build with a builder of the list, or add this one to `parameters.builder-ids`
 "#);
 }
 
