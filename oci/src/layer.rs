@@ -169,7 +169,7 @@ pub(crate) fn pack(
 }
 
 /// Bytes on their way to another thread. When they are no longer needed there, what held them goes
-/// back and is filled again: to have the kernel clear new memory costs as much as hashing.
+/// back and is filled again, as the kernel would have to clear new memory each time.
 struct Chunk {
     bytes: Vec<u8>,
     back: Sender<Vec<u8>>,
