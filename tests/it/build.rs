@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{FakeBuildpack, Output, Project, Workspace, free_port, peer, repository};
+use testkit::{FakeBuildpack, Output, Project, Workspace, free_port, peer, repository, skipped};
 
 pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_str(&output.stdout)
@@ -68,7 +68,7 @@ fn may_chroot() -> bool {
         .lines()
         .any(|line| line.starts_with("Uid:\t0\t0"));
     if !is_root {
-        eprintln!("SKIPPED, in part: only root may change the root of a process");
+        skipped("in part: only root may change the root of a process");
     }
     is_root
 }
@@ -79,7 +79,7 @@ fn the_example_is_built_proven_and_answers() {
     let Some(rustc) = peer("rustc") else { return };
     let toolchain = Output::of(workspace.command(rustc).args(["--print", "sysroot"]));
     if toolchain.code != 0 {
-        eprintln!("SKIPPED: rustc does not work here: {}", toolchain.stderr);
+        skipped(&format!("rustc does not work here: {}", toolchain.stderr));
         return;
     }
     // The compiler itself: what rustup puts on `PATH` wants the user's home.
@@ -246,7 +246,7 @@ printf '[[labels]]\nkey = "devices"\nvalue = "%s"\n[[labels]]\nkey = "root"\nval
             "{}",
             required.stderr
         );
-        eprintln!("SKIPPED, in part: this machine does not isolate builds in full");
+        skipped("in part: this machine does not isolate builds in full");
         return;
     }
     let labels = |image: &str| {

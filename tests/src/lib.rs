@@ -1,10 +1,6 @@
 //! What the tests share: our binaries, real peers, a folder of their own.
 
-#![expect(
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says loudly what it skips"
-)]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod binaries;
 mod certificates;

@@ -20,16 +20,21 @@ pub fn peer(name: &str) -> Option<PathBuf> {
         .chain(std::env::split_paths(&path).map(|folder| folder.join(name)))
         .find(|it| it.is_file());
     if found.is_none() {
-        eprintln!(
+        loudly(format_args!(
             "SKIPPED, in part or whole: `{name}` is not on this machine (set {variable} or PATH)"
-        );
+        ));
     }
     found
 }
 
 /// Says loudly that a test is skipped, and why.
 pub fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
+    loudly(format_args!("SKIPPED: {why}"));
+}
+
+/// Says it even in a test that passes, whose `eprintln!` nobody would see.
+fn loudly(text: std::fmt::Arguments<'_>) {
+    writeln!(std::io::stderr(), "{text}").unwrap_or_default();
 }
 
 /// A server on loopback that ends when this value does.
