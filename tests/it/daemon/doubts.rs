@@ -187,7 +187,9 @@ async fn only_so_many_images_are_looked_at() {
     let asked = requests[listed.unwrap() + 1..].iter();
     let asked: Vec<_> = asked.take_while(|it| it.starts_with("GET")).collect();
     assert_eq!(asked.len(), 2, "{requests:?}");
-    assert!(asked[0].contains(id.as_str()), "{asked:?}");
+    // Both are asked at once, and may come in either order.
+    let is_asked = asked.iter().any(|it| it.contains(id.as_str()));
+    assert!(is_asked, "{asked:?}");
 }
 
 /// A connection that was closed is none to ask on.
