@@ -63,15 +63,9 @@ impl Ui {
             When::Always => true,
             When::Never => false,
         };
+        let is_shown = environment.stderr_is_terminal && !global.quiet && global.verbose == 0;
         let bar =
-            (environment.stderr_is_terminal && !global.quiet && global.verbose == 0).then(|| {
-                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-                bar.set_style(
-                    ProgressStyle::with_template("{spinner} {prefix:>9}  {wide_msg}")
-                        .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-                );
-                bar
-            });
+            is_shown.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
         Self {
             quiet: global.quiet,
             verbose: global.verbose,
@@ -92,8 +86,12 @@ impl Ui {
         paint(self.colour_out, tone, text)
     }
 
-    /// A line of the result, on standard output.
+    /// A line of the result, on standard output: nothing is under way any more.
     pub(crate) fn line(&self, text: impl Display) {
+        if let Some(bar) = &self.bar {
+            // It may be on the same terminal.
+            bar.finish_and_clear();
+        }
         self.write(io::stdout().lock(), &format!("{text}\n"));
     }
 
@@ -123,9 +121,35 @@ impl Ui {
     /// Says that something has begun; gone when the next line comes. Only on a terminal.
     pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
         if let Some(bar) = &self.bar {
+            bar.set_style(style(SPINNER));
             bar.set_prefix(phase);
-            bar.set_message(text.into());
-            bar.enable_steady_tick(Duration::from_millis(100));
+            bar.set_message(harmless(&text.into()));
+            bar.unset_length();
+            bar.enable_steady_tick(TICK);
+        }
+    }
+
+    /// Says that so many bytes come next, beside those that were expected before in this phase; gone
+    /// when something else begins. Only on a terminal.
+    pub(crate) fn expect(&self, phase: &'static str, bytes: u64) {
+        let Some(bar) = self.bar.as_ref().filter(|_| bytes > 0) else {
+            return;
+        };
+        if bar.length().is_some() && bar.prefix() == phase {
+            bar.inc_length(bytes);
+            return;
+        }
+        bar.reset();
+        bar.set_length(bytes);
+        bar.set_prefix(phase);
+        bar.set_style(style(METER).progress_chars("━╸ "));
+        bar.enable_steady_tick(TICK);
+    }
+
+    /// Says that so many of the bytes that are expected have come.
+    pub(crate) fn moved(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
         }
     }
 
@@ -228,6 +252,35 @@ pub(crate) fn harmless(text: &str) -> String {
     out
 }
 
+/// How often what is under way is drawn anew.
+const TICK: Duration = Duration::from_millis(100);
+
+const SPINNER: &str = "{spinner} {prefix:>9}  {wide_msg}";
+const METER: &str = "{spinner} {prefix:>9}  {bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Bytes for people.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    let mut tenths = bytes.saturating_mul(10);
+    let mut unit = "B";
+    for next in UNITS {
+        if tenths < 10_000 {
+            break;
+        }
+        tenths /= 1000;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
+}
+
 fn paint(colour: bool, tone: Tone, text: impl Display) -> String {
     if colour {
         format!("\x1b[{}m{text}\x1b[0m", tone.code())
@@ -239,6 +292,29 @@ fn paint(colour: bool, tone: Tone, text: impl Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Ui {
+        /// One that nobody hears.
+        pub(crate) fn silent() -> Self {
+            Self {
+                quiet: true,
+                verbose: 0,
+                colour_out: false,
+                colour_err: false,
+                bar: None,
+                lock: Mutex::new(()),
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1000), "1.0 kB");
+        assert_eq!(size(1_250_000), "1.2 MB");
+        assert_eq!(size(u64::MAX), "1844674.4 TB");
+    }
 
     #[test]
     fn strangers_cannot_drive_the_terminal() {

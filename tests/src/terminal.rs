@@ -90,6 +90,14 @@ impl Terminal {
         self.wait(text, || self.screen().ends_with(text));
     }
 
+    /// Waits until `text` has been shown.
+    ///
+    /// # Panics
+    /// If that does not happen.
+    pub fn wait_to_show(&self, text: &str) {
+        self.wait(text, || self.screen().contains(text));
+    }
+
     /// Types `keys`.
     ///
     /// # Panics
@@ -134,7 +142,7 @@ impl Terminal {
     /// If the program does not end, or a signal ends it.
     pub fn end(&mut self, text: &str) -> (i32, String) {
         let code = self.status().code().expect("no signal ended it");
-        self.wait(text, || self.screen().contains(text));
+        self.wait_to_show(text);
         (code, self.screen())
     }
 

@@ -1,14 +1,12 @@
-use oci::{
-    Copied, CopyOptions, Descriptor, Location, Outcome, Platforms, Progress, Reference, Tag,
-    copy_graph,
-};
+use oci::{Copied, CopyOptions, Location, Platforms, Reference, Tag, copy_graph};
 use serde::Serialize;
 
 use crate::args::Copy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Found, Images, NO_PLACE, with_hint};
-use crate::ui::{Tone, Ui};
+use crate::transfer::Transfer;
+use crate::ui::{Tone, Ui, size};
 
 /// What `sealpack copy --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -63,7 +61,7 @@ pub(crate) async fn run(
     let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.source).await?;
     let platform = args.platforms.one();
-    let progress = Shown { ui };
+    let progress = Transfer::new(ui, "copy");
     if let Location::DockerDaemon(repository) = &args.destination.location {
         let loaded = images
             .daemon()?
@@ -204,63 +202,5 @@ fn warn(ui: &Ui, args: &Copy, copied: &Copied) {
         ui.warn(format_args!(
             "not copied: {more} more; `--output json` names them all"
         ));
-    }
-}
-
-/// Bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
-    let mut tenths = bytes.saturating_mul(10);
-    let mut unit = "B";
-    for next in UNITS {
-        if tenths < 10_000 {
-            break;
-        }
-        tenths /= 1000;
-        unit = next;
-    }
-    if unit == "B" {
-        format!("{bytes} B")
-    } else {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    }
-}
-
-/// Shows on a terminal what is under way.
-pub(crate) struct Shown<'a> {
-    pub(crate) ui: &'a Ui,
-}
-
-impl Progress for Shown<'_> {
-    fn begin(&self, target: &Descriptor) {
-        self.ui
-            .begin("copy", format!("{} {}", size(target.size), target.digest));
-    }
-
-    fn end(&self, target: &Descriptor, outcome: Outcome) {
-        self.ui.aside(format_args!(
-            "{} {} {}",
-            match outcome {
-                Outcome::Copied => "copied ",
-                Outcome::Mounted => "mounted",
-                _ => "there  ",
-            },
-            target.digest,
-            size(target.size)
-        ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(size(0), "0 B");
-        assert_eq!(size(999), "999 B");
-        assert_eq!(size(1000), "1.0 kB");
-        assert_eq!(size(1_250_000), "1.2 MB");
-        assert_eq!(size(u64::MAX), "1844674.4 TB");
     }
 }

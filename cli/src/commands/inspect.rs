@@ -5,11 +5,10 @@ use oci::{Image, Limits, Platform};
 use serde::Serialize;
 
 use crate::args::Inspect;
-use crate::commands::copy::size;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
 use crate::images::Images;
-use crate::ui::{Tone, Ui};
+use crate::ui::{Tone, Ui, size};
 
 /// What `sealpack inspect --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

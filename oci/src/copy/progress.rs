@@ -3,6 +3,11 @@ use crate::Descriptor;
 /// Is told how a copy goes on. Called from the task that copies, so it must be quick. `()` listens
 /// to nothing.
 pub trait Progress: Send + Sync {
+    /// Blobs of so many bytes come next, beside those that were expected before. Each then begins
+    /// and ends.
+    fn expect(&self, bytes: u64) {
+        let _ = bytes;
+    }
     /// A blob comes next.
     fn begin(&self, target: &Descriptor) {
         let _ = target;

@@ -53,6 +53,8 @@ impl Copying<'_> {
                 Some(_) => {}
             }
         }
+        let sizes = wanted.values().map(|it| it.size);
+        self.progress.expect(sizes.fold(0, u64::saturating_add));
         let mut lost: BTreeMap<Digest, String> = BTreeMap::new();
         let moves = wanted.values().map(|it| blob::copy(self, it));
         for (blob, moved) in wanted.values().zip(self.all(moves).await) {

@@ -9,10 +9,11 @@ use platform::{base, source};
 
 use super::settings::Settings;
 use super::staging::{Named, Staging};
-use crate::commands::copy::{Shown, tag};
+use crate::commands::copy::tag;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
 use crate::images::Images;
+use crate::transfer::Transfer;
 use crate::ui::Ui;
 
 /// Copies the app, and says what was copied.
@@ -78,7 +79,7 @@ pub(super) async fn run_image(
         &*store,
         &found.descriptor,
         &options,
-        &Shown { ui },
+        &Transfer::new(ui, "run image"),
     )
     .await
     .context(|| format!("failed to fetch the run image `{name}`"))?;

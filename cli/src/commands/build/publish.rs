@@ -9,11 +9,12 @@ use super::phases::Built;
 use super::proof::{self, Attached};
 use super::settings::Settings;
 use super::staging::Staging;
-use crate::commands::copy::{Shown, size, tag};
+use crate::commands::copy::tag;
 use crate::environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Images, NO_PLACE};
-use crate::ui::Ui;
+use crate::transfer::Transfer;
+use crate::ui::{Ui, size};
 
 /// Where an image went.
 pub(super) struct Published {
@@ -51,9 +52,15 @@ pub(super) async fn run(
             referrers: true,
             ..CopyOptions::default()
         };
-        let copied = copy_graph(staging.store(), &*store, image, &options, &Shown { ui })
-            .await
-            .context(|| format!("failed to publish to `{destination}`"))?;
+        let copied = copy_graph(
+            staging.store(),
+            &*store,
+            image,
+            &options,
+            &Transfer::new(ui, "publish"),
+        )
+        .await
+        .context(|| format!("failed to publish to `{destination}`"))?;
         // A copy leaves out what is broken; what a policy has judged must not lose anything.
         if let Some(dropped) = copied.dropped.first() {
             return Err(CommandError::undecided(Message(format!(
@@ -91,7 +98,14 @@ async fn load(
     let (store, tag) = (staging.store(), tag(destination)?);
     let daemon = images.daemon()?;
     let loaded = daemon
-        .load(store, image, None, repository, &tag, &Shown { ui })
+        .load(
+            store,
+            image,
+            None,
+            repository,
+            &tag,
+            &Transfer::new(ui, "publish"),
+        )
         .await
         .context(|| format!("failed to publish to `{destination}`"))?;
     let new = size(loaded.copied.new.bytes);

@@ -212,6 +212,8 @@ impl Load<'_> {
         for (path, content) in self.documents(image, form) {
             tarball.file(&path, content).await?;
         }
+        let sizes = image.manifest().layers.iter().map(|it| it.size);
+        self.progress.expect(sizes.fold(0, u64::saturating_add));
         for (at, layer) in image.manifest().layers.iter().enumerate() {
             self.progress.begin(layer);
             if at < known {
