@@ -322,13 +322,12 @@ impl Store for ArchiveStore {
             });
         }
         self.archive.check_writable()?;
-        self.archive.graph.forget(&target.digest);
-        let mut state = self.archive.state();
-        state.index().remove(&target.digest);
-        state.added.remove(&target.digest);
-        state.deleted.insert(target.digest.clone());
-        state.is_written = false;
-        Ok(())
+        let target = target.bare();
+        self.blocking(move |archive| {
+            archive.delete(&target);
+            Ok(())
+        })
+        .await
     }
 
     async fn finish(&self) -> Result<(), StoreError> {

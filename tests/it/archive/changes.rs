@@ -221,6 +221,8 @@ async fn what_is_deleted_is_gone_with_its_name() {
     let archive = oci_archive(&path);
     assert_eq!(archive.tags().await.unwrap(), []);
     assert!(!archive.contains(&image).await.unwrap());
+    // With what only it needed.
+    assert!(!archive.contains(&layer).await.unwrap());
     // It may come back.
     let archive = new_oci_archive(&path);
     let again = push_image(&archive, b"first", None).await;

@@ -42,7 +42,8 @@ pub(super) struct State {
     /// What was pushed, or made.
     pub(super) added: BTreeMap<Digest, Section>,
     pub(super) deleted: BTreeSet<Digest>,
-    /// Images that nothing names any more, and what is attached to them.
+    /// Images that nothing names any more, and what is attached to them; and what deleted manifests
+    /// referred to.
     pub(super) dropped: BTreeSet<Digest>,
     /// Whether the file has all of this.
     pub(super) is_written: bool,
@@ -199,6 +200,21 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// Takes out `target`, and what nothing else needs then.
+    pub(super) fn delete(&self, target: &Descriptor) {
+        // Of one that cannot be read it is not known what it needed.
+        let manifest = self.manifest(target).ok();
+        let successors = manifest.iter().flat_map(Manifest::successors);
+        let mut needed = successors.map(|it| it.digest.clone()).collect();
+        self.graph.forget(&target.digest);
+        let mut state = self.state();
+        state.index().remove(&target.digest);
+        state.added.remove(&target.digest);
+        state.deleted.insert(target.digest.clone());
+        state.dropped.append(&mut needed);
+        state.is_written = false;
     }
 
     /// Names `target`; without a name, it becomes the image of a Docker archive that has none. What

@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
@@ -85,6 +86,15 @@ impl Blobs {
             set_modified(&file, UTIME_NOW);
         }
         Ok(true)
+    }
+
+    /// Whether its file was last written or pushed before that, or is not there.
+    pub(super) fn is_older(&self, digest: &Digest, before: SystemTime) -> Result<bool, StoreError> {
+        let Some(metadata) = kind_of(&self.root, &self.path(digest))? else {
+            return Ok(true);
+        };
+        let modified = metadata.modified();
+        Ok(modified.map_err(|error| self.failed("look at", digest, error))? < before)
     }
 
     fn open_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {

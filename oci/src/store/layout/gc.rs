@@ -17,7 +17,8 @@ use crate::{Algorithm, Descriptor, Digest, StoreError};
 pub enum GcRoots {
     /// All that `index.json` lists.
     Listed,
-    /// What has a tag, and what is attached to that, directly or not. All else is no longer listed.
+    /// What has a tag, or is so new that it may get one yet, and what is attached to that, directly or
+    /// not. All else is no longer listed.
     Tagged,
 }
 
@@ -31,7 +32,10 @@ pub(super) fn collect(
     let entries = &snapshot.index.manifests;
     let mut live = Live::new(layout);
     for entry in entries {
-        if roots == GcRoots::Listed || entry.ref_name().is_some() {
+        let is_root = roots == GcRoots::Listed
+            || entry.ref_name().is_some()
+            || !layout.blobs.is_older(&entry.digest, before)?;
+        if is_root {
             live.add(&entry.descriptor(), 0)?;
         }
     }

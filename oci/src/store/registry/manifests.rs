@@ -255,7 +255,7 @@ impl Endpoint {
             StatusCode::NOT_FOUND => Ok(false),
             StatusCode::METHOD_NOT_ALLOWED => Err(StoreError::Unsupported {
                 place: self.place(),
-                action: "delete",
+                action: "delete manifests: it is set up not to",
             }),
             _ => Err(self.refusal(response, &action, digest.as_str()).await),
         }
