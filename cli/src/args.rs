@@ -8,8 +8,9 @@ use oci::{Platform, Reference};
 /// Builds container images from source, with their proof; signs, verifies and judges them.
 ///
 /// An image is `registry.example/repo[:tag][@digest]`; `oci:DIR[:tag|@digest]`, in an OCI image
-/// layout; `oci-archive:FILE[:tag|@digest]`, in such a layout as one tar file; or
-/// `docker-archive:FILE[:name[:tag]]`, in what `docker save` writes. In every command.
+/// layout; `oci-archive:FILE[:tag|@digest]`, in such a layout as one tar file;
+/// `docker-archive:FILE[:name[:tag]]`, in what `docker save` writes; or
+/// `docker-daemon:name[:tag]`, in a Docker daemon or Podman's service. In every command.
 ///
 /// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide.
 #[derive(Debug, Parser)]
@@ -86,7 +87,8 @@ pub(crate) enum Command {
     Copy(Copy),
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
-    /// Log in to a registry.
+    Delete(Delete),
+    Gc(Gc),
     Login(Login),
     /// Forget the credential for a registry.
     Logout(Logout),
@@ -147,19 +149,13 @@ pub(crate) struct Printed {
     pub(crate) output: Format,
 }
 
-/// Example:
-///   sealpack build ./app --builder builder.toml --new-key release --policy policy.toml \
-///     --output oci:out:app
 #[derive(Args, Debug)]
-#[command(
-    verbatim_doc_comment,
-    after_help = "\
+#[command(after_help = "\
 Examples:
   Build, sign with a new key, judge, and write an OCI layout:
     sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --output oci:out:app
   The same to a registry; the tag moves last:
-    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1"
-)]
+    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1")]
 pub(crate) struct Build {
     /// The folder with the app's source.
     #[arg(value_name = "APP", default_value = ".")]
@@ -170,9 +166,9 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE")]
     pub(crate) builder: Option<PathBuf>,
 
-    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG` or
-    /// `docker-archive:FILE:NAME:TAG`. `text` or `json` instead sets the
-    /// form of what is printed. Repeatable.
+    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
+    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. `text` or
+    /// `json` instead sets the form of what is printed. Repeatable.
     #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
     pub(crate) output: Vec<String>,
 
@@ -271,6 +267,9 @@ pub(crate) enum Key {
         /// What the files' names begin with.
         #[arg(long, value_name = "PREFIX", default_value = "sealpack")]
         output_key_prefix: PathBuf,
+
+        #[command(flatten)]
+        printed: Printed,
     },
 }
 
@@ -417,7 +416,9 @@ Examples:
   Into a file, with its proof, that `docker load` takes:
     sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers
   What `docker save` writes, to a registry:
-    docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1")]
+    docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1
+  Into the Docker daemon, to run it:
+    sealpack copy registry.example/app:v1 docker-daemon:app:v1")]
 pub(crate) struct Copy {
     /// The image.
     pub(crate) source: Reference,
@@ -482,6 +483,64 @@ pub(crate) struct Unpack {
 
     #[command(flatten)]
     pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+/// Delete an image, or something that is attached to one.
+///
+/// Only by digest, as `tree` and `inspect` show it: what is deleted is gone by all of its tags. Its
+/// layers are freed by the registry's own garbage collection, in a layout by `sealpack gc`, and in an
+/// archive at once.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  An image, and all that is attached to it:
+    sealpack delete registry.example/app@sha256:… --referrers
+  A signature that should not be there:
+    sealpack tree registry.example/app:v1
+    sealpack delete registry.example/app@sha256:…")]
+pub(crate) struct Delete {
+    /// The image or what is attached to one: `HOST/REPO@sha256:…`, `oci:DIR@sha256:…`.
+    pub(crate) image: Reference,
+
+    /// Delete what is attached too, and what is attached to that.
+    #[arg(long)]
+    pub(crate) referrers: bool,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+/// Free what nothing in a layout refers to any more.
+///
+/// That is what broken writes left, layers of deleted images, and by choice images whose tag has moved
+/// on. Others may write into the layout meanwhile: what is younger than `--older-than` stays.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sealpack gc oci:out
+  Also the images of earlier builds, whose tag has moved on:
+    sealpack gc oci:out --untagged")]
+pub(crate) struct Gc {
+    /// The layout: `oci:DIR`.
+    pub(crate) layout: Reference,
+
+    /// Free images without a tag, too, unless an index or artifact that stays refers to them.
+    #[arg(long)]
+    pub(crate) untagged: bool,
+
+    /// Leave files that were written in the last so many minutes: someone may be about to refer to
+    /// them.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub(crate) older_than: u32,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
 }
 
 /// Log in to a registry.

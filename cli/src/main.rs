@@ -9,6 +9,7 @@ mod judge;
 mod keys;
 mod prompt;
 mod registries;
+mod transfer;
 mod ui;
 
 use std::process::ExitCode;

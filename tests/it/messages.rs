@@ -182,6 +182,8 @@ Commands:
   policy      Judge images by policies
   copy        Copy an image and what is attached to it
   unpack      Unpack the root file system of an image into a folder
+  delete      Delete an image, or something that is attached to one
+  gc          Free what nothing in a layout refers to any more
   login       Log in to a registry
   logout      Forget the credential for a registry
   completion  Print a completion script for a shell
@@ -625,6 +627,10 @@ fn help_is_in_date() {
         &["policy", "check"],
         &["copy"],
         &["unpack"],
+        &["delete"],
+        &["gc"],
+        &["login"],
+        &["logout"],
         &["completion"],
     ] {
         let output = project.run(&[command, &["--help"]].concat()).expect(0);

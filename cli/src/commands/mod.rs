@@ -3,6 +3,8 @@
 mod attest;
 pub(crate) mod build;
 mod copy;
+mod delete;
+mod gc;
 mod inspect;
 mod key;
 mod login;
@@ -26,9 +28,10 @@ pub(crate) async fn run(
     match command {
         // Large: on the heap, once.
         Command::Build(args) => Box::pin(build::run(args, environment, ui)).await,
-        Command::Key(Key::Generate { output_key_prefix }) => {
-            key::generate(&output_key_prefix, environment, ui)
-        }
+        Command::Key(Key::Generate {
+            output_key_prefix,
+            printed,
+        }) => key::generate(&output_key_prefix, printed.output, environment, ui),
         Command::Sign(args) => attest::sign(args, environment, ui).await,
         Command::Attest(args) => attest::attest(args, environment, ui).await,
         Command::Verify(args) => verify::run(args, environment, ui).await,
@@ -37,6 +40,8 @@ pub(crate) async fn run(
         Command::Policy(Policy::Check(args)) => policy::check(args, environment, ui).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
+        Command::Delete(args) => delete::run(args, environment, ui).await,
+        Command::Gc(args) => gc::run(args, environment, ui).await,
         Command::Login(args) => login::log_in(args, environment, ui).await,
         Command::Logout(args) => login::log_out(args, environment, ui).await,
         Command::Completion { shell } => {

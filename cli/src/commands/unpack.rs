@@ -1,11 +1,21 @@
+use std::path::PathBuf;
+
 use oci::{ExtractOptions, Image, Limits, Platform, extract_layer};
+use serde::Serialize;
 
 use crate::args::Unpack;
-use crate::commands::copy::size;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::ui::{Tone, Ui};
+
+/// What `sealpack unpack --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+struct Report {
+    image: String,
+    directory: PathBuf,
+    layers: usize,
+}
 
 /// Unpacks the layers of an image, lowest first.
 pub(crate) async fn run(
@@ -32,8 +42,10 @@ pub(crate) async fn run(
     {
         return Err(Message(format!("`{}` is not empty", args.directory.display())).into());
     }
+    let sizes = image.layers().map(|(layer, _)| layer.size);
+    ui.expect("unpack", sizes.fold(0, u64::saturating_add));
+    let mut layers = 0;
     for (layer, diff_id) in image.layers() {
-        ui.begin("unpack", format!("{} {}", size(layer.size), layer.digest));
         let summary = extract_layer(
             &*found.store,
             layer,
@@ -49,12 +61,20 @@ pub(crate) async fn run(
             ))
             .into());
         }
+        ui.moved(layer.size);
+        layers += 1;
     }
-    ui.line(format_args!(
-        "{} {} into {}",
-        ui.paint(Tone::Good, "unpacked"),
-        found.reference,
-        args.directory.display()
-    ));
-    Ok(())
+    let report = Report {
+        image: found.reference.to_string(),
+        directory: args.directory,
+        layers,
+    };
+    ui.result(args.printed.output, &report, |ui, report| {
+        ui.line(format_args!(
+            "{} {} into {}",
+            ui.paint(Tone::Good, "unpacked"),
+            report.image,
+            report.directory.display()
+        ));
+    })
 }

@@ -1,0 +1,171 @@
+use std::collections::BTreeSet;
+
+use oci::{Descriptor, Limits, Location, Store, StoreError};
+use serde::Serialize;
+
+use crate::args::Delete;
+use crate::environment::Environment;
+use crate::error::{CommandError, Message};
+use crate::images::{Images, with_hint};
+use crate::ui::{Tone, Ui};
+
+/// What `sealpack delete --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    image: String,
+    /// In the order in which they went; the image is the last.
+    deleted: Vec<String>,
+    /// What is attached to the image and was not asked for.
+    left_behind: usize,
+}
+
+pub(crate) async fn run(
+    args: Delete,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    if matches!(args.image.location, Location::DockerDaemon(_)) {
+        return Err(CommandError::undecided(Message(
+            "what a Docker daemon has is deleted by the daemon".to_owned(),
+        ))
+        .hint("`docker image rm NAME:TAG`"));
+    }
+    let images = Images::new(&args.access, environment, ui);
+    let found = images.find_to_change(&args.image).await?;
+    if args.image.digest.is_none() {
+        return Err(CommandError::undecided(Message(format!(
+            "`{}` is only a name: what it names would be gone by all of its names",
+            args.image
+        )))
+        .hint(format!(
+            "if that is meant, name it by digest: `{}`",
+            found.reference
+        )));
+    }
+    let failed = |error| with_hint(error, &args.image);
+    let root = found.descriptor;
+    let limits = Limits::default();
+    let attached = attached(&*found.store, &root, args.referrers, &limits).await;
+    let mut attached = attached.map_err(failed)?;
+    let left_behind = if args.referrers {
+        0
+    } else {
+        std::mem::take(&mut attached).len()
+    };
+    let mut report = Report {
+        image: found.reference.to_string(),
+        deleted: Vec::new(),
+        left_behind,
+    };
+    // From the leaves on, so that what is left when this breaks off can still be found.
+    for target in attached.iter().rev().chain([&root]) {
+        ui.begin("delete", target.digest.to_string());
+        found.store.delete(target).await.map_err(failed)?;
+        report.deleted.push(target.digest.to_string());
+    }
+    found.store.finish().await.map_err(failed)?;
+    if left_behind > 0 {
+        ui.warn(format_args!(
+            "{left_behind} manifests that are attached to it stay: `--referrers` deletes them, too"
+        ));
+    }
+    ui.result(args.printed.output, &report, |ui, report| {
+        let done = ui.paint(Tone::Good, "deleted");
+        match report.deleted.len() - 1 {
+            0 => ui.line(format_args!("{done} {}", report.image)),
+            count => ui.line(format_args!(
+                "{done} {} and {count} manifests attached to it",
+                report.image
+            )),
+        }
+    })
+}
+
+/// What is attached to `root`, and if `all`, to that and so on: what is attached after what it is
+/// attached to.
+async fn attached(
+    store: &dyn Store,
+    root: &Descriptor,
+    all: bool,
+    limits: &Limits,
+) -> Result<Vec<Descriptor>, StoreError> {
+    let too_many = |what, limit| StoreError::TooMany {
+        place: root.digest.to_string(),
+        what,
+        limit,
+    };
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::from([root.digest.clone()]);
+    let mut level = vec![root.digest.clone()];
+    for depth in 0.. {
+        if depth > limits.depth {
+            return Err(too_many("levels of attached manifests", limits.depth));
+        }
+        let mut next = Vec::new();
+        for subject in &level {
+            for referrer in store.referrers(subject).await? {
+                if seen.insert(referrer.digest.clone()) {
+                    next.push(referrer.digest.clone());
+                    found.push(referrer.bare());
+                }
+            }
+            if found.len() > limits.manifests {
+                return Err(too_many("attached manifests", limits.manifests));
+            }
+        }
+        level = next;
+        if level.is_empty() || !all {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use oci::{MediaType, MemoryStore};
+    use serde_json::json;
+
+    use super::*;
+
+    async fn push(store: &MemoryStore, name: &str, subject: Option<&Descriptor>) -> Descriptor {
+        let config = Descriptor::of(MediaType::EMPTY, b"{}");
+        let manifest = json!({
+            "schemaVersion": 2, "config": config, "layers": [], "subject": subject,
+            "annotations": { "name": name },
+        });
+        let manifest = Bytes::from(manifest.to_string());
+        let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
+        let pushed = store.push_manifest(&target, manifest).await;
+        pushed.expect("memory takes it");
+        target
+    }
+
+    #[tokio::test]
+    async fn what_is_attached_without_end_is_refused() {
+        let store = MemoryStore::new();
+        let root = push(&store, "root", None).await;
+        let mut last = root.clone();
+        for name in ["one", "two", "three"] {
+            push(&store, "side", Some(&last)).await;
+            last = push(&store, name, Some(&last)).await;
+        }
+        let within = |manifests, depth| Limits {
+            manifests,
+            depth,
+            ..Limits::default()
+        };
+        for (all, manifests, depth, expected) in [
+            (true, 6, 3, Some(6)),
+            (true, 5, 3, None),
+            (true, 6, 2, None),
+            (false, 2, 0, Some(2)),
+            (false, 1, 0, None),
+        ] {
+            let found = attached(&store, &root, all, &within(manifests, depth)).await;
+            assert_eq!(found.ok().map(|it| it.len()), expected);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use std::time::{Duration, SystemTime};
+
+use oci::Location;
+use oci::store::{GcRoots, LayoutStore};
+use serde::Serialize;
+
+use crate::args::Gc;
+use crate::environment::Environment;
+use crate::error::{CommandError, Message};
+use crate::ui::{Tone, Ui, size};
+
+/// What `sealpack gc --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    layout: String,
+    freed_bytes: u64,
+}
+
+pub(crate) async fn run(args: Gc, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
+    let layout = &args.layout;
+    let Location::Layout(path) = &layout.location else {
+        return Err(CommandError::undecided(Message(format!(
+            "`{layout}` is no layout in a folder"
+        )))
+        .hint("registries free what was deleted by themselves; an archive is written without it"));
+    };
+    if layout.selector().is_some() {
+        return Err(CommandError::undecided(Message(format!(
+            "`{layout}` is one image, and what is freed is all that no image refers to"
+        )))
+        .hint(format!("name the layout: `oci:{}`", path.display())));
+    }
+    let path = environment.directory.join(path);
+    if !path.exists() {
+        return Err(Message(format!("there is no folder `{}`", path.display())).into());
+    }
+    let store = LayoutStore::open(path)?;
+    let roots = if args.untagged {
+        GcRoots::Tagged
+    } else {
+        GcRoots::Listed
+    };
+    let age = Duration::from_mins(args.older_than.into());
+    let before = SystemTime::now().checked_sub(age);
+    ui.begin("gc", layout.to_string());
+    let freed = store.gc(roots, before.unwrap_or(SystemTime::UNIX_EPOCH));
+    let report = Report {
+        layout: layout.to_string(),
+        freed_bytes: freed.await?,
+    };
+    ui.result(args.printed.output, &report, |ui, report| {
+        ui.line(format_args!(
+            "{} {} in {}",
+            ui.paint(Tone::Good, "freed"),
+            size(report.freed_bytes),
+            report.layout
+        ));
+    })
+}
