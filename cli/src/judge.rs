@@ -6,7 +6,7 @@ use oci::{Descriptor, Limits, Store};
 use policies::{Evidence, Policy, Verdict};
 use serde::Serialize;
 
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, chain};
 
 /// What was found attached to an image, sorted into what proves something and what does not.
 #[derive(Debug)]
@@ -76,16 +76,4 @@ impl Unproven {
     pub(crate) fn line(&self) -> String {
         format!("{}: {}", self.manifest, self.reason)
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }

@@ -80,10 +80,16 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(false)
     }
 
-    /// The repository that this store is, if it is in a registry: others there may
-    /// [mount](Store::mount) from it.
+    /// The repository that this store is, if it is in a registry.
     fn repository(&self) -> Option<&Repository> {
         None
+    }
+
+    /// The repository that has `target`, if it is in a registry: others there may
+    /// [mount](Store::mount) from it.
+    fn repository_of(&self, target: &Descriptor) -> Option<Repository> {
+        let _ = target;
+        self.repository().cloned()
     }
 
     /// Names the manifest `target`.

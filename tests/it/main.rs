@@ -12,6 +12,7 @@ mod access;
 mod archive;
 mod attacks;
 mod bad_input;
+mod borrowing;
 mod build;
 mod copy;
 mod cosign;

@@ -25,9 +25,9 @@ pub(super) async fn copy(copy: &Copying<'_>, target: &Descriptor) -> Result<Outc
 }
 
 async fn mount(copy: &Copying<'_>, target: &Descriptor) -> Result<bool, CopyError> {
-    match (copy.src.repository(), copy.dst.repository()) {
-        (Some(from), Some(to)) if from.registry() == to.registry() && from != to => {
-            let mounted = copy.dst.mount(target, from).await;
+    match (copy.src.repository_of(target), copy.dst.repository()) {
+        (Some(from), Some(to)) if from.registry() == to.registry() && from != *to => {
+            let mounted = copy.dst.mount(target, &from).await;
             mounted.map_err(|error| CopyError::destination(&target.digest, error))
         }
         _ => Ok(false),

@@ -4,16 +4,16 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use lifecycle_core::provenance::Source;
-use oci::{CopyOptions, Location, Platform, Platforms, Reference, Store, copy_graph};
+use oci::{Image, Limits, Location, MemoryStore, Platform, Reference, Store};
 use platform::{base, source};
 
+use super::borrowing::Borrowing;
 use super::settings::Settings;
 use super::staging::{Named, Staging};
 use crate::commands::copy::tag;
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
-use crate::transfer::Transfer;
 use crate::ui::Ui;
 
 /// Copies the app, and says what was copied.
@@ -35,14 +35,14 @@ pub(super) fn take_source(
     })
 }
 
-/// Brings the run image into the staged layout: a staged image is whole.
+/// Brings the run image into the staged layout; its layers stay where they are.
 pub(super) async fn run_image(
     settings: &Settings,
     staging: &Staging,
     images: &Images<'_>,
     ui: &Ui,
 ) -> Result<Named, CommandError> {
-    let store: Arc<dyn Store> = Arc::new(staging.reopen()?);
+    let store: Arc<dyn Store> = Arc::new(staging.store().clone());
     let offered = settings
         .builder
         .run
@@ -70,22 +70,22 @@ pub(super) async fn run_image(
         .parse()
         .context(|| format!("`{name}` is not a run image"))?;
     let found = images.find(&reference).await?;
-    let options = CopyOptions {
-        platforms: Platforms::One(Platform::host()),
-        ..CopyOptions::default()
-    };
-    let copied = copy_graph(
-        &*found.store,
-        &*store,
-        &found.descriptor,
-        &options,
-        &Transfer::new(ui, "run image"),
-    )
-    .await
-    .context(|| format!("failed to fetch the run image `{name}`"))?;
+    let (host, limits) = (Platform::host(), Limits::default());
+    let failed = || format!("failed to fetch the run image `{name}`");
+    let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
+    let image = image.context(failed)?;
+    let is_for = image.config().platform();
+    if !is_for.os.is_empty() && !is_for.is_for(&host) {
+        return Err(Message(format!(
+            "the run image `{name}` is for {is_for}, not for {host}"
+        ))
+        .into());
+    }
+    let borrowed = staging.store().borrow(&image, &found.store).await;
+    borrowed.context(failed)?;
     Ok(Named {
         name: label(&reference),
-        digest: copied.root.digest,
+        digest: image.descriptor().digest.clone(),
         store,
     })
 }
@@ -122,15 +122,24 @@ pub(super) async fn previous(
     let Some(store) = images.existing(destination).await? else {
         return Ok(None);
     };
-    match store.resolve(&selector).await {
-        Ok(descriptor) => Ok(Some(Named {
-            name: label_of_previous(destination),
-            digest: descriptor.digest,
-            store,
-        })),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(crate::images::with_hint(error, destination)),
-    }
+    let found = match store.resolve(&selector).await {
+        Ok(found) => found,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(crate::images::with_hint(error, destination)),
+    };
+    let failed = || format!("failed to read the image before, `{destination}`");
+    let image = Image::read(&*store, &found, &Platform::host(), &Limits::default()).await;
+    let image = image
+        .context(failed)
+        .map_err(|it| it.hint("`--no-cache` builds without it"))?;
+    // Every phase reads it again.
+    let read = Borrowing::new(Arc::new(MemoryStore::new()));
+    read.borrow(&image, &store).await.context(failed)?;
+    Ok(Some(Named {
+        name: label_of_previous(destination),
+        digest: image.descriptor().digest.clone(),
+        store: Arc::new(read),
+    }))
 }
 
 fn label_of_previous(destination: &Reference) -> String {

@@ -6,6 +6,7 @@
 //! 4. Judge what a stranger would find in the staged layout.
 //! 5. [`publish`]: move it to its destinations, the tag last, and attach the verdict.
 
+mod borrowing;
 mod inputs;
 mod lifecycle;
 mod phases;
@@ -125,9 +126,9 @@ async fn line(
         let store = staging.reopen()?;
         let (verdict, unproven) = judge(policy, &store, &built.report.image).await?;
         if !verdict.accepted() {
-            let kept = staging.keep();
+            let (kept, lack) = staging.keep(&built.report.image).await;
             let notes = unproven.iter().map(Unproven::line);
-            let notes = notes.chain([format!(
+            let notes = notes.chain(lack).chain([format!(
                 "nothing was published; the image is kept in `oci:{}`",
                 kept.display()
             )]);
@@ -153,7 +154,8 @@ async fn line(
         Ok(published) => published,
         // The image is good; only its way out was not.
         Err(error) => {
-            let kept = staging.keep();
+            let (kept, lack) = staging.keep(&built.report.image).await;
+            let error = lack.into_iter().fold(error, CommandError::note);
             return Err(error
                 .note(format!("the image is kept in `oci:{}`", kept.display()))
                 .hint(format!(
@@ -163,6 +165,9 @@ async fn line(
                 )));
         }
     };
+    if let Some(lack) = staging.finish(&built.report.image).await {
+        ui.warn(lack);
+    }
     report.attached.extend(published.attached);
     report.image = published.image;
     report.published = true;

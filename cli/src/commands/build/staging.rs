@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
-use oci::{Digest, LayoutStore, Selector, Store, Tag};
+use oci::{Descriptor, Digest, Image, LayoutStore, Limits, Platform, Selector, Store, Tag};
 use tempfile::TempDir;
 
+use super::borrowing::Borrowing;
 use super::settings::Settings;
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message};
+use crate::error::{CommandError, Context as _, Message, chain};
 
 /// What the phases call the image that they make.
 pub(super) const IMAGE: &str = "sealpack.invalid/staged";
@@ -22,7 +23,7 @@ pub(super) struct Staging {
     /// Seen by buildpacks as `/`: `layers`, `workspace`, `platform`, `cnb`.
     root: TempDir,
     layout: Layout,
-    store: Arc<LayoutStore>,
+    store: Borrowing,
 }
 
 /// The folder of the staged layout.
@@ -59,7 +60,7 @@ impl Staging {
             Some(path) => Layout::Named(path.clone()),
             None => Layout::Temporary(new("sealpack-staged-")?),
         };
-        let store = Arc::new(LayoutStore::create(layout.path())?);
+        let store = Borrowing::new(Arc::new(LayoutStore::create(layout.path())?));
         Ok(Self {
             root,
             layout,
@@ -77,8 +78,8 @@ impl Staging {
         self.root().join("layers")
     }
 
-    /// The staged layout.
-    pub(super) fn store(&self) -> &LayoutStore {
+    /// The staged layout, with the layers that are lent to it.
+    pub(super) fn store(&self) -> &Borrowing {
         &self.store
     }
 
@@ -92,19 +93,46 @@ impl Staging {
         format!("oci:{}@{digest}", self.layout.path().display())
     }
 
-    /// Keeps the layout, and says where it is.
-    pub(super) fn keep(self) -> PathBuf {
-        match self.layout {
+    /// Keeps the layout, and says where it is, and what it lacks of `image`.
+    pub(super) async fn keep(self, image: &Descriptor) -> (PathBuf, Option<String>) {
+        let lack = self.complete(image).await;
+        let path = match self.layout {
             Layout::Temporary(folder) => folder.keep(),
             Layout::Named(path) => path,
+        };
+        (path, lack)
+    }
+
+    /// Sees to it that a layout that stays is whole; what it lacks, otherwise.
+    pub(super) async fn finish(&self, image: &Descriptor) -> Option<String> {
+        match self.layout {
+            Layout::Temporary(_) => None,
+            Layout::Named(_) => self.complete(image).await,
         }
+    }
+
+    async fn complete(&self, image: &Descriptor) -> Option<String> {
+        let limits = Limits::default();
+        let image = Image::read(&self.store, image, &Platform::host(), &limits).await;
+        let problem = match image {
+            Ok(image) => chain(&self.store.complete(&image).await.err()?),
+            Err(error) => chain(&error),
+        };
+        let path = self.layout.path().display();
+        Some(format!(
+            "`oci:{path}` lacks layers that other images have: {problem}"
+        ))
     }
 
     /// What the phases find by name, here: the run image in the staged layout, the image before in
     /// its destination, and the new one in the staged layout.
     pub(super) fn images(&self, run: Named, previous: Option<Named>) -> StagedImages {
+        let staged = match &previous {
+            Some(previous) => self.store.lent_by(previous.store.clone()),
+            None => self.store.clone(),
+        };
         StagedImages {
-            staged: self.store.clone(),
+            staged: Arc::new(staged),
             run,
             previous,
         }
@@ -131,7 +159,7 @@ pub(super) struct Named {
 /// See [`Staging::images`].
 #[derive(Debug)]
 pub(super) struct StagedImages {
-    staged: Arc<LayoutStore>,
+    staged: Arc<Borrowing>,
     run: Named,
     previous: Option<Named>,
 }
