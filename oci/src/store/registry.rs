@@ -296,14 +296,20 @@ impl Store for RegistryStore {
 
     async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
         let content = match self.endpoint.fetch_manifest(target).await {
-            Ok(content) => content,
+            Ok(content) => Some(content),
             Err(error) if error.is_not_found() => return Ok(()),
+            Err(
+                StoreError::DigestMismatch { .. }
+                | StoreError::SizeMismatch { .. }
+                | StoreError::TooLarge { .. },
+            ) => None,
             Err(error) => return Err(error),
         };
         let limits = self.endpoint.shared.options.limits;
         self.endpoint.delete_manifest(&target.digest).await?;
         // One that cannot be read is in nobody's list either.
-        let manifest = Manifest::parse(&target.media_type, &content, &limits).ok();
+        let manifest =
+            content.and_then(|it| Manifest::parse(&target.media_type, &it, &limits).ok());
         match manifest.as_ref().and_then(Manifest::subject) {
             Some(subject) => {
                 let change = Change::Remove(target.digest.clone());

@@ -237,6 +237,17 @@ async fn a_deleted_manifest_is_gone_and_deleting_twice_is_no_error() {
     store.delete(&image).await.unwrap();
     assert!(!store.contains(&image).await.unwrap());
     store.delete(&image).await.unwrap();
+
+    // Nor does it have to be good.
+    let switches = Switches {
+        wrong_content: true,
+        ..Switches::default()
+    };
+    let (registry, store) = registry(switches);
+    let image = push_image(&store).await;
+    assert!(read(&store, &image).await.is_err());
+    store.delete(&image).await.unwrap();
+    assert_eq!(registry.manifests("team/app"), 0);
 }
 
 #[tokio::test]
