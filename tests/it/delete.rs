@@ -138,8 +138,8 @@ async fn what_is_attached_stays_unless_it_is_asked_for() {
         assert_eq!(report, expected);
         let store = open(&workspace, &place);
         let attached = store.referrers(&graph.image.digest).await.unwrap();
-        let attached: Vec<_> = attached.into_iter().map(|it| it.digest).collect();
-        assert_eq!(attached, [one.digest.clone()], "{place}");
+        let attached: Vec<_> = attached.iter().map(|it| &it.digest).collect();
+        assert_eq!(attached, [&one.digest], "{place}");
         assert!(is_there(&*store, &graph.image).await);
         assert!(is_there(&*store, &graph.of_proof).await);
 

@@ -5,7 +5,7 @@ use oci::store::{GcRoots, LayoutStore};
 use serde::Serialize;
 
 use crate::args::Gc;
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::ui::{Tone, Ui, size};
 
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Gc, environment: &Environment, ui: &Ui) -> Result<
         GcRoots::Listed
     };
     let age = Duration::from_mins(args.older_than.into());
-    let before = SystemTime::now().checked_sub(age);
+    let before = environment::now().checked_sub(age);
     ui.begin("gc", layout.to_string());
     let freed = store.gc(roots, before.unwrap_or(SystemTime::UNIX_EPOCH));
     let report = Report {
