@@ -304,16 +304,12 @@ impl Drop for Images<'_> {
 /// The error of a store, with what a user can do about it.
 pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandError {
     let refused = matches!(error, StoreError::Refused { .. });
-    let unsupported = matches!(error, StoreError::Unsupported { .. });
     let error = CommandError::undecided(error);
     match &reference.location {
         Location::Registry(repository) if refused => error.hint(format!(
             "log in with `sealpack login {}`, or ask for the right to this repository",
             repository.registry()
         )),
-        Location::DockerArchive { .. } if unsupported => {
-            error.hint("copy one of its images: `--this-platform`; `oci-archive:` holds all")
-        }
         _ => error,
     }
 }

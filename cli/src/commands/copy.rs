@@ -114,7 +114,16 @@ pub(crate) async fn run(
     .map_err(CommandError::undecided)?;
     let tag = tag(&args.destination)?;
     let tagged = destination.tag(&copied.root, &tag).await;
-    tagged.map_err(|error| with_hint(error, &args.destination))?;
+    tagged.map_err(|error| {
+        let is_index = copied.root.media_type.is_index();
+        let error = with_hint(error, &args.destination);
+        match args.destination.location {
+            Location::DockerArchive { .. } if is_index => {
+                error.hint("copy one of its images: `--this-platform`; `oci-archive:` holds all")
+            }
+            _ => error,
+        }
+    })?;
     destination.finish().await?;
     let report = Report::new(&found, &args.destination, &copied);
     warn(ui, &args, &copied);

@@ -44,7 +44,7 @@ impl Borrowing {
         self.own.push_manifest(image.descriptor(), manifest).await
     }
 
-    /// The same, for an image with layers that `lender` has.
+    /// The same store, for who puts an image into it that has layers of `lender`'s.
     pub(super) fn lent_by(&self, lender: Arc<dyn Store>) -> Self {
         Self {
             lender: Some(lender),
