@@ -203,7 +203,9 @@ impl<'a> Images<'a> {
             }
             _ => return Ok(store.only().await?),
         };
-        let tags = store.tags().await?;
+        let mut tags = store.tags().await?;
+        // Those are proof, not images.
+        tags.retain(|it| !it.is_digest_tag());
         match tags.as_slice() {
             [tag] => Ok(store.resolve(&Selector::Tag(tag.clone())).await?),
             [] => match store.only().await {

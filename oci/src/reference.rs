@@ -254,6 +254,14 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is one by which registries and cosign attach things to a manifest: `sha256-<hex>`,
+    /// with or without an ending.
+    pub fn is_digest_tag(&self) -> bool {
+        let rest = self.0.strip_prefix("sha256-");
+        let hex = rest.and_then(|it| it.get(..64));
+        hex.is_some_and(|it| it.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
 }
 
 impl FromStr for Tag {

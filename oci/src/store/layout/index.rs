@@ -181,10 +181,8 @@ impl Entry {
 
     /// Whether its tag is one by which registries and cosign attach things: `sha256-<hex>…`.
     pub(in crate::store) fn is_digest_tag(&self) -> bool {
-        self.ref_name()
-            .and_then(|name| name.strip_prefix("sha256-"))
-            .and_then(|rest| rest.get(..64))
-            .is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        let tag = self.ref_name().and_then(|it| it.parse().ok());
+        tag.is_some_and(|it: Tag| it.is_digest_tag())
     }
 }
 
