@@ -20,6 +20,7 @@ mod daemon;
 mod delete;
 mod extract;
 mod golden;
+mod lasting;
 mod layout;
 mod login;
 mod messages;
