@@ -128,27 +128,20 @@ pub async fn extract_layer(
         let mut incoming = Incoming {
             receiver,
             chunk: Bytes::new(),
-            has_ended: false,
         };
         extract(&mut incoming, &directory, &options)
     });
     let mut failed = None;
-    let mut is_wanted = true;
     while let Some(chunk) = content.next().await {
         match chunk {
-            Ok(chunk) if is_wanted && !chunk.is_empty() => {
-                is_wanted = sender.send(chunk).await.is_ok();
-            }
-            // Bad content may be why it could not be unpacked, so the rest is read all the same.
-            Ok(_) => {}
+            // Bad content may be why it could not be unpacked, so what nobody takes is read all the
+            // same.
+            Ok(chunk) => sender.send(chunk).await.unwrap_or_default(),
             Err(error) => {
                 failed = Some(error);
                 break;
             }
         }
-    }
-    if failed.is_none() {
-        sender.send(Bytes::new()).await.ok();
     }
     drop(sender);
     let outcome = match task.await {
@@ -164,20 +157,19 @@ pub async fn extract_layer(
     }
 }
 
-/// The chunks of a blob, as they come from another task. An empty one is the end; that the sender
-/// goes away without it is an error.
+/// The chunks of a blob, as they come from another task, which knows whether these are all.
 struct Incoming {
     receiver: mpsc::Receiver<Bytes>,
     chunk: Bytes,
-    has_ended: bool,
 }
 
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.chunk.is_empty() && !self.has_ended {
-            let chunk = self.receiver.blocking_recv();
-            self.chunk = chunk.ok_or(io::ErrorKind::UnexpectedEof)?;
-            self.has_ended = self.chunk.is_empty();
+        while self.chunk.is_empty() {
+            let Some(chunk) = self.receiver.blocking_recv() else {
+                return Ok(0);
+            };
+            self.chunk = chunk;
         }
         let size = buffer.len().min(self.chunk.len());
         let head = self.chunk.split_to(size);
@@ -191,7 +183,12 @@ const WINDOW: u32 = 27;
 /// What `reader` has, decompressed if it is compressed with gzip or zstd.
 pub(crate) fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 'a>, ExtractError> {
     let mut reader = BufReader::with_capacity(128 << 10, reader);
-    let head = reader.fill_buf().map_err(ExtractError::Read)?;
+    let head = loop {
+        match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            head => break head.map_err(ExtractError::Read)?,
+        }
+    };
     if head.starts_with(&[0x1f, 0x8b]) {
         Ok(Box::new(flate2::bufread::MultiGzDecoder::new(reader)))
     } else if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {

@@ -169,6 +169,10 @@ fn paths_that_lead_out_are_refused() {
         assert!(cell.is_whole());
     }
     let cell = Cell::new();
+    let tar = Tar::default().file("a/../../b/../file", "x");
+    cell.extract_by(ExtractRules::Lifecycle, tar).unwrap();
+    assert_eq!(cell.read("file"), "x");
+    let cell = Cell::new();
     cell.extract(Tar::default().file("/etc/passwd", "ours"))
         .unwrap();
     assert_eq!(cell.read("etc/passwd"), "ours");
@@ -226,6 +230,30 @@ fn links_lead_nowhere_but_into_the_directory() {
         .symlink("y", "x")
         .file("x/z", "");
     assert!(matches!(cell.extract(tar), Err(ExtractError::File { .. })));
+}
+
+/// A link is read as if the directory were the root of all.
+#[test]
+fn links_lead_where_they_say() {
+    for (link, target) in [
+        ("a/../b", "b"),
+        ("../b", "b"),
+        ("a/rooted", "b"),
+        ("../a/rooted", "b"),
+        ("a/back", "a"),
+        ("/a/./new", "a/new"),
+    ] {
+        let cell = Cell::new();
+        let tar = Tar::default()
+            .folder("a")
+            .folder("b")
+            .symlink("a/rooted", "/b")
+            .symlink("a/back", "../b/../a")
+            .symlink("way", link)
+            .file("way/file", "here");
+        cell.extract(tar).unwrap();
+        assert!(cell.has(&format!("{target}/file")), "{link}");
+    }
 }
 
 #[test]
@@ -534,6 +562,30 @@ async fn a_layer_is_unpacked_and_checked_while_it_is_read() {
     let mut bad = gzip;
     bad[1000] ^= 0x55;
     fs_err::write(&blob, bad).unwrap();
+    let refused = extract_layer(&store, &layer, &cell.inside, &options).await;
+    assert!(matches!(
+        refused,
+        Err(ExtractError::Store(StoreError::DigestMismatch { .. }))
+    ));
+}
+
+/// What unpacking makes of bad content helps nobody.
+#[tokio::test]
+async fn bad_content_is_told_as_that() {
+    let cell = Cell::new();
+    let path = cell.workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    // More than waits to be unpacked.
+    let content = vec![b'x'; 8 << 20];
+    let layer = Descriptor::of(MediaType::LAYER_TAR, &content);
+    let upload = Upload::Bytes(content.clone().into());
+    store.push_blob(&layer, upload).await.unwrap();
+    let options = ExtractOptions::default();
+    let refused = extract_layer(&store, &layer, &cell.inside, &options).await;
+    assert!(matches!(refused, Err(ExtractError::Malformed { .. })));
+    let mut bad = content;
+    bad[7 << 20] = b'y';
+    fs_err::write(path.join("blobs/sha256").join(layer.digest.hex()), bad).unwrap();
     let refused = extract_layer(&store, &layer, &cell.inside, &options).await;
     assert!(matches!(
         refused,

@@ -281,7 +281,10 @@ impl Place {
     ) -> Result<(), ExtractError> {
         let mut chunk = vec![0; usize::try_from(entry.size.min(256 << 10)).unwrap_or(0)];
         loop {
-            let read = content.read(&mut chunk).map_err(ExtractError::read)?;
+            let read = match content.read(&mut chunk) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(ExtractError::read)?,
+            };
             let Some(filled) = chunk.get(..read).filter(|it| !it.is_empty()) else {
                 break;
             };
@@ -356,7 +359,7 @@ impl Place {
     /// Owner first: setting it takes set-user-id away.
     fn set_attributes(&self, entry: &Entry, file: &OwnedFd) -> io::Result<()> {
         let is_layer = self.options.rules == ExtractRules::Layer;
-        let mut mode = entry.mode & 0o7777;
+        let mut mode = entry.mode;
         if is_layer && self.options.ownership {
             let (uid, gid) = owner(entry)?;
             rustix::fs::fchown(file, Some(uid), Some(gid))?;

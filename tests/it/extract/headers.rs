@@ -1,5 +1,7 @@
 //! Headers of every kind: what old and odd programs write, and what nobody writes in good faith.
 
+use std::io::Read;
+
 use super::*;
 
 /// A header with all of its fields, and the checksum that `sum` makes of it.
@@ -151,6 +153,25 @@ fn numbers_are_what_tar_has() {
     }
 }
 
+/// Some programs leave fields empty. A time before 1970, or none, is of no use and does no harm.
+#[test]
+fn what_is_empty_or_long_ago_is_zero() {
+    for (at, field) in [
+        (108, &[0; 8][..]),
+        (116, b"        "),
+        (136, &[0; 12]),
+        (136, &[0xff; 12]),
+        (136, b"yesterday\0\0\0"),
+    ] {
+        let cell = Cell::new();
+        let tar = raw(&[(124, b"00000000007\0"), (at, field)], unsigned);
+        cell.extract(tar.content(b"content")).unwrap();
+        assert_eq!(cell.read("x"), "content");
+        let made = fs_err::metadata(cell.inside.join("x")).unwrap();
+        assert!(at != 136 || made.mtime() == 0, "{field:?}");
+    }
+}
+
 #[test]
 fn old_programs_added_signed_bytes() {
     let name = [(0, "\u{e4}".as_bytes())];
@@ -245,4 +266,30 @@ fn large_windows_of_zstd_are_refused() {
     assert_eq!(summary.bytes, 1024);
     let refused = extract(&zstd(28)[..], &cell.inside, &options);
     assert!(matches!(refused, Err(ExtractError::Read(_))), "{refused:?}");
+}
+
+/// A signal may come between two bytes.
+#[test]
+fn a_signal_is_not_the_end_of_an_archive() {
+    struct Interrupted<'a>(&'a [u8], bool);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            let size = buffer.len().min(1);
+            self.0.read(&mut buffer[..size])
+        }
+    }
+
+    let cell = Cell::new();
+    let tar = Tar::default()
+        .pax("path", "long")
+        .file("x", "content")
+        .end();
+    let options = ExtractOptions::default();
+    extract(Interrupted(&tar, false), &cell.inside, &options).unwrap();
+    assert_eq!(cell.read("long"), "content");
 }
