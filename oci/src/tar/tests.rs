@@ -112,3 +112,23 @@ fn a_file_is_as_long_as_its_entry() {
         })
     ));
 }
+
+/// A signal may come between two bytes.
+#[test]
+fn a_signal_is_not_the_end_of_a_file() {
+    struct Interrupted(bool);
+
+    impl Read for Interrupted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            if self.0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            b"x".as_slice().read(buffer)
+        }
+    }
+
+    let mut tar = Writer::new(Vec::new());
+    tar.write(&file("file", 3), Interrupted(false)).unwrap();
+    assert!(tar.finish().unwrap()[512..].starts_with(b"xxx\0"));
+}
