@@ -232,6 +232,19 @@ async fn what_is_deleted_is_gone_with_its_name() {
     assert_eq!(resolve(&oci_archive(&path), "v1").await, image);
 }
 
+/// Nothing has to be written for that.
+#[tokio::test]
+async fn what_was_just_pushed_can_be_deleted() {
+    let workspace = Workspace::new();
+    let path = workspace.join("app.tar");
+    let archive = new_oci_archive(&path);
+    let image = push_image(&archive, b"layer", None).await;
+    archive.delete(&image).await.unwrap();
+    assert!(!archive.contains(&image).await.unwrap());
+    archive.finish().await.unwrap();
+    assert!(!oci_archive(&path).contains(&image).await.unwrap());
+}
+
 /// Each kind of change is one.
 #[tokio::test]
 async fn every_change_is_written() {

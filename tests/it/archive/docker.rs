@@ -192,3 +192,41 @@ async fn layers_that_are_compressed_stay_as_they_are_and_are_checked() {
         }
     }
 }
+
+/// Whether it is compressed is seen by its first bytes, if it has as many.
+#[tokio::test]
+async fn a_layer_may_have_a_byte_or_none() {
+    let workspace = Workspace::new();
+    let listed = br#"[{"Config":"c","Layers":["l"]}]"#.as_slice();
+    for layer in [b"".as_slice(), &[0x1f]] {
+        let files = tarred(&[
+            ("c", &config(&[layer])),
+            ("l", layer),
+            ("manifest.json", listed),
+        ]);
+        let archive = docker_archive(&workspace.write("app.tar", files), None);
+        let image = archive.only().await.unwrap();
+        let bytes = read(&archive, &image, 1 << 20).await.unwrap();
+        let manifest: ImageManifest = serde_json::from_slice(&bytes).unwrap();
+        let packed = read(&archive, &manifest.layers[0], 1 << 20).await.unwrap();
+        assert_eq!(gunzip(&workspace, &packed), layer);
+    }
+}
+
+/// Docker says so of an image that has no name.
+#[tokio::test]
+async fn none_is_no_name() {
+    let workspace = Workspace::new();
+    let listed = br#"[{"Config":"c","RepoTags":["<none>:<none>"],"Layers":[]}]"#;
+    let files = tarred(&[("c", &config(&[])), ("manifest.json", listed)]);
+    let path = workspace.write("app.tar", files);
+    let archive = new_docker_archive(&path, Some("other"));
+    let other = push_with_config(&archive, &[b"other"]).await;
+    archive.tag(&other, &tag("v1")).await.unwrap();
+    archive.finish().await.unwrap();
+    let listed = member_json(&path, "manifest.json");
+    let names = |at: usize| listed[at]["RepoTags"].clone();
+    let mut names = [names(0), names(1)];
+    names.sort_by_key(Value::is_null);
+    assert_eq!(names, [json!(["other:v1"]), json!(null)]);
+}

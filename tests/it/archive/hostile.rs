@@ -171,6 +171,50 @@ async fn hostile_layouts_in_archives_are_refused() {
     }
 }
 
+/// A listing says what is there, and how large it is; neither is believed.
+#[tokio::test]
+async fn what_a_tag_names_must_be_there() {
+    let workspace = Workspace::new();
+    let manifest = br#"{"schemaVersion":2,"manifests":[]}"#.as_slice();
+    let good = Descriptor::of(MediaType::IMAGE_INDEX, manifest);
+    let long = Descriptor {
+        size: good.size + 1,
+        ..good.clone()
+    };
+    let lost = Descriptor::of(MediaType::IMAGE_INDEX, b"lost");
+    for (target, is_there) in [(&good, true), (&long, false), (&lost, false)] {
+        let mut listed = json!(target);
+        listed["annotations"] = json!({ "org.opencontainers.image.ref.name": "v1" });
+        let index = json!({ "schemaVersion": 2, "manifests": [listed] }).to_string();
+        let files = tarred(&[
+            ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+            ("index.json", index.as_bytes()),
+            (&format!("blobs/sha256/{}", good.digest.hex()), manifest),
+        ]);
+        let archive = oci_archive(&workspace.write("app.tar", files));
+        match archive.resolve(&Selector::Tag(tag("v1"))).await {
+            Ok(found) => assert!(is_there && found == good),
+            Err(error) => {
+                assert!(!is_there, "{error:?}");
+                assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+            }
+        }
+    }
+}
+
+/// Some programs leave out what fills the last block, and the end.
+#[tokio::test]
+async fn an_archive_may_end_after_its_last_byte() {
+    let workspace = Workspace::new();
+    let files = tarred(&[
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        ("index.json", br#"{"schemaVersion":2,"manifests":[]}"#),
+    ]);
+    let end = files.iter().rposition(|it| *it != 0).unwrap();
+    let archive = oci_archive(&workspace.write("app.tar", &files[..=end]));
+    assert_eq!(archive.tags().await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn what_comes_from_an_archive_is_what_was_asked_for() {
     let workspace = Workspace::new();
@@ -217,4 +261,16 @@ async fn what_is_pushed_is_checked() {
             assert!(!archive.contains(&target).await.unwrap());
         }
     }
+}
+
+/// It is not waited for until it ends.
+#[tokio::test]
+async fn endless_content_is_cut_off() {
+    let workspace = Workspace::new();
+    let archive = new_oci_archive(&workspace.join("app.tar"));
+    let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
+    let endless = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(b"good")));
+    let upload = Upload::Stream(Content::new(endless));
+    let refused = archive.push_blob(&target, upload).await;
+    assert!(matches!(refused, Err(StoreError::SizeMismatch { .. })));
 }

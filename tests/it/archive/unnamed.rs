@@ -131,3 +131,17 @@ async fn what_comes_through_a_pipe_is_kept_without_a_name() {
         assert_eq!(fs_err::read_dir(&temporary).unwrap().count(), 0);
     }
 }
+
+/// As the shell's `<(…)` gives it: by a name that leads to no other.
+#[tokio::test]
+async fn a_pipe_has_no_other_name() {
+    use std::os::fd::AsRawFd as _;
+
+    let (saved, _) = saved();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
+    let writing = std::thread::spawn(move || writer.write_all(&saved));
+    let archive = docker_archive(Path::new(&path), Some("app"));
+    writing.join().unwrap().unwrap();
+    resolve(&archive, "v1").await;
+}

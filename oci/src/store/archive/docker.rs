@@ -232,10 +232,7 @@ fn hash(mut reader: impl io::Read) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let read = match reader.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other?,
-        };
+        let read = reader.read(&mut buffer)?;
         if read == 0 {
             return Ok(hasher.finish());
         }

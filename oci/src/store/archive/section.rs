@@ -156,3 +156,43 @@ impl Read for SectionReader {
         Ok(read)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::StreamExt as _;
+    use tokio::runtime::Runtime;
+
+    use super::*;
+    use crate::MediaType;
+
+    /// Whoever asked for it has gone.
+    #[test]
+    fn what_nobody_waits_for_is_not_read() {
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        // Takes no room, and hours to read.
+        let size = 1 << 40;
+        file.set_len(size).unwrap();
+        let section = Section {
+            file: Arc::clone(&file),
+            start: 0,
+            size,
+        };
+        let target = Descriptor {
+            size,
+            ..Descriptor::of(MediaType::LAYER_TAR, b"something else")
+        };
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut content = section.stream(target, "here".to_owned());
+            content.next().await.unwrap().unwrap();
+        });
+        let is_left_alone = (0..60_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            Arc::strong_count(&file) == 1
+        });
+        runtime.shutdown_background();
+        assert!(is_left_alone, "it is read on and on");
+    }
+}
