@@ -1,12 +1,13 @@
 //! Layouts that others change, too.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use oci::store::{GcRoots, read};
+use oci::store::{ArchiveForm, ArchiveStore, GcRoots, read};
 use oci::{Descriptor, Digest, LayoutStore, MediaType, Selector, Store, StoreError, Upload};
 use testkit::{Workspace, is_waited_for};
 
@@ -166,9 +167,12 @@ async fn garbage_is_what_a_layout_made_and_nothing_needs() {
     let victim = workspace.write("victim", "a long text");
     let link = blobs.join(".tmp-link");
     fs_err::os::unix::fs::symlink(&victim, &link).unwrap();
+    let index = || fs_err::metadata(path.join("index.json")).unwrap().ino();
+    let written = index();
     for roots in [GcRoots::Listed, GcRoots::Tagged] {
         assert_eq!(store.gc(roots, SystemTime::UNIX_EPOCH).await.unwrap(), 0);
     }
+    assert_eq!(index(), written, "there was nothing to change");
     assert_eq!(store.gc(GcRoots::Listed, future).await.unwrap(), 5);
     assert!(victim.exists());
     assert!(path.join("README").exists() && blobs.join("README").exists());
@@ -253,10 +257,17 @@ async fn the_only_image_is_the_only_one() {
     assert_eq!(store.only().await.unwrap(), image);
     // Not every name of that form is made of a digest.
     let other = push_image(&store, b"other", None).await;
-    let name = tag(&format!("sha256-{}", "x".repeat(64)));
-    store.tag(&other, &name).await.unwrap();
-    let refused = store.only().await;
-    assert!(matches!(refused, Err(StoreError::Malformed { .. })));
+    for name in [
+        format!("sha256-{}", "x".repeat(64)),
+        format!("sha256-{}", "0".repeat(63)),
+        "0".repeat(64),
+    ] {
+        store.tag(&other, &tag(&name)).await.unwrap();
+        let refused = store.only().await;
+        assert!(matches!(refused, Err(StoreError::Malformed { .. })));
+        store.delete(&other).await.unwrap();
+        push_image(&store, b"other", None).await;
+    }
 }
 
 /// What a listing says that a manifest is counts only if it is the media type of one.
@@ -282,25 +293,52 @@ async fn a_digest_is_resolved_by_what_the_manifest_is() {
 #[tokio::test]
 async fn what_was_deleted_is_no_referrer_whatever_lists_it() {
     let workspace = Workspace::new();
-    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let layout = LayoutStore::create(workspace.join("layout")).unwrap();
+    let path = workspace.join("archive.tar");
+    let archive = ArchiveStore::create(path, ArchiveForm::Oci, None).unwrap();
+    let stores: [&dyn Store; 2] = [&layout, &archive];
+    for store in stores {
+        let image = push_image(store, b"image", None).await;
+        let proof = serde_json::json!({
+            "schemaVersion": 2, "config": Descriptor::of(MediaType::EMPTY, b"{}"),
+            "layers": [], "subject": image,
+        });
+        let proof = Bytes::from(proof.to_string());
+        let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &proof);
+        let upload = Upload::Bytes(proof);
+        store.push_blob(&target, upload).await.unwrap();
+        let list = serde_json::json!({ "schemaVersion": 2, "manifests": [target] });
+        let list = Bytes::from(list.to_string());
+        let fallback = Descriptor::of(MediaType::IMAGE_INDEX, &list);
+        store.push_manifest(&fallback, list).await.unwrap();
+        let name = tag(&format!("sha256-{}", image.digest.hex()));
+        store.tag(&fallback, &name).await.unwrap();
+        assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 1);
+        store.delete(&target).await.unwrap();
+        assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+    }
+}
+
+/// Then none of them is listed.
+#[tokio::test]
+async fn manifests_that_cannot_be_written_are_an_error() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
     let image = push_image(&store, b"image", None).await;
-    let proof = serde_json::json!({
-        "schemaVersion": 2, "config": Descriptor::of(MediaType::EMPTY, b"{}"),
-        "layers": [], "subject": image,
+    let before = fs_err::read(path.join("index.json")).unwrap();
+    let proofs = ["one", "two"].map(|which| {
+        let proof = serde_json::json!({
+            "schemaVersion": 2, "config": Descriptor::of(MediaType::EMPTY, b"{}"),
+            "layers": [], "subject": image, "annotations": { "which": which },
+        });
+        let proof = Bytes::from(proof.to_string());
+        (Descriptor::of(MediaType::IMAGE_MANIFEST, &proof), proof)
     });
-    let proof = Bytes::from(proof.to_string());
-    let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &proof);
-    let upload = Upload::Bytes(proof);
-    store.push_blob(&target, upload).await.unwrap();
-    let list = serde_json::json!({ "schemaVersion": 2, "manifests": [target] });
-    let list = Bytes::from(list.to_string());
-    let fallback = Descriptor::of(MediaType::IMAGE_INDEX, &list);
-    store.push_manifest(&fallback, list).await.unwrap();
-    let name = tag(&format!("sha256-{}", image.digest.hex()));
-    store.tag(&fallback, &name).await.unwrap();
-    assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 1);
-    store.delete(&target).await.unwrap();
-    assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+    fs_err::remove_dir_all(path.join("blobs/sha256")).unwrap();
+    let refused = store.push_manifests(proofs.to_vec()).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
+    assert!(fs_err::read(path.join("index.json")).unwrap() == before);
 }
 
 /// That it is there already is no reason to believe what comes by its name.

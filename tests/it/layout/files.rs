@@ -4,13 +4,18 @@ use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use oci::{Content, Descriptor, LayoutStore, MediaType, Selector, Store, StoreError, Upload};
+use oci::store::{GcRoots, read};
+use oci::{
+    Algorithm, Content, Descriptor, Hasher, LayoutStore, MediaType, Selector, Store, StoreError,
+    Upload,
+};
 use testkit::Workspace;
 
-use super::{push_image, tag};
+use super::{now, push_image, tag};
 
 fn link(target: &Path, path: &Path) {
     fs_err::os::unix::fs::symlink(target, path).unwrap();
@@ -98,6 +103,47 @@ async fn what_is_no_plain_file_is_refused_and_not_waited_for() {
         ..image.bare()
     };
     assert!(!store.contains(&empty).await.unwrap(), "a pipe has no size");
+}
+
+/// Where it is, is up to whoever asks; where its files are is not up to them.
+#[tokio::test]
+async fn a_layout_may_be_behind_a_link() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let image = push_image(&store, b"layer", None).await;
+    store.tag(&image, &tag("v1")).await.unwrap();
+    link(&path, &workspace.join("link"));
+    let store = LayoutStore::open(workspace.join("link")).unwrap();
+    let found = store.resolve(&Selector::Tag(tag("v1"))).await.unwrap();
+    assert_eq!(found, image);
+    link(&workspace.join("gone"), &workspace.join("nowhere"));
+    let missing = LayoutStore::open(workspace.join("nowhere"));
+    assert!(missing.unwrap_err().is_not_found());
+}
+
+/// Each digest has a folder of its own, made when it is needed.
+#[tokio::test]
+async fn content_may_have_another_digest() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let mut hasher = Hasher::new(Algorithm::Sha512);
+    hasher.update(b"content");
+    let target = Descriptor::new(MediaType::LAYER_TAR, hasher.finish(), 7);
+    let upload = Upload::Bytes(Bytes::from_static(b"another"));
+    let refused = store.push_blob(&target, upload).await;
+    assert!(matches!(refused, Err(StoreError::DigestMismatch { .. })));
+    let upload = Upload::Bytes(Bytes::from_static(b"content"));
+    store.push_blob(&target, upload).await.unwrap();
+    assert_eq!(read(&store, &target, 7).await.unwrap(), "content");
+    let file = path.join("blobs/sha512").join(target.digest.hex());
+    assert!(file.exists());
+    let image = push_image(&store, b"layer", None).await;
+    store.tag(&image, &tag("v1")).await.unwrap();
+    let future = now() + Duration::from_mins(1);
+    assert_eq!(store.gc(GcRoots::Listed, future).await.unwrap(), 7);
+    assert!(!file.exists());
 }
 
 #[tokio::test]

@@ -1,14 +1,19 @@
 //! Layers that we made ourselves: hashed once, and not copied where they need not be.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use oci::layer::{self, Compression, Layer};
-use oci::store::{ArchiveForm, ArchiveStore, LayoutStore, read};
+use oci::store::{ArchiveForm, ArchiveStore, GcRoots, LayoutStore, read};
 use oci::tar::{Entry, EntryKind};
-use oci::{Descriptor, Store, StoreError, Upload};
+use oci::{Descriptor, DiffId, Digest, MediaType, Store, StoreError, Upload};
 use testkit::Workspace;
+
+use super::now;
 
 /// A layer that holds one file.
 fn make(folder: &Path, content: &[u8]) -> Layer {
@@ -94,6 +99,44 @@ async fn a_link_is_not_taken_over_in_place_of_what_it_points_at() {
     assert!(fs_err::symlink_metadata(blob).unwrap().is_file());
 }
 
+/// What is in a pipe has no size, and is not there any more when it was read.
+#[tokio::test]
+async fn only_a_plain_file_is_taken_over() {
+    let workspace = Workspace::new();
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let pipe = workspace.join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // Neither side waits for the other.
+    let _both = File::options().read(true).write(true).open(&pipe).unwrap();
+    let layer = Layer {
+        descriptor: Descriptor::of(MediaType::LAYER_TAR, b""),
+        diff_id: DiffId(Digest::of(b"")),
+        uncompressed_size: 0,
+        file: pipe,
+    };
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let [blob] = &blobs(&workspace)[..] else {
+        panic!("one blob, and nothing else");
+    };
+    assert!(fs_err::symlink_metadata(blob).unwrap().is_file());
+}
+
+/// It may have been made long before it is pushed, and nothing refers to it yet.
+#[tokio::test]
+async fn a_layer_that_was_taken_over_is_not_garbage_yet() {
+    let workspace = Workspace::new();
+    let store = LayoutStore::create(workspace.join("layout")).unwrap();
+    let layer = make(workspace.path(), b"content");
+    let file = File::options().write(true).open(&layer.file).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    file.set_modified(long_ago).unwrap();
+    push(&store, &layer.descriptor, &layer).await.unwrap();
+    let limit = now() - Duration::from_hours(1);
+    assert_eq!(store.gc(GcRoots::Listed, limit).await.unwrap(), 0);
+    assert!(store.contains(&layer.descriptor).await.unwrap());
+}
+
 #[tokio::test]
 async fn an_archive_takes_layers_too() {
     let workspace = Workspace::new();
@@ -114,7 +157,7 @@ async fn what_is_said_of_a_layer_counts_for_that_layer_only() {
     let layer = make(workspace.path(), b"content");
     // Of the same size, and something else.
     let other = Descriptor {
-        digest: oci::Digest::of(b"other"),
+        digest: Digest::of(b"other"),
         ..layer.descriptor.clone()
     };
     let stores: [&dyn Store; 2] = [&layout, &archive];
