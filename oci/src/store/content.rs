@@ -204,6 +204,8 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::MediaType;
 
@@ -271,6 +273,31 @@ mod tests {
         chunks.swap(0, 40);
         let (_, error) = read(content(&chunks).check(&target(&whole))).await;
         assert!(matches!(error, Some(StoreError::DigestMismatch { .. })));
+    }
+
+    /// Of large content, little is in memory.
+    #[tokio::test]
+    async fn what_was_given_out_is_not_kept() {
+        struct Counted(Arc<Vec<u8>>);
+
+        impl AsRef<[u8]> for Counted {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        let held = Arc::new(vec![7; BATCH / 4]);
+        let count = 100;
+        let target = target(&held.repeat(count));
+        let source = Arc::clone(&held);
+        let chunks = (0..count).map(move |_| Ok(Bytes::from_owner(Counted(Arc::clone(&source)))));
+        let mut content = Content::new(stream::iter(chunks)).check(&target);
+        while let Some(chunk) = content.next().await {
+            drop(chunk.unwrap());
+            // One batch is being hashed, and one is coming.
+            let kept = Arc::strong_count(&held);
+            assert!(kept < 20, "{kept} of {count}");
+        }
     }
 
     #[tokio::test]
