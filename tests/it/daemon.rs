@@ -22,7 +22,7 @@ use oci::{
     Content, Descriptor, Digest, MediaType, MemoryStore, Selector, Store, StoreError, Tag, Upload,
 };
 use serde_json::json;
-use testkit::daemon::TestDaemon;
+use testkit::daemon::{DaemonFault, DaemonSwitches, TestDaemon};
 
 /// Options that do not make tests wait.
 fn quick() -> DaemonOptions {
@@ -30,6 +30,19 @@ fn quick() -> DaemonOptions {
         silence_timeout: Duration::from_secs(5),
         work_timeout: Duration::from_secs(5),
         ..DaemonOptions::default()
+    }
+}
+
+/// Podman, which speaks the same API and says who it is.
+fn podman() -> DaemonSwitches {
+    let version = json!({
+        "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64",
+        "Components": [{ "Name": "Podman Engine" }],
+    });
+    let version = DaemonFault::Gives(version.to_string().into());
+    DaemonSwitches {
+        faults: vec![("GET /version", version)],
+        ..DaemonSwitches::default()
     }
 }
 

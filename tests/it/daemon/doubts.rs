@@ -8,8 +8,8 @@ use testkit::daemon::{DaemonFault, DaemonSwitches, TestDaemon};
 
 use super::faults::problem;
 use super::{
-    Lying, daemon_at, image_id, layer, layers_among, load, load_as, push_image, push_manifest,
-    quick,
+    Lying, daemon_at, image_id, layer, layers_among, load, load_as, podman, push_image,
+    push_manifest, quick,
 };
 
 fn containerd(api: &'static str) -> DaemonSwitches {
@@ -106,11 +106,16 @@ async fn layers_in_zstd_are_not_sent_to_who_cannot_read_them() {
     store.push_blob(&config, upload).await.unwrap();
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [zstd] });
     let image = push_manifest(&store, MediaType::IMAGE_MANIFEST, &manifest).await;
-    for (api, is_read) in [("1.41", false), ("1.42", true)] {
-        let daemon = TestDaemon::start(DaemonSwitches {
-            api,
-            ..DaemonSwitches::default()
-        });
+    let docker = |api: &'static str| DaemonSwitches {
+        api,
+        ..DaemonSwitches::default()
+    };
+    for (switches, is_read) in [
+        (docker("1.41"), false),
+        (docker("1.42"), true),
+        (podman(), true),
+    ] {
+        let daemon = TestDaemon::start(switches);
         let loaded = load(&daemon, &store, &image).await;
         assert_eq!(loaded.is_ok(), is_read, "{loaded:?}");
         assert_eq!(daemon.loads().len(), usize::from(is_read));

@@ -4,7 +4,7 @@ use oci::{MediaType, MemoryStore, Store as _};
 use serde_json::json;
 use testkit::daemon::{DaemonSwitches, TestDaemon};
 
-use super::{image_id, layers_among, load, push_image, push_manifest};
+use super::{image_id, layers_among, load, podman, push_image, push_manifest};
 
 const ALL: [&str; 3] = ["base", "middle", "top"];
 
@@ -48,6 +48,19 @@ async fn a_layer_is_known_only_on_the_layers_below_it() {
     let image = push_image(&store, &["middle", "top"], &[]).await;
     load(&daemon, &store, &image).await.unwrap();
     assert_eq!(layers_among(&daemon.loads()[1], &ALL), ["middle", "top"]);
+}
+
+/// It would refuse an image without its layers.
+#[tokio::test]
+async fn podman_is_sent_all() {
+    let daemon = TestDaemon::start(podman());
+    let store = MemoryStore::new();
+    let base = push_image(&store, &ALL[..2], &ALL[..2]).await;
+    load(&daemon, &store, &base).await.unwrap();
+    let image = push_image(&store, &ALL, &ALL).await;
+    load(&daemon, &store, &image).await.unwrap();
+    assert_eq!(daemon.loads().len(), 2);
+    assert_eq!(layers_among(&daemon.loads()[1], &ALL), ALL);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::json;
 use testkit::Workspace;
 use testkit::daemon::{DaemonFault, DaemonSwitches, TestDaemon};
 
-use super::{daemon_at, image_id, layer, push_image, quick};
+use super::{daemon_at, image_id, layer, podman, push_image, quick};
 
 /// A daemon that has `app:v1` and `other:v9`, with these faults; and the image IDs.
 async fn daemons(faults: Vec<(&'static str, DaemonFault)>) -> (TestDaemon, [Digest; 2]) {
@@ -112,6 +112,32 @@ async fn an_image_is_what_the_daemon_calls_by_that_name() {
     let requests = daemon.take_requests();
     let reads = requests.iter().filter(|it| it.ends_with("/get"));
     assert_eq!(reads.count(), 1, "{requests:?}");
+}
+
+/// What has no registry is its own, and nothing else is.
+#[tokio::test]
+async fn podman_calls_what_is_its_own_localhost() {
+    let listed = json!([
+        { "Id": "a", "RepoTags": ["localhost/app:v1", "app:v2"] },
+        { "Id": "b", "RepoTags": ["app:v2", "other:v3", "docker.io/library/app:v4"] },
+        { "Id": "c", "RepoTags": ["here.example/app:v5", "localhost/here.example/app:v6"] },
+    ]);
+    let listed = (
+        "GET /images/json",
+        DaemonFault::Gives(listed.to_string().into()),
+    );
+    for (mut switches, name, expected) in [
+        (podman(), "app", &["v1", "v2", "v4"][..]),
+        (DaemonSwitches::default(), "app", &["v2", "v4"]),
+        (podman(), "here.example/app", &["v5"]),
+    ] {
+        switches.faults.push(listed.clone());
+        let daemon = TestDaemon::start(switches);
+        let store = daemon_at(&daemon.host(), quick()).store(&name.parse().unwrap());
+        let tags = store.tags().await.unwrap();
+        let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+        assert_eq!(tags, expected, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use oci::store::{
     DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DaemonTls, DockerDaemon,
 };
 use testkit::daemon::{DaemonSwitches, TestDaemon, TlsPort};
-use testkit::{Certificates, Output, Workspace};
+use testkit::{Certificates, Output, Workspace, skipped};
 
 use super::quick;
 
@@ -165,4 +165,18 @@ async fn a_port_that_is_silent_is_not_waited_for() {
     let ping = tokio::time::timeout(Duration::from_mins(1), daemon.ping());
     let silent = cause(ping.await.unwrap());
     assert!(matches!(silent, DaemonProblem::Silent(_)), "{silent:?}");
+}
+
+/// This machine has two, and not every server listens at both.
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let Ok(listener) = TcpListener::bind("[::1]:0") else {
+        skipped("this machine has no IPv6");
+        return;
+    };
+    let port = listener.local_addr().unwrap().port();
+    let answers = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let broken = cause(ping("localhost", port, None).await);
+    assert!(matches!(broken, DaemonProblem::Broken(_)), "{broken:?}");
+    answers.join().unwrap();
 }
