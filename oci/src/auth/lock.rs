@@ -34,16 +34,8 @@ pub(super) async fn lock(path: &Path, patience: Duration) -> Result<File, Creden
     let deadline = Instant::now() + patience;
     loop {
         match open(path) {
-            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_at(&file, path).map_err(failed)? => return Ok(file),
-                Ok(()) | Err(Errno::INTR | Errno::WOULDBLOCK) => {}
-                // Not every file system has locks: there it goes as with other clients, which have
-                // none.
-                Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF) => {
-                    return Ok(file);
-                }
-                Err(error) => return Err(failed(error.into())),
-            },
+            Ok(file) if is_ours(&file, path).map_err(failed)? => return Ok(file),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).map_err(failed)?,
             Err(error) => return Err(failed(error)),
         }
@@ -80,6 +72,17 @@ fn open(path: &Path) -> io::Result<File> {
     match File::options().read(true).write(true).open(path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
         other => other,
+    }
+}
+
+/// Locks `file`, unless another has; whether it is ours now, and still the one at `path`.
+fn is_ours(file: &File, path: &Path) -> io::Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => is_at(file, path),
+        Err(Errno::INTR | Errno::WOULDBLOCK) => Ok(false),
+        // Not every file system has locks: there it goes as with other clients, which have none.
+        Err(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -135,6 +138,46 @@ mod tests {
         };
         let (second, ()) = tokio::join!(lock(&path, PATIENCE), replace);
         assert!(is_at(&second.unwrap(), &path).unwrap());
+    }
+
+    #[test]
+    fn who_gets_the_lock_looks_whether_the_file_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        make(&path).unwrap();
+        let file = open(&path).unwrap();
+        assert!(is_ours(&file, &path).unwrap());
+        fs_err::remove_file(&path).unwrap();
+        assert!(!is_ours(&file, &path).unwrap());
+        make(&path).unwrap();
+        assert!(!is_ours(&file, &path).unwrap());
+        // The roots of these two have one number.
+        let (one, other) = (Path::new("/proc"), Path::new("/sys"));
+        assert!(!is_at(&File::open(one).unwrap(), other).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_another_made_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs_err::write(&path, "theirs").unwrap();
+        make(&path).unwrap();
+        assert_eq!(fs_err::read_to_string(&path).unwrap(), "theirs");
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_locked_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("round");
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let error = lock(&path, PATIENCE).await.unwrap_err();
+        assert!(matches!(error, CredentialsError::Io { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_this_folder() {
+        assert_eq!(folder(Path::new("config.json")), Path::new("."));
+        assert_eq!(folder(Path::new("a/config.json")), Path::new("a"));
     }
 
     #[test]
