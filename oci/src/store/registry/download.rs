@@ -66,13 +66,7 @@ impl Download {
                     self.skip -= skipped;
                     // At most the length of the chunk, so it fits.
                     drop(chunk.split_to(usize::try_from(skipped).unwrap_or(chunk.len())));
-                    if chunk.is_empty() {
-                        continue;
-                    }
                     self.received += chunk.len() as u64;
-                    if self.received > self.target.size {
-                        return Err(self.wrong_size(self.received));
-                    }
                     return Ok(Some(chunk));
                 }
                 Ok(None) => return Ok(None),
@@ -111,7 +105,11 @@ impl Download {
                 if let Some(size) = response.content_length()
                     && size != self.target.size
                 {
-                    return Err(self.wrong_size(size));
+                    return Err(StoreError::SizeMismatch {
+                        digest: self.target.digest.clone(),
+                        expected: self.target.size,
+                        presented: size,
+                    });
                 }
             }
             _ => {
@@ -144,13 +142,5 @@ impl Download {
         }
         self.endpoint.shared.pause(self.attempt, None).await;
         Ok(())
-    }
-
-    fn wrong_size(&self, presented: u64) -> StoreError {
-        StoreError::SizeMismatch {
-            digest: self.target.digest.clone(),
-            expected: self.target.size,
-            presented,
-        }
     }
 }

@@ -214,8 +214,8 @@ fn rest_after<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
         Some(suffix) => {
             let (domain, path) = at_slash(suffix);
             let (host, rest) = at_slash(name);
-            let is_below = host.len() > domain.len() && host.ends_with(domain);
-            is_below.then(|| rest.strip_prefix(path))??
+            // No host begins with a dot, as the domain does.
+            host.ends_with(domain).then(|| rest.strip_prefix(path))??
         }
         None => name.strip_prefix(prefix)?,
     };
@@ -251,7 +251,8 @@ fn cnb_entry(entry: &str) -> Option<(String, Mirror)> {
         "http" => true,
         _ => return None,
     };
-    (plain && url.host().is_some()).then_some((
+    // Both schemes have a host.
+    plain.then_some((
         registry,
         Mirror {
             location,
@@ -336,6 +337,14 @@ mod tests {
             [[registry.mirror]]
             location = "w.example/x"
             [[registry]]
+            prefix = "*.wild.example/team"
+            [[registry.mirror]]
+            location = "w.example/team"
+            [[registry]]
+            location = "b.wild.example"
+            [[registry.mirror]]
+            location = "w.example/b"
+            [[registry]]
             location = "s.example/team"
             [[registry.mirror]]
             location = "m.example/team"
@@ -376,6 +385,14 @@ mod tests {
                 "a.wild.example.wild.example/app",
                 &["w.example/x/app", "a.wild.example.wild.example/app"],
             ),
+            (
+                "b.wild.example/app",
+                &["w.example/b/app", "b.wild.example/app"],
+            ),
+            (
+                "b.wild.example/team/app",
+                &["w.example/team/app", "b.wild.example/team/app"],
+            ),
             ("wild.example/app", &["wild.example/app"]),
             (
                 "evil.example/a.wild.example/app",
@@ -399,6 +416,9 @@ mod tests {
         let mirrors = conf("[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='m'");
         let repository = "r.example/app".parse().unwrap();
         assert!(mirrors.sources(&repository).is_err());
+        let text = "[[registry]]\nlocation='r.example'\n[[registry.mirror]]\nlocation='localhost'";
+        let found = sources(&conf(text), "r.example/app");
+        assert_eq!(found, ["localhost/app", "r.example/app"]);
     }
 
     #[test]
@@ -456,7 +476,10 @@ mod tests {
             "r.example=https://me:hunter2@m.example",
             "r.example=https://m.example/me:hunter2@m.example",
             "r.example=https:'/me:hunter2@m.example",
+            "r.example=https://me@m.example",
+            "r.example=https://:hunter2@m.example",
             "r.example=https://m.example?x",
+            "r.example=https://m.example#x",
         ] {
             let error = Mirrors::default()
                 .with_cnb_registry_mirrors(bad)
@@ -485,6 +508,19 @@ mod tests {
         let variable = BTreeMap::from([("CONTAINERS_REGISTRIES_CONF".to_owned(), named)]);
         let found = Mirrors::find(None, Some(home.path()), &variable).unwrap();
         assert_eq!(insecure(found), (true, true));
+
+        // What is named goes before what a variable names.
+        let empty = home.path().join("empty.conf");
+        fs_err::write(&empty, "").unwrap();
+        let other = empty.to_str().unwrap().to_owned();
+        let variable = BTreeMap::from([("CONTAINERS_REGISTRIES_CONF".to_owned(), other)]);
+        let found = Mirrors::find(Some(&path), Some(home.path()), &variable).unwrap();
+        assert_eq!(insecure(found), (true, true));
+
+        // What is empty names nothing.
+        let variable = BTreeMap::from([("CONTAINERS_REGISTRIES_CONF".to_owned(), String::new())]);
+        let found = Mirrors::find(None, Some(home.path()), &variable).unwrap();
+        assert_eq!(insecure(found), (false, false));
 
         // What lies beside it comes later.
         let text = "[[registry]]\nlocation='r.example'\nblocked=true";

@@ -68,18 +68,14 @@ impl ProxySettings {
             return true;
         }
         let except = self.except.as_deref().unwrap_or_default();
-        except
-            .split(',')
-            .map(str::trim)
-            .filter(|it| !it.is_empty())
-            .any(|it| {
-                matches(
-                    &it.to_ascii_lowercase(),
-                    &name,
-                    ip,
-                    url.port_or_known_default(),
-                )
-            })
+        except.split(',').map(str::trim).any(|it| {
+            matches(
+                &it.to_ascii_lowercase(),
+                &name,
+                ip,
+                url.port_or_known_default(),
+            )
+        })
     }
 }
 
@@ -164,6 +160,7 @@ mod tests {
         for (except, url) in [
             ("", "https://r.example/"),
             (",,", "https://r.example/"),
+            (",,", "https://10.1.2.3/"),
             ("example", "https://r.example2/"),
             ("r.example", "https://notr.example/"),
             (".r.example", "https://r.example/"),

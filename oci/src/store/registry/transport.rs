@@ -381,16 +381,10 @@ impl Endpoint {
 
     /// The error that an answer is which is not what was hoped for. `what` was asked for.
     pub(super) async fn refusal(&self, response: Response, action: &str, what: &str) -> StoreError {
-        let (status, has_body) = (response.status(), response.content_length() != Some(0));
-        let bytes = if has_body {
-            self.shared
-                .within_document_timeout(read_body(response, MAX_REFUSAL_BYTES))
-                .await
-                .unwrap_or_default()
-        } else {
-            Bytes::new()
-        };
-        self.refusal_of(status, &bytes, action, what)
+        let status = response.status();
+        let body = read_body(response, MAX_REFUSAL_BYTES);
+        let bytes = self.shared.within_document_timeout(body).await;
+        self.refusal_of(status, &bytes.unwrap_or_default(), action, what)
     }
 
     pub(super) fn refusal_of(
