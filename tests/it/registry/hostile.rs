@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oci::auth::{Credential, Credentials};
 use oci::store::RegistryOptions;
-use oci::{Content, Limits, MediaType, Selector, Store as _, StoreError, Upload};
+use oci::{Content, Digest, Limits, MediaType, Selector, Store as _, StoreError, Upload};
 use testkit::registry::{Fault, FaultKind, Login, Switches, TestRegistry};
 use testkit::{Reply, Scripted, free_port};
 
@@ -48,6 +48,14 @@ async fn redirects_are_counted() {
     let text = is_malformed(soon(read(&store, &blob(&content(10)))).await);
     assert!(text.contains("redirects"), "{text}");
     assert_eq!(server.lines().len(), 6);
+}
+
+#[tokio::test]
+async fn a_redirect_to_nowhere_is_an_answer_like_others() {
+    let (server, store) = scripted(quick(), |_| Reply::new(304));
+    let text = is_unavailable(read(&store, &blob(&content(10))).await);
+    assert!(text.contains("304 Not Modified"), "{text}");
+    assert_eq!(server.lines().len(), 1);
 }
 
 #[tokio::test]
@@ -216,6 +224,16 @@ async fn a_part_that_is_not_the_one_asked_for_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_part_is_not_taken_where_the_whole_was_asked_for() {
+    let (_server, store) = scripted(quick(), |_| {
+        Reply::new(206)
+            .header("Content-Range: bytes 0-9/10")
+            .body(content(10))
+    });
+    is_unavailable(read(&store, &blob(&content(10))).await);
+}
+
+#[tokio::test]
 async fn a_download_that_is_said_to_be_another_is_not_begun() {
     let (_server, store) = scripted(quick(), |_| {
         Reply::new(200).header("Content-Length: 11").then_silence()
@@ -333,6 +351,55 @@ async fn a_tag_names_a_manifest_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_manifest_that_is_read_by_tag_has_the_digest_of_its_bytes() {
+    let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
+    let (_server, store) = scripted(quick(), move |asked| {
+        if asked.line.starts_with("HEAD") {
+            return Reply::new(405).body("");
+        }
+        Reply::new(200)
+            .header(format!("Content-Type: {}", MediaType::IMAGE_MANIFEST))
+            .header(format!("Docker-Content-Digest: {}", Digest::of(b"other")))
+            .body(document.to_vec())
+    });
+    assert_eq!(resolve(&store, "v1").await.unwrap(), target);
+}
+
+#[tokio::test]
+async fn what_is_no_list_of_tags_is_not_taken_for_an_empty_one() {
+    for body in ["", "[]", r#"{"tags":["v1""#, r#"{"tags":{}}"#] {
+        let (_server, store) = scripted(quick(), move |_| Reply::new(200).body(body));
+        is_malformed(store.tags().await);
+    }
+}
+
+#[tokio::test]
+async fn what_a_registry_echoes_is_not_shown() {
+    let credentials =
+        |host: &str| Credentials::default().with(host, Credential::basic("me", "hunter2"));
+    let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
+    for status in [403, 404] {
+        let server = Scripted::start(move |asked| match asked.headers.get("authorization") {
+            Some(sent) => Reply::new(status).body(format!("{sent} of me:hunter2 may not")),
+            None => Reply::new(401)
+                .header("WWW-Authenticate: Basic realm=\"test\"")
+                .body(""),
+        });
+        let options = RegistryOptions {
+            credentials: credentials(&server.host()),
+            ..quick()
+        };
+        let store = store_at(&server.host(), options);
+        let pushed = store.push_manifest(&target, document.clone()).await;
+        let text = text_of(&pushed.unwrap_err());
+        assert!(text.contains("may not"), "{text}");
+        for secret in ["hunter2", "bWU6aHVudGVyMg=="] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_by_digest_is_checked_where_head_tells_nothing() {
     let (registry, store) = super::registry(Switches::default());
     let image = super::push_image(&store).await;
@@ -380,4 +447,8 @@ async fn tls_is_tried_before_the_first_answer_and_never_after() {
     let (server, store) = scripted(quick(), |_| Reply::none());
     is_unavailable(store.ping().await);
     assert!(count(&server.lines(), "TLS") > 0);
+    // That something was wrong with a request, is an answer to it.
+    let (server, store) = scripted(quick(), |_| Reply::new(400).body(""));
+    store.ping().await.unwrap_err();
+    assert_eq!(server.lines(), ["GET /v2/"]);
 }

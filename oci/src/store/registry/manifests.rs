@@ -197,7 +197,6 @@ impl Endpoint {
     pub(super) async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         #[derive(Deserialize)]
         struct Page {
-            #[serde(default)]
             tags: Option<Vec<String>>,
         }
         let limits = self.shared.options.limits;
@@ -366,5 +365,35 @@ mod tests {
         }
         let kept = (0..20).filter(|at| recent.find(&Digest::of(&content(*at))).is_some());
         assert_eq!(kept.collect::<Vec<_>>(), (12..20).collect::<Vec<_>>());
+        // One that is pushed again takes no other's place.
+        for _ in 0..20 {
+            recent.keep(&Digest::of(&content(19)), content(19));
+        }
+        assert!(recent.find(&Digest::of(&content(12))).is_some());
+    }
+
+    #[test]
+    fn what_has_no_media_type_is_what_it_looks_like() {
+        let index = r#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#;
+        for (text, expected) in [
+            (index, Some(MediaType::IMAGE_INDEX)),
+            (r#"{"manifests":[]}"#, Some(MediaType::IMAGE_INDEX)),
+            (r#"{"layers":[]}"#, Some(MediaType::IMAGE_MANIFEST)),
+            (r#"{"mediaType":"text/plain","layers":[]}"#, None),
+            (r#"{"mediaType":1,"layers":[]}"#, None),
+            ("{}", None),
+            ("[]", None),
+        ] {
+            assert_eq!(own_media_type(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_may_have_parameters() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(media_type(&headers), None);
+        let text = "application/vnd.oci.image.index.v1+json ; charset=utf-8";
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(text));
+        assert_eq!(media_type(&headers), Some(MediaType::IMAGE_INDEX));
     }
 }
