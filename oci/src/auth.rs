@@ -316,6 +316,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_given_goes_before_the_variable_and_that_before_files() {
+        let text = r#"{"auths":{"r.example/app":{"username":"file","password":"1"}}}"#;
+        let file = ConfigFile::parse(Path::new("config.json"), text).unwrap();
+        let mut credentials = Credentials::default();
+        let variable = r#"{"r.example":"Basic dmFyaWFibGU6MQ=="}"#;
+        for username in ["file", "variable", "given"] {
+            credentials = match username {
+                "file" => credentials.with_file(file.clone()),
+                "variable" => credentials.with_cnb_registry_auth(variable).unwrap(),
+                _ => credentials.with("r.example", Credential::basic(username, "1")),
+            };
+            let found = lookup(&credentials, "r.example/app").await;
+            assert_eq!(found, Some(Credential::basic(username, "1")));
+        }
+    }
+
+    #[tokio::test]
     async fn docker_hub_has_one_name() {
         for key in [
             "docker.io",

@@ -342,6 +342,10 @@ fn a_credential_helper_keeps_gives_and_forgets() {
         ("echo '\"hunter2\"'", "malformed"),
         ("echo hunter2", "malformed"),
         ("echo no; echo hunter2 >&2; exit 1", ": no"),
+        (
+            "echo credentials not found in native keychain; exit 1",
+            "refused to resolve",
+        ),
     ];
     for (script, says) in scripts {
         let script = format!("#!/bin/sh\nread -r server\n{script}\n");
@@ -356,7 +360,18 @@ fn a_credential_helper_keeps_gives_and_forgets() {
     // What it does not have, it need not forget.
     let nothing = "#!/bin/sh\necho credentials not found in native keychain\nexit 1\n";
     workspace.write("bin/docker-credential-test", nothing);
-    Output::of(workspace.sealpack(["logout", &host]).env("PATH", &path)).expect(0);
+    let log_out = |registry: &str| {
+        let mut command = workspace.sealpack(["logout", registry]);
+        Output::of(command.env("PATH", &path))
+    };
+    let output = log_out(&host).expect(0);
+    // Nobody but the helper knows whether it had one.
+    assert!(!output.stdout.contains("no login"), "{}", output.stdout);
+    let told = "#!/bin/sh\nread -r server\necho \"$server\" > \"$HOME/helper.told\"\n";
+    workspace.write("bin/docker-credential-test", told);
+    log_out("docker.io").expect(0);
+    let told = fs_err::read_to_string(workspace.join("home/helper.told")).unwrap();
+    assert_eq!(told, "https://index.docker.io/v1/\n");
 
     // One that fails keeps nothing, and nothing is written in its place.
     workspace.write(
@@ -368,6 +383,8 @@ fn a_credential_helper_keeps_gives_and_forgets() {
     assert!(output.stderr.contains("locked"), "{}", output.stderr);
     let text = fs_err::read_to_string(workspace.join(CONFIG)).unwrap();
     assert_eq!(text, r#"{"credsStore":"test"}"#);
+    let output = log_out(&host).expect(2);
+    assert!(output.stderr.contains("locked"), "{}", output.stderr);
 }
 
 /// The same file serves the others, both ways, with a registry that the CNCF wrote.

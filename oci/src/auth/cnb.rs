@@ -68,6 +68,11 @@ mod tests {
     }
 
     #[test]
+    fn what_docker_pads_a_password_with_is_no_part_of_it() {
+        assert_eq!(basic("bWU6eAAA"), Some(Credential::basic("me", "x")));
+    }
+
+    #[test]
     fn what_is_malformed_is_named_but_not_shown() {
         for bad in ["", "[]", r#"{"a.example":1}"#] {
             assert!(matches!(parse(bad), Err(CredentialsError::CnbRegistryAuth)));

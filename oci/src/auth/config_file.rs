@@ -223,6 +223,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_helper_for_the_registry_goes_first_and_the_store_last() {
+        let file = parse(
+            r#"{"auths":{"a.example":{"auth":"bWU6eA=="},"b.example":{"auth":"bWU6eA=="}},
+                "credHelpers":{"b.example":"surely-not-installed"},"credsStore":"surely-not-installed"}"#,
+        )
+        .unwrap();
+        let of = async |host: &str| file.credential(&[host.to_owned()]).await;
+        let kept = Some(Credential::basic("me", "x"));
+        assert_eq!(of("a.example").await.unwrap(), kept);
+        for host in ["b.example", "c.example"] {
+            let asked = of(host).await;
+            assert!(matches!(asked, Err(CredentialsError::Helper { .. })));
+        }
+    }
+
+    #[test]
+    fn what_is_empty_is_no_credential() {
+        let nothing = r#""auth":"","identitytoken":"","registrytoken":"""#;
+        for entry in [
+            nothing,
+            r#""username":"","password":"x""#,
+            r#""username":"me","password":"""#,
+            r#""password":"x""#,
+        ] {
+            let file = parse(&format!(r#"{{"auths":{{"a.example":{{{entry}}}}}}}"#)).unwrap();
+            assert_eq!(file.credentials.len(), 0, "{entry}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_store_without_a_name_is_none() {
         let file = parse(r#"{"credsStore":""}"#).unwrap();
         let found = file.credential(&["a.example".to_owned()]).await;
@@ -234,6 +264,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         assert!(ConfigFile::read(&path).unwrap().is_none());
+        // As where a file lies where its folder should be.
+        fs_err::write(folder.path().join("file"), "").unwrap();
+        let below = folder.path().join("file/config.json");
+        assert!(ConfigFile::read(&below).unwrap().is_none());
         std::os::unix::fs::symlink(&path, &path).unwrap();
         assert!(matches!(
             ConfigFile::read(&path),

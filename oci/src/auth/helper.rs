@@ -207,6 +207,16 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_helper_need_not_read_what_it_is_told() {
+        // More than waits in a pipe.
+        let input = vec![b'x'; 1 << 20];
+        let wait = Duration::from_mins(1);
+        let (status, output) = exchange(shell("echo no"), &input, wait).await.unwrap();
+        assert!(status.success());
+        assert_eq!(*output, b"no\n");
+    }
+
+    #[tokio::test]
     async fn no_more_is_read_of_a_helper_than_a_limit() {
         let wait = Duration::from_mins(1);
         let long = exchange(shell("exec head -c 16777216 /dev/zero"), b"", wait).await;

@@ -290,6 +290,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn where_there_are_no_entries_there_may_be_null() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs_err::write(&path, r#"{"auths":null}"#).unwrap();
+        let registry: Registry = "r.example".parse().unwrap();
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        let credential = Credential::basic("me", "x");
+        let kept = ConfigFile::log_in(&path, &registry, &credential).await;
+        assert_eq!(kept.unwrap(), None);
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn dockers_registry_has_the_key_that_docker_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let registry: Registry = "docker.io".parse().unwrap();
+        let credential = Credential::basic("me", "x");
+        ConfigFile::log_in(&path, &registry, &credential)
+            .await
+            .unwrap();
+        let document = read_document(&path).unwrap();
+        let key = "https://index.docker.io/v1/";
+        assert!(document["auths"].get(key).is_some(), "{document:?}");
+    }
+
+    #[tokio::test]
     async fn a_broken_file_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
@@ -302,5 +329,8 @@ mod tests {
             assert!(ConfigFile::log_out(&path, &registry).await.is_err());
             assert_eq!(fs_err::read_to_string(&path).unwrap(), broken);
         }
+        // Nor is one that became so after it was looked at.
+        let mut document = Map::from_iter([("auths".to_owned(), Value::Array(Vec::new()))]);
+        assert!(auths_of(&path, &mut document).is_err());
     }
 }

@@ -149,3 +149,54 @@ async fn many_requests_at_once_ask_for_one_token() {
     }
     assert_eq!(count(&server.lines(), "/token"), 1);
 }
+
+#[tokio::test]
+async fn an_answer_without_a_token_is_none() {
+    let server = registry(|_, _| Reply::new(200).body(r#"{"expires_in":60}"#));
+    let (outcome, asks) = ask(&server).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Malformed { .. })) && asks == 1,
+        "{outcome:?}, {asks}"
+    );
+}
+
+#[tokio::test]
+async fn a_token_server_says_how_long_to_wait() {
+    let server = registry(|_, asks| match asks {
+        0 => Reply::new(429).header("Retry-After: 1").body(""),
+        _ => good(),
+    });
+    let mut options = quick();
+    options.retries.longest = Duration::from_secs(2);
+    let store = store_at(&server.host(), options);
+    let start = tokio::time::Instant::now();
+    store
+        .resolve(&Selector::Tag("v1".parse().unwrap()))
+        .await
+        .unwrap();
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(1), "{waited:?}");
+}
+
+#[tokio::test]
+async fn where_no_token_can_be_had_for_another_one_it_serves_as_a_password() {
+    for status in [404, 405, 403] {
+        let server = registry(move |asked, _| {
+            if asked.line.starts_with("POST") {
+                return Reply::new(status).body("");
+            }
+            good()
+        });
+        let identity = Credential::IdentityToken("refresh-token".into());
+        let options = RegistryOptions {
+            credentials: Credentials::default().with(&server.host(), identity),
+            ..quick()
+        };
+        let store = store_at(&server.host(), options);
+        let outcome = store.resolve(&Selector::Tag("v1".parse().unwrap())).await;
+        // A server that knows of them has said no.
+        let expected = usize::from(status != 403);
+        assert_eq!(outcome.is_ok(), expected == 1, "{outcome:?}");
+        assert_eq!(count(&server.lines(), "GET /token"), expected);
+    }
+}
