@@ -286,7 +286,22 @@ mod tests {
             go_json::to_string(&config).unwrap(),
             r#"{"architecture":"arm64","created":"t","history":[{"created":"t","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S","Own":true},"variant":"v8","x-own":[1]}"#
         );
-        assert!(config.without_extra().config.extra.is_empty());
+        let known = config.without_extra();
+        assert!(known.extra.is_empty() && known.config.extra.is_empty());
+    }
+
+    #[test]
+    fn what_a_config_leaves_empty_is_no_part_of_its_platform() {
+        let config = |version: &str, variant: &str| ImageConfig {
+            os_version: version.to_owned(),
+            variant: variant.to_owned(),
+            ..ImageConfig::default()
+        };
+        let platform = config("", "").platform();
+        assert_eq!((platform.os_version, platform.variant), (None, None));
+        let platform = config("10.0.1", "v8").platform();
+        assert_eq!(platform.os_version.as_deref(), Some("10.0.1"));
+        assert_eq!(platform.variant.as_deref(), Some("v8"));
     }
 
     #[test]

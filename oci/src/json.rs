@@ -67,3 +67,33 @@ macro_rules! objects_only {
 }
 
 pub(crate) use objects_only;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::{Descriptor, Digest, ImageManifest, Index, Platform};
+
+    #[test]
+    fn no_list_is_read_as_an_object() {
+        fn read<T: serde::de::DeserializeOwned>(value: &Value) -> bool {
+            serde_json::from_str::<T>(&value.to_string()).is_ok()
+        }
+        let platform = json!(["amd64", "linux"]);
+        assert!(!read::<Platform>(&platform));
+        let descriptor = json!(["application/x.a", Digest::of(b""), 0]);
+        assert!(!read::<Descriptor>(&descriptor));
+        let index = json!([2, null, []]);
+        assert!(!read::<Index>(&index));
+        let config =
+            json!({ "mediaType": "application/x.a", "digest": Digest::of(b""), "size": 0 });
+        assert!(read::<Descriptor>(&config));
+        let image = json!([2, null, config, []]);
+        assert!(!read::<ImageManifest>(&image));
+        // All of them are what serde itself would take for one.
+        assert!(Platform::deserialize(platform).is_ok());
+        assert!(Descriptor::deserialize(descriptor).is_ok());
+        assert!(Index::deserialize(index).is_ok());
+        assert!(ImageManifest::deserialize(image).is_ok());
+    }
+}

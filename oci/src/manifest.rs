@@ -271,6 +271,7 @@ mod tests {
             Err(ManifestError::Malformed(_))
         ));
         assert!(parse(&MediaType::IMAGE_INDEX, "[2,null,[]]").is_err());
+        assert!(serde_json::from_str::<Probe>("[null]").is_err());
     }
 
     #[test]

@@ -537,6 +537,11 @@ mod tests {
             assert_eq!(repository.short().parse(), Ok(repository.clone()));
             assert_eq!(repository.long().parse(), Ok(repository));
         }
+        // Without its registry it would be read as another one.
+        for text in ["docker.io/me.example/app", "docker.io/localhost/app"] {
+            let repository: Repository = text.parse().unwrap();
+            assert_eq!(repository.short(), text);
+        }
     }
 
     #[test]
@@ -559,6 +564,7 @@ mod tests {
             "../app",
             "./app",
             "[::1]:/app",
+            "[::1]5000/app",
             "dOcker-daemon:0/5",
             "[r.example]/app",
             "reg istry.example/app",
@@ -570,8 +576,66 @@ mod tests {
             "docker-archive:x.tar:App",
             "docker-archive:x.tar:app:v1:v2",
             "docker-archive:x.tar@0",
+            "registry.example-/app",
+            "registry.example/-app",
+            "registry.example/app.",
+            "registry.example/a/.b",
+            "registry.example/a..b",
+            "app:.v1",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
+        }
+        assert_eq!("".parse::<Reference>(), Err(ReferenceError::Empty));
+    }
+
+    #[test]
+    fn no_part_of_a_reference_is_longer_than_it_may_be() {
+        let host = |len| format!("{}/app", vec!["a"; len].join("."));
+        let path = |len| format!("r.example/{}", "a".repeat(len));
+        let tag = |len| format!("r.example/app:{}", "a".repeat(len));
+        for (longest, longer) in [
+            (host(128), host(129)),
+            (path(255), path(256)),
+            (tag(128), tag(129)),
+        ] {
+            assert!(longest.parse::<Reference>().is_ok(), "{longest}");
+            assert!(longer.parse::<Reference>().is_err(), "{longer}");
+        }
+    }
+
+    #[test]
+    fn a_digest_goes_before_a_tag() {
+        let digest = Digest::of(b"");
+        let selector = |text: &str| text.parse::<Reference>().unwrap().selector();
+        let both = format!("r.example/app:v1@{digest}");
+        assert_eq!(selector(&both), Some(Selector::Digest(digest)));
+        let tag = Selector::Tag("v1".parse().unwrap());
+        assert_eq!(selector("r.example/app:v1"), Some(tag));
+        assert_eq!(selector("r.example/app"), None);
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let is_loopback = |text: &str| text.parse::<Registry>().unwrap().is_loopback();
+        for text in [
+            "localhost",
+            "LocalHost:5000",
+            "registry.localhost:5000",
+            "127.0.0.1",
+            "127.1.2.3:5000",
+            "[::1]:5000",
+        ] {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in [
+            "localhost.example",
+            "notlocalhost:5000",
+            "127.0.0.1.example",
+            "10.1.2.3",
+            "0.0.0.0:5000",
+            "[::2]:5000",
+        ] {
+            assert!(!is_loopback(text), "{text}");
         }
     }
 }

@@ -346,3 +346,35 @@ pub(crate) fn endless_file(
     });
     (path, folder, writer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, MediaType, Platform};
+
+    #[test]
+    fn a_listing_says_of_a_manifest_what_it_says_itself() {
+        let content = br#"{"schemaVersion":2,"manifests":[],"artifactType":"application/x.a","annotations":{"a":"b"}}"#;
+        let target = Descriptor::of(MediaType::IMAGE_INDEX, content);
+        let manifest = Manifest::parse(&target.media_type, content, &Limits::default()).unwrap();
+        let hinted = Descriptor {
+            annotations: [("c".to_owned(), "d".to_owned())].into(),
+            artifact_type: Some("application/x.b".into()),
+            platform: Some(Platform::host()),
+            ..target.clone()
+        };
+        let expected = Descriptor {
+            annotations: [("a".to_owned(), "b".to_owned())].into(),
+            artifact_type: Some("application/x.a".into()),
+            ..target
+        };
+        assert_eq!(listed(&hinted, &manifest), expected);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "as it was")]
+    async fn a_panic_goes_on_where_it_is_waited_for() {
+        let task: JoinHandle<()> = tokio::spawn(async { panic!("as it was") });
+        joined("here", task).await.unwrap();
+    }
+}
