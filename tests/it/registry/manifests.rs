@@ -112,8 +112,11 @@ async fn what_may_yet_succeed_is_tried_again_and_nothing_else() {
     let (registry, store) = registry(Switches::default());
     let image = push_image(&store).await;
     for (kind, tries) in [
+        (FaultKind::Status(408, None), 3),
         (FaultKind::Status(500, None), 3),
         (FaultKind::Status(502, None), 3),
+        (FaultKind::Status(503, None), 3),
+        (FaultKind::Status(504, None), 3),
         (FaultKind::Status(429, Some("0")), 3),
         (FaultKind::Status(429, None), 3),
         (FaultKind::Drop(0), 3),
@@ -319,6 +322,9 @@ async fn refusals_of_all_kinds_are_no_success_and_not_asked_for_twice() {
         store.delete(&image).await,
         Err(StoreError::Unsupported { .. })
     ));
+    // Somebody else was quicker.
+    fault("DELETE", 404);
+    store.delete(&image).await.unwrap();
     // Whether it is there cannot be known.
     fault("GET", 403);
     assert!(store.delete(&image).await.is_err());
@@ -349,6 +355,14 @@ async fn overload_is_no_refusal_and_nothing_is_tried_for_ever() {
         ));
         assert_eq!(registry.take_requests().len(), 4);
     }
+    // Nor is it asked in another way.
+    store.tag(&image, &"v1".parse().unwrap()).await.unwrap();
+    let overloaded = Fault::first(usize::MAX, "HEAD", FaultKind::Status(503, None));
+    registry.set(|it| it.faults = vec![overloaded]);
+    assert!(matches!(
+        soon(resolve(&store, "v1")).await,
+        Err(StoreError::Unavailable { .. })
+    ));
 }
 
 #[tokio::test]
@@ -426,5 +440,9 @@ async fn as_many_requests_run_as_asked_for_and_one_at_least() {
         let answers = tokio::time::timeout(Duration::from_secs(20), asks).await;
         assert!(answers.expect("it ends").into_iter().all(|it| !it.unwrap()));
         assert_eq!(registry.most_at_once(), expected);
+        push_image(&store).await;
+        let one = vec![manifest(&blob(&content(100)), None, "application/x.a")];
+        let pushed = tokio::time::timeout(Duration::from_secs(20), store.push_manifests(one));
+        pushed.await.expect("it ends").unwrap();
     }
 }

@@ -55,6 +55,11 @@ async fn the_fallback_tag_is_written_only_where_it_is_needed() {
     first.take_requests();
     attach(&store, &image, "application/x.a").await.unwrap();
     assert_eq!(shapes(&first), ["PUT manifests/DIGEST"]);
+    // Where one comes alone, none can get lost beside it.
+    let layer = super::blob(&super::content(100));
+    let one = vec![manifest(&layer, Some(&image), "application/x.b")];
+    store.push_manifests(one).await.unwrap();
+    assert_eq!(shapes(&first), ["PUT manifests/DIGEST"]);
     assert_eq!(first.tagged("team/app", &fallback_tag(&image)), None);
 
     let (second, store) = registry(without_api());
@@ -95,6 +100,30 @@ async fn an_answer_that_is_no_index_means_no_api() {
     let fresh = store_at(&registry.host(), quick());
     let found = fresh.referrers(&image.digest).await.unwrap();
     assert_eq!(digests(&found), pushed);
+    // But not for good, as its absence does.
+    registry.take_requests();
+    fresh.referrers(&image.digest).await.unwrap();
+    let asked = shapes(&registry);
+    assert_eq!(asked, ["GET referrers/DIGEST", "GET manifests/FALLBACK"]);
+}
+
+#[tokio::test]
+async fn what_is_no_list_of_referrers_is_not_taken_for_an_empty_one() {
+    for by_api in [true, false] {
+        let (_server, store) = super::scripted(quick(), move |asked| {
+            if asked.line.contains("/referrers/") && !by_api {
+                return testkit::Reply::new(404).body("");
+            }
+            testkit::Reply::new(200)
+                .header(format!("Content-Type: {}", MediaType::IMAGE_INDEX))
+                .body("[]")
+        });
+        let listed = store.referrers(&Digest::of(b"subject")).await;
+        assert!(
+            matches!(listed, Err(StoreError::Malformed { .. })),
+            "{listed:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -231,6 +260,36 @@ async fn a_fallback_tag_that_is_no_index_is_kept_as_it_is() {
         Err(StoreError::Malformed { .. })
     ));
     assert_eq!(registry.tagged("team/app", &tag).unwrap(), list);
+
+    // Nor is anything else that we do not understand.
+    for (media_type, other) in [
+        ("text/plain", "{}"),
+        (MediaType::IMAGE_INDEX.as_str(), "{}"),
+        (MediaType::IMAGE_INDEX.as_str(), "[]"),
+    ] {
+        registry.put_manifest("team/app", Some(&tag), media_type, other);
+        assert!(matches!(
+            attach(&store, &image, "application/x.a").await,
+            Err(StoreError::Malformed { .. })
+        ));
+        assert_eq!(registry.tagged("team/app", &tag).unwrap(), other);
+    }
+}
+
+#[tokio::test]
+async fn several_answers_mean_that_there_is_no_api() {
+    for (status, is_without) in [(400, true), (404, true), (406, true), (405, false)] {
+        let (_server, store) = super::scripted(quick(), move |asked| {
+            let status = if asked.line.contains("/referrers/") {
+                status
+            } else {
+                404
+            };
+            testkit::Reply::new(status).body("")
+        });
+        let listed = store.referrers(&Digest::of(b"subject")).await;
+        assert_eq!(listed.is_ok(), is_without, "{status}: {listed:?}");
+    }
 }
 
 #[tokio::test]
@@ -249,6 +308,24 @@ async fn a_lost_race_for_the_fallback_tag_is_run_again() {
         assert_eq!(found.len(), 2);
         drop(registry);
     }
+}
+
+#[tokio::test]
+async fn who_lost_a_race_waits_before_the_next() {
+    let (registry, _) = registry(Switches {
+        lost_races: 2,
+        ..without_api()
+    });
+    let mut options = quick();
+    options.retries.first = std::time::Duration::from_millis(200);
+    options.retries.longest = std::time::Duration::from_secs(1);
+    let store = store_at(&registry.host(), options);
+    let image = push_image(&store).await;
+    let start = tokio::time::Instant::now();
+    attach(&store, &image, "application/x.a").await.unwrap();
+    // At least half of 200 ms, and then of 400.
+    let waited = start.elapsed();
+    assert!(waited.as_millis() >= 300, "{waited:?}");
 }
 
 #[tokio::test]
@@ -409,6 +486,17 @@ async fn a_repository_that_is_not_there_yet_says_nothing_about_the_api() {
 }
 
 #[tokio::test]
+async fn a_registry_that_has_come_to_list_referrers_is_asked_for_them() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    assert_eq!(store.referrers(&image.digest).await.unwrap(), []);
+    registry.set(|it| it.no_referrers_api = false);
+    let proof = attach(&store, &image, "application/x.a").await.unwrap();
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(&found), [proof.digest]);
+}
+
+#[tokio::test]
 async fn a_fallback_index_is_not_written_for_ever_nor_beyond_the_limit() {
     let (registry, store) = registry(Switches {
         lost_races: usize::MAX,
@@ -515,6 +603,41 @@ async fn what_arrived_is_listed_where_something_else_failed() {
         Err(StoreError::Refused { .. })
     ));
     assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 2);
+}
+
+/// Who has the turn takes along what the others have to add, but must not lose it.
+#[tokio::test]
+async fn who_fails_to_write_for_all_fails_for_himself_alone() {
+    let (registry, store) = registry(without_api());
+    let image = push_image(&store).await;
+    // The first is slow enough for the others to come together; who is next fails.
+    let slow = FaultKind::Slow(std::time::Duration::from_millis(500));
+    let refused = Fault {
+        after: 1,
+        ..Fault::first(
+            1,
+            "PUT /v2/team/app/manifests/sha256-",
+            FaultKind::Status(403, None),
+        )
+    };
+    registry.set(|it| {
+        it.faults = vec![
+            Fault::first(1, "GET /v2/team/app/manifests/sha256-", slow),
+            refused,
+        ];
+    });
+    let types: Vec<_> = (0..3).map(|at| format!("application/x.{at}")).collect();
+    let pushes = types.iter().map(|it| attach(&store, &image, it));
+    let pushed = futures_util::future::join_all(pushes).await;
+    let mut kept: Vec<_> = pushed
+        .iter()
+        .flatten()
+        .map(|it| it.digest.clone())
+        .collect();
+    kept.sort();
+    assert_eq!(kept.len(), 2);
+    let found = digests(&store.referrers(&image.digest).await.unwrap());
+    assert!(kept.iter().all(|it| found.contains(it)), "{found:?}");
 }
 
 #[tokio::test]

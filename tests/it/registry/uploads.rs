@@ -1,6 +1,7 @@
 //! Uploads that go wrong: nothing is lost, nothing is sent for ever, nothing is left behind.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -114,6 +115,16 @@ async fn what_goes_wrong_in_the_middle_is_mended() {
         let found = read(&store, &source.target()).await.unwrap();
         assert_eq!(found, source.content, "{what}");
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_gets_on_is_not_given_up() {
+    let drop = Fault::first(5, "PATCH", FaultKind::Drop((1 << 20) + 4096));
+    let (registry, store) = with_faults(vec![drop]);
+    let source = Source::new(8 << 20);
+    let pushed = store.push_blob(&source.target(), source.upload()).await;
+    pushed.unwrap_or_else(|error| panic!("{}", text_of(&error)));
+    assert_eq!(count(&registry.take_requests(), "POST"), 1);
 }
 
 #[tokio::test]
@@ -305,6 +316,44 @@ async fn what_a_registry_says_that_it_has_is_not_believed_for_ever() {
             assert_eq!(place.cloned(), expected, "{range}");
         }
     }
+}
+
+/// It may have all or nothing of what was on its way.
+#[tokio::test]
+async fn where_it_is_not_said_how_far_an_upload_is_all_is_sent_again() {
+    let patches = AtomicUsize::new(0);
+    let (server, store) = scripted(quick(), move |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => Reply::new(404).body(""),
+        Some("POST") => session(),
+        Some("PATCH") if patches.fetch_add(1, Ordering::Relaxed) == 0 => Reply::none(),
+        Some("PATCH") => session(),
+        Some("GET") => Reply::new(204),
+        _ => Reply::new(201).body(""),
+    });
+    let source = Source::new(LARGE);
+    let pushed = store.push_blob(&source.target(), source.upload()).await;
+    pushed.unwrap();
+    let asked = server.asked().into_iter();
+    let patches: Vec<_> = asked.filter(|it| it.line.starts_with("PATCH")).collect();
+    assert_eq!(patches.len(), 2);
+    assert!(patches[1].body == source.content);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_sent_elsewhere_is_not_tried_again() {
+    let (server, store) = scripted(quick(), |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => Reply::new(404).body(""),
+        Some("POST") => session(),
+        Some("GET") => Reply::new(204),
+        _ => Reply::new(302)
+            .header("Location: /v2/team/app/blobs/uploads/2")
+            .body(""),
+    });
+    let source = Source::new(LARGE);
+    let pushed = store.push_blob(&source.target(), source.upload()).await;
+    let error = pushed.unwrap_err();
+    assert!(matches!(error, StoreError::Malformed { .. }), "{error:?}");
+    assert_eq!(count(&server.lines(), "PATCH"), 1);
 }
 
 #[tokio::test]

@@ -199,6 +199,8 @@ mod tests {
             "Bearer realm=\"https://a.example\u{0}\"",
             "Bearer realm=\"https://a.example\\\u{2}\"",
             r#"Bearer realm="a" service="b""#,
+            "Bearer realm=",
+            r#"Bearer realm="https://a.example",="b""#,
             "Digest realm=\"x\"",
         ] {
             assert_eq!(parse(bad), None, "{bad}");

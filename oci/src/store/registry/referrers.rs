@@ -437,6 +437,13 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_digest_a_part_is_in_the_tag() {
+        let long: Digest = format!("sha512:{}", "0a".repeat(64)).parse().unwrap();
+        let expected = format!("sha512-{}", "0a".repeat(32));
+        assert_eq!(fallback_tag(&long).unwrap().as_str(), expected);
+    }
+
+    #[test]
     fn a_change_made_twice_is_made_once() {
         let target = Descriptor::of(MediaType::IMAGE_MANIFEST, b"a");
         let mut index = IndexDocument::empty().unwrap();
