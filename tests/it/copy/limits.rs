@@ -330,3 +330,68 @@ async fn little_is_read_ahead_of_what_is_written() {
     copy_graph(&src, &dst, &image, &all(), &()).await.unwrap();
     assert_eq!(pieces.load(Ordering::Relaxed), PIECES);
 }
+
+/// Hundreds of images, each with a layer of its own.
+async fn push_many(store: &MemoryStore, subject: Option<&Descriptor>) -> Vec<Descriptor> {
+    let mut images = Vec::new();
+    for turn in 0..600 {
+        let layer = format!("image {turn}");
+        images.push(push_image(store, layer.as_bytes(), subject).await);
+    }
+    images
+}
+
+/// Long lists of many subjects would be much, all at once.
+#[tokio::test]
+async fn what_is_attached_to_many_is_listed_some_at_a_time() {
+    let mut src = Hooked::default();
+    let images = push_many(&src.inner, None).await;
+    let named: Vec<_> = images.iter().map(|it| (it, "amd64")).collect();
+    let root = push_index(&src.inner, &named).await;
+    let all_of_them = images.iter().chain([&root]);
+    let first = all_of_them.min_by(|one, other| one.digest.cmp(&other.digest));
+    let proof = push_image(&src.inner, b"proof", first).await;
+    let listed = Arc::new(AtomicUsize::new(0));
+    let (counting, seen) = (listed.clone(), listed.clone());
+    src.referrers = Some(Box::new(move |_| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        None
+    }));
+    let digest = proof.digest.clone();
+    src.fetch = Some(Box::new(move |target| {
+        if target.digest == digest {
+            let listed = seen.load(Ordering::Relaxed);
+            assert!(listed < 600, "{listed} lists were read");
+        }
+        None
+    }));
+    let dst = MemoryStore::new();
+    let copied = copy_graph(&src, &dst, &root, &all(), &()).await.unwrap();
+    assert_eq!(copied.referrers, 1);
+    assert_eq!(listed.load(Ordering::Relaxed), 602);
+}
+
+/// Nor are all manifests of a long list held at once: some arrive before others are read.
+#[tokio::test]
+async fn what_is_attached_to_one_is_read_some_at_a_time() {
+    let mut src = Hooked::default();
+    let image = push_image(&src.inner, b"image", None).await;
+    let proofs = push_many(&src.inner, Some(&image)).await;
+    let read = Arc::new(AtomicUsize::new(0));
+    let first = Arc::new(AtomicUsize::new(usize::MAX));
+    let (counting, lowest) = (read.clone(), first.clone());
+    let own = Digest::of(b"image");
+    src.fetch = Some(Box::new(move |target| {
+        if target.media_type.is_manifest() {
+            counting.fetch_add(1, Ordering::Relaxed);
+        } else if target.media_type == MediaType::LAYER_TAR && target.digest != own {
+            lowest.fetch_min(counting.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        None
+    }));
+    let dst = MemoryStore::new();
+    copy_graph(&src, &dst, &image, &all(), &()).await.unwrap();
+    let (read, first) = (read.load(Ordering::Relaxed), first.load(Ordering::Relaxed));
+    assert_eq!(read, 1 + proofs.len());
+    assert!(first < read, "{first} of {read}");
+}

@@ -69,6 +69,21 @@ async fn a_referrer_that_is_there_and_not_listed_is_pushed_again() {
     assert_eq!(dst.manifests.load(Ordering::Relaxed), 1);
 }
 
+/// Where nothing is attached, a destination that cannot list is good enough.
+#[tokio::test]
+async fn a_destination_is_not_asked_what_is_attached_to_what_has_nothing() {
+    let src = MemoryStore::new();
+    let image = push_image(&src, b"image", None).await;
+    let dst = Hooked {
+        referrers: Some(Box::new(|_| Some(Err(unavailable())))),
+        ..Hooked::default()
+    };
+    copy_graph(&src, &dst, &image, &all(), &()).await.unwrap();
+    push_image(&src, b"proof", Some(&image)).await;
+    let failed = copy_graph(&src, &dst, &image, &all(), &()).await;
+    assert!(matches!(failed, Err(CopyError::Destination { .. })));
+}
+
 /// A destination must not take the part that came for all there is.
 #[tokio::test]
 async fn an_upload_breaks_off_where_the_source_does() {

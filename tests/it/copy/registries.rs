@@ -1,5 +1,8 @@
 //! Between registries that others wrote, of either kind, and layouts: by our program.
 
+use std::time::Duration;
+
+use oci::store::{RegistryClient, RegistryOptions};
 use oci::{LayoutStore, MemoryStore, Selector, Store, copy_graph};
 use testkit::registry::{Switches, TestRegistry};
 use testkit::{Output, Workspace, docker_registry, olareg, plain_distribution};
@@ -80,4 +83,23 @@ async fn blobs_are_mounted_from_a_neighbour_only() {
     let copied = copy_graph(&from, &from, &image, &all(), &()).await.unwrap();
     assert_eq!((copied.new.blobs, copied.skipped.blobs), (0, 2));
     assert_eq!(asked(&registry), (0, 0));
+}
+
+/// An upload waits for the download that it sends on, which must not wait for it.
+#[tokio::test]
+async fn one_at_a_time_is_enough_for_both_sides() {
+    let servers = [Switches::default(), Switches::default()].map(TestRegistry::start);
+    let client = RegistryClient::new(RegistryOptions {
+        concurrency: 1,
+        ..RegistryOptions::default()
+    });
+    let [from, to] = servers.each_ref().map(|it| {
+        let name = format!("{}/team/app", it.host());
+        client.repository(&name.parse().unwrap())
+    });
+    let image = push_image(&from, &vec![7; 3 << 20], None).await;
+    let options = all();
+    let copy = copy_graph(&from, &to, &image, &options, &());
+    let copied = tokio::time::timeout(Duration::from_mins(1), copy).await;
+    copied.expect("it ends").unwrap();
 }

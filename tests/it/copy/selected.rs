@@ -59,10 +59,12 @@ async fn only_a_config_says_what_an_image_is_for() {
     let says = json!({ "os": "linux", "architecture": "s390x" });
     let empty = json!({ "os": "", "architecture": "" });
     let half = json!({ "os": "linux", "architecture": "" });
+    let other = json!({ "os": "", "architecture": "s390x" });
     for (media_type, config, is_artifact) in [
         ("application/vnd.example.config+json".into(), &says, true),
         (MediaType::IMAGE_CONFIG, &empty, true),
         (MediaType::IMAGE_CONFIG, &half, true),
+        (MediaType::IMAGE_CONFIG, &other, true),
         (MediaType::IMAGE_CONFIG, &says, false),
     ] {
         let root = push_with(&src, media_type, config).await;
@@ -113,6 +115,22 @@ async fn an_image_is_looked_for_within_the_limits() {
             ..
         })
     ));
+}
+
+#[tokio::test]
+async fn what_there_is_instead_is_said_in_short() {
+    let src = MemoryStore::new();
+    let image = push_image(&src, b"image", None).await;
+    let names: Vec<String> = (0..12).map(|it| format!("a{it}")).collect();
+    // Each of them twice.
+    let all = names.iter().chain(&names).map(|it| (&image, it.as_str()));
+    let root = push_index(&src, &all.collect::<Vec<_>>()).await;
+    let dst = MemoryStore::new();
+    let none = copy_graph(&src, &dst, &root, &only("linux/amd64"), &()).await;
+    let error = none.unwrap_err().to_string();
+    let said = "it has linux/a0, linux/a1, linux/a2, linux/a3, linux/a4, linux/a5, linux/a6, \
+                linux/a7, linux/a8, linux/a9, 2 more";
+    assert!(error.ends_with(said), "{error}");
 }
 
 /// An index that was looked into in vain is not one that the image belongs to.

@@ -1,5 +1,8 @@
 //! How far a walk goes, and what it says of what it leaves out.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use oci::{Limits, MemoryStore, Node, Relation, walk};
 
 use super::hooked::Hooked;
@@ -91,4 +94,33 @@ async fn referrers_that_are_not_known_are_no_reason_to_end() {
         problems[0].starts_with("its referrers are not known: "),
         "{problems:?}"
     );
+}
+
+/// Of a long list not all manifests are held at once.
+#[tokio::test]
+async fn what_is_attached_is_walked_some_at_a_time() {
+    let mut src = Hooked::default();
+    let image = push_image(&src.inner, b"image", None).await;
+    for turn in 0..300 {
+        push_image(&src.inner, format!("proof {turn}").as_bytes(), Some(&image)).await;
+    }
+    let read = Arc::new(AtomicUsize::new(0));
+    let first = Arc::new(AtomicUsize::new(usize::MAX));
+    let (counting, seen, lowest) = (read.clone(), read.clone(), first.clone());
+    src.fetch = Some(Box::new(move |_| {
+        counting.fetch_add(1, Ordering::Relaxed);
+        None
+    }));
+    let root = image.digest.clone();
+    src.referrers = Some(Box::new(move |subject| {
+        if *subject != root {
+            lowest.fetch_min(seen.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        None
+    }));
+    let nodes = walk(&src, &image, &Limits::default()).await.unwrap();
+    assert_eq!(nodes.len(), 301);
+    let (read, first) = (read.load(Ordering::Relaxed), first.load(Ordering::Relaxed));
+    assert_eq!(read, 301);
+    assert!(first < read, "{first} of {read}");
 }
