@@ -109,6 +109,9 @@ async fn mirrors_are_asked_in_order_and_the_origin_last() {
     assert_eq!(read(&*store, &layer(b"other")).await.unwrap(), "other");
     store.delete(&other).await.unwrap();
     assert!(read(&*store, &other).await.unwrap_err().is_not_found());
+    for (bytes, is_there) in [(&b"app"[..], true), (b"other", true), (b"none", false)] {
+        assert_eq!(store.contains(&layer(bytes)).await.unwrap(), is_there);
+    }
     let place = store.repository().unwrap().to_string();
     assert_eq!(place, format!("{}/team/app", origin.host()));
 }
@@ -259,8 +262,35 @@ async fn no_mirror_hides_what_is_attached() {
     let text = text.replace(&origin.host(), &nobody);
     let store = mirrored(&text, &nobody, options());
     let found = store.referrers(&image.digest).await.unwrap();
-    assert_eq!(digests(found), [there.digest]);
+    assert_eq!(digests(found), [there.digest.clone()]);
     assert_eq!(store.tags().await.unwrap().len(), 1);
+    // One that says no to us, has not said that there is none.
+    let text = conf(
+        &origin.host(),
+        &[
+            (&format!("{}/cache", mirror.host()), ""),
+            (&second.host(), ""),
+        ],
+    );
+    let denied = Fault::first(usize::MAX, "/referrers/", FaultKind::Status(403, None));
+    origin.set(|it| it.faults = vec![denied]);
+    let store = mirrored(&text, &origin.host(), options());
+    let found = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(digests(found), [there.digest]);
+    // One that has too many has given an answer.
+    origin.set(|it| it.faults = Vec::new());
+    let few = RegistryOptions {
+        limits: Limits {
+            referrers: 0,
+            ..Limits::default()
+        },
+        ..options()
+    };
+    let store = mirrored(&text, &origin.host(), few);
+    assert!(matches!(
+        store.referrers(&image.digest).await,
+        Err(StoreError::TooMany { .. })
+    ));
     // A no of the origin is an answer.
     let name = format!("{}/team/none", origin.host());
     let text = conf(&name, &[(&second.host(), "")]);
@@ -301,6 +331,43 @@ async fn a_mirror_that_is_down_is_passed_over_and_all_failures_are_named() {
     let store = mirrored(&text, &origin.host(), options());
     let error = read(&*store, &layer(b"none")).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
+    // Nor can anybody say what is attached, where nobody can be asked.
+    let text = conf(&nobody, &[(&down, "")]);
+    let store = mirrored(&text, &nobody, options());
+    for error in [
+        store.referrers(&image.digest).await.unwrap_err(),
+        mirrored(&text, &nobody, options())
+            .tags()
+            .await
+            .unwrap_err(),
+    ] {
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(&down), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_until_it_is_checked_waits_in_a_file_if_it_is_large() {
+    let (mirror, origin) = (started(), started());
+    let large = vec![7; 3 << 20];
+    for content in [&large[..], b"small"] {
+        fill(&mirror, "cache/team/app", content).await;
+        fill(&origin, "team/app", content).await;
+    }
+    let cache = format!("{}/cache", mirror.host());
+    let options = RegistryOptions {
+        temporary: "/surely/not/there".into(),
+        ..options()
+    };
+    let store = mirrored(
+        &conf(&origin.host(), &[(&cache, "")]),
+        &origin.host(),
+        options,
+    );
+    for (content, from_origin) in [(b"small".to_vec(), 0), (large, 1)] {
+        assert_eq!(read(&*store, &layer(&content)).await.unwrap(), content);
+        assert_eq!(origin.take_requests().len(), from_origin);
+    }
 }
 
 #[tokio::test]

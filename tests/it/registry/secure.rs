@@ -16,6 +16,16 @@ fn trusting(certificates: &Certificates) -> RegistryOptions {
     options
 }
 
+/// A certificate of our own, by the same authority.
+fn certificate_of(certificates: &Certificates) -> ClientCertificate {
+    ClientCertificate {
+        chain: fs_err::read(certificates.certificate("client")).unwrap(),
+        key: fs_err::read_to_string(certificates.key("client"))
+            .unwrap()
+            .into(),
+    }
+}
+
 fn v1() -> Selector {
     Selector::Tag("v1".parse().unwrap())
 }
@@ -51,12 +61,7 @@ async fn our_certificate_is_shown_to_the_registry_alone() {
             .body("")
     });
     let mut options = trusting(&certificates);
-    options.trust.client_certificate = Some(ClientCertificate {
-        chain: fs_err::read(certificates.certificate("client")).unwrap(),
-        key: fs_err::read_to_string(certificates.key("client"))
-            .unwrap()
-            .into(),
-    });
+    options.trust.client_certificate = Some(certificate_of(&certificates));
     let store = store_at(&registry.host(), options);
     assert_eq!(read(&store, &blob(&small)).await.unwrap(), small);
     let shown = |server: &Scripted| -> Vec<bool> {
@@ -67,6 +72,33 @@ async fn our_certificate_is_shown_to_the_registry_alone() {
     assert_eq!(shown(&registry), [true; 3]);
     assert_eq!(shown(&tokens), [false]);
     assert_eq!(shown(&elsewhere), [false]);
+}
+
+#[tokio::test]
+async fn our_certificate_is_shown_to_a_registry_that_gives_out_tokens_itself() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let registry = Scripted::start_tls(&certificates, |asked| {
+        if asked.line.contains("/token") {
+            return Reply::new(200).body(r#"{"token":"good"}"#);
+        }
+        if asked.headers.contains_key("authorization") {
+            return Reply::new(200).body("{}");
+        }
+        let realm = format!("https://{}/token", asked.headers["host"]);
+        Reply::new(401)
+            .header(format!("WWW-Authenticate: Bearer realm=\"{realm}\""))
+            .body("")
+    });
+    let mut options = trusting(&certificates);
+    options.trust.client_certificate = Some(certificate_of(&certificates));
+    store_at(&registry.host(), options).ping().await.unwrap();
+    let asked = registry.asked().into_iter().filter(|it| it.line != "TLS");
+    let asked: Vec<_> = asked.collect();
+    assert!(asked.iter().any(|it| it.line.contains("/token")));
+    assert!(asked.iter().all(|it| it.certificate), "{asked:?}");
 }
 
 #[tokio::test]
@@ -96,17 +128,58 @@ async fn whoever_a_registry_names_has_to_be_who_he_says() {
         assert_eq!(other.lines(), ["TLS"], "{is_realm}");
         assert_eq!(count(&server.lines(), "HEAD"), 1);
 
-        // But for those of whom the user says that it does not matter.
-        let (_server, store) = scripted(
-            RegistryOptions {
-                insecure: vec![by_name(&other)],
-                ..quick()
-            },
-            registry,
-        );
-        // What it answers is no manifest.
-        assert!(store.resolve(&v1()).await.is_err());
-        assert_ne!(count(&other.lines(), "/there"), 0);
+        // But for those of whom the user says that it does not matter; or whom one names of whom
+        // it does not matter.
+        for insecure in [by_name(&other), "127.0.0.1".to_owned()] {
+            let before = count(&other.lines(), "/there");
+            let (_server, store) = scripted(
+                RegistryOptions {
+                    insecure: vec![insecure],
+                    ..quick()
+                },
+                registry.clone(),
+            );
+            // What it answers is no manifest.
+            assert!(store.resolve(&v1()).await.is_err());
+            assert_ne!(count(&other.lines(), "/there"), before);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_the_registry_is_asked_whether_it_speaks_tls() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let elsewhere = Scripted::start(|_| Reply::none());
+    let place = by_name(&elsewhere);
+    let registry = Scripted::start_tls(&certificates, move |_| {
+        Reply::new(307)
+            .header(format!("Location: http://{place}/blob"))
+            .body("")
+    });
+    let store = store_at(&registry.host(), trusting(&certificates));
+    assert!(read(&store, &blob(&content(10))).await.is_err());
+    let lines = elsewhere.lines();
+    assert_ne!(count(&lines, "/blob"), 0, "{lines:?}");
+    assert_eq!(count(&lines, "TLS"), 0, "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_speaks_tls_has_to_be_who_it_says() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let proxy = Scripted::start_tls(&certificates, |_| Reply::new(200).body("{}"));
+    for (mut options, is_known) in [(quick(), false), (trusting(&certificates), true)] {
+        options.insecure = vec!["registry.test".to_owned()];
+        options.proxies.http = Some(format!("https://{}", proxy.host()).into());
+        let pinged = store_at("registry.test:5000", options).ping().await;
+        assert_eq!(pinged.is_ok(), is_known, "{pinged:?}");
+        let asked = count(&proxy.lines(), "http://registry.test:5000/v2/");
+        assert_eq!(asked, usize::from(is_known));
     }
 }
 

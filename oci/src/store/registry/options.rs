@@ -178,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_that_is_empty_names_no_roots() {
+        let find = |value: &str| {
+            let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+            let environment = variables.map(|it| (it.to_owned(), value.to_owned()));
+            TrustSettings::find(None, &environment.into())
+        };
+        let none = find("");
+        assert_eq!((none.roots_file, none.roots_folders.len()), (None, 0));
+        let some = find("/a:/b");
+        assert_eq!(some.roots_file, Some("/a:/b".into()));
+        assert_eq!(some.roots_folders.len(), 2);
+    }
+
+    #[test]
     fn insecure_registries_are_prefixes() {
         let options = RegistryOptions {
             insecure: vec!["r.example:5000".to_owned(), String::new()],

@@ -334,6 +334,8 @@ mod tests {
             let text = with(root);
             assert!(text.contains("extra root certificate"), "{text}");
         }
+        let none = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert_ne!(with(&format!("{good}{none}")), "");
     }
 
     #[test]
@@ -344,6 +346,38 @@ mod tests {
         };
         let text = problem(verified(&settings, &RegistryFolder::default()));
         assert!(text.contains("/surely/not/there"), "{text}");
+        // A folder need not be there, but what is there has to be readable.
+        let folder = tempfile::tempdir().unwrap();
+        let of = |path: &Path| {
+            let settings = TrustSettings {
+                roots_folders: vec![path.to_owned()],
+                ..TrustSettings::default()
+            };
+            problem(verified(&settings, &RegistryFolder::default()))
+        };
+        assert_eq!(of(&folder.path().join("none")), "");
+        let file = folder.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        assert!(of(&file).contains("failed to read"));
+        // Of this file nobody can read the beginning.
+        std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("x.pem")).unwrap();
+        assert!(of(folder.path()).contains("failed to read"));
+    }
+
+    #[test]
+    fn of_several_certificates_of_our_own_the_first_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "c"] {
+            for ending in ["cert", "key"] {
+                let path = folder.path().join(format!("{name}.{ending}"));
+                fs_err::write(path, name).unwrap();
+            }
+        }
+        // What is no file is none of them.
+        fs_err::create_dir(folder.path().join("0.cert")).unwrap();
+        let own = RegistryFolder::read(folder.path()).unwrap().own.unwrap();
+        assert_eq!(own.chain, b"a");
+        assert_eq!(own.key.reveal(), "a");
     }
 
     #[test]

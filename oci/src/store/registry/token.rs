@@ -202,10 +202,11 @@ mod tests {
         let scopes = Scopes::default()
             .with("b", Access::Push)
             .with("a", Access::Pull)
-            .with("b", Access::Pull);
+            .with("b", Access::Pull)
+            .with("a", Access::Delete);
         assert_eq!(
             scopes.texts().collect::<Vec<_>>(),
-            ["repository:a:pull", "repository:b:pull,push"]
+            ["repository:a:pull,push,delete", "repository:b:pull,push"]
         );
     }
 

@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn files_beside_count_in_the_order_of_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["c.conf", "a.conf", "b.conf", "a.txt"] {
+            fs_err::write(folder.path().join(name), "").unwrap();
+        }
+        fs_err::create_dir(folder.path().join("folder.conf")).unwrap();
+        let found = drop_ins(folder.path()).unwrap();
+        let expected = ["a.conf", "b.conf", "c.conf"].map(|it| folder.path().join(it));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn hosts_are_written_as_repositories_have_them() {
         for (text, read) in [
             ("R.Example:5000/Team/", "r.example:5000/Team"),
@@ -299,6 +311,10 @@ mod tests {
         ] {
             assert_eq!(place(text).as_deref(), Ok(read));
         }
+        let text = "[[registry]]\nprefix='*.R.Example/'\n[[registry]]\nprefix='Docker.IO/a/'\nlocation='b.example'";
+        let entries = parsed(text).unwrap();
+        assert_eq!(entries[0].prefix, "*.r.example");
+        assert_eq!(entries[1].prefix, "docker.io/a");
     }
 
     #[test]
