@@ -262,7 +262,8 @@ async fn no_mirror_hides_what_is_attached() {
     let text = text.replace(&origin.host(), &nobody);
     let store = mirrored(&text, &nobody, options());
     let found = store.referrers(&image.digest).await.unwrap();
-    assert_eq!(digests(found), [there.digest.clone()]);
+    let there = [there.digest];
+    assert_eq!(digests(found), there);
     assert_eq!(store.tags().await.unwrap().len(), 1);
     // One that says no to us, has not said that there is none.
     let text = conf(
@@ -276,7 +277,7 @@ async fn no_mirror_hides_what_is_attached() {
     origin.set(|it| it.faults = vec![denied]);
     let store = mirrored(&text, &origin.host(), options());
     let found = store.referrers(&image.digest).await.unwrap();
-    assert_eq!(digests(found), [there.digest]);
+    assert_eq!(digests(found), there);
     // One that has too many has given an answer.
     origin.set(|it| it.faults = Vec::new());
     let few = RegistryOptions {
