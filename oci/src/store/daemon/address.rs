@@ -85,8 +85,8 @@ impl DaemonAddress {
         let url = Url::parse(text).ok().ok_or_else(malformed)?;
         match url.scheme() {
             "tcp" => {
-                let host = url.host_str().filter(|it| !it.is_empty());
-                let host = host.ok_or_else(malformed)?.trim_matches(['[', ']']);
+                let host = url.host_str().ok_or_else(malformed)?;
+                let host = host.trim_matches(['[', ']']);
                 if !url.username().is_empty() || url.password().is_some() {
                     return Err(malformed());
                 }
@@ -272,6 +272,7 @@ fn without_password(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::endless_file;
 
     fn shown(text: &str) -> Result<String, String> {
         DaemonAddress::parse(text, None)
@@ -302,6 +303,9 @@ mod tests {
             "ssh://-v/",
             "ssh://-v@host",
             "ssh:///run/docker.sock",
+            "ssh://@/run/docker.sock",
+            "ssh://:22/run/docker.sock",
+            "tcp://:2375",
             "ssh://host/$(x)",
             "ssh://host/a%20b",
             "ssh://host/?x",
@@ -332,6 +336,8 @@ mod tests {
         let text = r#"{"Name":"far","Metadata":{},"Endpoints":{"docker":{"Host":"ssh://far.example","SkipTLSVerify":false}}}"#;
         fs_err::write(meta.join("meta.json"), text).unwrap();
         let config = home.path().join(".docker/config.json");
+        fs_err::write(&config, r#"{"currentContext":""}"#).unwrap();
+        assert_eq!(found(&[]).unwrap(), default);
         fs_err::write(config, r#"{"auths":{},"currentContext":"far"}"#).unwrap();
         assert_eq!(found(&[]).unwrap(), "ssh://far.example");
         let near = ("DOCKER_CONTEXT", "default");
@@ -382,6 +388,14 @@ mod tests {
             let found = DaemonAddress::find(&variables, None);
             assert_eq!(found.is_ok(), is_read, "{found:?}");
         }
+    }
+
+    #[test]
+    fn endless_settings_are_not_read_to_their_end() {
+        let (path, _folder, writer) = endless_file("{}", MAX_BYTES);
+        let refused = read(&path);
+        assert!(matches!(refused, Err(DaemonAddressError::Read { .. })));
+        assert!(writer.join().unwrap(), "all of it was read");
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl SshTarget {
     pub(super) fn of(url: &Url) -> Option<Self> {
         let plain = |text: &str| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-:/[]".contains(&b);
-            !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain)
+            !text.starts_with('-') && text.bytes().all(plain)
         };
         let some = |text: &str| Some(text.to_owned()).filter(|it| !it.is_empty());
         let target = Self {
