@@ -141,9 +141,6 @@ impl Check {
                 continue;
             }
             self.received += chunk.len() as u64;
-            if self.received > self.target.size {
-                return Err(self.wrong_size());
-            }
             self.batched += chunk.len();
             self.batch.push(chunk.clone());
             return Ok(Some(chunk));
