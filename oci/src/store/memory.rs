@@ -191,4 +191,66 @@ mod tests {
             Err(StoreError::SizeMismatch { .. })
         ));
     }
+    /// A manifest is checked, too, and names are for manifests that are there.
+    #[tokio::test]
+    async fn what_is_no_manifest_is_not_taken() {
+        let store = MemoryStore::new();
+        let good = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        let target = Descriptor::of(MediaType::IMAGE_INDEX, &good);
+        let evil = Bytes::from_static(br#"{"schemaVersion":2,"manifests":{}}"#);
+        let pushed = store.push_manifest(&target, evil).await;
+        assert!(matches!(pushed, Err(StoreError::DigestMismatch { .. })));
+        let large = Bytes::from(vec![b' '; (4 << 20) + 1]);
+        let large_target = Descriptor::of(MediaType::IMAGE_INDEX, &large);
+        let pushed = store.push_manifest(&large_target, large).await;
+        assert!(matches!(
+            pushed,
+            Err(StoreError::Manifest {
+                source: crate::ManifestError::TooLarge { .. },
+                ..
+            })
+        ));
+        let v1: Tag = "v1".parse().unwrap();
+        assert!(store.tag(&target, &v1).await.unwrap_err().is_not_found());
+        store.push_manifest(&target, good).await.unwrap();
+        store.tag(&target, &v1).await.unwrap();
+        assert_eq!(store.tags().await.unwrap(), [v1]);
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_is_gone_with_its_name() {
+        let store = MemoryStore::new();
+        let blob = Descriptor::of(MediaType::LAYER_TAR, b"blob");
+        let upload = Upload::Bytes(Bytes::from_static(b"blob"));
+        store.push_blob(&blob, upload).await.unwrap();
+        let subject = Descriptor::of(MediaType::IMAGE_INDEX, b"subject");
+        let content = format!(
+            r#"{{"schemaVersion":2,"manifests":[],"subject":{}}}"#,
+            serde_json::to_string(&subject).unwrap()
+        );
+        let target = Descriptor::of(MediaType::IMAGE_INDEX, content.as_bytes());
+        store.push_manifest(&target, content.into()).await.unwrap();
+        store.tag(&target, &"v1".parse().unwrap()).await.unwrap();
+        let referrers = store.referrers(&subject.digest).await;
+        assert_eq!(referrers.unwrap().len(), 1);
+        store.delete(&target).await.unwrap();
+        store.delete(&blob).await.unwrap();
+        assert_eq!(store.contains(&target).await.ok(), Some(false));
+        assert_eq!(store.tags().await.unwrap(), []);
+        assert_eq!(store.referrers(&subject.digest).await.unwrap(), []);
+        // Only manifests are deleted.
+        assert_eq!(store.contains(&blob).await.ok(), Some(true));
+    }
+
+    #[tokio::test]
+    async fn content_that_breaks_off_is_not_taken() {
+        let store = MemoryStore::new();
+        let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
+        let broken = StoreError::io("source", "go on", std::io::ErrorKind::BrokenPipe.into());
+        let chunks = [Ok(Bytes::from_static(b"good")), Err(broken)];
+        let upload = Upload::Stream(Content::new(stream::iter(chunks)));
+        let pushed = store.push_blob(&target, upload).await;
+        assert!(matches!(pushed, Err(StoreError::Unavailable { .. })));
+        assert_eq!(store.contains(&target).await.ok(), Some(false));
+    }
 }
