@@ -232,6 +232,22 @@ async fn what_is_deleted_is_gone_with_its_name() {
     assert_eq!(resolve(&oci_archive(&path), "v1").await, image);
 }
 
+/// What we have written ourselves is no change by others; what others have begun is.
+#[tokio::test]
+async fn an_archive_is_written_as_often_as_it_is_changed() {
+    let workspace = Workspace::new();
+    let path = workspace.join("app.tar");
+    let (archive, late) = (new_oci_archive(&path), new_oci_archive(&path));
+    push_image(&late, b"late", None).await;
+    for layer in ["one", "two"] {
+        push_image(&archive, layer.as_bytes(), None).await;
+        archive.finish().await.unwrap();
+    }
+    assert_changed(late.finish().await);
+    let layer = Descriptor::of(MediaType::LAYER_TAR, b"two");
+    assert!(oci_archive(&path).contains(&layer).await.unwrap());
+}
+
 /// Nothing has to be written for that.
 #[tokio::test]
 async fn what_was_just_pushed_can_be_deleted() {

@@ -225,8 +225,36 @@ async fn none_is_no_name() {
     archive.tag(&other, &tag("v1")).await.unwrap();
     archive.finish().await.unwrap();
     let listed = member_json(&path, "manifest.json");
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
     let names = |at: usize| listed[at]["RepoTags"].clone();
     let mut names = [names(0), names(1)];
     names.sort_by_key(Value::is_null);
     assert_eq!(names, [json!(["other:v1"]), json!(null)]);
+}
+
+/// An image that was never asked for is one all the same, until its name is another's.
+#[tokio::test]
+async fn what_takes_over_a_name_is_the_only_one_by_it() {
+    let workspace = Workspace::new();
+    for (names, name) in [(json!(["app:v1"]), Some("app")), (json!(null), None)] {
+        let listed = json!([{ "Config": "c", "RepoTags": names, "Layers": [] }]).to_string();
+        let files = tarred(&[("c", &config(&[])), ("manifest.json", listed.as_bytes())]);
+        let path = workspace.write("app.tar", files);
+        let archive = new_docker_archive(&path, name);
+        let image = push_with_config(&archive, &[b"new"]).await;
+        // Twice is as good as once.
+        for _ in 0..2 {
+            archive.tag(&image, &tag("v1")).await.unwrap();
+        }
+        archive.finish().await.unwrap();
+        let listed = member_json(&path, "manifest.json");
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+        assert_eq!(listed[0]["RepoTags"], names);
+        let archive = docker_archive(&path, name);
+        let found = match name {
+            Some(_) => resolve(&archive, "v1").await,
+            None => archive.only().await.unwrap(),
+        };
+        assert_eq!(found, image);
+    }
 }

@@ -261,6 +261,14 @@ async fn what_is_pushed_is_checked() {
             assert!(!archive.contains(&target).await.unwrap());
         }
     }
+    let manifest = Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+    let target = Descriptor {
+        size: manifest.len() as u64,
+        ..Descriptor::of(MediaType::IMAGE_INDEX, b"another")
+    };
+    let refused = archive.push_manifest(&target, manifest).await;
+    assert!(matches!(refused, Err(StoreError::DigestMismatch { .. })));
+    assert!(!archive.contains(&target).await.unwrap());
 }
 
 /// It is not waited for until it ends.

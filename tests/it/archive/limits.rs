@@ -150,6 +150,8 @@ async fn a_manifest_is_read_within_the_limit_and_checked() {
         .resolve(&Selector::Digest(large.digest.clone()))
         .await;
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+    let refused = archive.tag(&large, &tag("v2")).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
     archive.finish().await.unwrap();
 
     let mut bytes = fs_err::read(&path).unwrap();
