@@ -191,6 +191,7 @@ mod tests {
             Err(StoreError::SizeMismatch { .. })
         ));
     }
+
     /// A manifest is checked, too, and names are for manifests that are there.
     #[tokio::test]
     async fn what_is_no_manifest_is_not_taken() {
