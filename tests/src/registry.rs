@@ -69,6 +69,8 @@ pub struct Switches {
     pub lost_races: usize,
     /// So many times, a manifest that is pushed is not listed among the referrers of its subject.
     pub lost_referrers: usize,
+    /// So many times, a manifest with a subject that is pushed is listed, but cannot be found.
+    pub lost_manifests: usize,
     /// `OCI-Subject` names another manifest than the subject.
     pub wrong_subject: bool,
     /// What goes wrong some of the time.

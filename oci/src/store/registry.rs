@@ -33,7 +33,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use reqwest::header::HeaderMap;
 
 use self::manifests::Recent;
@@ -129,11 +130,12 @@ impl RegistryStore {
         }
     }
 
-    /// Registries that list referrers themselves lose some that come at the same time: what is not
-    /// listed is pushed again, one after the other.
-    async fn push_unlisted(&self, subject: &Digest, pushed: &[&Pushed]) -> Result<(), StoreError> {
+    /// Registries that list referrers themselves lose some that come at the same time: those are pushed
+    /// again, one after the other. One that has lost some from its list may have lost others that it
+    /// still lists.
+    async fn push_lost(&self, subject: &Digest, pushed: &[&Pushed]) -> Result<(), StoreError> {
         const ROUNDS: usize = 3;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let listed = match self.endpoint.referrers(subject).await {
                 Ok(listed) => listed,
                 // More than we read, of which ours are some.
@@ -141,21 +143,33 @@ impl RegistryStore {
                 Err(error) => return Err(error),
             };
             let listed: BTreeSet<_> = listed.iter().map(|it| &it.digest).collect();
-            let mut complete = true;
-            for it in pushed {
-                if !listed.contains(&it.target.digest) {
-                    complete = false;
-                    self.push(&it.target, &it.manifest, it.content.clone())
-                        .await?;
-                }
+            let is_listed = |it: &&Pushed| listed.contains(&it.target.digest);
+            let (there, mut lost): (Vec<&Pushed>, Vec<&Pushed>) =
+                pushed.iter().copied().partition(is_listed);
+            if round > 0 || !lost.is_empty() {
+                lost.extend(self.missing(there).await?);
             }
-            if complete {
+            if lost.is_empty() {
                 return Ok(());
+            }
+            for it in lost {
+                self.push(&it.target, &it.manifest, it.content.clone())
+                    .await?;
             }
         }
         Err(self.endpoint.malformed(format!(
-            "it does not list all referrers of {subject} that it took"
+            "it does not keep all referrers of {subject} that it took"
         )))
+    }
+
+    /// Those that cannot be found.
+    async fn missing<'p>(&self, pushed: Vec<&'p Pushed>) -> Result<Vec<&'p Pushed>, StoreError> {
+        let look = |it: &&'p Pushed| self.endpoint.contains(&it.target, Access::Push).boxed();
+        let asked: Vec<BoxFuture<'_, _>> = pushed.iter().map(look).collect();
+        let asked = stream::iter(asked).buffered(self.endpoint.shared.options.concurrency.max(1));
+        let found: Vec<bool> = asked.try_collect().await?;
+        let missing = pushed.into_iter().zip(found).filter(|(_, found)| !found);
+        Ok(missing.map(|(it, _)| it).collect())
     }
 }
 
@@ -255,7 +269,7 @@ impl Store for RegistryStore {
             self.endpoint.change_fallback(subject, changes).await?;
         }
         for (subject, pushed) in theirs.into_iter().filter(|(_, it)| it.len() > 1) {
-            self.push_unlisted(subject, &pushed).await?;
+            self.push_lost(subject, &pushed).await?;
         }
         results
             .into_iter()

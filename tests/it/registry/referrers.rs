@@ -449,6 +449,8 @@ async fn what_others_wrote_into_a_fallback_index_stays() {
 async fn referrers_that_the_registry_lost_are_pushed_again() {
     let (registry, store) = registry(Switches {
         lost_referrers: 3,
+        // Some of which it lists all the same.
+        lost_manifests: 6,
         ..Switches::default()
     });
     let image = push_image(&store).await;
@@ -457,16 +459,25 @@ async fn referrers_that_the_registry_lost_are_pushed_again() {
         .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
         .collect();
     store.push_manifests(manifests).await.unwrap();
-    assert_eq!(store.referrers(&image.digest).await.unwrap().len(), 10);
+    let listed = store.referrers(&image.digest).await.unwrap();
+    assert_eq!(listed.len(), 10);
+    for it in listed {
+        assert!(store.contains(&it).await.unwrap());
+    }
 
-    registry.set(|it| it.lost_referrers = usize::MAX);
-    let manifests: Vec<_> = (10..20)
-        .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
-        .collect();
-    assert!(matches!(
-        store.push_manifests(manifests).await,
-        Err(StoreError::Malformed { .. })
-    ));
+    for (lost_referrers, lost_manifests) in [(usize::MAX, 0), (1, usize::MAX)] {
+        registry.set(|it| {
+            it.lost_referrers = lost_referrers;
+            it.lost_manifests = lost_manifests;
+        });
+        let manifests: Vec<_> = (10..20)
+            .map(|at| manifest(&layer, Some(&image), &format!("application/x.{at}")))
+            .collect();
+        assert!(matches!(
+            store.push_manifests(manifests).await,
+            Err(StoreError::Malformed { .. })
+        ));
+    }
 }
 
 #[tokio::test]

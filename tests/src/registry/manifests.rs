@@ -44,9 +44,13 @@ fn read(state: &State, asked: &Asked, name: &str, reference: &str) -> Answer {
     if asked.method == Method::HEAD && switches.no_head {
         return answer(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let Some((digest, stored)) = state.storage().repository(name).find(reference) else {
+    let mut storage = state.storage();
+    let repository = storage.repository(name);
+    let found = repository.find(reference);
+    let Some((digest, stored)) = found.filter(|(it, _)| !repository.hidden.contains(it)) else {
         return unknown();
     };
+    drop(storage);
     let mut headers = vec![(CONTENT_TYPE, stored.media_type)];
     if !switches.no_digest_header {
         headers.push((DIGEST, digest.clone()));
@@ -133,6 +137,12 @@ fn write(state: &State, asked: &Asked, name: &str, reference: &str) -> Answer {
             repository.unlisted.insert(digest.to_string());
         } else {
             repository.unlisted.remove(digest.as_str());
+        }
+        if switches.lost_manifests > 0 {
+            switches.lost_manifests -= 1;
+            repository.hidden.insert(digest.to_string());
+        } else {
+            repository.hidden.remove(digest.as_str());
         }
     }
     Answer {

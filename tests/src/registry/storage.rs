@@ -19,6 +19,8 @@ pub(super) struct Repository {
     pub(super) tags: BTreeMap<String, String>,
     /// Manifests that no listing of referrers shows.
     pub(super) unlisted: BTreeSet<String>,
+    /// Manifests that cannot be found by their digest.
+    pub(super) hidden: BTreeSet<String>,
     /// Manifests by their subject, so that listing a few does not take as long as there are many;
     /// deleted ones too.
     attached: BTreeMap<String, BTreeSet<String>>,
