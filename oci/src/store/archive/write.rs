@@ -158,19 +158,15 @@ pub(super) fn replace(
     })?;
     file.sync_all().map_err(failed)?;
     let _lock = lock(path, expected, place)?;
-    let named = if let Some(named) = named {
-        named
-    } else {
-        let linked = builder.make_in(folder, |path| link(&file, path));
-        linked.map_err(failed)?.into_temp_path()
+    let written = match (named, expected) {
+        (Some(named), Some(_)) => named.persist(path).map_err(io::Error::from),
+        (Some(named), None) => named.persist_noclobber(path).map_err(io::Error::from),
+        (None, Some(_)) => link_over(&file, path, &folder.join(format!(".{name}.sealpack-new"))),
+        (None, None) => link(&file, path),
     };
-    let written = match expected {
-        Some(_) => named.persist(path),
-        None => named.persist_noclobber(path),
-    };
-    written.map_err(|error| match error.error.kind() {
+    written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => changed(place),
-        _ => failed(error.error),
+        _ => failed(error),
     })?;
     File::open(folder)
         .and_then(|it| it.sync_all())
@@ -200,6 +196,20 @@ fn link(file: &File, path: &Path) -> io::Result<()> {
     let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
     let linked = rustix::fs::linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW);
     linked.map_err(io::Error::from)
+}
+
+/// Gives `file` the name `path` in place of what has it. For a moment it is called `waiting`: a
+/// process that is killed then leaves that, and the next one, which has the lock, takes it away.
+fn link_over(file: &File, path: &Path, waiting: &Path) -> io::Result<()> {
+    match fs_err::remove_file(waiting) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    link(file, waiting)?;
+    fs_err::rename(waiting, path).inspect_err(|_| {
+        // The first error says what is wrong.
+        fs_err::remove_file(waiting).unwrap_or_default();
+    })
 }
 
 fn write(
