@@ -20,7 +20,7 @@ async fn slow_registry() -> (TestRegistry, String) {
             on: on.leak(),
             after: 0,
             times: 1,
-            kind: FaultKind::Slow(Duration::from_secs(2)),
+            kind: FaultKind::Slow(Duration::from_secs(5)),
         }],
         ..Switches::default()
     });

@@ -141,6 +141,10 @@ impl Check {
                 continue;
             }
             self.received += chunk.len() as u64;
+            // Who sends too much may say nothing more.
+            if self.received > self.target.size {
+                return Err(self.wrong_size());
+            }
             self.batched += chunk.len();
             self.batch.push(chunk.clone());
             return Ok(Some(chunk));
@@ -203,6 +207,8 @@ impl Check {
 mod tests {
     use std::sync::Arc;
 
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::MediaType;
 
@@ -257,6 +263,19 @@ mod tests {
             assert!(matches!(error, Some(StoreError::SizeMismatch { .. })));
             assert!((bytes.len() as u64) < target.size);
         }
+    }
+
+    /// What comes after it is waited for in vain.
+    #[tokio::test]
+    async fn content_that_is_too_long_is_wrong_at_once() {
+        let target = target(b"good");
+        let too_long = stream::iter([Ok(Bytes::from_static(b"good!"))]);
+        let mut content = Content::new(too_long.chain(stream::pending())).check(&target);
+        let first = content.next().now_or_never();
+        assert!(matches!(
+            first,
+            Some(Some(Err(StoreError::SizeMismatch { .. })))
+        ));
     }
 
     #[tokio::test]
