@@ -27,8 +27,9 @@ pub use daemon::{
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
-    ClientCertificate, LoginCheck, MirroredStore, Mirrors, MirrorsError, ProxySettings,
-    RegistryClient, RegistryOptions, RegistryRefusal, RegistryStore, Retries, TrustSettings,
+    ClientCertificate, LoginCheck, MirrorSettings, MirroredStore, Mirrors, MirrorsError,
+    ProxySettings, RegistryClient, RegistryOptions, RegistryOptionsError, RegistryRefusal,
+    RegistrySettings, RegistryStore, Retries, TrustSettings,
 };
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use lifecycle_core::images::{Images, LayoutImages, RegistryImages, parse_name};
-use oci::auth::Credentials;
-use oci::store::{Mirrors, ProxySettings, RegistryClient, RegistryOptions, TrustSettings};
+use oci::store::{
+    MirrorSettings, RegistryClient, RegistryOptions, RegistryOptionsError, RegistrySettings,
+};
 use oci::{Limits, Location, Repository};
 use tokio::runtime::{Builder, Runtime};
 
@@ -41,29 +42,29 @@ impl Session {
             text: format!("failed to resolve inputs: unable to create keychain: {cause}"),
         };
         let (home, variables) = (environment.path("HOME"), texts(environment));
-        let mut credentials = Credentials::find(home.as_deref(), &variables)
-            .map_err(|error| malformed(chain(&error)))?;
+        let settings = RegistrySettings {
+            insecure: inputs.insecure_registries.clone(),
+            mirrors: MirrorSettings::Variable,
+            ..RegistrySettings::default()
+        };
+        let options = RegistryOptions::find(home.as_deref(), &variables, &settings);
+        let mut options = options.map_err(|error| {
+            malformed(match &error {
+                // What follows "keychain" has always been what is wrong with it.
+                RegistryOptionsError::Credentials(error) => chain(error),
+                RegistryOptionsError::Mirrors(error) => chain(error),
+                other => chain(other),
+            })
+        })?;
         for repository in repositories(inputs) {
-            let found = runtime.block_on(credentials.for_repository(&repository));
+            let found = runtime.block_on(options.credentials.for_repository(&repository));
             if let Some(credential) = found.map_err(|error| malformed(chain(&error)))? {
-                credentials = credentials.with(&repository.to_string(), credential);
+                options.credentials = options
+                    .credentials
+                    .with(&repository.to_string(), credential);
             }
         }
-        let mirrors = match environment.text("CNB_REGISTRY_MIRRORS") {
-            Some(text) => Mirrors::default()
-                .with_cnb_registry_mirrors(&text)
-                .map_err(|error| malformed(chain(&error)))?,
-            None => Mirrors::default(),
-        };
-        let client = RegistryClient::new(RegistryOptions {
-            credentials,
-            insecure: inputs.insecure_registries.clone(),
-            trust: TrustSettings::find(home.as_deref(), &variables),
-            proxies: ProxySettings::find(&variables),
-            mirrors,
-            temporary: temporary_folder(environment),
-            ..RegistryOptions::default()
-        });
+        let client = RegistryClient::new(options);
         Ok(Self {
             runtime,
             registry: RegistryImages::new(client),

@@ -22,6 +22,7 @@ mod options;
 mod problem;
 mod proxy;
 mod referrers;
+mod settings;
 mod tls;
 mod token;
 mod transport;
@@ -52,6 +53,7 @@ pub use mirrors::{Mirrors, MirrorsError};
 pub use options::{ClientCertificate, RegistryOptions, Retries, TrustSettings};
 pub use problem::RegistryRefusal;
 pub use proxy::ProxySettings;
+pub use settings::{MirrorSettings, RegistryOptionsError, RegistrySettings};
 
 /// One repository of a registry. Made by [`RegistryClient::repository`]; cheap to make and to clone.
 #[derive(Clone)]
