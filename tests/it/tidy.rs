@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use testkit::repository;
 
 /// Each crate, and all that it may depend on among our own. The order is that of the data.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("oci", &[]),
     ("intoto", &["oci"]),
     ("sbom", &["oci", "intoto"]),
@@ -13,6 +13,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ("attest", &["oci", "intoto"]),
     ("policies", &["oci", "intoto", "attest"]),
     ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
+    ("cli/report", &[]),
     ("cli/launcher", &["lifecycle-core"]),
     ("cli/lifecycle", &["oci", "lifecycle-core"]),
     (
