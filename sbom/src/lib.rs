@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod collect;
+pub mod component;
 mod convert;
 mod cyclonedx;
 mod document;
@@ -8,6 +9,7 @@ mod format;
 mod json;
 mod license;
 mod merge;
+pub mod purl;
 mod spdx_document;
 mod subject;
 

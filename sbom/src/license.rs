@@ -30,6 +30,36 @@ pub(crate) fn is_license_id(id: &str) -> bool {
     spdx::license_id(id).is_some_and(|it| it.name == id)
 }
 
+/// `text` as an SPDX expression, with its licences spelled as they are on SPDX's list; none if it
+/// is none. SPDX compares identifiers without regard to case.
+pub(crate) fn expression(text: &str) -> Option<String> {
+    let text = text.trim();
+    if is_expression(text) {
+        return Some(text.to_owned());
+    }
+    let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let mut spelled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let end = rest
+            .find(|c: char| is_id(c) != is_id(first))
+            .unwrap_or(rest.len());
+        let (token, after) = rest.split_at(end);
+        spelled.push_str(listed(token).unwrap_or(token));
+        rest = after;
+    }
+    is_expression(&spelled).then_some(spelled)
+}
+
+/// A licence or exception of SPDX's list, as it is spelled there.
+fn listed(id: &str) -> Option<&'static str> {
+    // Only what differs in case comes here, which is little of what there is.
+    let licenses = spdx::identifiers::LICENSES.iter().map(|it| it.name);
+    let exceptions = spdx::identifiers::EXCEPTIONS.iter().map(|it| it.name);
+    let mut all = licenses.chain(exceptions);
+    all.find(|it| it.eq_ignore_ascii_case(id))
+}
+
 /// The `licenses` of a CycloneDX component as an SPDX expression: all of them hold. What is not
 /// on SPDX's list is added to `extracted`, the document's own licences.
 pub(crate) fn to_expression<'a>(
