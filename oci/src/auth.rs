@@ -10,48 +10,17 @@ mod lock;
 mod login;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::{Registry, Repository};
 
 pub use config_file::ConfigFile;
+pub use net::Secret;
 
 /// The largest file of credentials, or answer of a helper, that is read.
 const MAX_BYTES: u64 = 4 << 20;
-
-/// A text that does not print.
-#[derive(Clone, Eq, PartialEq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// The text itself. Only to be sent where it belongs.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
 
 /// What proves to a registry who asks.
 #[derive(Clone, Debug, Eq, PartialEq)]

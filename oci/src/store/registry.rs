@@ -3,15 +3,13 @@
 //! The parts, from the outside in: [`RegistryStore`] is what one repository can do;
 //! `manifests`, `referrers`, `download` and `upload` are the requests that this takes;
 //! `transport` sends them: with credentials (`host`, `challenge`, `token`), to where they may go
-//! (`address`, `link`), again where that helps, over `connections`. A [`MirroredStore`] reads from
+//! (`net::address`, `link`), again where that helps, over [`net::Connections`]. A [`MirroredStore`] reads from
 //! other places with the same content first, as [`Mirrors`] say.
 //!
 //! <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>
 
-mod address;
 pub(crate) mod challenge;
 mod client;
-mod connections;
 mod download;
 mod host;
 pub(crate) mod link;
@@ -20,10 +18,8 @@ mod mirrored;
 pub(crate) mod mirrors;
 mod options;
 mod problem;
-mod proxy;
 mod referrers;
 mod settings;
-mod tls;
 mod token;
 mod transport;
 mod upload;
@@ -36,7 +32,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
-use reqwest::header::HeaderMap;
+use net::header::HeaderMap;
 
 use self::manifests::Recent;
 use self::referrers::Change;
@@ -47,12 +43,13 @@ use crate::{
     Content, Descriptor, Digest, Manifest, Repository, Selector, Store, StoreError, Tag, Upload,
 };
 
+pub use net::{ClientCertificate, ProxySettings, Retries, TrustSettings};
+
 pub use client::{LoginCheck, RegistryClient};
 pub use mirrored::MirroredStore;
 pub use mirrors::{Mirrors, MirrorsError};
-pub use options::{ClientCertificate, RegistryOptions, Retries, TrustSettings};
+pub use options::RegistryOptions;
 pub use problem::RegistryRefusal;
-pub use proxy::ProxySettings;
 pub use settings::{MirrorSettings, RegistryOptionsError, RegistrySettings};
 
 /// One repository of a registry. Made by [`RegistryClient::repository`]; cheap to make and to clone.

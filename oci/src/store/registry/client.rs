@@ -1,19 +1,17 @@
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
+use net::{Client, Connections, Peer, TransportError};
 use tokio::sync::Semaphore;
 
 use super::RegistryStore;
-use super::connections::{Connections, Peer};
 use super::host::Host;
 use super::mirrored::{MirroredStore, Notes};
 use super::options::RegistryOptions;
 use super::referrers::Merges;
-use super::transport::{Endpoint, TransportError};
+use super::transport::Endpoint;
 use crate::{Registry, Repository, StoreError};
 
 /// A client of registries: connections, tokens and bounds, shared by all the stores it makes. One is
@@ -118,6 +116,7 @@ pub enum LoginCheck {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) options: RegistryOptions,
+    net: net::Options,
     connections: Connections,
     /// By name, and whether it is insecure for what is asked.
     hosts: Mutex<BTreeMap<(Registry, bool), Arc<Host>>>,
@@ -131,6 +130,7 @@ impl Shared {
     fn new(options: RegistryOptions) -> Self {
         let concurrency = options.concurrency.max(1);
         Self {
+            net: options.net(),
             options,
             connections: Connections::default(),
             hosts: Mutex::default(),
@@ -159,7 +159,7 @@ impl Shared {
 
     pub(super) fn client(&self, peer: Peer<'_>) -> Result<Client, StoreError> {
         self.connections
-            .client(peer, &self.options)
+            .client(peer, &self.net)
             .map_err(|error| StoreError::Unavailable {
                 place: peer.url.origin().ascii_serialization(),
                 action: "connect".to_owned(),
@@ -169,8 +169,7 @@ impl Shared {
 
     /// Waits before try number `attempt` + 1.
     pub(super) async fn pause(&self, attempt: u32, asked: Option<Duration>) {
-        let delay = self.options.retries.delay(attempt, asked, random());
-        tokio::time::sleep(delay).await;
+        self.net.retries.pause(attempt, asked).await;
     }
 
     /// Gives up on a document that takes too long in all.
@@ -182,16 +181,6 @@ impl Shared {
             .await
             .unwrap_or(Err(TransportError::Slow))
     }
-}
-
-/// At least 0 and less than 1. Good enough to keep clients from trying in step.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a fraction need not have all its bits"
-)]
-fn random() -> f64 {
-    // Each state is keyed anew by the standard library.
-    (RandomState::new().hash_one(()) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 use bytes::Bytes;
 use futures_util::stream;
-use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
-use reqwest::{Method, Response, StatusCode};
+use net::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use net::{Method, Response, StatusCode, TransportError};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::token::Access;
-use super::transport::{Endpoint, TransportError};
+use super::transport::Endpoint;
 use crate::{Content, Descriptor, StoreError};
 
 /// What got so far before it broke counts as new when it comes to trying again.

@@ -3,15 +3,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode};
+use net::header::{AUTHORIZATION, HeaderValue};
+use net::{Method, Peer, StatusCode, address};
 use tokio::time::Instant;
 use url::Url;
 
-use super::address;
 use super::challenge::Challenge;
 use super::client::Shared;
-use super::connections::Peer;
 use super::problem::RegistryRefusal;
 use super::token::{Scopes, TokenAnswer, Tokens};
 use crate::auth::{Credential, Secret};
@@ -337,21 +335,21 @@ impl Question<'_> {
             if let Some(form) = &form {
                 request = request
                     .header(
-                        reqwest::header::CONTENT_TYPE,
+                        net::header::CONTENT_TYPE,
                         "application/x-www-form-urlencoded",
                     )
                     .body(form.clone());
             }
             let exchange = async {
                 let response = request.send().await?;
-                let (status, asked) = (response.status(), super::transport::retry_after(&response));
-                let body = super::transport::read_body(response, MAX_TOKEN_BYTES).await?;
+                let (status, asked) = (response.status(), net::retry_after(&response));
+                let body = net::read_body(response, MAX_TOKEN_BYTES).await?;
                 Ok((status, asked, body))
             };
             let result = shared.within_document_timeout(exchange).await;
             let last = attempt > shared.options.retries.count;
             let asked = match result {
-                Ok((status, asked, _)) if !last && super::transport::is_transient(status) => asked,
+                Ok((status, asked, _)) if !last && net::is_transient(status) => asked,
                 Ok((status, _, body)) => return Ok((status, body.to_vec())),
                 Err(error) if !last && error.is_transient() => None,
                 Err(error) => return Err(self.unavailable(error.into())),

@@ -2,16 +2,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use reqwest::header::{
-    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LINK,
-};
-use reqwest::{Method, StatusCode};
+use net::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LINK};
+use net::{Method, StatusCode, is_transient};
 use serde::Deserialize;
 
 use super::super::check;
 use super::link;
 use super::token::Access;
-use super::transport::{Body, Document, Endpoint, Target, is_transient};
+use super::transport::{Body, Document, Endpoint, Target};
 use crate::{Descriptor, Digest, Hasher, MediaType, Selector, StoreError, Tag};
 
 /// All that we read as a manifest.

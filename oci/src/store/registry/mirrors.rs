@@ -241,7 +241,7 @@ fn cnb_entry(entry: &str) -> Option<(String, Mirror)> {
         && url.fragment().is_none();
     let location = format!(
         "{}{}",
-        super::address::authority(&url),
+        net::address::authority(&url),
         url.path().trim_end_matches('/')
     );
     // A stray slash makes a path of a password.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use reqwest::StatusCode;
+use net::StatusCode;
 use serde::Deserialize;
 
 use crate::auth::Secret;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use reqwest::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
-use reqwest::{Method, StatusCode};
+use net::header::{ETAG, HeaderMap, HeaderValue, IF_MATCH};
+use net::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{
-    ClientCertificate, Mirrors, MirrorsError, ProxySettings, RegistryOptions, TrustSettings,
-};
+use net::{ClientCertificate, ProxySettings, TrustSettings};
+
+use super::{Mirrors, MirrorsError, RegistryOptions};
 use crate::auth::{ConfigFile, Credentials, CredentialsError};
 
 /// More than any file of certificates.

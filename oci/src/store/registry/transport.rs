@@ -1,22 +1,18 @@
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt as _;
-use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-    WWW_AUTHENTICATE,
+use bytes::Bytes;
+use net::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
 };
-use reqwest::{Method, Response, StatusCode, Version};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use net::{
+    Method, Peer, Response, StatusCode, TransportError, Version, address, file_body, is_transient,
+    read_body, retry_after,
+};
 use url::Url;
 
-use super::address;
 use super::challenge::Challenge;
 use super::client::Shared;
-use super::connections::Peer;
 use super::host::{self, Host};
 use super::problem::RegistryRefusal;
 use super::token::{Access, Scopes};
@@ -27,8 +23,6 @@ use crate::{Repository, StoreError};
 const MAX_HOPS: u32 = 5;
 /// Bytes that are read of a refusal.
 const MAX_REFUSAL_BYTES: u64 = 64 << 10;
-/// Bytes that are read from a file at once.
-const CHUNK: usize = 256 << 10;
 
 /// One repository of one registry, with all that it takes to ask it.
 #[derive(Clone, Debug)]
@@ -73,7 +67,7 @@ pub(super) enum Body {
         len: u64,
     },
     /// Can be sent once, and how many bytes it is.
-    Once(Option<reqwest::Body>, u64),
+    Once(Option<net::Body>, u64),
 }
 
 impl Request {
@@ -446,7 +440,7 @@ impl Body {
         !matches!(self, Self::Once(None, _))
     }
 
-    async fn open(&mut self) -> Result<Option<reqwest::Body>, StoreError> {
+    async fn open(&mut self) -> Result<Option<net::Body>, StoreError> {
         match self {
             Self::None => Ok(None),
             Self::Bytes(bytes) => Ok(Some(bytes.clone().into())),
@@ -459,62 +453,6 @@ impl Body {
     }
 }
 
-/// `len` bytes of a file, from `from` on, as they are read.
-async fn file_body(path: &PathBuf, from: u64, len: u64) -> std::io::Result<reqwest::Body> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(std::io::SeekFrom::Start(from)).await?;
-    file.set_max_buf_size(CHUNK);
-    let chunks = futures_util::stream::try_unfold(file.take(len), |mut file| async move {
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        let count = file.read_buf(&mut chunk).await?;
-        Ok::<_, std::io::Error>((count > 0).then(|| (chunk.freeze(), file)))
-    });
-    Ok(reqwest::Body::wrap_stream(chunks))
-}
-
-/// Reads an answer whole.
-pub(super) async fn read_body(response: Response, limit: u64) -> Result<Bytes, TransportError> {
-    if response.content_length().is_some_and(|it| it > limit) {
-        return Err(TransportError::TooLarge { limit });
-    }
-    let mut body = BytesMut::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.try_next().await.map_err(TransportError::of)? {
-        if (body.len() + chunk.len()) as u64 > limit {
-            return Err(TransportError::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
-}
-
-/// Whether the same request may have another answer later.
-pub(super) fn is_transient(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT
-            | StatusCode::TOO_MANY_REQUESTS
-            | StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-    )
-}
-
-/// How long the server asks us to wait: in seconds, or until a date by its own clock.
-///
-/// <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>
-pub(super) fn retry_after(response: &Response) -> Option<Duration> {
-    let text = |name| response.headers().get(name)?.to_str().ok();
-    let asked = text(RETRY_AFTER)?.trim();
-    if let Ok(seconds) = asked.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let rfc2822 =
-        |it| time::OffsetDateTime::parse(it, &time::format_description::well_known::Rfc2822).ok();
-    (rfc2822(asked)? - rfc2822(text(DATE)?)?).try_into().ok()
-}
-
 /// Whether this looks like a server that expected TLS: an error instead of an answer, or what Go
 /// says.
 fn is_other_scheme(result: &Result<Response, TransportError>) -> bool {
@@ -524,95 +462,5 @@ fn is_other_scheme(result: &Result<Response, TransportError>) -> bool {
         }
         Err(TransportError::Http { connected, .. }) => *connected,
         Err(_) => false,
-    }
-}
-
-/// Why no answer came.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TransportError {
-    /// The connection could not be made, or broke.
-    #[error("{}", if *.connected { "the connection broke off" } else { "no connection could be made" })]
-    Http {
-        /// Whether it was there at first.
-        connected: bool,
-        /// Why.
-        source: reqwest::Error,
-    },
-    /// It came, but too slowly.
-    #[error("the answer took too long")]
-    Slow,
-    /// More than is read.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit.
-        limit: u64,
-    },
-}
-
-impl TransportError {
-    pub(super) fn of(error: reqwest::Error) -> Self {
-        Self::Http {
-            connected: !error.is_connect(),
-            // It may hold a signature that gives access.
-            source: error.without_url(),
-        }
-    }
-
-    /// Whether the same request may have an answer later. Certificates stay what they are.
-    pub(super) fn is_transient(&self) -> bool {
-        matches!(self, Self::Http { source, .. } if !is_about_tls(source))
-    }
-}
-
-/// Whether TLS failed by what one of the two sides is, not by a connection that broke.
-fn is_about_tls(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // What an I/O error holds is not among its sources, and may be another one.
-        let held = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        cause = match held {
-            Some(held) => Some(held),
-            None => error.source(),
-        };
-    }
-    false
-}
-
-impl From<reqwest::Error> for TransportError {
-    fn from(error: reqwest::Error) -> Self {
-        Self::of(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_long_to_wait_is_said_in_seconds_or_by_date() {
-        let asked = |retry_after: &str, date: Option<&str>| {
-            let mut response = hyper::Response::builder().header(RETRY_AFTER, retry_after);
-            if let Some(date) = date {
-                response = response.header(DATE, date);
-            }
-            super::retry_after(&response.body("").unwrap().into())
-        };
-        let (now, later) = (
-            "Wed, 21 Oct 2015 07:28:00 GMT",
-            "Wed, 21 Oct 2015 07:28:30 GMT",
-        );
-        let half_a_minute = Some(Duration::from_secs(30));
-        assert_eq!(asked("30", None), half_a_minute);
-        assert_eq!(asked(later, Some(now)), half_a_minute);
-        // By no clock of ours; and the past is no time to wait for.
-        assert_eq!(asked(later, None), None);
-        assert_eq!(asked(now, Some(later)), None);
-        assert_eq!(asked("soon", Some(now)), None);
-        assert_eq!(asked("-1", None), None);
     }
 }

@@ -3,13 +3,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
-use reqwest::{Method, Response, StatusCode};
+use net::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use net::{Method, Response, StatusCode, is_transient};
 use url::Url;
 
 use super::download::PROGRESS;
 use super::token::{Access, Scopes};
-use super::transport::{Body, Endpoint, Request, Target, is_transient};
+use super::transport::{Body, Endpoint, Request, Target};
 use crate::{Content, Descriptor, Digest, Repository, StoreError, Upload};
 
 /// What is no larger is held in memory and sent with the last request.
@@ -210,7 +210,7 @@ impl Endpoint {
         let body = stream.take().map(|stream| {
             let stream = sized(stream, target.clone());
             let fault = fault.clone();
-            reqwest::Body::wrap_stream(stream.map_err(move |error| {
+            net::Body::wrap_stream(stream.map_err(move |error| {
                 let words = error.to_string();
                 *fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 std::io::Error::other(words)
@@ -267,7 +267,7 @@ impl Endpoint {
 
     /// An answer may move the session.
     fn session_after(&self, session: &Url, response: &Response) -> Result<Url, StoreError> {
-        if response.headers().contains_key(reqwest::header::LOCATION) {
+        if response.headers().contains_key(net::header::LOCATION) {
             self.location(response.url(), response.headers())
         } else {
             Ok(session.clone())

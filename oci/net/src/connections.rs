@@ -1,3 +1,5 @@
+//! The HTTP clients.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -7,10 +9,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy};
 use url::Url;
 
-use super::address;
-use super::options::{RegistryOptions, TrustSettings};
-use super::tls::{self, RegistryFolder, TlsError};
-use crate::auth::Secret;
+use crate::address;
+use crate::tls::{self, HostFolder, TlsError};
+use crate::{Options, Secret, TrustSettings};
 
 /// The addresses of `localhost`; port 0 leaves the port as it is.
 const LOCALHOST: [SocketAddr; 2] = [
@@ -20,7 +21,7 @@ const LOCALHOST: [SocketAddr; 2] = [
 
 /// The HTTP clients, each made when it is first needed: nothing about TLS is loaded for plain HTTP.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
+pub struct Connections {
     clients: Mutex<BTreeMap<Kind, Client>>,
     /// By `host[:port]`: the folder that is set up for it, if one is.
     folders: Mutex<BTreeMap<String, Option<PathBuf>>>,
@@ -28,12 +29,14 @@ pub(super) struct Connections {
 
 /// Whom we are about to speak to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peer<'a> {
-    pub(super) url: &'a Url,
+#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
+pub struct Peer<'a> {
+    /// Where.
+    pub url: &'a Url,
     /// Whether any certificate will do.
-    pub(super) insecure: bool,
-    /// Whether it is the registry that was named, and not one that it sent us to.
-    pub(super) named: bool,
+    pub insecure: bool,
+    /// Whether it is the server that was named, and not one that it sent us to.
+    pub named: bool,
 }
 
 /// What tells clients apart.
@@ -55,11 +58,7 @@ enum Tls {
 
 impl Connections {
     /// The client to speak to `peer` with.
-    pub(super) fn client(
-        &self,
-        peer: Peer<'_>,
-        options: &RegistryOptions,
-    ) -> Result<Client, ConnectionsError> {
+    pub fn client(&self, peer: Peer<'_>, options: &Options) -> Result<Client, ConnectionsError> {
         let proxy = options.proxies.of(peer.url);
         let kind = Kind {
             proxied: proxy.is_some(),
@@ -111,13 +110,13 @@ impl Tls {
         else {
             return match proxy.filter(|it| it.reveal().starts_with("https://")) {
                 // The proxy itself speaks TLS.
-                Some(_) => tls::verified(trust, &RegistryFolder::default()),
+                Some(_) => tls::verified(trust, &HostFolder::default()),
                 None => tls::none(),
             };
         };
         let folder = match folder {
-            Some(folder) => RegistryFolder::read(folder)?,
-            None => RegistryFolder::default(),
+            Some(folder) => HostFolder::read(folder)?,
+            None => HostFolder::default(),
         };
         let own = trust.client_certificate.as_ref().filter(|_| *named);
         let folder = folder.with_own(own);
@@ -130,7 +129,7 @@ impl Tls {
 }
 
 fn build(
-    options: &RegistryOptions,
+    options: &Options,
     tls: rustls::ClientConfig,
     proxy: Option<&Secret>,
 ) -> Result<Client, ConnectionsError> {
@@ -140,6 +139,12 @@ fn build(
         .redirect(Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
+        // What is hashed, measured and resumed are the bytes as they are stored. Any crate of a
+        // program can switch these on for all of it.
+        .no_gzip()
+        .no_deflate()
+        .no_brotli()
+        .no_zstd()
         .user_agent(&options.user_agent)
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.silence_timeout)
@@ -167,7 +172,8 @@ fn proxy_of(address: &Secret) -> Result<Proxy, ConnectionsError> {
 
 /// Why no connection can be made at all.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionsError {
+#[non_exhaustive]
+pub enum ConnectionsError {
     /// The HTTP client could not be made.
     #[error("failed to set up HTTP")]
     Client(#[source] reqwest::Error),

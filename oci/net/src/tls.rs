@@ -1,3 +1,5 @@
+//! How we know whom we speak to, and they us.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::options::{ClientCertificate, TrustSettings};
+use crate::{ClientCertificate, TrustSettings};
 
 /// Where systems keep their roots, one file each.
 const BUNDLES: [&str; 7] = [
@@ -22,23 +24,23 @@ const BUNDLES: [&str; 7] = [
 ];
 
 /// For connections that use no TLS: trusts nobody, loads nothing.
-pub(super) fn none() -> Result<ClientConfig, TlsError> {
+pub(crate) fn none() -> Result<ClientConfig, TlsError> {
     Ok(builder()?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())
 }
 
-/// Trusts what `settings` say, or the system does, and what `folder` has for this registry.
-pub(super) fn verified(
+/// Trusts what `settings` say, or the system does, and what `folder` has for this server.
+pub(crate) fn verified(
     settings: &TrustSettings,
-    folder: &RegistryFolder,
+    folder: &HostFolder,
 ) -> Result<ClientConfig, TlsError> {
     let roots = roots(settings, folder)?;
     with_own_certificate(builder()?.with_root_certificates(roots), folder)
 }
 
-/// Trusts anybody: for registries that were named as insecure.
-pub(super) fn unverified(folder: &RegistryFolder) -> Result<ClientConfig, TlsError> {
+/// Trusts anybody: for servers that were named as insecure.
+pub(crate) fn unverified(folder: &HostFolder) -> Result<ClientConfig, TlsError> {
     let builder = builder()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anybody(provider())));
@@ -57,7 +59,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
 
 fn with_own_certificate(
     builder: rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>,
-    folder: &RegistryFolder,
+    folder: &HostFolder,
 ) -> Result<ClientConfig, TlsError> {
     let mut config = match &folder.own {
         None => builder.with_no_client_auth(),
@@ -83,7 +85,7 @@ fn with_own_certificate(
     Ok(config)
 }
 
-fn roots(settings: &TrustSettings, folder: &RegistryFolder) -> Result<RootCertStore, TlsError> {
+fn roots(settings: &TrustSettings, folder: &HostFolder) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // Systems carry roots that we cannot read; those are skipped.
     let mut add =
@@ -125,20 +127,20 @@ fn roots(settings: &TrustSettings, folder: &RegistryFolder) -> Result<RootCertSt
     Ok(roots)
 }
 
-/// What is set up for one registry.
+/// What is set up for one server.
 #[derive(Debug, Default)]
-pub(super) struct RegistryFolder {
+pub(crate) struct HostFolder {
     /// More roots, PEM.
     roots: Vec<Vec<u8>>,
     /// Who we are.
     own: Option<ClientCertificate>,
 }
 
-impl RegistryFolder {
+impl HostFolder {
     /// Reads a folder of `certs.d`. Of several certificates of our own, the first by name is shown.
     ///
     /// <https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md>
-    pub(super) fn read(folder: &Path) -> Result<Self, TlsError> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, TlsError> {
         let mut found = Self::default();
         for path in files_in(folder)?.unwrap_or_default() {
             let ending = path.extension().and_then(|it| it.to_str());
@@ -170,7 +172,7 @@ impl RegistryFolder {
     }
 
     /// With `own` in place of our certificate that is set up, if there is one.
-    pub(super) fn with_own(mut self, own: Option<&ClientCertificate>) -> Self {
+    pub(crate) fn with_own(mut self, own: Option<&ClientCertificate>) -> Self {
         self.own = own.cloned().or(self.own);
         self
     }
@@ -206,7 +208,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// Why no secure connection can be made at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(super) enum TlsError {
+pub enum TlsError {
     /// What was given is no PEM, or holds nothing.
     #[error("malformed {what}")]
     Malformed {
@@ -303,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_was_given_has_to_be_something() {
-        let folder = |own| RegistryFolder::default().with_own(Some(&own));
+        let folder = |own| HostFolder::default().with_own(Some(&own));
         let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
         for chain in ["", "hunter2", broken] {
             for made in [
@@ -327,7 +329,7 @@ mod tests {
                 extra_roots: vec![root.into()],
                 ..TrustSettings::default()
             };
-            problem(verified(&settings, &RegistryFolder::default()))
+            problem(verified(&settings, &HostFolder::default()))
         };
         assert_eq!(with(&good), "");
         for root in ["", "x", broken, &format!("{good}{broken}")] {
@@ -344,7 +346,7 @@ mod tests {
             roots_file: Some("/surely/not/there".into()),
             ..TrustSettings::default()
         };
-        let text = problem(verified(&settings, &RegistryFolder::default()));
+        let text = problem(verified(&settings, &HostFolder::default()));
         assert!(text.contains("/surely/not/there"), "{text}");
         // A folder need not be there, but what is there has to be readable.
         let folder = tempfile::tempdir().unwrap();
@@ -353,7 +355,7 @@ mod tests {
                 roots_folders: vec![path.to_owned()],
                 ..TrustSettings::default()
             };
-            problem(verified(&settings, &RegistryFolder::default()))
+            problem(verified(&settings, &HostFolder::default()))
         };
         assert_eq!(of(&folder.path().join("none")), "");
         let file = folder.path().join("file");
@@ -375,7 +377,7 @@ mod tests {
         }
         // What is no file is none of them.
         fs_err::create_dir(folder.path().join("0.cert")).unwrap();
-        let own = RegistryFolder::read(folder.path()).unwrap().own.unwrap();
+        let own = HostFolder::read(folder.path()).unwrap().own.unwrap();
         assert_eq!(own.chain, b"a");
         assert_eq!(own.key.reveal(), "a");
     }
@@ -385,14 +387,14 @@ mod tests {
         for (name, partner) in [("mine.cert", "mine.key"), ("mine.key", "mine.cert")] {
             let folder = tempfile::tempdir().unwrap();
             fs_err::write(folder.path().join(name), "x").unwrap();
-            let text = problem(RegistryFolder::read(folder.path()));
+            let text = problem(HostFolder::read(folder.path()));
             assert!(text.contains(partner), "{text}");
         }
     }
 
     #[test]
     fn what_was_named_goes_before_what_is_set_up() {
-        let set_up = RegistryFolder {
+        let set_up = HostFolder {
             roots: Vec::new(),
             own: Some(certificate("set up", "")),
         };

@@ -1,10 +1,12 @@
+//! Which servers are asked through a proxy.
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::auth::Secret;
+use crate::Secret;
 
 /// Proxies by URL, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` have them. Loopback is never
 /// asked through a proxy.
@@ -43,7 +45,7 @@ impl ProxySettings {
     }
 
     /// The proxy to ask `url` through, if through any.
-    pub(super) fn of(&self, url: &Url) -> Option<&Secret> {
+    pub(crate) fn of(&self, url: &Url) -> Option<&Secret> {
         let proxy = match url.scheme() {
             "https" => self.https.as_ref(),
             _ => self.http.as_ref(),

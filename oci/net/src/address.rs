@@ -1,3 +1,5 @@
+//! Where servers may send us, and where not.
+
 use std::net::IpAddr;
 
 use url::{Host, Url};
@@ -7,7 +9,7 @@ use url::{Host, Url};
 /// Anybody may be named over HTTPS. Plain HTTP must be the same server, or be named in `insecure`.
 /// And a server elsewhere does not get to name one on this machine or its link: that is how services
 /// are reached that believe whoever can reach them.
-pub(super) fn follow(
+pub fn follow(
     from: &Url,
     location: &str,
     is_insecure: impl Fn(&str) -> bool,
@@ -38,18 +40,28 @@ pub(super) fn follow(
 }
 
 /// The same address by HTTPS.
-pub(super) fn with_https(url: &Url) -> Option<Url> {
+pub fn with_https(url: &Url) -> Option<Url> {
     let mut url = url.clone();
     url.set_scheme("https").ok()?;
     Some(url)
 }
 
 /// Host, and port if it is not the usual one.
-pub(super) fn authority(url: &Url) -> String {
+pub fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (Some(host), None) => host.to_owned(),
         (None, _) => String::new(),
+    }
+}
+
+/// Whether it is this very machine, by a name or address that cannot be another's.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
     }
 }
 
