@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use self::archive::{Archive, Entry, Kind};
@@ -121,20 +122,45 @@ pub async fn extract_layer(
     directory: &Path,
     options: &ExtractOptions,
 ) -> Result<ExtractSummary, ExtractError> {
-    let mut content = store.fetch(layer).await.map_err(ExtractError::Store)?;
-    let (sender, receiver) = mpsc::channel(4);
+    let content = store.fetch(layer).await.map_err(ExtractError::Store)?;
     let (directory, options) = (directory.to_owned(), *options);
+    let fed = feed(content.boxed(), move |incoming| {
+        extract(incoming, &directory, &options)
+    });
+    match fed.await {
+        Feed::Done(outcome) => outcome,
+        Feed::Failed(error) => Err(ExtractError::Store(error)),
+        Feed::Cancelled(error) => Err(ExtractError::Read(error)),
+    }
+}
+
+/// How feeding a reader on another thread ended.
+pub(crate) enum Feed<T> {
+    /// All of the content came; what the reader made of it.
+    Done(T),
+    /// The content is not what it should be, so what the reader made of it is of no use.
+    Failed(StoreError),
+    /// Nobody knows what became of the reader.
+    Cancelled(io::Error),
+}
+
+/// Lets `take` read `content` on a thread that may block.
+pub(crate) async fn feed<T: Send + 'static>(
+    mut content: BoxStream<'_, Result<Bytes, StoreError>>,
+    take: impl FnOnce(&mut Incoming) -> T + Send + 'static,
+) -> Feed<T> {
+    let (sender, receiver) = mpsc::channel(4);
     let task = tokio::task::spawn_blocking(move || {
         let mut incoming = Incoming {
             receiver,
             chunk: Bytes::new(),
         };
-        extract(&mut incoming, &directory, &options)
+        take(&mut incoming)
     });
     let mut failed = None;
     while let Some(chunk) = content.next().await {
         match chunk {
-            // Bad content may be why it could not be unpacked, so what nobody takes is read all the
+            // Bad content may be why it could not be read, so what nobody takes is read all the
             // same.
             Ok(chunk) => sender.send(chunk).await.unwrap_or_default(),
             Err(error) => {
@@ -148,17 +174,17 @@ pub async fn extract_layer(
         Ok(outcome) => outcome,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(cancelled) => Err(ExtractError::Read(io::Error::other(cancelled))),
+            Err(cancelled) => return Feed::Cancelled(io::Error::other(cancelled)),
         },
     };
     match failed {
-        Some(error) => Err(ExtractError::Store(error)),
-        None => outcome,
+        Some(error) => Feed::Failed(error),
+        None => Feed::Done(outcome),
     }
 }
 
 /// The chunks of a blob, as they come from another task, which knows whether these are all.
-struct Incoming {
+pub(crate) struct Incoming {
     receiver: mpsc::Receiver<Bytes>,
     chunk: Bytes,
 }
@@ -202,11 +228,11 @@ pub(crate) fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 
 }
 
 /// Counts and hashes what is read, and reads no more than a limit.
-struct Counted<R> {
-    inner: R,
-    hasher: Hasher,
-    read: u64,
-    limit: u64,
+pub(crate) struct Counted<R> {
+    pub(crate) inner: R,
+    pub(crate) hasher: Hasher,
+    pub(crate) read: u64,
+    pub(crate) limit: u64,
 }
 
 impl<R: Read> Read for Counted<R> {

@@ -24,6 +24,7 @@ mod platform;
 mod reference;
 pub mod store;
 pub mod tar;
+pub mod view;
 
 mod walk;
 
