@@ -5,6 +5,7 @@ pub mod component;
 mod convert;
 mod cyclonedx;
 mod document;
+pub mod find;
 mod format;
 mod json;
 mod license;

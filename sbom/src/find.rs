@@ -1,0 +1,335 @@
+//! What is in a file system, by package databases and manifests.
+//!
+//! ```text
+//! layers ─ oci::view ─▶ [Finders] picks and reads each file ─▶ View<Found> ─ [find] ─▶ Inventory
+//! ```
+//!
+//! A finder is a module: a function that says which paths it wants, one from bytes to what they say,
+//! and one from that to components. None of them does I/O, and none knows of layers. What cannot be
+//! read or is too large is a [gap](crate::component::Gap), never an error: an image is not refused
+//! for what is in it.
+
+mod apk;
+mod copyright;
+mod dpkg;
+mod elf;
+mod gather;
+mod go;
+mod java;
+mod lines;
+mod node;
+mod os;
+mod owned;
+mod python;
+mod rpm;
+mod rust;
+mod zip;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{self, BufReader};
+
+use oci::view::{FileContent, FileInfo, Missed, Pick};
+
+use self::os::Release;
+use self::owned::Owned;
+use crate::purl::Purl;
+
+pub use self::gather::find;
+
+/// The names of all finders.
+pub const NAMES: &[&str] = &[
+    "apk", "dpkg", "go", "java", "node", "os", "python", "rpm", "rust",
+];
+
+/// Bytes of the files that are small where they are real.
+const SMALL: u64 = 1 << 20;
+
+/// All finders, as what picks files.
+#[derive(Clone, Debug)]
+pub struct Finders {
+    on: BTreeSet<&'static str>,
+}
+
+impl Default for Finders {
+    fn default() -> Self {
+        Self {
+            on: NAMES.iter().copied().collect(),
+        }
+    }
+}
+
+impl Finders {
+    /// Those of [`NAMES`] that `is_on` says.
+    pub fn only(is_on: impl Fn(&str) -> bool) -> Self {
+        Self {
+            on: NAMES.iter().copied().filter(|it| is_on(it)).collect(),
+        }
+    }
+}
+
+/// What was found in a file.
+#[derive(Debug, PartialEq)]
+pub struct Found(What);
+
+#[derive(Debug, PartialEq)]
+enum What {
+    Os(Release),
+    Dpkg {
+        packages: Vec<dpkg::Package>,
+        problem: Option<String>,
+    },
+    Files(Owned),
+    Copyright(Vec<crate::component::License>),
+    Apk {
+        packages: Vec<apk::Package>,
+        owned: Owned,
+        problem: Option<String>,
+    },
+    Rpm(rpm::Database),
+    Program(Program),
+    Node(node::Package),
+    NodeLock(node::Locked),
+    Python(python::Project),
+    PythonOrigin(String),
+    Java(java::Jar),
+    /// It could not be read, and why.
+    Broken(String),
+}
+
+/// A program or a library, in machine code.
+#[derive(Debug, Default, PartialEq)]
+struct Program {
+    /// Whether it is to be started, not loaded.
+    is_executable: bool,
+    go: Option<go::BuildInfo>,
+    rust: Option<Vec<rust::Crate>>,
+    problem: Option<String>,
+}
+
+/// Which finder looks into which files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Look {
+    Os,
+    Dpkg,
+    DpkgList,
+    Copyright,
+    Apk,
+    Rpm,
+    RpmLog,
+    Program,
+    Node,
+    NodeLock,
+    Python,
+    PythonOrigin,
+    Java,
+}
+
+type Wants = fn(&str) -> bool;
+
+/// The first that wants a file has it.
+const TABLE: &[(&str, Look, Wants)] = &[
+    ("node", Look::Node, node::wants),
+    ("node", Look::NodeLock, node::wants_lock),
+    ("python", Look::Python, python::wants),
+    ("python", Look::PythonOrigin, python::wants_origin),
+    ("java", Look::Java, java::wants),
+    ("dpkg", Look::Copyright, |it| {
+        copyright::package(it).is_some()
+    }),
+    ("dpkg", Look::DpkgList, dpkg::wants_list),
+    ("dpkg", Look::Dpkg, dpkg::wants),
+    ("apk", Look::Apk, apk::wants),
+    ("rpm", Look::Rpm, rpm::wants),
+    ("rpm", Look::RpmLog, rpm::wants_log),
+    ("os", Look::Os, os::wants),
+];
+
+impl Finders {
+    fn look(&self, file: &FileInfo<'_>) -> Option<Look> {
+        let mut rows = TABLE.iter().filter(|(name, ..)| self.on.contains(name));
+        if let Some((_, look, _)) = rows.find(|(_, _, wants)| wants(file.path)) {
+            return Some(*look);
+        }
+        let has_programs = self.on.contains("go") || self.on.contains("rust");
+        (has_programs && file.head.starts_with(elf::MAGIC)).then_some(Look::Program)
+    }
+
+    fn read(
+        &self,
+        look: Look,
+        file: &FileInfo<'_>,
+        content: &mut FileContent<'_>,
+    ) -> io::Result<Option<What>> {
+        let malformed = |cause: String| What::Broken(format!("malformed: {cause}"));
+        let mut all = |limit| {
+            let too_large = format!("larger than {limit} bytes");
+            content.all(limit).map(|it| it.ok_or(too_large))
+        };
+        Ok(match look {
+            Look::Os => match all(SMALL)? {
+                Ok(text) => os::parse(&String::from_utf8_lossy(&text)).map(What::Os),
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::Copyright => match all(copyright::LARGEST)? {
+                Ok(text) => {
+                    let licenses = copyright::parse(&String::from_utf8_lossy(&text));
+                    (!licenses.is_empty()).then_some(What::Copyright(licenses))
+                }
+                // What is not known of a licence is no gap in the list of what there is.
+                Err(_) => None,
+            },
+            Look::Node => match all(node::LARGEST)? {
+                Ok(text) => match node::parse(&text) {
+                    Ok(package) => package.map(What::Node),
+                    Err(cause) => Some(malformed(cause)),
+                },
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::NodeLock => match all(node::LARGEST_LOCK)? {
+                Ok(text) => Some(match node::parse_lock(file.path, &text) {
+                    Ok(locked) => What::NodeLock(locked),
+                    Err(cause) => malformed(cause),
+                }),
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::PythonOrigin => match all(SMALL)? {
+                Ok(text) => python::parse_origin(&text).map(What::PythonOrigin),
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::Dpkg => {
+                let (packages, problem) = dpkg::parse(BufReader::new(content))?;
+                Some(What::Dpkg { packages, problem })
+            }
+            Look::DpkgList => {
+                let is_sums = file.path.ends_with(".md5sums");
+                Some(What::Files(dpkg::parse_list(
+                    BufReader::new(content),
+                    is_sums,
+                )?))
+            }
+            Look::Apk => {
+                let (packages, owned, problem) = apk::parse(BufReader::new(content))?;
+                Some(What::Apk {
+                    packages,
+                    owned,
+                    problem,
+                })
+            }
+            Look::Python => python::parse(BufReader::new(content))?.map(What::Python),
+            Look::Rpm => Some(What::Rpm(rpm::read(content)?)),
+            // An empty one says that all is in the database.
+            Look::RpmLog => (file.size > 0).then(|| {
+                What::Broken("a log of changes that are not in the database yet".to_owned())
+            }),
+            Look::Java => Some(What::Java(java::read(file.path, content)?)),
+            Look::Program => self.program(file, content)?.map(What::Program),
+        })
+    }
+
+    fn program(
+        &self,
+        file: &FileInfo<'_>,
+        content: &mut FileContent<'_>,
+    ) -> io::Result<Option<Program>> {
+        let Some(mut elf) = elf::Elf::open(content)? else {
+            return Ok(None);
+        };
+        let mut program = Program {
+            is_executable: file.mode & 0o111 != 0 && elf.has_interpreter_or_is_static(),
+            ..Program::default()
+        };
+        if self.on.contains("go") {
+            program.go = go::read(&mut elf)?;
+        }
+        if self.on.contains("rust") {
+            match rust::read(&mut elf)? {
+                Some(Ok(crates)) => program.rust = Some(crates),
+                Some(Err(problem)) => program.problem = Some(problem),
+                None => {}
+            }
+        }
+        Ok(Some(program))
+    }
+}
+
+impl Pick for Finders {
+    type Kept = Found;
+
+    fn wants(&mut self, file: &FileInfo<'_>) -> bool {
+        self.look(file).is_some()
+    }
+
+    fn keep(&mut self, file: &FileInfo<'_>, content: &mut FileContent<'_>) -> Option<Found> {
+        let look = self.look(file)?;
+        match self.read(look, file, content) {
+            Ok(what) => what.map(Found),
+            Err(error) => Some(Found(What::Broken(format!("not readable: {error}")))),
+        }
+    }
+
+    fn miss(&mut self, _: &FileInfo<'_>, missed: Missed) -> Option<Found> {
+        Some(Found(What::Broken(missed.to_string())))
+    }
+}
+
+/// Whether `path` is `tail`, or ends with it as whole names.
+fn is_at(path: &str, tail: &str) -> bool {
+    path.strip_suffix(tail)
+        .is_some_and(|it| it.is_empty() || it.ends_with('/'))
+}
+
+/// A package URL with its parts in the order and encoding of syft, of which scanners are used to.
+fn purl(
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    version: &str,
+    qualifiers: &[(&str, &str)],
+) -> String {
+    let mut purl = format!("pkg:{kind}");
+    for part in namespace
+        .split('/')
+        .filter(|it| !it.is_empty())
+        .chain([name])
+    {
+        purl.push('/');
+        purl.push_str(&encode(part));
+    }
+    if !version.is_empty() {
+        purl.push('@');
+        purl.push_str(&encode(version));
+    }
+    let mut before = '?';
+    for (key, value) in qualifiers.iter().filter(|(_, value)| !value.is_empty()) {
+        // Writing to a string does not fail.
+        write!(purl, "{before}{key}={}", encode(value)).unwrap_or_default();
+        before = '&';
+    }
+    purl
+}
+
+fn parsed(purl: &str) -> Option<Purl> {
+    Purl::parse(purl)
+}
+
+/// Percent-encodes all but what RFC 3986 calls unreserved.
+fn encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            // Writing to a string does not fail.
+            write!(encoded, "%{byte:02X}").unwrap_or_default();
+        }
+        encoded
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string does not fail.
+        write!(hex, "{byte:02x}").unwrap_or_default();
+        hex
+    })
+}
