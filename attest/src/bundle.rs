@@ -2,14 +2,17 @@
 //!
 //! <https://github.com/sigstore/protobuf-specs/blob/v0.5.0/protos/sigstore_bundle.proto>
 
+mod proof;
+mod raw;
+
 use bytes::Bytes;
 use intoto::json::{self, Object};
-use oci::{Digest, MediaType};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use oci::Digest;
 
-use crate::dsse::{self, Envelope, EnvelopeError, RawEnvelope};
-use crate::sign::Signature;
+use crate::dsse::{Envelope, EnvelopeError};
+use crate::sign::{Payload, Signature};
+pub use proof::{InclusionProof, LogEntry, SignedTimestamp};
+use raw::{Raw, RawMaterial, Written};
 
 /// How many log entries, and how many timestamps, a bundle may have, as other verifiers have it.
 const MAX_PROOFS: usize = 32;
@@ -21,15 +24,32 @@ pub(crate) const MEDIA_TYPE_PREFIX: &str = "application/vnd.dev.sigstore.bundle"
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Bundle {
     json: Bytes,
-    material: Material,
+    version: u8,
+    material: VerificationMaterial,
     content: Content,
-    log_entries: usize,
-    timestamps: usize,
+}
+
+/// All that a bundle says of who signed, and what proves when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "signers make it, and have to say all of it"
+)]
+pub struct VerificationMaterial {
+    /// Who signed.
+    pub signer: Material,
+    /// Where it was logged.
+    pub log_entries: Vec<LogEntry>,
+    /// Who saw it when.
+    pub timestamps: Vec<SignedTimestamp>,
 }
 
 /// Who signed, by the bundle's own word.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "who verifies has to handle each kind"
+)]
 pub enum Material {
     /// Somebody with a key that the verifier has to have already.
     PublicKey {
@@ -38,13 +58,16 @@ pub enum Material {
     },
     /// Somebody whom this certificate names: DER.
     Certificate(Vec<u8>),
-    /// The same, with the certificates above it. Only up to v0.2.
+    /// The same, with the certificates above it, the signer's own first. Only up to v0.2.
     CertificateChain(Vec<Vec<u8>>),
 }
 
 /// What was signed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "who verifies has to handle each kind"
+)]
 pub enum Content {
     /// The payload of an envelope.
     Envelope(Envelope),
@@ -52,38 +75,53 @@ pub enum Content {
     Message(MessageSignature),
 }
 
+impl Content {
+    /// The signature, whatever it is over.
+    pub fn signature(&self) -> &[u8] {
+        match self {
+            Self::Envelope(envelope) => envelope.signature(),
+            Self::Message(message) => &message.signature,
+        }
+    }
+}
+
 /// A signature over a message that lies elsewhere.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "signers make it, and have to say all of it"
+)]
 pub struct MessageSignature {
-    /// The message's digest: algorithm and value. Not signed.
+    /// The message's digest: algorithm (`SHA2_256`, …) and value. Not signed.
     pub digest: Option<(String, Vec<u8>)>,
     /// The signature.
     pub signature: Vec<u8>,
 }
 
 impl Bundle {
-    /// Wraps the bytes of a statement and the signature over them: v0.3, as cosign writes it.
-    pub(crate) fn of_statement(payload: Vec<u8>, signature: Signature) -> Self {
-        let envelope = Envelope::of_statement(payload, signature.bytes);
-        let written = Written {
-            media_type: MediaType::SIGSTORE_BUNDLE,
-            verification_material: WrittenMaterial {
-                public_key: RawKey {
-                    hint: signature.key_hint.clone(),
-                },
-            },
-            dsse_envelope: envelope.to_raw(),
+    /// Wraps a statement and the signature over its [`Payload::pae`]: v0.3, as cosign writes it.
+    pub fn of_statement(payload: Payload, signature: Signature) -> Self {
+        let envelope = Envelope::of_statement(payload.into_bytes(), signature.bytes);
+        Self::written(signature.material, Content::Envelope(envelope))
+    }
+
+    /// Wraps the signature over a message with this SHA-256.
+    pub fn of_message(digest: &[u8; 32], signature: Signature) -> Self {
+        let message = MessageSignature {
+            digest: Some(("SHA2_256".to_owned(), digest.to_vec())),
+            signature: signature.bytes,
         };
-        let json = serde_json::to_vec(&written).expect("strings have a JSON form");
+        Self::written(signature.material, Content::Message(message))
+    }
+
+    fn written(material: VerificationMaterial, content: Content) -> Self {
+        let json = serde_json::to_vec(&Written::of(&material, &content))
+            .expect("strings have a JSON form");
         Self {
             json: json.into(),
-            material: Material::PublicKey {
-                hint: signature.key_hint,
-            },
-            content: Content::Envelope(envelope),
-            log_entries: 0,
-            timestamps: 0,
+            version: 3,
+            material,
+            content,
         }
     }
 
@@ -95,42 +133,17 @@ impl Bundle {
         let json = json.into();
         let raw: Raw = json::from_slice(&json).map_err(BundleError::Malformed)?;
         let version = version(&raw.media_type)?;
-        let Object(RawMaterial {
-            public_key,
-            certificate,
-            x509_certificate_chain,
-            tlog_entries,
-            timestamp_verification_data,
-        }) = raw.verification_material;
-        let material = match (public_key, certificate, x509_certificate_chain) {
-            (Some(Object(key)), None, None) => Material::PublicKey { hint: key.hint },
-            (None, Some(Object(certificate)), None) => Material::Certificate(certificate.decode()?),
-            (None, None, Some(_)) if version >= 3 => return Err(BundleError::ChainInV03),
-            (None, None, Some(Object(chain))) => Material::CertificateChain(
-                chain
-                    .certificates
-                    .iter()
-                    .map(|Object(it)| it.decode())
-                    .collect::<Result<_, _>>()?,
-            ),
-            _ => return Err(BundleError::NotOne { what: "material" }),
-        };
         let content = match (raw.dsse_envelope, raw.message_signature) {
             (Some(Object(envelope)), None) => Content::Envelope(Envelope::parse(envelope)?),
             (None, Some(Object(message))) => Content::Message(message.decode()?),
             _ => return Err(BundleError::NotOne { what: "content" }),
         };
-        let log_entries = bounded("log entries", tlog_entries)?;
-        let timestamps = bounded(
-            "timestamps",
-            timestamp_verification_data.and_then(|Object(it)| it.rfc3161_timestamps),
-        )?;
+        let Object(material) = raw.verification_material;
         Ok(Self {
             json,
-            material,
+            version,
+            material: read_material(material, version)?,
             content,
-            log_entries,
-            timestamps,
         })
     }
 
@@ -144,9 +157,14 @@ impl Bundle {
         Digest::of(&self.json)
     }
 
+    /// The minor version of its format: 1 for v0.1.
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
     /// Who signed, by its own word.
     pub fn material(&self) -> &Material {
-        &self.material
+        &self.material.signer
     }
 
     /// What was signed.
@@ -154,14 +172,14 @@ impl Bundle {
         &self.content
     }
 
-    /// How many entries of transparency logs it carries.
-    pub fn log_entries(&self) -> usize {
-        self.log_entries
+    /// Where it was logged, by its own word.
+    pub fn log_entries(&self) -> &[LogEntry] {
+        &self.material.log_entries
     }
 
-    /// How many RFC 3161 timestamps it carries.
-    pub fn timestamps(&self) -> usize {
-        self.timestamps
+    /// Who saw it when, by its own word.
+    pub fn timestamps(&self) -> &[SignedTimestamp] {
+        &self.material.timestamps
     }
 }
 
@@ -212,108 +230,42 @@ fn version(media_type: &str) -> Result<u8, BundleError> {
     }
 }
 
-fn bounded(what: &'static str, list: Option<Vec<IgnoredAny>>) -> Result<usize, BundleError> {
-    let count = list.map_or(0, |it| it.len());
-    if count > MAX_PROOFS {
+fn read_material(raw: RawMaterial, version: u8) -> Result<VerificationMaterial, BundleError> {
+    let signer = match (raw.public_key, raw.certificate, raw.x509_certificate_chain) {
+        (Some(Object(key)), None, None) => Material::PublicKey { hint: key.hint },
+        (None, Some(Object(certificate)), None) => Material::Certificate(certificate.decode()?),
+        (None, None, Some(_)) if version >= 3 => return Err(BundleError::ChainInV03),
+        (None, None, Some(Object(chain))) => Material::CertificateChain(chain.decode()?),
+        _ => return Err(BundleError::NotOne { what: "material" }),
+    };
+    let log_entries = raw.tlog_entries.unwrap_or_default();
+    bounded("log entries", &log_entries)?;
+    let timestamps = raw
+        .timestamp_verification_data
+        .and_then(|Object(it)| it.rfc3161_timestamps)
+        .unwrap_or_default();
+    bounded("timestamps", &timestamps)?;
+    Ok(VerificationMaterial {
+        signer,
+        log_entries: log_entries
+            .into_iter()
+            .map(|Object(it)| it.decode())
+            .collect::<Result<_, _>>()?,
+        timestamps: timestamps
+            .into_iter()
+            .map(|Object(it)| it.decode())
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn bounded<T>(what: &'static str, list: &[T]) -> Result<(), BundleError> {
+    if list.len() > MAX_PROOFS {
         return Err(BundleError::TooMany {
             what,
             limit: MAX_PROOFS,
         });
     }
-    Ok(count)
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Written {
-    media_type: MediaType,
-    verification_material: WrittenMaterial,
-    dsse_envelope: RawEnvelope,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenMaterial {
-    public_key: RawKey,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Raw {
-    media_type: String,
-    verification_material: Object<RawMaterial>,
-    dsse_envelope: Option<Object<RawEnvelope>>,
-    message_signature: Option<Object<RawMessage>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawMaterial {
-    public_key: Option<Object<RawKey>>,
-    certificate: Option<Object<RawCertificate>>,
-    x509_certificate_chain: Option<Object<RawChain>>,
-    tlog_entries: Option<Vec<IgnoredAny>>,
-    timestamp_verification_data: Option<Object<RawTimestamps>>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct RawKey {
-    #[serde(default)]
-    hint: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawCertificate {
-    raw_bytes: String,
-}
-
-impl RawCertificate {
-    fn decode(&self) -> Result<Vec<u8>, EnvelopeError> {
-        dsse::decode("certificate", &self.raw_bytes)
-    }
-}
-
-#[derive(Deserialize)]
-struct RawChain {
-    certificates: Vec<Object<RawCertificate>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawTimestamps {
-    rfc3161_timestamps: Option<Vec<IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawMessage {
-    message_digest: Option<Object<RawDigest>>,
-    signature: String,
-}
-
-impl RawMessage {
-    fn decode(self) -> Result<MessageSignature, EnvelopeError> {
-        // An absent value is how protocol buffers write an empty one.
-        let digest = match self.message_digest {
-            Some(Object(RawDigest { algorithm, digest })) if !digest.is_empty() => {
-                Some((algorithm, dsse::decode("message digest", &digest)?))
-            }
-            _ => None,
-        };
-        Ok(MessageSignature {
-            digest,
-            signature: dsse::decode("signature", &self.signature)?,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-struct RawDigest {
-    #[serde(default)]
-    algorithm: String,
-    #[serde(default)]
-    digest: String,
+    Ok(())
 }
 
 #[cfg(test)]
@@ -391,16 +343,16 @@ mod tests {
     }
 
     #[test]
-    fn log_entries_and_timestamps_are_counted_and_bounded() {
+    fn log_entries_and_timestamps_are_kept_and_bounded() {
         for (count, fits) in [(1, true), (MAX_PROOFS, true), (MAX_PROOFS + 1, false)] {
             let mut entries = good();
             entries["verificationMaterial"]["tlogEntries"] = json!(vec![json!({}); count]);
-            let parsed = parse(&entries).map(|it| it.log_entries());
+            let parsed = parse(&entries).map(|it| it.log_entries().len());
             assert_eq!(parsed.ok(), fits.then_some(count));
             let mut timestamps = good();
             timestamps["verificationMaterial"]["timestampVerificationData"] =
                 json!({"rfc3161Timestamps": vec![json!({}); count]});
-            let parsed = parse(&timestamps).map(|it| it.timestamps());
+            let parsed = parse(&timestamps).map(|it| it.timestamps().len());
             assert_eq!(parsed.ok(), fits.then_some(count));
         }
     }
@@ -426,7 +378,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_kept_to_the_byte() {
         let signature = Signature::by_key(vec![1], "h".to_owned());
-        let written = Bundle::of_statement(b"{}".to_vec(), signature);
+        let written = Bundle::of_statement(Payload::of(&json!({})).unwrap(), signature);
         assert_eq!(Bundle::parse(written.json().clone()).unwrap(), written);
         assert_eq!(
             written.json(),

@@ -124,6 +124,12 @@ pub enum EnvelopeError {
         /// Why.
         source: base64::DecodeError,
     },
+    /// A number, or a count, is out of range.
+    #[error("{what} is out of range")]
+    Number {
+        /// Which.
+        what: &'static str,
+    },
 }
 
 #[cfg(test)]

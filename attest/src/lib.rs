@@ -4,20 +4,25 @@
 //!
 //! [`sign()`] → [`attach`] … [`discover`] → [`Verifier::verify_all`].
 
+mod accept;
 pub mod bundle;
 pub mod dsse;
 pub mod key;
 pub mod manual;
 mod referrer;
+mod rejection;
 mod sign;
+mod signed_by;
+mod verified;
 mod verify;
 
-pub use bundle::{Bundle, Content, Material};
+pub use accept::{Accept, IdentityPattern, SignerPattern, TextPattern, TextPatternError};
+pub use bundle::{Bundle, Content, Material, VerificationMaterial};
 pub use referrer::{
     AttachError, Attached, Discovered, IgnoreReason, Ignored, Referrer, attach, discover,
 };
-pub use sign::{ImageSignature, SignError, Signature, Signer, image_signature, sign};
-pub use verify::{
-    Accept, Check, Rejected, Rejection, SignerIdentity, TrustedKeys, Unchecked, Verified, Verifier,
-    is_signed,
-};
+pub use rejection::{Rejected, Rejection};
+pub use sign::{ImageSignature, Payload, SignError, Signature, Signer, image_signature, sign};
+pub use signed_by::{Claim, Identity, SignedBy, Subject};
+pub use verified::{Check, Unchecked, Verified, is_signed};
+pub use verify::Verifier;

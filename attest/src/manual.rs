@@ -24,8 +24,9 @@
 //!
 //! # Why it is as it is
 //!
-//! * **No default about trust.** Neither [`SignerIdentity`](crate::SignerIdentity) nor
-//!   [`TrustedKeys`](crate::TrustedKeys) has one; no list of accepted signers means that none is.
+//! * **No default about trust.** [`SignerPattern`](crate::SignerPattern) has none; no list of
+//!   accepted signers means that none is. Who signed ([`SignedBy`](crate::SignedBy)) is a fact, whom
+//!   we believe is a pattern, and the two are different types.
 //! * **Keys need no log and no timestamp.** Whoever pins a key has decided whom to believe; a log
 //!   would tell when it was misused, but not who used it. Losing a key means to stop accepting it.
 //! * **Certificates are refused** until there is a trusted root to check them against. To check

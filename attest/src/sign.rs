@@ -7,7 +7,7 @@ use oci::Descriptor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Bundle;
+use crate::bundle::{Bundle, Material, VerificationMaterial};
 use crate::dsse::{PAYLOAD_TYPE, pae};
 
 /// Signs `statement`. The bytes that are signed are the bytes that the bundle carries.
@@ -15,12 +15,37 @@ pub fn sign<P: Serialize>(
     statement: &Statement<P>,
     signer: &dyn Signer,
 ) -> Result<Bundle, SignError> {
-    let payload = serde_json::to_vec(statement).map_err(SignError::Serialize)?;
-    let signature = signer.sign(&pae(PAYLOAD_TYPE, &payload))?;
+    let payload = Payload::of(statement)?;
+    let signature = signer.sign(&payload.pae())?;
     Ok(Bundle::of_statement(payload, signature))
 }
 
-/// Something that can sign: a key file, later a key service or a short-lived certificate.
+/// The bytes of a statement that is to be signed.
+///
+/// [`sign()`] is for signers that are at hand. One that has to be waited for (a certificate, a log)
+/// signs [`pae`](Self::pae) in its own time, and [`Bundle::of_statement`] puts both together.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Payload(Vec<u8>);
+
+impl Payload {
+    /// Writes `statement`, once.
+    pub fn of<S: Serialize>(statement: &S) -> Result<Self, SignError> {
+        serde_json::to_vec(statement)
+            .map(Self)
+            .map_err(SignError::Serialize)
+    }
+
+    /// What has to be signed: the payload and that it is a statement.
+    pub fn pae(&self) -> Vec<u8> {
+        pae(PAYLOAD_TYPE, &self.0)
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Something that can sign: a key file, later a key service.
 pub trait Signer {
     /// Signs `pae`, the pre-authentication encoding of an envelope.
     fn sign(&self, pae: &[u8]) -> Result<Signature, SignError>;
@@ -29,20 +54,31 @@ pub trait Signer {
     fn name(&self) -> String;
 }
 
-/// A signature, and what a bundle says of who made it.
+/// A signature, and all that a bundle says of who made it, and when.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "signers make it, and have to say all of it"
+)]
 pub struct Signature {
     /// The signature.
     pub bytes: Vec<u8>,
-    /// Names the key: [`PublicKey::hint`](crate::key::PublicKey::hint).
-    pub key_hint: String,
+    /// Who made it, where it was logged, who saw it.
+    pub material: VerificationMaterial,
 }
 
 impl Signature {
-    /// Made by the key that `key_hint` names.
-    pub fn by_key(bytes: Vec<u8>, key_hint: String) -> Self {
-        Self { bytes, key_hint }
+    /// Made by the key that `hint` names ([`PublicKey::hint`](crate::key::PublicKey::hint)), and
+    /// neither logged nor seen by anybody else.
+    pub fn by_key(bytes: Vec<u8>, hint: String) -> Self {
+        Self {
+            bytes,
+            material: VerificationMaterial {
+                signer: Material::PublicKey { hint },
+                log_entries: Vec::new(),
+                timestamps: Vec::new(),
+            },
+        }
     }
 }
 

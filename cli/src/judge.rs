@@ -1,7 +1,7 @@
 //! What is proven about an image, and what a policy says of it: the one way that building, checking
 //! and copying judge.
 
-use attest::{Accept, Discovered, Rejected, TrustedKeys, Verified, Verifier, discover};
+use attest::{Accept, Discovered, Rejected, Verified, Verifier, discover};
 use oci::{Descriptor, Limits, Store};
 use policies::{Evidence, Policy, Verdict};
 use serde::Serialize;
@@ -35,7 +35,7 @@ pub(crate) async fn prove(
     let discovered = discover(store, image, &Limits::default())
         .await
         .map_err(CommandError::undecided)?;
-    let verifier = Verifier::new(TrustedKeys::named_in(accepted));
+    let verifier = Verifier::of_keys();
     let (verified, rejected) = verifier.verify_all(&discovered.attached, image, accepted);
     Ok(Proof {
         verified,

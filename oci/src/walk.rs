@@ -27,7 +27,7 @@ pub struct Node {
 
 /// How one manifest leads to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "who prints has to name each")]
 pub enum Relation {
     /// It is where the walk began.
     Root,

@@ -1,9 +1,9 @@
-use attest::{SignerIdentity, Verified};
+use attest::Verified;
 use intoto::{PredicateType, Provenance};
 use serde_json::{Value, json};
 
 use crate::engine::EvaluateError;
-use crate::evidence::{Evidence, statement};
+use crate::evidence::{self, Evidence, statement};
 use crate::policy::Policy;
 use crate::verdict::{Finding, Proof, Satisfied, Verdict};
 
@@ -77,17 +77,7 @@ fn missing(claim: &PredicateType) -> Finding {
 
 /// What the rules see.
 fn input(policy: &Policy, evidence: &Evidence, accepted: &[&Verified]) -> Value {
-    let accept: Vec<Value> = policy
-        .accepts()
-        .iter()
-        .map(|it| {
-            let fingerprint = match &it.signer {
-                SignerIdentity::Key(key) => json!(key.fingerprint()),
-                _ => Value::Null,
-            };
-            json!({ "predicateType": it.predicate_type, "fingerprint": fingerprint })
-        })
-        .collect();
+    let accept: Vec<Value> = policy.accepts().iter().map(evidence::accept).collect();
     let image = evidence.image();
     let mut input = json!({
         "image": { "mediaType": image.media_type, "digest": image.digest, "size": image.size },

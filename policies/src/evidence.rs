@@ -1,7 +1,7 @@
-use attest::{Accept, SignerIdentity, Verified};
+use attest::{Accept, SignedBy, SignerPattern, TextPattern, Verified};
 use intoto::Timestamp;
 use oci::Descriptor;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// All that is proven about one image. What is not proven cannot get in:
 ///
@@ -60,23 +60,77 @@ impl Evidence {
     /// The statements that one of `accepts` covers, in the order of their bundles' digests.
     pub fn accepted<'a>(&'a self, accepts: &'a [Accept]) -> impl Iterator<Item = &'a Verified> {
         self.statements.iter().filter(|it| {
-            accepts.iter().any(|accept| {
-                accept.predicate_type == *it.predicate_type() && accept.signer == *it.signer()
-            })
+            accepts
+                .iter()
+                .any(|accept| accept.covers(it.predicate_type(), it.signer()))
         })
     }
 }
 
 /// A statement as the rules see it.
 pub(crate) fn statement(verified: &Verified) -> Value {
-    let SignerIdentity::Key(key) = verified.signer() else {
-        return Value::Null;
-    };
     json!({
         "predicateType": verified.predicate_type(),
         "predicate": verified.statement().predicate(),
         "subjects": verified.statement().subjects(),
-        "signer": { "kind": "key", "fingerprint": key.fingerprint() },
+        "signer": signer(verified.signer()),
         "digest": verified.bundle(),
     })
+}
+
+/// Who signed, as the rules see it.
+fn signer(signer: &SignedBy) -> Value {
+    match signer {
+        SignedBy::Key(key) => json!({ "kind": "key", "fingerprint": key.fingerprint() }),
+        SignedBy::Identity(identity) => {
+            let subjects: Vec<_> = identity
+                .subjects()
+                .iter()
+                .map(|it| json!({ "kind": it.kind(), "name": it.as_str() }))
+                .collect();
+            let claims: Map<String, Value> = identity
+                .claims()
+                .iter()
+                .map(|(claim, value)| (claim.name().to_owned(), value.as_str().into()))
+                .collect();
+            json!({
+                "kind": "identity",
+                "issuer": identity.issuer(),
+                "subject": identity.subject(),
+                "subjects": subjects,
+                "claims": claims,
+            })
+        }
+    }
+}
+
+/// Whom a policy believes about what, as the rules see it: of what is exact its text, of what is a
+/// pattern the pattern.
+pub(crate) fn accept(accept: &Accept) -> Value {
+    let text = |it: &TextPattern| {
+        let kind = if it.is_exact() { "exact" } else { "pattern" };
+        json!({ kind: it.as_str() })
+    };
+    let predicate_type = &accept.predicate_type;
+    match &accept.signer {
+        SignerPattern::Key(key) => json!({
+            "kind": "key",
+            "predicateType": predicate_type,
+            "fingerprint": key.fingerprint(),
+        }),
+        SignerPattern::Identity(identity) => {
+            let claims: Map<String, Value> = identity
+                .claims()
+                .iter()
+                .map(|(claim, it)| (claim.name().to_owned(), text(it)))
+                .collect();
+            json!({
+                "kind": "identity",
+                "predicateType": predicate_type,
+                "issuer": text(identity.issuer()),
+                "subject": text(identity.subject()),
+                "claims": claims,
+            })
+        }
+    }
 }

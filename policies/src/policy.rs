@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attest::key::{KeyError, PublicKey};
-use attest::{Accept, SignerIdentity};
+use attest::{Accept, SignerPattern};
 use globset::Glob;
 use intoto::PredicateType;
 use oci::{Algorithm, Digest, Hasher};
 use serde_json::{Map, Value};
 
 use crate::engine::{RegoError, Rules};
+use crate::evidence;
 use crate::shipped;
 use file::{Entry, PolicyFile, Signer};
 
@@ -29,7 +30,7 @@ pub struct Policy {
 impl Policy {
     /// Reads a `policy.toml` and the files that it names. `given` is who stands for
     /// `signer = "given"`: the keys of the command line.
-    pub fn load(path: &Path, given: &[SignerIdentity]) -> Result<Self, PolicyError> {
+    pub fn load(path: &Path, given: &[SignerPattern]) -> Result<Self, PolicyError> {
         Self::parse(
             &path.display().to_string(),
             &read(path)?,
@@ -44,7 +45,7 @@ impl Policy {
     fn parse(
         name: &str,
         text: &str,
-        given: &[SignerIdentity],
+        given: &[SignerPattern],
         files: &impl Files,
     ) -> Result<Self, PolicyError> {
         let error_at = |line, problem| PolicyError::Policy {
@@ -63,7 +64,8 @@ impl Policy {
                     });
                 }
                 Signer::Given => given.to_vec(),
-                Signer::Key(path) => vec![SignerIdentity::Key(key(files, path)?)],
+                Signer::Key(path) => vec![SignerPattern::Key(key(files, path)?)],
+                Signer::Identity(identity) => vec![SignerPattern::Identity(identity.clone())],
             };
             for signer in signers {
                 accepts.extend(value.claims.iter().map(|claim| Accept {
@@ -171,8 +173,8 @@ fn digest(text: &str, rules: &BTreeMap<String, String>, accepts: &[Accept]) -> D
     }
     for accept in accepts {
         let signer = match &accept.signer {
-            SignerIdentity::Key(key) => key.fingerprint().to_string(),
-            other => other.to_string(),
+            SignerPattern::Key(key) => key.fingerprint().to_string(),
+            SignerPattern::Identity(_) => evidence::accept(accept).to_string(),
         };
         add(accept.predicate_type.as_str(), &signer);
     }
@@ -275,7 +277,7 @@ pub enum PolicyError {
         source: KeyError,
     },
     /// The policy leaves it to the user who signs, and the user said nothing.
-    #[error("{file}{}: `signer = \"given\"`, but no key was given", place(*line))]
+    #[error("{file}{}: `signer = \"given\"`, but nobody was given", place(*line))]
     NoSigner {
         /// The policy.
         file: String,

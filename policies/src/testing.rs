@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use attest::key::PrivateKey;
-use attest::{Accept, SignerIdentity, TrustedKeys, Verified, Verifier};
+use attest::{Accept, SignerPattern, Verified, Verifier};
 use intoto::{PredicateType, Statement};
 use oci::{Descriptor, MediaType};
 use serde_json::Value;
@@ -19,8 +19,8 @@ impl Keys {
             .or_insert_with(|| PrivateKey::generate().expect("keys can be made"))
     }
 
-    pub(crate) fn identity(&mut self, name: &str) -> SignerIdentity {
-        SignerIdentity::Key(self.key(name).public_key().clone())
+    pub(crate) fn identity(&mut self, name: &str) -> SignerPattern {
+        SignerPattern::Key(self.key(name).public_key().clone())
     }
 
     pub(crate) fn fingerprint(&mut self, name: &str) -> String {
@@ -46,7 +46,7 @@ impl Keys {
             predicate_type: predicate_type.clone(),
             signer: self.identity(signer),
         }];
-        Verifier::new(TrustedKeys::named_in(&accepted))
+        Verifier::of_keys()
             .verify(bundle.json(), image, &accepted)
             .expect("what was signed verifies")
     }

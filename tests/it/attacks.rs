@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use attest::{AttachError, Discovered, IgnoreReason, Rejection};
+use attest::{AttachError, Discovered, IgnoreReason, Rejection, Verifier};
 use bytes::Bytes;
 use intoto::{PredicateType, Statement};
 use oci::{
@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 
 use crate::verify::{
     IMAGE, accept_all, attached, descriptor, memory, private_key, public_key, sealed, signed,
-    verifier,
 };
 
 const IN_TOTO: &str = "application/vnd.in-toto+json";
@@ -28,7 +27,7 @@ async fn is_signed(store: &dyn Store) -> bool {
     let accepted = accept_all(&public_key("cosign.pub"));
     let found = attached(store, IMAGE).await;
     let image = descriptor(IMAGE);
-    let (verified, _) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, _) = Verifier::of_keys().verify_all(&found, &image, &accepted);
     attest::is_signed(&verified, &image.digest)
 }
 
@@ -74,7 +73,7 @@ async fn push_blob(store: &dyn Store, media_type: MediaType, content: &[u8]) -> 
 /// What a verifier that knows cosign's key says of a bundle about the image.
 fn judge(bundle: &[u8]) -> Result<attest::Verified, Rejection> {
     let accepted = accept_all(&public_key("cosign.pub"));
-    verifier(&accepted).verify(bundle, &descriptor(IMAGE), &accepted)
+    Verifier::of_keys().verify(bundle, &descriptor(IMAGE), &accepted)
 }
 
 /// Judges a payload that the trusted key itself signed.
@@ -208,7 +207,7 @@ async fn row_03_a_signature_of_one_platform_is_none_of_another_or_of_the_index()
         "sha256:c6f3e4f68abb748aab3e6f1869017556e325ca97b11d4a6c4b7e00412b555d03",
     ] {
         assert!(matches!(
-            verifier(&accepted).verify(bundle.json(), &descriptor(other), &accepted),
+            Verifier::of_keys().verify(bundle.json(), &descriptor(other), &accepted),
             Err(Rejection::OtherSubject { .. })
         ));
     }
@@ -419,7 +418,7 @@ async fn row_12_an_sbom_is_no_signature_and_no_provenance() {
         key.public_key(),
     )];
     assert!(matches!(
-        verifier(&accepted).verify(sbom.json(), &descriptor(IMAGE), &accepted),
+        Verifier::of_keys().verify(sbom.json(), &descriptor(IMAGE), &accepted),
         Err(Rejection::NotAccepted { .. })
     ));
     // Nor is it read as one.
@@ -656,7 +655,7 @@ fn row_38_half_of_a_longer_digest_names_nothing() {
     let whole = statement(&json!([{"digest": {"sha512": format!("{}{}", hex(), hex())}}]));
     let judge = |payload: &str| {
         let bundle = sealed(IN_TOTO, payload.as_bytes(), &key);
-        verifier(&accepted).verify(&bundle, &artifact, &accepted)
+        Verifier::of_keys().verify(&bundle, &artifact, &accepted)
     };
     for payload in [short, other] {
         assert!(matches!(

@@ -14,7 +14,7 @@ use oci::{Descriptor, LayoutStore, Limits, Repository, Store, Upload};
 use serde_json::{Map, json};
 use testkit::{Output, Server, Workspace, docker_registry, olareg, peer};
 
-use crate::verify::{IMAGE, accept_all, attached, descriptor, fixture, private_key, verifier};
+use crate::verify::{IMAGE, accept_all, attached, descriptor, fixture, private_key};
 
 fn cosign(workspace: &Workspace, arguments: &[&str]) -> Option<Command> {
     let mut command = workspace.command(peer("cosign")?);
@@ -132,7 +132,7 @@ async fn cosign_verifies_what_we_attach(
     // And we read it back from there as a stranger would.
     let accepted = accept_all(key.public_key());
     let found = attached(&store, IMAGE).await;
-    let (verified, rejected) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, rejected) = attest::Verifier::of_keys().verify_all(&found, &image, &accepted);
     assert_eq!((verified.len(), rejected.len()), (4, 0));
     assert!(attest::is_signed(&verified, &image.digest));
     let fallback = IMAGE.replace(':', "-");
@@ -221,8 +221,8 @@ async fn with_a_key_that_we_made() {
         .arg(&bundle);
     Output::of(command.arg(blob)).expect(0);
     let key = attest::key::PublicKey::from_pem(&fs_err::read(public).unwrap()).unwrap();
-    let signer = attest::SignerIdentity::Key(key.clone());
-    attest::Verifier::new(attest::TrustedKeys::new([key]))
+    let signer = attest::SignerPattern::Key(key);
+    attest::Verifier::of_keys()
         .verify_blob(&fs_err::read(bundle).unwrap(), b"content", &[signer])
         .unwrap();
 }

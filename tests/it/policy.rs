@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use attest::key::{PrivateKey, PublicKey, generate};
-use attest::{SignerIdentity, TrustedKeys, Verifier};
+use attest::{SignerPattern, Verifier};
 use intoto::Statement;
 use policies::{Evidence, Policy, PolicyError, evaluate};
 
@@ -11,10 +11,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn key() -> (String, SignerIdentity) {
+fn key() -> (String, SignerPattern) {
     let pem = generate(b"").unwrap().public;
     let key = PublicKey::from_pem(pem.as_bytes()).unwrap();
-    (pem, SignerIdentity::Key(key))
+    (pem, SignerPattern::Key(key))
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_policy_that_is_not_there_is_an_error() {
 #[test]
 fn the_sboms_that_we_merge_satisfy_the_rules() {
     let private = PrivateKey::generate().unwrap();
-    let identity = SignerIdentity::Key(private.public_key().clone());
+    let identity = SignerPattern::Key(private.public_key().clone());
     let image = oci::Descriptor::of(oci::MediaType::IMAGE_MANIFEST, b"image");
     let document = sbom::Document::parse(
         sbom::Format::CycloneDx,
@@ -124,7 +124,7 @@ fn the_sboms_that_we_merge_satisfy_the_rules() {
         );
         fs_err::write(&path, text).unwrap();
         let policy = Policy::load(&path, std::slice::from_ref(&identity)).unwrap();
-        let verifier = Verifier::new(TrustedKeys::named_in(policy.accepts()));
+        let verifier = Verifier::of_keys();
         let statements = [
             attest::sign(
                 &Statement::about(&image, merged.cyclonedx.clone()),

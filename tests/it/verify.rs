@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use attest::key::{KeyFile, PrivateKey, PublicKey};
-use attest::{
-    Accept, Attached, Bundle, Rejection, SignerIdentity, TrustedKeys, Unchecked, Verifier,
-};
+use attest::{Accept, Attached, Bundle, Rejection, SignedBy, SignerPattern, Unchecked, Verifier};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use intoto::{Predicate, PredicateType, ResourceDescriptor, Statement, Timestamp};
@@ -47,7 +45,7 @@ pub(crate) fn descriptor(digest: &str) -> Descriptor {
 pub(crate) fn accept(predicate_type: PredicateType, key: &PublicKey) -> Accept {
     Accept {
         predicate_type,
-        signer: SignerIdentity::Key(key.clone()),
+        signer: SignerPattern::Key(key.clone()),
     }
 }
 
@@ -61,10 +59,6 @@ pub(crate) fn accept_all(key: &PublicKey) -> Vec<Accept> {
     ]
     .map(|it| accept(it, key))
     .to_vec()
-}
-
-pub(crate) fn verifier(accepted: &[Accept]) -> Verifier {
-    Verifier::new(TrustedKeys::named_in(accepted))
 }
 
 pub(crate) async fn attached(store: &dyn Store, digest: &str) -> Vec<Attached> {
@@ -130,13 +124,13 @@ async fn what_cosign_signed_is_verified_with_its_key_and_no_other() {
         let attached = attached(&store, digest).await;
         let image = descriptor(digest);
         let accepted = accept_all(&key);
-        let (verified, rejected) = verifier(&accepted).verify_all(&attached, &image, &accepted);
+        let (verified, rejected) = Verifier::of_keys().verify_all(&attached, &image, &accepted);
         assert_eq!(verified.len(), count, "{layout} {rejected:?}");
         assert!(rejected.is_empty(), "{layout} {rejected:?}");
         assert!(attest::is_signed(&verified, &image.digest));
         for one in &verified {
             assert_eq!(*one.artifact(), image);
-            assert_eq!(*one.signer(), SignerIdentity::Key(key.clone()));
+            assert_eq!(*one.signer(), SignedBy::Key(key.clone()));
             assert_eq!(Statement::parse(one.payload()).unwrap(), *one.statement());
             assert!(attached.iter().any(|it| {
                 one.manifest() == Some(&it.manifest) && *one.bundle() == Digest::of(&it.bundle)
@@ -151,7 +145,7 @@ async fn what_cosign_signed_is_verified_with_its_key_and_no_other() {
             "rsa.pub.pem",
         ] {
             let accepted = accept_all(&public_key(other));
-            let (verified, rejected) = verifier(&accepted).verify_all(&attached, &image, &accepted);
+            let (verified, rejected) = Verifier::of_keys().verify_all(&attached, &image, &accepted);
             assert!(verified.is_empty(), "{layout} {other}");
             assert_eq!(rejected.len(), count);
             assert!(
@@ -174,14 +168,14 @@ async fn an_image_is_signed_by_a_signature_only() {
         attest::attach(&store, &image, &bundle, None).await.unwrap();
     }
     let found = attached(&store, IMAGE).await;
-    let (verified, _) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, _) = Verifier::of_keys().verify_all(&found, &image, &accepted);
     assert_eq!(verified.len(), 2);
     assert!(!attest::is_signed(&verified, &image.digest));
 
     let bundle = signed(PredicateType::COSIGN_SIGN, &key);
     attest::attach(&store, &image, &bundle, None).await.unwrap();
     let found = attached(&store, IMAGE).await;
-    let (verified, _) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, _) = Verifier::of_keys().verify_all(&found, &image, &accepted);
     assert!(attest::is_signed(&verified, &image.digest));
     assert!(!attest::is_signed(&verified, &ARM.parse().unwrap()));
 }
@@ -195,14 +189,14 @@ async fn a_stranger_neither_helps_nor_harms() {
     let forged = signed(PredicateType::COSIGN_SIGN, &private_key("p256-pkcs8.pem"));
     attest::attach(&store, &image, &forged, None).await.unwrap();
     let found = attached(&store, IMAGE).await;
-    let (verified, rejected) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, rejected) = Verifier::of_keys().verify_all(&found, &image, &accepted);
     assert!(verified.is_empty());
     assert_eq!(rejected.len(), 1);
 
     let bundle = signed(PredicateType::COSIGN_SIGN, &key);
     attest::attach(&store, &image, &bundle, None).await.unwrap();
     let found = attached(&store, IMAGE).await;
-    let (verified, rejected) = verifier(&accepted).verify_all(&found, &image, &accepted);
+    let (verified, rejected) = Verifier::of_keys().verify_all(&found, &image, &accepted);
     assert!(attest::is_signed(&verified, &image.digest));
     assert_eq!((verified.len(), rejected.len()), (1, 1));
 }
@@ -285,7 +279,7 @@ fn each_kind_of_key_signs_statements() {
         let key = private_key(name);
         let bundle = signed(PredicateType::COSIGN_SIGN, &key);
         let accepted = accept_all(key.public_key());
-        verifier(&accepted)
+        Verifier::of_keys()
             .verify(bundle.json(), &descriptor(IMAGE), &accepted)
             .unwrap();
     }
@@ -303,7 +297,7 @@ fn hint(json: &[u8]) -> std::ops::Range<usize> {
 fn a_bundle_with_any_bit_flipped_is_never_accepted() {
     let key = private_key("cosign.key");
     let accepted = accept_all(key.public_key());
-    let verifier = verifier(&accepted);
+    let verifier = Verifier::of_keys();
     let image = descriptor(IMAGE);
     let ours = signed(PredicateType::COSIGN_SIGN, &key).json().to_vec();
     let cosigns = read(
@@ -354,7 +348,7 @@ fn a_bundle_with_any_field_taken_out_or_emptied_is_never_accepted() {
             let mut bad = good.clone();
             *bad.pointer_mut(pointer).unwrap() = value;
             let bad = bad.to_string();
-            let result = verifier(&accepted).verify(bad.as_bytes(), &descriptor(IMAGE), &accepted);
+            let result = Verifier::of_keys().verify(bad.as_bytes(), &descriptor(IMAGE), &accepted);
             assert!(result.is_err(), "{pointer}: {bad}");
         }
     }
@@ -366,7 +360,7 @@ mod steps {
 
     fn verify(bundle: &[u8]) -> Result<attest::Verified, Rejection> {
         let accepted = accept_all(&public_key("cosign.pub"));
-        verifier(&accepted).verify(bundle, &descriptor(IMAGE), &accepted)
+        Verifier::of_keys().verify(bundle, &descriptor(IMAGE), &accepted)
     }
 
     fn good() -> Value {
@@ -456,7 +450,7 @@ mod steps {
     fn step_6_it_has_to_be_about_this_artifact() {
         let accepted = accept_all(&public_key("cosign.pub"));
         let result =
-            verifier(&accepted).verify(good().to_string().as_bytes(), &descriptor(ARM), &accepted);
+            Verifier::of_keys().verify(good().to_string().as_bytes(), &descriptor(ARM), &accepted);
         assert!(matches!(result, Err(Rejection::OtherSubject { .. })));
     }
 
@@ -475,7 +469,7 @@ mod steps {
             (&a, PredicateType::SPDX, false),
         ] {
             let bundle = signed(predicate_type, key);
-            let result = verifier(&accepted).verify(bundle.json(), &descriptor(IMAGE), &accepted);
+            let result = Verifier::of_keys().verify(bundle.json(), &descriptor(IMAGE), &accepted);
             match result {
                 Ok(_) => assert!(believed),
                 Err(Rejection::NotAccepted { .. }) => assert!(!believed),
@@ -505,16 +499,14 @@ mod steps {
 fn no_accepted_signer_means_no() {
     let bundle = signed(PredicateType::COSIGN_SIGN, &private_key("cosign.key"));
     let key = public_key("cosign.pub");
-    let trusting = Verifier::new(TrustedKeys::new([key.clone()]));
     assert!(matches!(
-        trusting.verify(bundle.json(), &descriptor(IMAGE), &[]),
-        Err(Rejection::NotAccepted { .. })
-    ));
-    let accepted = accept_all(&key);
-    let trusting_none = Verifier::new(TrustedKeys::new([]));
-    assert!(matches!(
-        trusting_none.verify(bundle.json(), &descriptor(IMAGE), &accepted),
+        Verifier::of_keys().verify(bundle.json(), &descriptor(IMAGE), &[]),
         Err(Rejection::SignatureInvalid { keys: 0 })
+    ));
+    let about_another = [accept(PredicateType::SLSA_PROVENANCE_V1, &key)];
+    assert!(matches!(
+        Verifier::of_keys().verify(bundle.json(), &descriptor(IMAGE), &about_another),
+        Err(Rejection::NotAccepted { .. })
     ));
 }
 
@@ -530,18 +522,18 @@ fn signatures_over_blobs_are_verified_for_each_kind_of_key() {
     ];
     for (name, key) in cases {
         let bundle = read(&format!("blobs/{name}.sigstore.json"));
-        let signer = SignerIdentity::Key(public_key(key));
-        let trusting = Verifier::new(TrustedKeys::new([public_key(key)]));
+        let signer = SignerPattern::Key(public_key(key));
+        let trusting = Verifier::of_keys();
         assert_eq!(
             trusting
                 .verify_blob(&bundle, &blob, std::slice::from_ref(&signer))
                 .unwrap(),
-            signer,
+            SignedBy::Key(public_key(key)),
             "{name}"
         );
         assert!(matches!(
             trusting.verify_blob(&bundle, &blob, &[]),
-            Err(Rejection::BlobSignerNotAccepted { .. })
+            Err(Rejection::SignatureInvalid { keys: 0 })
         ));
         let refused = trusting
             .verify_blob(&bundle, b"another", std::slice::from_ref(&signer))
@@ -552,9 +544,9 @@ fn signatures_over_blobs_are_verified_for_each_kind_of_key() {
             !name.contains("ed25519"),
             "{refused:?}"
         );
-        let stranger = Verifier::new(TrustedKeys::new([public_key("nopass.pub")]));
+        let stranger = SignerPattern::Key(public_key("nopass.pub"));
         assert!(matches!(
-            stranger.verify_blob(&bundle, &blob, &[signer]),
+            trusting.verify_blob(&bundle, &blob, &[stranger]),
             Err(Rejection::SignatureInvalid { .. })
         ));
     }
@@ -563,7 +555,7 @@ fn signatures_over_blobs_are_verified_for_each_kind_of_key() {
     let key = public_key("cosign.pub");
     let accepted = accept_all(&key);
     let artifact = Descriptor::of("text/plain".into(), &blob);
-    let verified = verifier(&accepted)
+    let verified = Verifier::of_keys()
         .verify(&attestation, &artifact, &accepted)
         .unwrap();
     let provenance: intoto::Provenance = verified.statement().predicate_as().unwrap();
@@ -573,7 +565,7 @@ fn signatures_over_blobs_are_verified_for_each_kind_of_key() {
     );
     assert_eq!(*verified.predicate_type(), intoto::Provenance::TYPE);
     assert!(matches!(
-        verifier(&accepted).verify_blob(&attestation, &blob, &[SignerIdentity::Key(key)]),
+        Verifier::of_keys().verify_blob(&attestation, &blob, &[SignerPattern::Key(key)]),
         Err(Rejection::NotAMessage)
     ));
 }

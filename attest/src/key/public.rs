@@ -86,6 +86,11 @@ impl PublicKey {
         self.algorithm
     }
 
+    /// The whole key: a DER `SubjectPublicKeyInfo`.
+    pub fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
     /// Names it: the digest of its `SubjectPublicKeyInfo`.
     pub fn fingerprint(&self) -> Digest {
         Digest::of(&self.spki)

@@ -61,7 +61,7 @@ pub(crate) fn load(
     if environment.directory.join(&path).is_dir() {
         path.push("policy.toml");
     }
-    let given: Vec<_> = given.map(attest::SignerIdentity::Key).into_iter().collect();
+    let given: Vec<_> = given.map(attest::SignerPattern::Key).into_iter().collect();
     Policy::load(&path, &given)
         .context(|| format!("failed to read the policy `{}`", path.display()))
 }

@@ -68,7 +68,7 @@ impl Entry {
             relation: match node.relation {
                 Relation::Child => "child",
                 Relation::Referrer => "referrer",
-                _ => "image",
+                Relation::Root => "image",
             },
             digest: node.descriptor.digest.to_string(),
             media_type: node.descriptor.media_type.to_string(),

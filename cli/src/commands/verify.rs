@@ -1,4 +1,4 @@
-use attest::{Accept, SignerIdentity, Verified};
+use attest::{Accept, SignerPattern, Verified};
 use intoto::PredicateType;
 use serde::Serialize;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run(
         .iter()
         .map(|predicate_type| Accept {
             predicate_type: predicate_type.clone(),
-            signer: SignerIdentity::Key(key.clone()),
+            signer: SignerPattern::Key(key.clone()),
         })
         .collect();
 

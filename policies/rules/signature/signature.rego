@@ -3,8 +3,9 @@
 package sealpack.signature
 
 # Only cosign's own type is a signature: an SBOM is signed too, but does not stand for the image.
-signers contains s.signer.fingerprint if {
+signers contains signer if {
 	some s in input.statements
+	signer := object.filter(s.signer, ["kind", "fingerprint", "issuer", "subject"])
 	s.predicateType == "https://sigstore.dev/cosign/sign/v1"
 }
 
@@ -14,6 +15,6 @@ deny contains finding if {
 	count(signers) < threshold
 	finding := {
 		"message": sprintf("%d of %d signers stand for the image", [count(signers), threshold]),
-		"solution": "sign the image with another accepted key, or lower `signature-threshold`",
+		"solution": "let another accepted signer sign the image, or lower `signature-threshold`",
 	}
 }

@@ -19,27 +19,55 @@ problem contains p if {
 	id := builder_id(s)
 	bound := object.get(input.parameters, ["builder-signers", id], null)
 	bound != null
-	not s.signer.fingerprint in bound
+	not speaks(s.signer, bound)
 	p := {
 		"statement": s.digest,
-		"message": sprintf("key %s does not speak for builder `%s`", [s.signer.fingerprint, id]),
+		"message": sprintf("%s does not speak for builder `%s`", [called(s.signer), id]),
 		"solution": "see `parameters.builder-signers`",
 	}
 }
 
-provenance_signers contains a.fingerprint if {
+# Of keys the fingerprint, of identities the name and its issuer.
+speaks(signer, bound) if {
+	signer.kind == "key"
+	signer.fingerprint in bound
+}
+
+speaks(signer, bound) if {
+	signer.kind == "identity"
+	some b in bound
+	b.identity == signer.subject
+	b.issuer == signer.issuer
+}
+
+called(signer) := sprintf("key %s", [signer.fingerprint]) if signer.kind == "key"
+
+called(signer) := sprintf("`%s` by `%s`", [signer.subject, signer.issuer]) if signer.kind == "identity"
+
+provenance_signers contains signer if {
 	some a in input.policy.accept
 	a.predicateType == "https://slsa.dev/provenance/v1"
+	signer := object.remove(a, ["predicateType"])
+}
+
+# A pattern may mean many.
+several if count(provenance_signers) > 1
+
+several if {
+	some a in provenance_signers
+	a.kind == "identity"
+	some part in [a.subject, a.issuer]
+	part.pattern
 }
 
 problem contains p if {
 	some s in provenance
 	id := builder_id(s)
 	object.get(input.parameters, ["builder-signers", id], null) == null
-	count(provenance_signers) > 1
+	several
 	p := {
 		"statement": s.digest,
 		"message": sprintf("builder `%s` is bound to no signer, and several are accepted for provenance", [id]),
-		"solution": "name the keys of the builder in `parameters.builder-signers`",
+		"solution": "name the signers of the builder in `parameters.builder-signers`",
 	}
 }

@@ -1,5 +1,6 @@
 use std::fmt::Write as _;
 
+use attest::SignerPattern;
 use intoto::{Timestamp, VsaResult};
 use oci::Descriptor;
 use serde::Deserialize;
@@ -68,7 +69,7 @@ fn cases(set: &str, file: &str, keys: &mut Keys, image: &Descriptor) -> Vec<Case
 fn policy(
     sets: &[&str],
     own: Option<&str>,
-    signers: &[SignerIdentity],
+    signers: &[SignerPattern],
     require: &[String],
     parameters: Map<String, Value>,
 ) -> Policy {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use attest::{Claim, IdentityPattern, TextPattern};
 use intoto::PredicateType;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -34,6 +35,7 @@ pub(super) enum Signer {
     Given,
     /// Path of a public key, from the policy's folder.
     Key(String),
+    Identity(IdentityPattern),
 }
 
 /// What is wrong, and where.
@@ -147,7 +149,62 @@ fn read_signer(signer: &toml::Value) -> Result<Signer, String> {
         }
         _ => {}
     }
-    Err("`signer` is neither `\"given\"` nor `{ key = \"…\" }`".to_owned())
+    if let toml::Value::Table(table) = signer
+        && table.keys().any(|it| it.starts_with("identity"))
+    {
+        return read_identity(table).map(Signer::Identity);
+    }
+    Err("`signer` is neither `\"given\"` nor `{ key = \"…\" }` nor \
+         `{ identity = \"…\", issuer = \"…\" }`"
+        .to_owned())
+}
+
+fn read_identity(table: &toml::Table) -> Result<IdentityPattern, String> {
+    let known = [
+        "identity",
+        "identity-regexp",
+        "issuer",
+        "issuer-regexp",
+        "claims",
+    ];
+    if let Some(other) = table.keys().find(|it| !known.contains(&it.as_str())) {
+        return Err(format!("`{other}` says nothing of a signer's identity"));
+    }
+    let mut identity =
+        IdentityPattern::new(read_text(table, "identity")?, read_text(table, "issuer")?);
+    let no_claims = toml::Table::new();
+    let claims = match table.get("claims") {
+        None => &no_claims,
+        Some(toml::Value::Table(claims)) => claims,
+        Some(_) => return Err("`claims` of a signer is not a table".to_owned()),
+    };
+    for name in claims.keys() {
+        let name = name.strip_suffix("-regexp").unwrap_or(name);
+        let claim = Claim::ALL
+            .iter()
+            .find(|it| it.name() == name)
+            .ok_or_else(|| format!("certificates have no claim `{name}`"))?;
+        identity = identity.claiming(*claim, read_text(claims, name)?);
+    }
+    Ok(identity)
+}
+
+/// The text `name`, or the pattern `name-regexp`: exactly one of them.
+fn read_text(table: &toml::Table, name: &str) -> Result<TextPattern, String> {
+    let pattern = format!("{name}-regexp");
+    let text = match (table.get(name), table.get(&pattern)) {
+        (Some(toml::Value::String(text)), None) => TextPattern::exact(text),
+        (None, Some(toml::Value::String(text))) => TextPattern::anchored(text),
+        _ => {
+            return Err(format!(
+                "a signer has either `{name}` or `{pattern}`, a text"
+            ));
+        }
+    };
+    text.map_err(|error| {
+        let cause = std::error::Error::source(&error).map_or(String::new(), |it| format!(": {it}"));
+        format!("{error}{cause}")
+    })
 }
 
 /// The line of the byte at `offset`, from 1.

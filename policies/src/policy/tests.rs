@@ -34,7 +34,7 @@ impl Files for Memory {
 /// A policy of texts alone.
 pub(crate) fn in_memory(
     text: &str,
-    given: &[SignerIdentity],
+    given: &[SignerPattern],
     files: &[(&str, &str)],
 ) -> Result<Policy, PolicyError> {
     let memory = Memory::default();
@@ -87,11 +87,31 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             "[[accept]]\nclaims = [\"vsa\"]\nsigner = \"anyone\"".to_owned(),
-            "policy.toml:3: `signer` is neither `\"given\"` nor `{ key = \"…\" }`",
+            "policy.toml:3: `signer` is neither `\"given\"` nor `{ key = \"…\" }` nor `{ identity = \"…\", issuer = \"…\" }`",
         ),
         (
             "[[accept]]\nclaims = []\nsigner = \"given\"".to_owned(),
             "policy.toml:1: `claims` is empty",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { identity = \"a\" }".to_owned(),
+            "policy.toml:3: a signer has either `issuer` or `issuer-regexp`, a text",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { identity = \"\", issuer = \"i\" }".to_owned(),
+            "policy.toml:3: empty text where an identity or an issuer has to be named",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { identity = \"a\", identity-regexp = \"a\", issuer = \"i\" }".to_owned(),
+            "policy.toml:3: a signer has either `identity` or `identity-regexp`, a text",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { identity = \"a\", issuer = \"i\", claims = { x = \"y\" } }".to_owned(),
+            "policy.toml:3: certificates have no claim `x`",
+        ),
+        (
+            "[[accept]]\nclaims = [\"vsa\"]\nsigner = { identity = \"a\", issuer = \"i\", key = \"k\" }".to_owned(),
+            "policy.toml:3: `key` says nothing of a signer's identity",
         ),
         (
             "[[accept]]\nclaims = [\"vsa\"]\nsigner = { key = \"no.pub\" }".to_owned(),
@@ -140,7 +160,7 @@ fn who_is_given_has_to_be_given() {
     let error = in_memory(&text, &[], &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "policy.toml:3: `signer = \"given\"`, but no key was given"
+        "policy.toml:3: `signer = \"given\"`, but nobody was given"
     );
 }
 
@@ -148,7 +168,7 @@ fn who_is_given_has_to_be_given() {
 fn the_digest_is_of_all_that_decides() {
     let mut keys = Keys::default();
     let given = [keys.identity("a")];
-    let of = |text: &str, rule: &str, key: &str, given: &[SignerIdentity]| {
+    let of = |text: &str, rule: &str, key: &str, given: &[SignerPattern]| {
         let rule = format!("package sealpack.x\ndeny contains \"{rule}\" if true\n");
         let policy = in_memory(text, given, &[("x.rego", &rule), ("k.pub", key)]).unwrap();
         policy.digest().clone()
@@ -168,4 +188,26 @@ fn the_digest_is_of_all_that_decides() {
     ] {
         assert_ne!(changed, digest);
     }
+}
+
+#[test]
+fn an_identity_is_a_text_or_a_pattern_and_part_of_the_digest() {
+    let of = |signer: &str| {
+        let text = format!("[[accept]]\nclaims = [\"signature\"]\nsigner = {signer}\n{REQUIRE}");
+        in_memory(&text, &[], &[]).unwrap()
+    };
+    let exact = of("{ identity = \"a.b\", issuer = \"i\" }");
+    let pattern = of("{ identity-regexp = \"a.b\", issuer = \"i\" }");
+    let claiming = of(
+        "{ identity = \"a.b\", issuer = \"i\", claims = { sourceRepositoryRef = \"r\", buildTrigger-regexp = \"p|q\" } }",
+    );
+    let signers = [&exact, &pattern, &claiming].map(|it| it.accepts()[0].signer.to_string());
+    assert_eq!(
+        signers,
+        [
+            "`a.b` by `i`",
+            "/a.b/ by `i`",
+            "`a.b` by `i`, sourceRepositoryRef `r`, buildTrigger /p|q/"
+        ]
+    );
 }
