@@ -1,7 +1,9 @@
 //! The analyzer: looks what the new image is based on and what it replaces, before anything is done.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
 
 use crate::api::PlatformApi;
@@ -12,6 +14,9 @@ use crate::files::analyzed::{
 use crate::files::run::{Run, RunImages};
 use crate::images::{Images, Place, PlaceError, parse_name};
 use crate::{Level, Log, labels};
+
+/// How many layers a registry is asked for at the same time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What the analyzer needs.
 #[derive(Clone, Copy, Debug)]
@@ -150,16 +155,47 @@ async fn previous(
     log: &dyn Log,
 ) -> Result<Option<(Place, Image)>, AnalyzeError> {
     match find(context, context.previous, log).await {
-        Ok(found) => Ok(found),
-        Err(AnalyzeError::Image { name, source }) if !is_outage(&source) => {
-            log.line(
-                Level::Info,
-                &format!("Ignoring image \"{name}\" because it was corrupt"),
+        Ok(Some((place, image))) => {
+            if !context.images.has_digests() || has_all_layers(&place, &image).await? {
+                return Ok(Some((place, image)));
+            }
+            ignore(
+                &context
+                    .images
+                    .shown(context.previous)
+                    .map_err(AnalyzeError::Place)?,
+                log,
             );
+            Ok(None)
+        }
+        Ok(None) => Ok(None),
+        Err(AnalyzeError::Image { name, source }) if !is_outage(&source) => {
+            ignore(&name, log);
             Ok(None)
         }
         Err(error) => Err(error),
     }
+}
+
+fn ignore(name: &str, log: &dyn Log) {
+    let text = format!("Ignoring image \"{name}\" because it was corrupt");
+    log.line(Level::Info, &text);
+}
+
+/// Whether the layers of `image` are there: some clean-ups of registries leave a manifest without
+/// them, and no layer of such an image can be used again. Layouts may lack layers on purpose.
+async fn has_all_layers(place: &Place, image: &Image) -> Result<bool, AnalyzeError> {
+    let layers: BTreeSet<_> = image.layers().map(|(layer, _)| layer).collect();
+    let asked = stream::iter(layers)
+        .map(|layer| place.store.contains(layer))
+        .buffer_unordered(ASKED_AT_ONCE);
+    asked
+        .try_fold(true, |all, one| async move { Ok(all && one) })
+        .await
+        .map_err(|source| AnalyzeError::Image {
+            name: place.name.clone(),
+            source: ImageError::Store(source),
+        })
 }
 
 /// Whether the image could not be read now, but may be all right.

@@ -110,11 +110,6 @@ impl PlatformApi {
         self >= Self::V0_12
     }
 
-    /// Whether the operator of a builder may set variables for buildpacks.
-    pub fn has_build_config(self) -> bool {
-        self >= Self::V0_11
-    }
-
     /// Whether SBOMs are layers of images and caches.
     pub fn has_sbom_layers(self) -> bool {
         self >= Self::V0_8

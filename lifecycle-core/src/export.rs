@@ -108,7 +108,7 @@ impl ExportContext<'_> {
 
 /// Makes the image and pushes it: blobs, then the manifest, then each name.
 pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
-    let base = run_image::open(context).await?;
+    let base = run_image::open(context, log).await?;
     let previous = previous_image(context, log).await?;
     for name in context.names {
         if !context.images.has_digests() {
@@ -477,8 +477,11 @@ pub enum ExportError {
         id: String,
     },
     /// The run image is gone.
-    #[error("image has no layers")]
-    RunImageGone,
+    #[error("run image '{name}' was not found")]
+    RunImageGone {
+        /// Which.
+        name: String,
+    },
     /// The run image cannot be read.
     #[error("failed to read the run image")]
     RunImage(#[source] ImageError),
@@ -502,7 +505,7 @@ impl ExportError {
     /// The exit code of the exporter.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::RunImageGone | Self::RunImage(_) | Self::PreviousImage(_) => 1,
+            Self::RunImageGone { .. } | Self::RunImage(_) | Self::PreviousImage(_) => 1,
             Self::Place(PlaceError::Name { .. }) => 3,
             _ => 62,
         }
@@ -511,7 +514,7 @@ impl ExportError {
     /// What failed, as it stands after `failed to` in the log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::RunImageGone | Self::RunImage(_) | Self::PreviousImage(_) => {
+            Self::RunImageGone { .. } | Self::RunImage(_) | Self::PreviousImage(_) => {
                 "create new app image"
             }
             Self::Place(PlaceError::Name { .. }) => "resolve inputs",

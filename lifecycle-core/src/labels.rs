@@ -3,6 +3,8 @@
 
 mod wire;
 
+use std::collections::BTreeSet;
+
 use oci::go_json;
 use serde::Serialize;
 
@@ -15,7 +17,7 @@ use crate::api::PlatformApi;
 use crate::files::analyzed::{
     BuildpackLayersMetadata, LayerSha, LayersMetadata, RunImageMetadata, StackMetadata,
 };
-use crate::files::metadata::BuildMetadata;
+use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::RunImages;
 
@@ -83,6 +85,26 @@ pub(crate) fn rebase_lifecycle_metadata<E: From<LabelError>>(
     Ok(json(&made)?)
 }
 
+/// The diff IDs of the layers that the lifecycle put above the run image, as the value of
+/// [`LIFECYCLE_METADATA`] lists them. Of a label that cannot be read, none.
+pub(crate) fn own_layers(text: &str) -> BTreeSet<String> {
+    let Ok(metadata) = parse_lifecycle_metadata(text) else {
+        return BTreeSet::new();
+    };
+    let buildpacks = metadata.buildpacks.iter().flat_map(|it| it.layers.values());
+    let fixed = [
+        &metadata.config,
+        &metadata.launcher,
+        &metadata.process_types,
+    ];
+    let layers = fixed.into_iter().chain(&metadata.app).chain(&metadata.sbom);
+    layers
+        .map(|it| it.sha.clone())
+        .chain(buildpacks.map(|it| it.sha.clone()))
+        .filter(|it| !it.is_empty())
+        .collect()
+}
+
 /// What the label says of a run image, as JSON.
 pub(crate) fn run_image_json(run_image: &RunImageMetadata) -> String {
     json(&RunImageJson::of(run_image)).unwrap_or_default()
@@ -130,9 +152,7 @@ pub fn build_metadata(
     let bom = if api.has_sbom_files_only() {
         None
     } else {
-        let entries = metadata.bom.iter().map(BomJson::of);
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        Some(BomList(Some(entries).filter(|it| !it.is_empty())))
+        Some(bom_list(&metadata.bom)?)
     };
     json(&BuildJson {
         bom,
@@ -150,6 +170,17 @@ pub fn build_metadata(
         processes: metadata.processes.iter().map(ProcessJson::of).collect(),
         default_process: &metadata.buildpack_default_process_type,
     })
+}
+
+/// The old bill of materials, as a file has it: `null` if there is nothing in it.
+pub(crate) fn bom(entries: &[BomEntry]) -> Result<String, LabelError> {
+    json(&bom_list(entries)?)
+}
+
+fn bom_list(entries: &[BomEntry]) -> Result<BomList<'_>, LabelError> {
+    let entries = entries.iter().map(BomJson::of);
+    let entries = entries.collect::<Result<Vec<_>, _>>()?;
+    Ok(BomList(Some(entries).filter(|it| !it.is_empty())))
 }
 
 /// The value of [`PROJECT_METADATA`].

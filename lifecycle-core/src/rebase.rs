@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use oci::{
-    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
-    Platform,
+    Descriptor, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType, Platform,
 };
 use serde::Serialize;
 
@@ -90,8 +89,8 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
     let reference = base_place.identifier(&base.descriptor().digest);
     let mut above = 0;
     let metadata = labels::rebase_lifecycle_metadata(label, |run_image, stack| {
-        let is_top = |diff_id: &DiffId| diff_id.to_string() == run_image.top_layer;
-        let top = app.layers().position(|(_, diff_id)| is_top(diff_id));
+        let ids: Vec<_> = app.layers().map(|(_, id)| id.to_string()).collect();
+        let top = top_of_run_image(&ids, &run_image.top_layer, &labels::own_layers(label));
         above = top.ok_or(RebaseError::NoBaseLayer)? + 1;
         run_image.top_layer = top_layer(&base);
         run_image.reference.clone_from(&reference);
@@ -240,7 +239,7 @@ fn fits(new: &TargetMetadata, old: &TargetMetadata) -> bool {
     new.os == old.os
         && new.arch == old.arch
         && (either_empty || new.arch_variant == old.arch_variant)
-        && (old.distro.is_none() || new.distro == old.distro)
+        && (new.distro.is_none() || new.distro == old.distro)
 }
 
 fn target_json(target: &TargetMetadata) -> String {
@@ -272,6 +271,17 @@ fn target_json(target: &TargetMetadata) -> String {
         }),
     };
     oci::go_json::to_string(&target).unwrap_or_default()
+}
+
+/// Where the old run image ends among the layers of an image: at the layer that the label names. A run image can have that
+/// layer several times; then it ends at the one above which all layers are the app's own.
+fn top_of_run_image(ids: &[String], top: &str, own: &BTreeSet<String>) -> Option<usize> {
+    let ends = || ids.iter().enumerate().filter(|(_, id)| *id == top);
+    let is_own = |above: usize| ids.iter().skip(above).all(|it| own.contains(it));
+    ends()
+        .find(|(at, _)| is_own(at + 1))
+        .or_else(|| ends().next())
+        .map(|(at, _)| at)
 }
 
 /// The diff ID of the last layer.
@@ -496,5 +506,44 @@ impl RebaseError {
     fn without_advice(&self) -> String {
         let text = self.to_string();
         text.strip_suffix(ADVICE).unwrap_or(&text).to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_image_ends_above_all_its_layers_also_where_two_are_the_same() {
+        let top = |layers: &str, top: &str, own: &str| {
+            let ids: Vec<String> = layers.split(' ').map(str::to_owned).collect();
+            top_of_run_image(&ids, top, &own.split(' ').map(str::to_owned).collect())
+        };
+        assert_eq!(top("base top app", "top", "app"), Some(1));
+        assert_eq!(top("base twice middle twice app", "twice", "app"), Some(3));
+        // A layer of the app can be the same as one of the run image, too.
+        assert_eq!(
+            top("base twice twice config", "twice", "twice config"),
+            Some(1)
+        );
+        // Somebody else has put a layer on top.
+        assert_eq!(top("base top app more", "top", "app"), Some(1));
+        assert_eq!(top("base app", "top", "app"), None);
+    }
+
+    #[test]
+    fn a_run_image_that_does_not_say_its_distribution_is_taken() {
+        let target = |distro: Option<&str>| TargetMetadata {
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            distro: distro.map(|name| crate::files::analyzed::Distro {
+                name: name.to_owned(),
+                version: "1".to_owned(),
+            }),
+            ..TargetMetadata::default()
+        };
+        let (none, some, other) = (target(None), target(Some("a")), target(Some("b")));
+        assert!(fits(&none, &some) && fits(&some, &some) && fits(&none, &none));
+        assert!(!fits(&some, &none) && !fits(&other, &some));
     }
 }

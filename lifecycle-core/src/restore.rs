@@ -1,9 +1,9 @@
 //! The restorer: brings back what buildpacks wanted to see again.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use futures_util::TryStreamExt as _;
-use futures_util::stream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{DiffId, Limits};
 
 use crate::analyze::{self, AnalyzeError};
@@ -114,49 +114,84 @@ pub async fn restore(
             }
             let text = format!("Restoring data for \"{}\" from cache", layer.id);
             log.line(Level::Info, &text);
-            waiting.push((format!("layer {}", layer.id), entry.sha.clone()));
+            waiting.push(Waiting {
+                what: format!("layer {}", layer.id),
+                sha: entry.sha.clone(),
+                layer: Some((buildpack, layer.path.clone(), layer.toml_path())),
+            });
         }
     }
     let restores_sboms = context.api.has_sbom_layers() && !context.skip_layers;
     if restores_sboms && !cached.sbom.sha.is_empty() {
         log.line(Level::Info, "Restoring data for SBOM from cache");
-        waiting.push(("SBOM".to_owned(), cached.sbom.sha.clone()));
+        waiting.push(Waiting {
+            what: "SBOM".to_owned(),
+            sha: cached.sbom.sha.clone(),
+            layer: None,
+        });
     }
+    let mut lost = Vec::new();
     if let Some(cache) = cache {
-        stream::iter(waiting.into_iter().map(Ok))
-            .try_for_each_concurrent(WORKERS, |(what, sha)| {
-                restore_layer(cache, what, sha, &layers_dir, log)
-            })
+        lost = stream::iter(waiting)
+            .map(|it| it.restore(cache, &layers_dir, log))
+            .buffer_unordered(WORKERS)
+            .try_filter_map(async |it| Ok(it.layer))
+            .try_collect()
             .await?;
     }
+    // Metadata without contents would tell the buildpack that the layer is there.
+    for (_, folder, toml) in &lost {
+        remove(folder)?;
+        remove(toml)?;
+    }
     if restores_sboms {
-        restore_sboms(context)?;
+        let is_lost = |buildpack: &GroupElement, layer: &OsStr| {
+            lost.iter()
+                .any(|(of, folder, _)| of.id == buildpack.id && folder.file_name() == Some(layer))
+        };
+        restore_sboms(context, is_lost)?;
     }
     Ok(())
 }
 
-/// One that is missing or broken is left out: then the buildpack makes it anew.
-async fn restore_layer(
-    cache: &Cache,
+/// What is to be restored of the cache.
+struct Waiting<'a> {
     what: String,
     sha: String,
-    layers_dir: &LayersDir,
-    log: &dyn Log,
-) -> Result<(), RestoreError> {
-    let Ok(digest) = sha.parse() else {
-        let text =
-            format!("Skipping restore for {what}: failed to find cache layer with SHA '{sha}'");
-        log.line(Level::Warn, &text);
-        return Ok(());
-    };
-    let restored = cache.restore(&DiffId(digest), layers_dir).await;
-    match restored {
-        Err(error) if error.is_about_content() => {
-            let text = format!("Skipping restore for {what}: {}", crate::chain(&error));
+    /// If it is a layer: whose it is, its folder, and its metadata.
+    layer: Option<(&'a GroupElement, PathBuf, PathBuf)>,
+}
+
+impl Waiting<'_> {
+    /// Restores it; then its layer is `None`. One that is missing or broken is left out, and stays.
+    async fn restore(
+        mut self,
+        cache: &Cache,
+        layers_dir: &LayersDir,
+        log: &dyn Log,
+    ) -> Result<Self, RestoreError> {
+        let Self { what, sha, .. } = &self;
+        let Ok(digest) = sha.parse() else {
+            let text =
+                format!("Skipping restore for {what}: failed to find cache layer with SHA '{sha}'");
             log.line(Level::Warn, &text);
-            Ok(())
+            return Ok(self);
+        };
+        match cache.restore(&DiffId(digest), layers_dir).await {
+            Ok(()) => {
+                self.layer = None;
+                Ok(self)
+            }
+            Err(error) if error.is_about_content() => {
+                let text = format!("Skipping restore for {what}: {}", crate::chain(&error));
+                log.line(Level::Warn, &text);
+                Ok(self)
+            }
+            Err(source) => Err(RestoreError::Layer {
+                what: self.what,
+                source,
+            }),
         }
-        restored => restored.map_err(|source| RestoreError::Layer { what, source }),
     }
 }
 
@@ -275,12 +310,12 @@ fn checked(name: &str) -> Result<&str, RestoreError> {
 }
 
 trait WithExtensionAdded {
-    fn with_extension_added(self, extension: &str) -> std::path::PathBuf;
+    fn with_extension_added(self, extension: &str) -> PathBuf;
 }
 
-impl WithExtensionAdded for std::path::PathBuf {
+impl WithExtensionAdded for PathBuf {
     /// `with_extension` would replace what follows a dot in the name.
-    fn with_extension_added(self, extension: &str) -> std::path::PathBuf {
+    fn with_extension_added(self, extension: &str) -> PathBuf {
         let mut path = self.into_os_string();
         path.push(".");
         path.push(extension);
@@ -289,7 +324,12 @@ impl WithExtensionAdded for std::path::PathBuf {
 }
 
 /// Puts the SBOMs of layers beside the layers, where buildpacks had them.
-fn restore_sboms(context: &RestoreContext<'_>) -> Result<(), RestoreError> {
+///
+/// Not of those that are lost.
+fn restore_sboms(
+    context: &RestoreContext<'_>,
+    is_lost: impl Fn(&GroupElement, &OsStr) -> bool,
+) -> Result<(), RestoreError> {
     let sboms = context.layers_dir.join("sbom");
     for kind in ["cache", "launch"] {
         for buildpack in &context.group.group {
@@ -298,6 +338,9 @@ fn restore_sboms(context: &RestoreContext<'_>) -> Result<(), RestoreError> {
                 continue;
             }
             for layer in list(&sboms.join(kind).join(buildpack.escaped_id()))? {
+                if layer.file_name().is_some_and(|it| is_lost(buildpack, it)) {
+                    continue;
+                }
                 for file in list(&layer)? {
                     let (Some(layer), Some(name)) = (layer.file_name(), file.file_name()) else {
                         continue;
@@ -321,7 +364,7 @@ fn restore_sboms(context: &RestoreContext<'_>) -> Result<(), RestoreError> {
 }
 
 /// What is in `folder`; nothing, if it is none.
-fn list(folder: &Path) -> Result<Vec<std::path::PathBuf>, RestoreError> {
+fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     // A link would lead elsewhere.
     if !std::fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) {
         return Ok(Vec::new());
@@ -380,7 +423,7 @@ pub enum RestoreError {
     #[error("removing {}", path.display())]
     Remove {
         /// What.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: OsError,
     },
@@ -396,7 +439,7 @@ pub enum RestoreError {
     #[error("restoring SBOM {}", path.display())]
     Sbom {
         /// Which.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: OsError,
     },

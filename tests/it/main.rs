@@ -14,6 +14,7 @@ mod attacks;
 mod bad_input;
 mod borrowing;
 mod build;
+mod cases;
 mod copy;
 mod cosign;
 mod daemon;

@@ -30,6 +30,7 @@ use crate::files::layer::{LayerTomlError, LayerTypes};
 use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::plan::{BuildPlan, BuildpackPlan};
 use crate::files::{self, FileError, OsError};
+use crate::labels::{self, LabelError};
 use crate::{Level, Log};
 
 /// What building needs.
@@ -253,8 +254,7 @@ fn remove(dir: &Path) -> Result<(), BuildError> {
 /// What buildpacks said before there were SBOM files; `null` when they said nothing.
 fn write_bom(dir: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
     let path = dir.join("sbom.legacy.json");
-    let bom = (!bom.is_empty()).then_some(bom);
-    let mut text = sbom::go_json(&bom).map_err(|source| BuildError::Bom {
+    let mut text = labels::bom(bom).map_err(|source| BuildError::Bom {
         path: path.clone(),
         source,
     })?;
@@ -283,7 +283,16 @@ pub enum BuildError {
         /// Where it was to be written.
         path: PathBuf,
         /// Why not.
-        source: serde_json::Error,
+        source: LabelError,
+    },
+    /// An entry of the old bill of materials has its version in the wrong place.
+    #[error(
+        "bom entry '{name}' has a top level version which is not allowed. The buildpack should \
+         instead set metadata.version"
+    )]
+    BomVersion {
+        /// The entry.
+        name: String,
     },
     /// A buildpack's `bin/build` said no.
     #[error("failed to build: {exit}")]

@@ -8,8 +8,8 @@ use crate::api::BuildpackApi;
 use crate::files::build_toml::BuildToml;
 use crate::files::group::GroupElement;
 use crate::files::launch_toml::{LaunchProcess, LaunchToml};
-use crate::files::metadata::{BomEntry, Command, Label, Process, Slice};
-use crate::files::plan::{BuildpackPlan, Require};
+use crate::files::metadata::{BomEntry, BomToml, Command, Label, Process, Slice};
+use crate::files::plan::BuildpackPlan;
 use crate::files::{FileError, read};
 use crate::{Level, Log};
 
@@ -61,8 +61,8 @@ pub(super) fn read_outputs(
         labels: launch.labels,
         slices: launch.slices,
         unmet,
-        build_bom: entries(build.bom, element),
-        launch_bom: entries(launch.bom, element),
+        build_bom: entries(build.bom, element)?,
+        launch_bom: entries(launch.bom, element)?,
         sboms,
     })
 }
@@ -141,12 +141,17 @@ fn processes(
     Ok(processes.collect())
 }
 
-fn entries(bom: Vec<Require>, element: &GroupElement) -> Vec<BomEntry> {
-    bom.into_iter()
-        .map(|it| BomEntry {
-            name: it.name,
-            metadata: it.metadata,
-            buildpack: element.identity(),
-        })
-        .collect()
+fn entries(bom: Vec<BomToml>, element: &GroupElement) -> Result<Vec<BomEntry>, BuildError> {
+    let entry = |it: BomToml| {
+        if it.version.is_empty() {
+            Ok(BomEntry {
+                name: it.name,
+                metadata: it.metadata,
+                buildpack: element.identity(),
+            })
+        } else {
+            Err(BuildError::BomVersion { name: it.name })
+        }
+    };
+    bom.into_iter().map(entry).collect()
 }

@@ -1,9 +1,6 @@
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-
-use serde::Serialize;
 
 use super::{BuildError, BuiltLayer, io_error};
 use crate::files::group::GroupElement;
@@ -73,6 +70,11 @@ pub(super) fn find(
         let Some((subject, format)) = parts(&name) else {
             continue;
         };
+        // A file about something that is not a layer says nothing, whatever its format.
+        let layer = layers.iter().find(|it| it.name == subject);
+        if layer.is_none() && !matches!(subject, "launch" | "build") {
+            continue;
+        }
         let path = dir.join(&name);
         let Some((_, media_type)) = FORMATS.iter().find(|(it, _)| *it == format) else {
             return Err(BuildError::SbomFormat { path });
@@ -91,13 +93,11 @@ pub(super) fn find(
             media_type,
             path: path.clone(),
         };
-        match subject {
-            "launch" => files.push(file(SbomKind::Launch, None)),
-            "build" => files.push(file(SbomKind::Build, None)),
-            _ => {
-                let Some(layer) = layers.iter().find(|it| it.name == subject) else {
-                    continue;
-                };
+        match (subject, layer) {
+            ("launch", _) => files.push(file(SbomKind::Launch, None)),
+            ("build", _) => files.push(file(SbomKind::Build, None)),
+            (_, None) => {}
+            (_, Some(layer)) => {
                 let kind = if layer.types.launch {
                     SbomKind::Launch
                 } else {
@@ -144,32 +144,6 @@ fn is_media_type(declared: &str, media_type: &str) -> bool {
     bare.trim().eq_ignore_ascii_case(media_type)
 }
 
-/// JSON as Go writes it: what could be HTML is escaped.
-pub(super) fn go_json<T: Serialize>(value: &T) -> serde_json::Result<String> {
-    struct Escaping;
-    impl serde_json::ser::Formatter for Escaping {
-        fn write_string_fragment<W: io::Write + ?Sized>(
-            &mut self,
-            writer: &mut W,
-            fragment: &str,
-        ) -> io::Result<()> {
-            for c in fragment.chars() {
-                match c {
-                    '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                        write!(writer, "\\u{:04x}", u32::from(c))?;
-                    }
-                    c => write!(writer, "{c}")?,
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping);
-    value.serialize(&mut serializer)?;
-    Ok(String::from_utf8(bytes).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,13 +163,5 @@ mod tests {
             "application/spdx+json"
         ));
         assert!(!is_media_type("application/spdx", "application/spdx+json"));
-    }
-
-    #[test]
-    fn json_is_safe_within_html() {
-        assert_eq!(
-            go_json(&"a<&\u{2028}\"é").unwrap(),
-            r#""a\u003c\u0026\u2028\"é""#
-        );
     }
 }

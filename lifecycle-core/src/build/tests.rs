@@ -235,12 +235,52 @@ fn sboms_go_where_they_are_looked_for() {
 fn sboms_of_another_format_are_refused() {
     for (format, is_known) in [("cdx", true), ("foo", false)] {
         let mut builder = Builder::new(PlatformApi::V0_15);
-        builder.buildpack("a", "0.10", &format!("echo > $1/x.sbom.{format}.json"));
+        builder.buildpack("a", "0.10", &format!("echo > $1/launch.sbom.{format}.json"));
         match builder.build("") {
             Err(BuildError::SbomUndeclared { .. }) => assert!(is_known),
             Err(BuildError::SbomFormat { .. }) => assert!(!is_known),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn sboms_about_no_layer_are_ignored_whatever_their_format() {
+    for format in ["cdx", "foo"] {
+        let mut builder = Builder::new(PlatformApi::V0_15);
+        builder.buildpack("a", "0.10", &format!("echo > $1/x.sbom.{format}.json"));
+        assert_eq!(builder.build("").unwrap().sboms, []);
+    }
+}
+
+#[test]
+fn dates_in_old_boms_are_text_as_go_writes_it() {
+    let dates = "a = 1979-05-27T07:32:00Z\\nb = 1979-05-27\\nc = 07:32:00";
+    let bom = format!("printf '[[bom]]\\nname = \"x\"\\n[bom.metadata]\\n{dates}\\n'");
+    let mut builder = Builder::new(PlatformApi::V0_9);
+    builder.buildpack("a", "0.8", &format!("{bom} > $1/launch.toml"));
+    builder.build("").unwrap();
+    assert_eq!(
+        builder.read("sbom/launch/sbom.legacy.json"),
+        "[{\"name\":\"x\",\"metadata\":{\"a\":\"1979-05-27T07:32:00Z\",\
+         \"b\":\"1979-05-27T00:00:00Z\",\"c\":\"0000-01-01T07:32:00Z\"},\
+         \"buildpack\":{\"id\":\"a\",\"version\":\"1\"}}]\n"
+    );
+}
+
+#[test]
+fn the_version_in_an_old_bom_belongs_to_its_metadata() {
+    for file in ["launch.toml", "build.toml"] {
+        let mut builder = Builder::new(PlatformApi::V0_9);
+        let bom = "printf '[[bom]]\\nname = \"x\"\\nversion = \"1\"\\n'";
+        builder.buildpack("a", "0.8", &format!("{bom} > $1/{file}"));
+        let error = builder.build("").expect_err("it has a version");
+        assert_eq!(error.exit_code(), 52);
+        assert_eq!(
+            error.to_string(),
+            "bom entry 'x' has a top level version which is not allowed. The buildpack should \
+             instead set metadata.version"
+        );
     }
 }
 

@@ -40,9 +40,7 @@ pub(crate) fn user_env(
     if !clear_env {
         env.add_platform(&context.platform_dir.join("env"))?;
     }
-    if let Some(dir) = context.build_config() {
-        env.add_dir(&dir.join("env"), Action::Default)?;
-    }
+    env.add_dir(&context.build_config_dir.join("env"), Action::Default)?;
     Ok(env)
 }
 

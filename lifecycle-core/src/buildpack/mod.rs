@@ -57,13 +57,6 @@ impl ModuleContext<'_> {
             Kind::Extension => &self.extensions_dir,
         }
     }
-
-    /// The folder of build config, on platforms that have one.
-    pub(crate) fn build_config(&self) -> Option<&Path> {
-        self.platform_api
-            .has_build_config()
-            .then_some(self.build_config_dir.as_path())
-    }
 }
 
 /// A buildpack, or an image extension.

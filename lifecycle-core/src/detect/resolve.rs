@@ -107,7 +107,14 @@ struct Trials {
 type Fit = (Vec<GroupElement>, Vec<Need>);
 
 /// A member, with the alternative of its plan that is tried.
-type Candidate<'a> = (&'a GroupElement, &'a Sections);
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    element: &'a GroupElement,
+    sections: &'a Sections,
+    /// Whether the group may do without it: one with alternatives may be left out only once the
+    /// last of them is tried.
+    optional: bool,
+}
 
 impl Trials {
     /// Tries the alternatives of all members in turn, those of the last member first.
@@ -121,7 +128,13 @@ impl Trials {
             let candidates = members
                 .iter()
                 .zip(&choice)
-                .filter_map(|((element, sections), at)| Some((*element, sections.get(*at)?)));
+                .filter_map(|((element, sections), at)| {
+                    Some(Candidate {
+                        element,
+                        sections: sections.get(*at)?,
+                        optional: element.optional && *at + 1 == sections.len(),
+                    })
+                });
             if let Some(found) = self.fits(candidates.collect(), log)? {
                 return Ok(found);
             }
@@ -164,7 +177,10 @@ impl Trials {
             });
             let mut leave = Vec::new();
             for (element, reason) in unmet.chain(unused) {
-                if !element.optional {
+                let may_leave = candidates
+                    .iter()
+                    .any(|it| it.element == element && it.optional);
+                if !may_leave {
                     log.line(Level::Debug, &format!("fail: {element} {reason}"));
                     return Ok(None);
                 }
@@ -172,10 +188,10 @@ impl Trials {
                 leave.push(element.clone());
             }
             if leave.is_empty() {
-                let group = candidates.into_iter().map(|(it, _)| it.clone());
+                let group = candidates.into_iter().map(|it| it.element.clone());
                 return Ok(Some((group.collect(), needs)));
             }
-            candidates.retain(|(it, _)| !leave.contains(it));
+            candidates.retain(|it| !leave.contains(it.element));
         }
     }
 }
@@ -195,7 +211,10 @@ struct Need {
 /// All names, in the order in which they are first met; so the plan is the same each time.
 fn needs(candidates: &[Candidate<'_>]) -> Vec<Need> {
     let mut needs = Vec::new();
-    for (element, sections) in candidates {
+    for Candidate {
+        element, sections, ..
+    } in candidates
+    {
         for name in &sections.provides {
             need(&mut needs, name, |need| {
                 need.unused.push((*element).clone());

@@ -127,6 +127,22 @@ fn a_composite_that_contains_itself_is_an_error() {
 }
 
 #[test]
+fn an_optional_member_is_left_out_only_once_all_its_alternatives_are_tried() {
+    let builder = Builder::new();
+    let plan = "[[provides]]\nname = \"none\"\n[[requires]]\nname = \"tool\"\n[[or]]\n\
+        [[or.provides]]\nname = \"e\"\n[[or.requires]]\nname = \"e\"\n";
+    builder.buildpack("a", "", &format!("cat > $2 <<'X'\n{plan}X"));
+    builder.buildpack("b", "", "");
+    let (result, log) = builder.detect("a? b");
+    assert_eq!(ids(result), ["a", "b"]);
+    assert!(log.contains("fail: a@1 requires tool"), "{log}");
+    // With no other alternative it is left out.
+    let single = plan.split("[[or]]").next().unwrap();
+    builder.buildpack("a", "", &format!("cat > $2 <<'X'\n{single}X"));
+    assert_eq!(ids(builder.detect("a? b").0), ["b"]);
+}
+
+#[test]
 fn failing_and_erring_differ() {
     let builder = Builder::new();
     builder.buildpack("f", "", "exit 100");

@@ -1,10 +1,13 @@
 //! What the image is based on.
 
-use oci::{Image, Platform};
+use std::time::Duration;
+
+use oci::{Image, ImageError, Platform, StoreError};
 
 use super::{ExportContext, ExportError};
 use crate::files::run::RunImages;
 use crate::images::{Place, parse_name};
+use crate::{Level, Log};
 
 /// Which run image it is, for good.
 pub(super) fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
@@ -23,20 +26,73 @@ pub(super) fn name(context: &ExportContext<'_>) -> String {
         .unwrap_or_else(|| images(context).image)
 }
 
+/// How long to wait before each further try to open the run image: as upstream.
+const WAITS: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+
 /// The run image, and where it lies.
-pub(super) async fn open(context: &ExportContext<'_>) -> Result<(Place, Image), ExportError> {
+///
+/// The analyzer has seen it, so if it is not there, or not whole, a registry that is not settled is
+/// asked again.
+pub(super) async fn open(
+    context: &ExportContext<'_>,
+    log: &dyn Log,
+) -> Result<(Place, Image), ExportError> {
     let reference = reference(context)?;
+    for (tried, wait) in WAITS.into_iter().enumerate() {
+        let error = match try_open(context, reference).await {
+            Err(error) if may_pass(context, reference, &error) => error,
+            opened => return opened,
+        };
+        let text = format!(
+            "Failed to open remote image (attempt {}/{}): {}, retrying in {wait:?}",
+            tried + 1,
+            WAITS.len() + 1,
+            crate::chain(&error)
+        );
+        log.line(Level::Warn, &text);
+        tokio::time::sleep(wait).await;
+    }
+    try_open(context, reference).await
+}
+
+/// Whether another answer is to be hoped for. What the registry client tries again by itself is not
+/// tried again here.
+fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -> bool {
+    let unsettled = match error {
+        ExportError::RunImageGone { .. } => true,
+        ExportError::RunImage(ImageError::Store(error)) => !matches!(
+            error,
+            StoreError::Unavailable { .. } | StoreError::Refused { .. }
+        ),
+        _ => false,
+    };
+    unsettled && !reference.is_empty() && context.images.has_digests()
+}
+
+async fn try_open(
+    context: &ExportContext<'_>,
+    reference: &str,
+) -> Result<(Place, Image), ExportError> {
+    let gone = || ExportError::RunImageGone {
+        name: if reference.is_empty() {
+            name(context)
+        } else {
+            reference.to_owned()
+        },
+    };
     if reference.is_empty() {
-        return Err(ExportError::RunImageGone);
+        return Err(gone());
     }
     let place = context.images.open(reference).await;
-    let place = place
-        .map_err(ExportError::Place)?
-        .ok_or(ExportError::RunImageGone)?;
+    let place = place.map_err(ExportError::Place)?.ok_or_else(gone)?;
     let image = place.image(&Platform::host(), context.limits).await;
-    let image = image
-        .map_err(ExportError::RunImage)?
-        .ok_or(ExportError::RunImageGone)?;
+    let image = image.map_err(ExportError::RunImage)?.ok_or_else(gone)?;
     Ok((place, image))
 }
 

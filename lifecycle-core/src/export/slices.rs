@@ -90,9 +90,19 @@ impl<'a> App<'a> {
         Ok(taken.iter().map(Key::path).collect())
     }
 
+    /// The pattern from the app's folder on: it may also be absolute, and then names what is below
+    /// that folder.
+    fn relative(&self, pattern: String) -> String {
+        let below = self
+            .folder
+            .to_str()
+            .and_then(|folder| pattern.strip_prefix(folder)?.strip_prefix('/'));
+        below.map(str::to_owned).unwrap_or(pattern)
+    }
+
     /// The files that `pattern` matches, in the order of a walk.
     fn matches(&self, pattern: &str) -> Result<Vec<PathBuf>, TreeError> {
-        let pattern = glob::clean(pattern);
+        let pattern = self.relative(glob::clean(pattern));
         let mut matches = Vec::new();
         for path in self.walk.iter().skip(1) {
             let relative = path.strip_prefix(self.folder).unwrap_or(path);
@@ -191,6 +201,30 @@ mod tests {
         let layers = cut_names(&[]);
         assert_eq!(layers.len(), 1);
         assert_eq!(layers[0][..4], ["", "a", "a-b", "a/x"]);
+    }
+
+    #[test]
+    fn a_pattern_may_be_absolute_below_the_app() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("real")).unwrap();
+        std::fs::write(folder.path().join("real/one"), "").unwrap();
+        let app = folder.path().to_str().unwrap();
+        for (pattern, is_taken) in [
+            (format!("{app}/real/*"), true),
+            (format!("{app}/./x/..//real"), true),
+            (format!("{app}x/real/*"), false),
+            ("/real/*".to_owned(), false),
+        ] {
+            let slice = Slice {
+                paths: vec![pattern.clone()],
+            };
+            let layers = cut(folder.path(), &[slice]).unwrap();
+            let Content::Files(files, _) = &layers[0] else {
+                panic!("{layers:?}");
+            };
+            let taken = files.contains(&folder.path().join("real/one"));
+            assert_eq!(taken, is_taken, "{pattern}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::plan::Require;
+use super::metadata::BomToml;
 
 /// The content of `<layers>/<buildpack>/build.toml`.
 ///
@@ -11,7 +11,7 @@ use super::plan::Require;
 #[serde(default)]
 pub struct BuildToml {
     /// What went into the build image; replaced by SBOM files in Buildpack API 0.9.
-    pub bom: Vec<Require>,
+    pub bom: Vec<BomToml>,
     /// What a later buildpack has to provide.
     pub unmet: Vec<Unmet>,
 }

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::metadata::{Label, Slice};
-use super::plan::Require;
+use super::metadata::{BomToml, Label, Slice};
 
 /// The content of `<layers>/<buildpack>/launch.toml`, with commands as `C`: one text before
 /// Buildpack API 0.9, a list of words since.
@@ -13,7 +12,7 @@ use super::plan::Require;
 #[serde(default, bound(deserialize = "C: Default + Deserialize<'de>"))]
 pub struct LaunchToml<C> {
     /// What went into the image; replaced by SBOM files in Buildpack API 0.9.
-    pub bom: Vec<Require>,
+    pub bom: Vec<BomToml>,
     /// Labels for the image.
     pub labels: Vec<Label>,
     /// Ways to start the app.

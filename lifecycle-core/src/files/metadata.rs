@@ -221,6 +221,18 @@ pub struct BomEntry {
     pub buildpack: GroupElement,
 }
 
+/// An entry of the bill of materials as a buildpack writes it, in `launch.toml` or `build.toml`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct BomToml {
+    /// What it is.
+    pub name: String,
+    /// The version, which has to stand among the metadata instead.
+    pub version: String,
+    /// More about it.
+    pub metadata: Option<Table>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

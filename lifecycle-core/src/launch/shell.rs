@@ -13,7 +13,8 @@ pub(super) const BASH: &str = "/bin/bash";
 /// `process`; `argv0` is what profile scripts see as `$0`.
 ///
 /// Without arguments the command is a script. With arguments each word is expanded as between
-/// double quotes, and is one word still.
+/// double quotes, and is one word still, with the blanks that it had: `printf` and not `echo` prints
+/// it, to which `-e` would be an option.
 pub(super) fn arguments(
     process: Selected,
     profiles: &[PathBuf],
@@ -29,7 +30,7 @@ pub(super) fn arguments(
         script.extend_from_slice(br#"exec bash -c "$@""#);
     } else {
         let words: Vec<_> = (0..=process.args.len())
-            .map(|number| format!(r#""$(eval echo \"${{{number}}}\")""#))
+            .map(|number| format!(r#""$(eval "set -- \"${{{number}}}\"; printf %s \"\$*\"")""#))
             .collect();
         let words = words.join(" ");
         script.extend_from_slice(format!(r#"exec bash -c '{words}' "${{@:1}}""#).as_bytes());
@@ -84,7 +85,8 @@ mod tests {
         assert_eq!(
             script(&["$HOME"], &["/layers/b/x/profile.d/a b"]),
             "source \"/layers/b/x/profile.d/a b\"\ncd \"/app\"\nexec bash -c \
-             '\"$(eval echo \\\"${0}\\\")\" \"$(eval echo \\\"${1}\\\")\"' \"${@:1}\""
+             '\"$(eval \"set -- \\\"${0}\\\"; printf %s \\\"\\$*\\\"\")\" \
+             \"$(eval \"set -- \\\"${1}\\\"; printf %s \\\"\\$*\\\"\")\"' \"${@:1}\""
         );
     }
 }
