@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lifecycle-core", &["oci", "intoto", "sbom"]),
     ("attest", &["oci", "intoto"]),
     ("policies", &["oci", "intoto", "attest"]),
+    ("policies/admission", &["oci"]),
     ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
     ("cli/report", &[]),
     ("cli/launcher", &["lifecycle-core"]),
