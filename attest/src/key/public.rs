@@ -124,6 +124,15 @@ impl PublicKey {
                 .is_ok()
         })
     }
+
+    /// Whether `signature` was made over `message` by this key, with RSA-PSS and SHA-256: what
+    /// in-toto means by an RSA key. Only an RSA key can have.
+    pub fn has_signed_pss(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.algorithm == KeyAlgorithm::Rsa
+            && UnparsedPublicKey::new(&signature::RSA_PSS_2048_8192_SHA256, &self.raw)
+                .verify(message, signature)
+                .is_ok()
+    }
 }
 
 /// What kind of key it is, and how many bytes such a key has if they are always as many.
