@@ -23,6 +23,7 @@ mod extract;
 mod golden;
 mod lasting;
 mod layout;
+mod links;
 mod login;
 mod messages;
 mod messages_of_buildpacks;

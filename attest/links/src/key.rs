@@ -252,20 +252,20 @@ mod tests {
         // securesystemslib 1.6: `SSlibKey.from_crypto(load_pem_public_key(pem)).keyid`.
         for (pem, id) in [
             (
-                include_bytes!("../tests/keys/p256.pub").as_slice(),
-                "5f1b8d7941f82a61f4a544a40689bf9154c7586dc6b2c92c43ce6da8652b78d6",
+                include_bytes!("../../../tests/fixtures/keys/p256.pub.pem").as_slice(),
+                "03d1227804b81e54eaaf0ffe209a0512d7139ded9912a4901bc513c3eb7935a9",
             ),
             (
-                include_bytes!("../tests/keys/ed25519.pub"),
-                "f401d444b24ff79a16532ea8412afe984c50c60f18c706f31e110fe4590405db",
+                include_bytes!("../../../tests/fixtures/keys/ed25519.pub.pem"),
+                "791c00337e79c1afb7933dbd0be997e52ccd9330260248329bddfafd9c90e6ba",
             ),
             (
-                include_bytes!("../tests/keys/p384.pub"),
-                "fa4575519c716b778413798b755b81309c3fde7c45030b1c7709184337c4081f",
+                include_bytes!("../../../tests/fixtures/keys/p384.pub.pem"),
+                "5505d6a91b22db962de6560825ba3e2f96954ce4d8f762374f57a641d40c9946",
             ),
             (
-                include_bytes!("../tests/keys/rsa.pub"),
-                "758562599693b883b8c65824a4db17970dba2896c862c657a1f184a15ec02052",
+                include_bytes!("../../../tests/fixtures/keys/rsa.pub.pem"),
+                "d7cdeb61119360239b84f59e78db05800f00911a052e9c3b15ca53a39ae5bd8e",
             ),
         ] {
             let key = Key::of(PublicKey::from_pem(pem).unwrap()).unwrap();
@@ -277,7 +277,8 @@ mod tests {
 
     #[test]
     fn keys_of_other_kinds_are_named_and_not_used() {
-        let p256 = PublicKey::from_pem(include_bytes!("../tests/keys/p256.pub")).unwrap();
+        let p256 = PublicKey::from_pem(include_bytes!("../../../tests/fixtures/keys/p256.pub.pem"))
+            .unwrap();
         let id = KeyId::parse("ab").unwrap();
         for description in [
             json!({"type": "rsa", "method": "pgp+rsa-pkcsv1.5", "keyval": {}}),
