@@ -45,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "platform",
         ],
     ),
-    ("tests/fuzz", &["oci"]),
+    ("tests/fuzz", &["oci", "attest", "links"]),
 ];
 
 /// A library that only these crates may name, and why.

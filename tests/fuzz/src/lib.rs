@@ -9,6 +9,9 @@ mod credentials;
 mod descriptor;
 mod extract;
 mod gzip;
+mod in_toto;
+mod in_toto_layout;
+mod in_toto_link;
 mod index;
 mod link;
 mod manifest;
@@ -45,6 +48,8 @@ pub const TARGETS: &[Target] = &[
     descriptor::TARGET,
     extract::TARGET,
     gzip::TARGET,
+    in_toto_layout::TARGET,
+    in_toto_link::TARGET,
     index::TARGET,
     link::TARGET,
     manifest::TARGET,
