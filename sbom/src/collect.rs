@@ -93,6 +93,11 @@ pub fn collect(
                     source,
                 }
             })?;
+            // Several formats about one layer are one account of it.
+            let document = match path.rsplit_once('/') {
+                Some((directory, _)) => document.at(directory),
+                None => document,
+            };
             components += document.len();
             if components > limits.components {
                 return Err(CollectError::Document {

@@ -1,3 +1,10 @@
+//! CycloneDX: what it says, and what it is made of.
+
+mod component;
+pub(crate) mod read;
+mod words;
+pub(crate) mod write;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -9,6 +9,7 @@ use crate::Format;
 pub struct Document {
     format: Format,
     origin: String,
+    place: Option<String>,
     root: Map<String, Value>,
 }
 
@@ -63,6 +64,7 @@ impl Document {
         let document = Self {
             format,
             origin: origin.into(),
+            place: None,
             root,
         };
         if document.len() > limits.components {
@@ -83,6 +85,19 @@ impl Document {
         &self.origin
     }
 
+    /// The same document, which is about `place`: a layer of a buildpack. What has no package URL
+    /// can be the same as what another document lists only if both are about the same place.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// What it is about, if that is known.
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
+    }
+
     /// The document itself.
     pub fn root(&self) -> &Map<String, Value> {
         &self.root
@@ -93,7 +108,7 @@ impl Document {
         let lists: &[&str] = match self.format {
             Format::CycloneDx => &["components", "dependencies"],
             Format::Spdx => &["packages", "files", "snippets", "relationships"],
-            Format::Syft => &["artifacts"],
+            Format::Syft => &["artifacts", "artifactRelationships"],
         };
         lists.iter().map(|it| count(self.root.get(*it))).sum()
     }

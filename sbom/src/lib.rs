@@ -2,22 +2,24 @@
 
 pub mod collect;
 pub mod component;
-mod convert;
 mod cyclonedx;
 mod document;
 pub mod find;
 mod format;
+mod identity;
 mod json;
 mod license;
 mod merge;
 pub mod purl;
-mod spdx_document;
+mod reading;
+mod spdx;
 mod subject;
+mod syft;
 
+pub use self::spdx::Spdx;
 pub use collect::{CollectError, Collected, Scope, collect};
 pub use cyclonedx::CycloneDx;
 pub use document::{Document, DocumentError, Limits};
 pub use format::Format;
-pub use merge::{Merged, merge};
-pub use spdx_document::Spdx;
+pub use merge::{Merged, Sources, merge};
 pub use subject::Subject;

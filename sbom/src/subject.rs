@@ -2,6 +2,9 @@ use std::fmt::Write as _;
 
 use oci::Digest;
 
+use crate::component::{Component, Hash, Kind};
+use crate::purl::Purl;
+
 /// The image that a merged SBOM is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Subject {
@@ -12,6 +15,18 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// The image as a component.
+    pub fn component(&self) -> Component {
+        Component {
+            kind: Kind::Container,
+            purl: Purl::parse(&self.purl()),
+            name: self.name.clone(),
+            version: Some(self.digest.to_string()),
+            hashes: vec![Hash::of(&self.digest)],
+            ..Component::default()
+        }
+    }
+
     /// The package URL: `pkg:oci/app@sha256%3A…?repository_url=registry.example%2Fteam%2Fapp`.
     ///
     /// <https://github.com/package-url/purl-spec/blob/main/types-doc/oci-definition.md>

@@ -53,8 +53,18 @@ deny contains finding if {
 }
 
 # What a document lists, whatever its kind: the name, for messages, and licences and purls.
+# What the document is about is not listed, but what is in it is.
 components(s) := array.concat(
-	[c | walk(object.get(s.predicate, "components", []), [_, c]); is_object(c); c.name; c.type],
+	[c |
+		some list in [
+			object.get(s.predicate, "components", []),
+			object.get(s.predicate, ["metadata", "component", "components"], []),
+		]
+		walk(list, [_, c])
+		is_object(c)
+		c.name
+		c.type
+	],
 	object.get(s.predicate, "packages", []),
 )
 

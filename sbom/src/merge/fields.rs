@@ -8,17 +8,17 @@ use crate::json::{Object, sort};
 use crate::license;
 
 /// Something that was said otherwise elsewhere, and is not the value that was kept.
-#[derive(Debug, Eq, PartialEq)]
-pub(super) struct Other {
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Other {
     /// Where, e.g. `supplier.name`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// What was said.
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 /// Merges `members` into one: lists are united, objects merged, and where values differ one is
 /// kept and the others are added to `others`. The order of `members` does not matter.
-pub(super) fn merge(members: &[Object], path: &str, others: &mut Vec<Other>) -> Object {
+pub(crate) fn merge(members: &[Object], path: &str, others: &mut Vec<Other>) -> Object {
     let mut fields: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for member in members {
         for (name, value) in member {

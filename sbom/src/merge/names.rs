@@ -9,7 +9,7 @@ use crate::json::short_hash;
 /// `rename` from a hash of what identifies it. Adds the names to `taken`.
 ///
 /// The result depends on what is wanted, not on the order.
-pub(super) fn assign(
+pub(crate) fn assign(
     wanted: &[(&str, &str)],
     taken: &mut BTreeSet<String>,
     rename: impl Fn(&str, &str) -> String,

@@ -5,7 +5,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::{Merged, merge};
+use super::{Merged, Sources, merge};
+use crate::component::{
+    Completeness, Component, Evidence, Gap, Inventory, Kind, License, Party, RelationKind,
+};
+use crate::purl::Purl;
 use crate::{Document, Format, Limits, Subject};
 
 fn subject() -> Subject {
@@ -213,7 +217,10 @@ fn what_one_format_knows_is_in_both() {
     let a = component("a");
     assert_eq!(a["licenses"], json!([{"expression": "MIT OR Apache-2.0"}]));
     assert_eq!(a["purl"], "pkg:npm/a@1");
-    assert_eq!(a["supplier"]["name"], "Acme (a@example.test)");
+    assert_eq!(
+        a["supplier"],
+        json!({"name": "Acme", "contact": [{"email": "a@example.test"}]})
+    );
     assert_eq!(a["hashes"][0]["alg"], "SHA-1");
     assert_eq!(
         component("b")["licenses"][0]["license"]["name"],
@@ -318,6 +325,243 @@ fn newer_versions_and_unknown_fields_are_kept() {
             .unwrap()
             .contains(&link)
     );
+}
+
+#[test]
+fn one_thing_in_two_formats_is_one() {
+    let place = |document: Document| document.at("launch/acme_web/config");
+    let app =
+        json!([{"type": "application", "bom-ref": "web", "name": "web-config", "version": "1"}]);
+    let package = json!([{"SPDXID": "SPDXRef-web", "name": "web-config", "versionInfo": "1", "downloadLocation": "NOASSERTION"}]);
+    let documents = [
+        place(cyclonedx(&app, &json!([]))),
+        place(spdx(&package, &json!([]))),
+    ];
+    let merged = merged(&documents);
+    assert_eq!(named(merged.cyclonedx.components(), "web-config").len(), 1);
+    assert_eq!(named(merged.spdx.packages(), "web-config").len(), 1);
+    // Of another layer, it is another.
+    let [one, two] = documents;
+    let merged = self::merged(&[one, two.at("launch/acme_web/other")]);
+    assert_eq!(named(merged.cyclonedx.components(), "web-config").len(), 2);
+    assert_eq!(named(merged.spdx.packages(), "web-config").len(), 2);
+}
+
+#[test]
+fn a_package_that_one_document_nests_and_another_does_not_stands_once() {
+    let nested = json!([{"type": "application", "name": "app", "bom-ref": "app", "components": [zlib("a")]}]);
+    let merged = merged(&[
+        cyclonedx(&nested, &json!([])),
+        cyclonedx(&json!([zlib("b")]), &json!([])),
+    ]);
+    let app = named(merged.cyclonedx.components(), "app")[0];
+    assert_eq!(app["components"].as_array().unwrap().len(), 1);
+    assert_eq!(merged.cyclonedx.components().count(), 1);
+}
+
+#[test]
+fn an_operating_system_is_spelled_as_the_schema_has_it() {
+    let package = |purpose: &str| json!({"SPDXID": format!("SPDXRef-{}", purpose.len()), "name": purpose, "downloadLocation": "NOASSERTION", "primaryPackagePurpose": purpose});
+    let merged = merged(&[
+        cyclonedx(
+            &json!([{"type": "operating-system", "name": "native"}]),
+            &json!([]),
+        ),
+        spdx(&json!([package("OPERATING-SYSTEM")]), &json!([])),
+        spdx(&json!([package("OPERATING_SYSTEM")]), &json!([])),
+    ]);
+    for package in merged
+        .spdx
+        .packages()
+        .filter(|it| it["name"] != subject().name)
+    {
+        assert_eq!(package["primaryPackagePurpose"], "OPERATING_SYSTEM");
+    }
+    for component in merged.cyclonedx.components() {
+        assert_eq!(component["type"], "operating-system");
+    }
+}
+
+#[test]
+fn a_relation_stands_once_in_one_direction() {
+    let packages = json!(["a", "b"].map(|it| json!({"SPDXID": format!("SPDXRef-{it}"), "name": it, "downloadLocation": "NOASSERTION"})));
+    let relation = |from: &str, kind: &str, to: &str| json!({"spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to});
+    let merged = merged(&[spdx(
+        &packages,
+        &json!([
+            relation("SPDXRef-a", "DEPENDS_ON", "SPDXRef-b"),
+            relation("SPDXRef-b", "DEPENDENCY_OF", "SPDXRef-a"),
+            relation("SPDXRef-b", "CONTAINED_BY", "SPDXRef-a"),
+            relation("SPDXRef-a", "CONTAINS", "SPDXRef-b"),
+            relation("SPDXRef-b", "DEV_DEPENDENCY_OF", "SPDXRef-a"),
+        ]),
+    )]);
+    let relationships = merged.spdx.root()["relationships"].as_array().unwrap();
+    let of = |kind: &str| {
+        let of_packages = relationships
+            .iter()
+            .filter(|it| it["spdxElementId"] != "SPDXRef-Image");
+        of_packages
+            .filter(|it| it["relationshipType"] == kind)
+            .count()
+    };
+    let found = [
+        "DEPENDS_ON",
+        "DEPENDENCY_OF",
+        "CONTAINS",
+        "CONTAINED_BY",
+        "DEV_DEPENDENCY_OF",
+    ];
+    assert_eq!(found.map(of), [1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn a_licence_is_defined_once() {
+    let licensed = |name: &str| json!({"type": "library", "name": name, "bom-ref": name, "licenses": [{"license": {"name": "Acme"}}]});
+    let own = json!({"SPDXID": "SPDXRef-o", "name": "o", "downloadLocation": "NOASSERTION", "licenseDeclared": "LicenseRef-1 AND LicenseRef-gone"});
+    let mut twice = spdx(&json!([own]), &json!([])).root().clone();
+    crate::json::push(
+        &mut twice,
+        "hasExtractedLicensingInfos",
+        json!({"licenseId": "LicenseRef-1", "extractedText": "another"}),
+    );
+    let merged = merged(&[
+        cyclonedx(&json!([licensed("a"), licensed("b")]), &json!([])),
+        document(Format::Spdx, &Value::from(twice)),
+    ]);
+    let defined = merged.spdx.root()["hasExtractedLicensingInfos"]
+        .as_array()
+        .unwrap();
+    let ids: Vec<&str> = defined
+        .iter()
+        .map(|it| it["licenseId"].as_str().unwrap())
+        .collect();
+    let distinct: BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), distinct.len(), "{ids:?}");
+    assert!(distinct.contains("LicenseRef-Acme") && distinct.contains("LicenseRef-gone"));
+    for package in merged.spdx.packages() {
+        let declared = package["licenseDeclared"].as_str().unwrap();
+        for id in declared
+            .split(" AND ")
+            .filter(|it| it.starts_with("LicenseRef-"))
+        {
+            assert!(distinct.contains(id), "{id} of {ids:?}");
+        }
+    }
+}
+
+#[test]
+fn what_syft_knows_is_in_both() {
+    let layer = oci::Digest::of(b"layer");
+    let artifact = |id: &str, more: Value| {
+        let mut artifact = crate::json::object(json!({
+            "id": id, "name": id, "version": "1", "type": "deb", "purl": format!("pkg:deb/debian/{id}@1"),
+            "locations": [{"path": "/var/lib/dpkg/status", "layerID": layer.as_str()}],
+        }));
+        crate::json::set(&mut artifact, "metadata", more);
+        artifact
+    };
+    let syft = json!({
+        "artifacts": [
+            artifact("libc6", json!({"maintainer": "GNU Libc Maintainers <libc@debian.org>", "source": "glibc", "sourceVersion": "1"})),
+            artifact("bash", json!({"maintainer": "Matthias Klose <doko@debian.org>"})),
+            artifact("jar", json!({"digest": [{"algorithm": "sha1", "value": "85ed0817af83a24ad8da68c2b5094de69833983c"}]})),
+        ],
+        "artifactRelationships": [
+            {"parent": "libc6", "child": "bash", "type": "dependency-of"},
+            {"parent": "bash", "child": "jar", "type": "ownership-by-file-overlap"},
+        ],
+        "descriptor": {"name": "syft", "version": "1.32.0"},
+    });
+    let merged = merged(&[document(Format::Syft, &syft)]);
+    let libc = named(merged.cyclonedx.components(), "libc6")[0];
+    assert_eq!(libc["supplier"]["name"], "GNU Libc Maintainers");
+    assert_eq!(
+        libc["evidence"]["occurrences"][0]["location"],
+        "var/lib/dpkg/status"
+    );
+    let of_layer = json!({"name": "sealpack:layer", "value": layer.as_str()});
+    assert!(libc["properties"].as_array().unwrap().contains(&of_layer));
+    let bash = named(merged.cyclonedx.components(), "bash")[0];
+    assert_eq!(bash["components"][0]["hashes"][0]["alg"], "SHA-1");
+    let graph = merged.cyclonedx.root()["dependencies"].as_array().unwrap();
+    assert!(graph.contains(&json!({"ref": bash["bom-ref"], "dependsOn": [libc["bom-ref"]]})));
+
+    let package = |name| named(merged.spdx.packages(), name)[0];
+    assert_eq!(
+        package("libc6")["supplier"],
+        "Organization: GNU Libc Maintainers (libc@debian.org)"
+    );
+    let source = package("libc6")["sourceInfo"].as_str().unwrap();
+    assert!(
+        source.contains("built from source package glibc 1"),
+        "{source}"
+    );
+    assert!(source.contains(layer.as_str()), "{source}");
+    let relationships = merged.spdx.root()["relationships"].as_array().unwrap();
+    for (from, kind, to) in [("bash", "DEPENDS_ON", "libc6"), ("bash", "CONTAINS", "jar")] {
+        let relation = json!({"spdxElementId": package(from)["SPDXID"], "relationshipType": kind, "relatedSpdxElement": package(to)["SPDXID"]});
+        assert!(relationships.contains(&relation), "{relation}");
+    }
+}
+
+#[test]
+fn what_was_found_is_written_in_both() {
+    let layer = oci::DiffId(oci::Digest::of(b"layer"));
+    let mut found = Inventory {
+        completeness: Completeness::Incomplete,
+        ..Inventory::default()
+    };
+    let mut bash = Component::new(Kind::Library, "bash");
+    bash.version = Some("5.2".to_owned());
+    bash.purl = Purl::parse("pkg:deb/debian/bash@5.2");
+    bash.supplier = Some(Party::organization("Debian"));
+    bash.licenses.declared = vec![License::of("GPL-3.0-or-later"), License::of("Odd one")];
+    bash.evidence = vec![Evidence {
+        layer: Some(layer),
+        buildpack: Some("acme_bash".to_owned()),
+        ..Evidence::found("dpkg", "var/lib/dpkg/status")
+    }];
+    bash.properties
+        .insert("architecture".to_owned(), "amd64".to_owned());
+    let bash = found.add(bash);
+    let system = found.add(Component::new(Kind::OperatingSystem, "debian"));
+    found.relate(bash, RelationKind::DependsOn, system);
+    found.relate(bash, RelationKind::DependsOn, system);
+    found.gaps.push(Gap {
+        path: "usr/bin/odd".to_owned(),
+        reason: "executable that no package owns".to_owned(),
+    });
+    let merged = Sources {
+        about: Some(subject().component()),
+        created: None,
+        documents: Vec::new(),
+        found: vec![&found, &found],
+    }
+    .merge();
+    is_valid(&merged);
+    let bash = named(merged.cyclonedx.components(), "bash")[0];
+    assert_eq!(bash["supplier"]["name"], "Debian");
+    assert_eq!(bash["bom-ref"], "pkg:deb/debian/bash@5.2");
+    let properties = bash["properties"].to_string();
+    for expected in ["found-by", "acme_bash", "amd64", "sealpack:layer"] {
+        assert!(properties.contains(expected), "{expected} in {properties}");
+    }
+    let root = merged.cyclonedx.root();
+    assert_eq!(root["compositions"][0]["aggregate"], "incomplete");
+    assert!(
+        root["metadata"]
+            .to_string()
+            .contains("executable that no package owns")
+    );
+    let bash = named(merged.spdx.packages(), "bash")[0];
+    assert_eq!(bash["supplier"], "Organization: Debian");
+    let declared = bash["licenseDeclared"].as_str().unwrap();
+    assert!(
+        declared.starts_with("GPL-3.0-or-later AND LicenseRef-Odd-one"),
+        "{declared}"
+    );
+    assert_eq!(bash["comment"], "architecture: amd64");
 }
 
 /// JSON that is shaped like an SBOM only as far as `Document::parse` looks.

@@ -1,3 +1,10 @@
+//! SPDX 2: what it says, and what it is made of.
+
+mod package;
+pub(crate) mod read;
+mod words;
+pub(crate) mod write;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

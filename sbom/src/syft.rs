@@ -1,0 +1,3 @@
+//! Syft's own JSON, which is only read.
+
+pub(crate) mod read;
