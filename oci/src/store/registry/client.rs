@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use net::{Client, Connections, Peer, TransportError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::RegistryStore;
 use super::host::Host;
@@ -57,6 +58,14 @@ impl RegistryClient {
     pub fn repository(&self, repository: &Repository) -> RegistryStore {
         let insecure = self.shared.options.mirrors.is_insecure(repository);
         store(&self.shared, repository, insecure)
+    }
+
+    /// Until when the registry of `repository` wants to be left alone (`Retry-After`), for who cannot
+    /// wait so long. Requests wait for it by themselves.
+    pub fn throttled(&self, repository: &Repository) -> watch::Receiver<Option<Instant>> {
+        let insecure = self.shared.options.mirrors.is_insecure(repository);
+        let host = self.shared.host(repository.registry(), insecure);
+        host.throttled()
     }
 
     /// The same, to read from: from its mirrors first, if it has any.

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use net::header::{AUTHORIZATION, HeaderValue};
 use net::{Method, Peer, StatusCode, address};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
 
@@ -30,6 +32,8 @@ pub(super) struct Host {
     learnt: Mutex<Learnt>,
     /// Held while a token is asked for, so that no two ask for the same one.
     tokens: tokio::sync::Mutex<Tokens>,
+    /// Until when it wants to be left alone.
+    throttled: watch::Sender<Option<Instant>>,
     /// Held while credentials are looked up: a helper may ask its user.
     credentials: tokio::sync::Mutex<BTreeMap<String, Option<Credential>>>,
 }
@@ -53,7 +57,36 @@ impl Host {
                 ..Learnt::default()
             }),
             tokens: tokio::sync::Mutex::default(),
+            throttled: watch::Sender::new(None),
             credentials: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Until when the registry wants to be left alone, as it says it.
+    pub(super) fn throttled(&self) -> watch::Receiver<Option<Instant>> {
+        self.throttled.subscribe()
+    }
+
+    /// The registry wants to be left alone for so long.
+    pub(super) fn leave_alone(&self, asked: Duration) {
+        let Some(until) = Instant::now().checked_add(asked) else {
+            return;
+        };
+        self.throttled.send_if_modified(|it| {
+            let longer = it.is_none_or(|before| before < until);
+            if longer {
+                *it = Some(until);
+            }
+            longer
+        });
+    }
+
+    /// Waits while the registry wants to be left alone, but not for longer than this.
+    pub(super) async fn until_welcome(&self, longest: Duration) {
+        let until = *self.throttled.borrow();
+        if let Some(until) = until {
+            let latest = Instant::now() + longest;
+            tokio::time::sleep_until(until.min(latest)).await;
         }
     }
 

@@ -158,7 +158,8 @@ impl Endpoint {
     /// 1. Credentials go to the registry itself only, and only after it asked for them; what it does
     ///    not take is renewed once.
     /// 2. Redirects are followed, without credentials where they lead elsewhere.
-    /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections.
+    /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections. While
+    ///    a registry wants to be left alone, nobody asks it.
     pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
         let mut base = self.base(self.host.scheme().unwrap_or("http"))?;
         let mut url = match &request.target {
@@ -167,6 +168,8 @@ impl Endpoint {
                 .map_err(|error| self.unavailable(&request.action, error))?,
             Target::Url(url) => url.clone(),
         };
+        let longest = self.shared.options.retries.longest;
+        self.host.until_welcome(longest).await;
         let (mut attempt, mut hops, mut renewed) = (0, 0, false);
         loop {
             let own = address::authority(&url) == address::authority(&base);
@@ -232,12 +235,17 @@ impl Endpoint {
                 url = self.redirect(request, &response, hops)?;
                 continue;
             }
-            if is_transient(status) && again && attempt < self.shared.options.retries.count {
-                attempt += 1;
+            if is_transient(status) {
                 let asked = retry_after(&response);
-                drop(response);
-                self.shared.pause(attempt, asked).await;
-                continue;
+                if let Some(asked) = asked.filter(|_| own) {
+                    self.host.leave_alone(asked);
+                }
+                if again && attempt < self.shared.options.retries.count {
+                    attempt += 1;
+                    drop(response);
+                    self.shared.pause(attempt, asked).await;
+                    continue;
+                }
             }
             return Ok(response);
         }
