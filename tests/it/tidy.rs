@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policies/admission", &["oci"]),
     ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
     ("cli/report", &[]),
+    ("cli/serve", &["oci", "policies", "admission", "gate"]),
     ("cli/launcher", &["lifecycle-core"]),
     ("cli/lifecycle", &["oci", "lifecycle-core"]),
     (

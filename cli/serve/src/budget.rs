@@ -1,0 +1,76 @@
+//! How long an answer may take: API servers say in the query when they give up.
+
+use std::time::Duration;
+
+/// The least that is kept back for the way of the answer.
+const LEAST: Duration = Duration::from_millis(300);
+
+/// Less than the `timeout` of the query by a tenth (at least 300 ms), and no more than `most`.
+pub(crate) fn budget(query: Option<&str>, most: Duration) -> Duration {
+    let said = query
+        .into_iter()
+        .flat_map(|it| it.split('&'))
+        .find_map(|it| it.strip_prefix("timeout="))
+        .and_then(go_duration);
+    match said {
+        Some(said) => said.saturating_sub((said / 10).max(LEAST)).min(most),
+        None => most,
+    }
+}
+
+/// Reads a duration as Go writes it: `10s`, `1m30s`, `1.5s`, `500ms`.
+fn go_duration(text: &str) -> Option<Duration> {
+    const UNITS: [(&str, f64); 6] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("h", 3600.0),
+        ("m", 60.0),
+        ("s", 1.0),
+    ];
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .filter(|it| *it > 0)?;
+        let (number, after) = rest.split_at_checked(digits)?;
+        let (unit, scale) = UNITS
+            .into_iter()
+            .find(|(unit, _)| after.starts_with(unit))?;
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = after.strip_prefix(unit)?;
+    }
+    (!text.is_empty())
+        .then(|| Duration::try_from_secs_f64(seconds).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenth_is_kept_back() {
+        let most = Duration::from_secs(20);
+        for (query, milliseconds) in [
+            (None, 20_000),
+            (Some(""), 20_000),
+            (Some("timeout=10s"), 9_000),
+            (Some("x=1&timeout=1m0s"), 20_000),
+            (Some("timeout=1s"), 700),
+            (Some("timeout=1.5s"), 1_200),
+            (Some("timeout=500ms"), 200),
+            (Some("timeout=200ms"), 0),
+            (Some("timeout=-1s"), 20_000),
+            (Some("timeout=10"), 20_000),
+            (Some("timeout=s"), 20_000),
+            (Some("timeout=1e999s"), 20_000),
+            (Some("timeout=9999999999999999999999999999999h"), 20_000),
+        ] {
+            let found = budget(query, most);
+            assert_eq!(found, Duration::from_millis(milliseconds), "{query:?}");
+        }
+        assert_eq!(go_duration("1m30s"), Some(Duration::from_secs(90)));
+    }
+}

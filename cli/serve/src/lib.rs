@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod budget;
+mod connection;
+mod files;
+mod judge;
+mod limits;
+mod log;
+mod metrics;
+mod respond;
+mod review;
+mod server;
+mod tls;
+mod verify;
+
+pub use judge::{Asked, Judge, Judgement, ReloadError};
+pub use limits::Limits;
+pub use log::Log;
+pub use review::{Pin, Settings};
+pub use server::{Control, ServeError, Server, Stop, Told};
+pub use tls::{Certificate, CertificateError};
