@@ -40,6 +40,11 @@ impl Payload {
         pae(PAYLOAD_TYPE, &self.0)
     }
 
+    /// The bytes themselves, for logs that want to see them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

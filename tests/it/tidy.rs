@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lifecycle-core", &["oci", "intoto", "sbom"]),
     ("attest", &["oci", "intoto"]),
     ("attest/links", &["oci", "intoto", "attest"]),
+    ("attest/keyless", &["attest", "net"]),
     ("policies", &["oci", "intoto", "attest"]),
     ("policies/admission", &["oci"]),
     ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
@@ -46,7 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "platform",
         ],
     ),
-    ("tests/fuzz", &["oci", "attest", "links"]),
+    ("tests/fuzz", &["oci", "attest", "keyless", "links"]),
 ];
 
 /// A library that only these crates may name, and why.

@@ -209,6 +209,15 @@ impl Again {
 }
 
 impl Answer {
+    /// An answer, for tests of who reads it.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            headers,
+            body: body.into(),
+        }
+    }
+
     /// What it says, on one short line without control characters and without `secrets`: for errors.
     pub fn words(&self, secrets: &[&Secret]) -> String {
         /// The most that is shown.

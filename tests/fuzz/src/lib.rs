@@ -9,6 +9,7 @@ mod credentials;
 mod descriptor;
 mod extract;
 mod gzip;
+mod identity_token;
 mod in_toto;
 mod in_toto_layout;
 mod in_toto_link;
@@ -19,6 +20,7 @@ pub mod mutate;
 mod reference;
 mod registries_conf;
 mod seeds;
+mod signing_config;
 mod tar;
 mod www_authenticate;
 
@@ -50,11 +52,13 @@ pub const TARGETS: &[Target] = &[
     gzip::TARGET,
     in_toto_layout::TARGET,
     in_toto_link::TARGET,
+    identity_token::TARGET,
     index::TARGET,
     link::TARGET,
     manifest::TARGET,
     reference::TARGET,
     registries_conf::TARGET,
+    signing_config::TARGET,
     tar::TARGET,
     www_authenticate::TARGET,
 ];
