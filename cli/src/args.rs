@@ -89,6 +89,7 @@ pub(crate) enum Command {
     Unpack(Unpack),
     Delete(Delete),
     Gc(Gc),
+    Health(crate::commands::health::HealthArgs),
     Login(Login),
     /// Forget the credential for a registry.
     Logout(Logout),

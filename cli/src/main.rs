@@ -11,6 +11,7 @@ mod prompt;
 mod registries;
 mod transfer;
 mod ui;
+mod written;
 
 use std::process::ExitCode;
 

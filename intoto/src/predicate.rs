@@ -31,6 +31,9 @@ impl PredicateType {
     pub const LINK: Self = Self::literal("https://in-toto.io/Link/v1");
     /// An `OpenVEX` document.
     pub const OPENVEX: Self = Self::literal("https://openvex.dev/ns");
+    /// The community health of a source repository: `docs/predicates/health-v1.md`.
+    pub const SEALPACK_HEALTH: Self =
+        Self::literal("https://sealpack.example/docs/predicates/health-v1.md");
     /// SLSA provenance, v0.2.
     pub const SLSA_PROVENANCE_V02: Self = Self::literal("https://slsa.dev/provenance/v0.2");
     /// SLSA provenance, v1: [`Provenance`](crate::Provenance).
@@ -40,12 +43,13 @@ impl PredicateType {
     /// An SPDX document.
     pub const SPDX: Self = Self::literal("https://spdx.dev/Document");
 
-    /// cosign's short names, each with what it stands for; of several, the first is the one shown.
-    const SHORT: [(&'static str, Self); 13] = [
+    /// cosign's short names and ours, each with what it stands for; of several, the first is the one shown.
+    const SHORT: [(&'static str, Self); 14] = [
         ("provenance", Self::SLSA_PROVENANCE_V1),
         ("signature", Self::COSIGN_SIGN),
         ("custom", Self::COSIGN_CUSTOM),
         ("cyclonedx", Self::CYCLONEDX),
+        ("health", Self::SEALPACK_HEALTH),
         ("link", Self::LINK),
         ("openvex", Self::OPENVEX),
         ("slsaprovenance1", Self::SLSA_PROVENANCE_V1),
@@ -66,8 +70,8 @@ impl PredicateType {
         &self.0
     }
 
-    /// The short name for it, if there is one: cosign's, but for `provenance`, `signature` and `vsa`,
-    /// which are ours.
+    /// The short name for it, if there is one: cosign's, but for `health`, `provenance`, `signature`
+    /// and `vsa`, which are ours.
     pub fn short_name(&self) -> Option<&'static str> {
         Self::SHORT
             .iter()

@@ -22,6 +22,11 @@ macro_rules! shipped {
 
 /// All shipped rules.
 pub(crate) const SHIPPED: &[Shipped] = shipped![
+    "health" / "age.rego",
+    "health" / "files.rego",
+    "health" / "health.rego",
+    "health" / "signatures.rego",
+    "health" / "source.rego",
     "sbom" / "components.rego",
     "sbom" / "denied.rego",
     "sbom" / "sbom.rego",

@@ -21,6 +21,7 @@ mod daemon;
 mod delete;
 mod extract;
 mod golden;
+mod health;
 mod lasting;
 mod layout;
 mod links;

@@ -17,8 +17,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policies", &["oci", "intoto", "attest"]),
     ("policies/admission", &["oci"]),
     ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
-    ("cli/report", &[]),
     ("cli/serve", &["oci", "policies", "admission", "gate"]),
+    ("platform/health", &["oci", "intoto"]),
+    (
+        "cli/report",
+        &["oci", "intoto", "sbom", "attest", "policies", "health"],
+    ),
     ("cli/launcher", &["lifecycle-core"]),
     ("cli/lifecycle", &["oci", "lifecycle-core"]),
     (
@@ -32,6 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "links",
             "policies",
             "platform",
+            "health",
+            "report",
         ],
     ),
     (
@@ -45,13 +51,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "links",
             "policies",
             "platform",
+            "health",
+            "report",
         ],
     ),
-    ("tests/fuzz", &["oci", "attest", "keyless", "links"]),
+    (
+        "tests/fuzz",
+        &["oci", "attest", "keyless", "links", "health"],
+    ),
 ];
 
 /// A library that only these crates may name, and why.
-const ONLY: [(&str, &[&str], &str); 5] = [
+const ONLY: [(&str, &[&str], &str); 6] = [
+    (
+        "gix",
+        &["platform/health"],
+        "repositories are read in one place",
+    ),
     (
         "regorus",
         &["policies"],

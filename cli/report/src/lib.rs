@@ -1,3 +1,5 @@
 #![doc = include_str!("../README.md")]
 
+pub mod health;
+pub mod image;
 pub mod page;

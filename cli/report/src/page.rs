@@ -1,6 +1,7 @@
 //! One self-contained HTML page: styles and script are in it, and nothing else is ever loaded.
 
 mod markup;
+mod plot;
 mod table;
 mod visible;
 
@@ -9,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 pub use markup::Markup;
+pub use plot::Plot;
 pub use table::{Cell, Column, Table};
 pub use visible::visible;
 

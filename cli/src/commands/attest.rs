@@ -65,7 +65,7 @@ pub(crate) async fn attest(
         .claim
         .parse()
         .context(|| format!("`{}` is not a kind of claim", args.claim))?;
-    let predicate: serde_json::Value = intoto::json::from_slice(&read(&args.predicate)?)
+    let predicate: serde_json::Value = intoto::json::from_slice(&read(&args.predicate, LIMIT)?)
         .context(|| format!("`{}` is not JSON", args.predicate.display()))?;
     let claim = |image: &oci::Descriptor| {
         Statement::of_type(
@@ -128,22 +128,24 @@ async fn attach<P: Serialize>(
     })
 }
 
-/// Reads a file, or standard input.
-fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    /// As much as cosign attaches.
-    const LIMIT: u64 = 128 << 20;
+/// How large a claim may be: as much as cosign attaches.
+const LIMIT: u64 = 128 << 20;
+
+/// Reads a file, or standard input, of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CommandError> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
         std::io::stdin()
             .lock()
-            .take(LIMIT + 1)
+            .take(limit + 1)
             .read_to_end(&mut bytes)
     } else {
-        fs_err::File::open(path).and_then(|it| it.take(LIMIT + 1).read_to_end(&mut bytes))
+        fs_err::File::open(path).and_then(|it| it.take(limit + 1).read_to_end(&mut bytes))
     };
     read.context(|| format!("failed to read `{}`", path.display()))?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(Message(format!("`{}` is larger than 128 MiB", path.display())).into());
+    if bytes.len() as u64 > limit {
+        let limit = limit >> 20;
+        return Err(Message(format!("`{}` is larger than {limit} MiB", path.display())).into());
     }
     Ok(bytes)
 }

@@ -5,6 +5,7 @@ pub(crate) mod build;
 mod copy;
 mod delete;
 mod gc;
+pub(crate) mod health;
 mod inspect;
 mod key;
 mod login;
@@ -41,6 +42,7 @@ pub(crate) async fn run(
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,
+        Command::Health(args) => health::run(&args, environment, ui),
         Command::Gc(args) => gc::run(args, environment, ui).await,
         Command::Login(args) => login::log_in(args, environment, ui).await,
         Command::Logout(args) => login::log_out(args, environment, ui).await,

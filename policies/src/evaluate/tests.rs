@@ -17,6 +17,8 @@ use crate::testing::{Keys, image};
 #[serde(deny_unknown_fields)]
 struct Case {
     note: String,
+    /// When it is judged.
+    now: Option<String>,
     #[serde(default)]
     parameters: Map<String, Value>,
     #[serde(default)]
@@ -73,7 +75,7 @@ fn policy(
     require: &[String],
     parameters: Map<String, Value>,
 ) -> Policy {
-    let mut text = "[[accept]]\nclaims = [\"signature\", \"provenance\", \"cyclonedx\", \"spdx\", \"vsa\"]\nsigner = \"given\"\n".to_owned();
+    let mut text = "[[accept]]\nclaims = [\"signature\", \"provenance\", \"cyclonedx\", \"spdx\", \"vsa\", \"health\"]\nsigner = \"given\"\n".to_owned();
     for claim in require {
         writeln!(text, "[[require]]\nclaim = \"{claim}\"").unwrap();
     }
@@ -123,7 +125,10 @@ fn shipped_rules_find_what_their_cases_say() {
                     it.predicate.clone(),
                 )
             });
-            let evidence = Evidence::about(&image, verified.collect::<Vec<_>>());
+            let mut evidence = Evidence::about(&image, verified.collect::<Vec<_>>());
+            if let Some(now) = case.now {
+                evidence = evidence.at(now.try_into().unwrap());
+            }
             let verdict =
                 evaluate(&policy, &evidence).unwrap_or_else(|error| panic!("{note}: {error:?}"));
             assert_eq!(messages(&verdict), case.findings, "{note}");

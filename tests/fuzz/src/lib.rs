@@ -8,6 +8,8 @@ mod config;
 mod credentials;
 mod descriptor;
 mod extract;
+mod forge;
+mod git_objects;
 mod gzip;
 mod identity_token;
 mod in_toto;
@@ -49,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     credentials::TARGET,
     descriptor::TARGET,
     extract::TARGET,
+    forge::TARGET,
+    git_objects::TARGET,
     gzip::TARGET,
     in_toto_layout::TARGET,
     in_toto_link::TARGET,
