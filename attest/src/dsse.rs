@@ -2,8 +2,9 @@
 //!
 //! <https://github.com/secure-systems-lab/dsse/blob/v1.0.2/envelope.md>
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine as _, alphabet};
 use bytes::Bytes;
 use intoto::json::Object;
 use serde::{Deserialize, Serialize};
@@ -84,10 +85,18 @@ impl Envelope {
     }
 }
 
-/// Decodes standard base64: padded, and with no bits to spare, so that there is one text for each
-/// value.
+/// Decodes base64, of the standard or the URL-safe alphabet, padded or not: DSSE allows both, and
+/// bundles are protobuf JSON, which allows all four. Nothing rests on the text: what is signed, and
+/// what has a digest, are the bytes that it stands for.
 pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, EnvelopeError> {
-    STANDARD
+    const TOLERANT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let alphabet = if text.contains(['-', '_']) {
+        &alphabet::URL_SAFE
+    } else {
+        &alphabet::STANDARD
+    };
+    GeneralPurpose::new(alphabet, TOLERANT)
         .decode(text)
         .map_err(|source| EnvelopeError::Base64 { what, source })
 }
@@ -116,8 +125,8 @@ pub enum EnvelopeError {
         /// How many.
         count: usize,
     },
-    /// A field is no base64, or not the standard form of it.
-    #[error("{what} is not standard base64")]
+    /// A field is not base64.
+    #[error("{what} is not base64")]
     Base64 {
         /// Which field.
         what: &'static str,
@@ -161,9 +170,21 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_strict() {
-        // URL-safe, unpadded, with spare bits, with a line break, with something behind.
-        for payload in ["-_-_", "AA", "AB==", "AA==\\n", "AA==AA=="] {
+    fn base64_is_of_either_alphabet_padded_or_not() {
+        for (payload, bytes) in [
+            ("+/+/", &[0xfb, 0xff, 0xbf][..]),
+            ("-_-_", &[0xfb, 0xff, 0xbf]),
+            ("-w==", &[0xfb]),
+            ("-w", &[0xfb]),
+            ("AA", &[0]),
+        ] {
+            let json = format!(
+                r#"{{"payload":"{payload}","payloadType":"t","signatures":[{{"sig":"AA"}}]}}"#
+            );
+            assert_eq!(parse(&json).unwrap().payload(), bytes, "{payload}");
+        }
+        // Of both alphabets, with spare bits, with a line break, with something behind.
+        for payload in ["-/+_", "AB==", "AA==\\n", "AA==AA==", "A"] {
             let json = format!(
                 r#"{{"payload":"{payload}","payloadType":"t","signatures":[{{"sig":"AA=="}}]}}"#
             );

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::json::null;
 use crate::{DiffId, Platform};
 
 /// The config of an image: how its layers make a root file system, and how it is run.
@@ -251,13 +252,6 @@ impl Default for RootFs {
             diff_ids: Vec::new(),
         }
     }
-}
-
-/// Reads `null` as nothing, as Go does.
-fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::null;
 use crate::{Digest, MediaType, Platform};
 
 /// Says what a piece of content is, which it is, and how long: the only way this workspace refers
@@ -20,10 +21,18 @@ pub struct Descriptor {
     /// How many bytes it is.
     pub size: u64,
     /// Where else the content may be had. Never followed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub urls: Vec<String>,
     /// Extra facts, sorted so that they serialise one way only.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// The content itself, base64. Never read in place of the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
@@ -34,6 +35,15 @@ impl<'de, F: ReadObject<'de, T>, T> Visitor<'de> for ObjectVisitor<F, T> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         self.0.read(MapAccessDeserializer::new(map))
     }
+}
+
+/// Reads `null` as nothing: programs in Go write an empty list or map so.
+pub(crate) fn null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Lets types that derive `#[serde(remote = "Self")]` be read from objects only.

@@ -2,11 +2,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::null;
 use crate::{Descriptor, Limits, MediaType};
 
 /// A parsed manifest: the one place that knows what refers to what.
 ///
-/// Parsed to be read, never to be written back: whoever moves a manifest moves its bytes.
+/// Parsed to be read, never to be written back: whoever moves a manifest moves its bytes. A list or a
+/// map that is `null`, as programs in Go write empty ones, is empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "the specification knows these two")]
 #[expect(clippy::large_enum_variant, reason = "one is made, read and dropped")]
@@ -29,9 +31,14 @@ pub struct ImageManifest {
     /// The config.
     pub config: Descriptor,
     /// The layers, lowest first.
+    #[serde(default, deserialize_with = "null")]
     pub layers: Vec<Descriptor>,
     /// Extra facts.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// What this one is attached to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,9 +58,14 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The manifests.
+    #[serde(default, deserialize_with = "null")]
     pub manifests: Vec<Descriptor>,
     /// Extra facts.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     /// What this one is attached to.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -90,7 +90,10 @@ impl MediaType {
 
 impl From<String> for MediaType {
     fn from(text: String) -> Self {
-        let known = Self::KNOWN.into_iter().find(|it| it.0 == text);
+        // Letter case says nothing (RFC 9110, 8.3.1).
+        let known = Self::KNOWN
+            .into_iter()
+            .find(|it| it.0.eq_ignore_ascii_case(&text));
         known.unwrap_or(Self(Cow::Owned(text)))
     }
 }

@@ -3,15 +3,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::null;
+
 /// What an image runs on.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>
 #[derive(Clone, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(remote = "Self")]
 pub struct Platform {
-    /// As Go's `GOARCH`.
+    /// As Go's `GOARCH`; empty where an index does not say it.
+    #[serde(default, deserialize_with = "null")]
     pub architecture: String,
-    /// As Go's `GOOS`.
+    /// As Go's `GOOS`; empty where an index does not say it.
+    #[serde(default, deserialize_with = "null")]
     pub os: String,
     /// E.g. the build of Windows.
     #[serde(
@@ -21,7 +25,12 @@ pub struct Platform {
     )]
     pub os_version: Option<String>,
     /// E.g. `win32k`.
-    #[serde(default, rename = "os.features", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null",
+        rename = "os.features",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     pub os_features: Vec<String>,
     /// E.g. `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

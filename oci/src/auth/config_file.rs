@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Credential, CredentialsError, MAX_BYTES, cnb, helper, normalise};
 
@@ -15,7 +16,8 @@ use super::{Credential, CredentialsError, MAX_BYTES, cnb, helper, normalise};
 #[derive(Clone)]
 pub struct ConfigFile {
     path: PathBuf,
-    credentials: BTreeMap<String, Credential>,
+    /// Each, or what is wrong with its entry: one for another registry must not stop anything.
+    credentials: BTreeMap<String, Result<Credential, &'static str>>,
     helpers: BTreeMap<String, String>,
     store: Option<String>,
 }
@@ -35,6 +37,8 @@ impl ConfigFile {
             path: path.to_owned(),
             problem,
         };
+        // A file of nothing is one without configuration, as for Docker.
+        let text = if text.trim().is_empty() { "{}" } else { text };
         let raw: Raw = serde_json::from_str(text).map_err(|error| {
             // Where, but not what: the error may quote a secret.
             malformed(format!(
@@ -45,10 +49,12 @@ impl ConfigFile {
         })?;
         let mut credentials = BTreeMap::new();
         for (key, entry) in raw.auths {
-            if let Some(credential) = entry
-                .credential()
-                .map_err(|problem| malformed(format!("entry `{key}` {problem}")))?
-            {
+            let entry = serde_json::from_str::<Option<Entry>>(entry.get());
+            let credential = match entry {
+                Ok(entry) => entry.unwrap_or_default().credential().transpose(),
+                Err(_secret) => Some(Err("is not of the expected shape")),
+            };
+            if let Some(credential) = credential {
                 credentials.insert(normalise(&key), credential);
             }
         }
@@ -81,8 +87,15 @@ impl ConfigFile {
         if let Some((key, helper)) = keys.iter().find_map(|key| self.helpers.get_key_value(key)) {
             return helper::get(helper, key).await;
         }
-        if let Some(credential) = keys.iter().find_map(|key| self.credentials.get(key)) {
-            return Ok(Some(credential.clone()));
+        let named = |key| Some((key, self.credentials.get(key)?));
+        if let Some((key, credential)) = keys.iter().find_map(named) {
+            return match credential {
+                Ok(credential) => Ok(Some(credential.clone())),
+                Err(problem) => Err(CredentialsError::File {
+                    path: self.path.clone(),
+                    problem: format!("entry `{key}` {problem}"),
+                }),
+            };
         }
         match &self.store {
             Some(store) => helper::get(store, registry).await,
@@ -141,14 +154,14 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError>
 #[serde(rename_all = "camelCase")]
 struct Raw {
     #[serde(default, deserialize_with = "null_is_empty")]
-    auths: BTreeMap<String, Entry>,
+    auths: BTreeMap<String, Box<RawValue>>,
     #[serde(default, deserialize_with = "null_is_empty")]
     cred_helpers: BTreeMap<String, String>,
     #[serde(default)]
     creds_store: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Entry {
     #[serde(default)]
     auth: Option<String>,
@@ -213,7 +226,7 @@ mod tests {
             },"HttpHeaders":{"x":"y"},"credHelpers":null}"#,
         )
         .unwrap();
-        let of = |host: &str| file.credentials.get(host).cloned();
+        let of = |host: &str| file.credentials.get(host).cloned().map(Result::unwrap);
         assert_eq!(of("a.example"), Some(Credential::basic("me", "hunter2")));
         assert_eq!(of("b.example"), Some(Credential::basic("me", "x")));
         assert_eq!(of("c.example"), Some(Credential::IdentityToken("t".into())));

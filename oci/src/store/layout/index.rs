@@ -61,7 +61,10 @@ impl<'de> Deserialize<'de> for IndexFile {
                     let is_second = match name.as_str() {
                         "schemaVersion" => schema_version.replace(map.next_value()?).is_some(),
                         "mediaType" => media_type.replace(map.next_value()?).is_some(),
-                        "manifests" => manifests.replace(map.next_value()?).is_some(),
+                        // Docker 25 writes `null` for none.
+                        "manifests" => manifests
+                            .replace(map.next_value::<Option<_>>()?.unwrap_or_default())
+                            .is_some(),
                         _ => other.insert(name.clone(), map.next_value()?).is_some(),
                     };
                     if is_second {

@@ -40,9 +40,11 @@ impl Endpoint {
                     text(headers, "docker-content-digest").and_then(|it| it.parse().ok())
                 }
             };
+            // Some answer 0 to every HEAD, and no manifest is empty.
             let size = headers
                 .get(CONTENT_LENGTH)
-                .and_then(|it| it.to_str().ok()?.parse().ok());
+                .and_then(|it| it.to_str().ok()?.parse().ok())
+                .filter(|size| *size > 0);
             let media_type = media_type(headers).filter(MediaType::is_manifest);
             if let (Some(digest), Some(size), Some(media_type)) = (digest, size, media_type) {
                 return Ok(Descriptor::new(media_type, digest, size));

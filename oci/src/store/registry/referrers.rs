@@ -153,7 +153,7 @@ impl Endpoint {
                 ),
                 Fallback::Other => {
                     return Err(self.malformed(format!(
-                        "tag `{selector}`, where the referrers of {subject} belong, is not an index"
+                        "tag `{selector}`, where the referrers of {subject} belong, is not a list of them"
                     )));
                 }
             };
@@ -185,6 +185,8 @@ impl Endpoint {
         let selector = Selector::Tag(fallback_tag(subject)?);
         let action = format!("list referrers of {subject}");
         match self.read_manifest(&selector, &action).await {
+            // Some registries take the tag for the digest that it stands for.
+            Ok((descriptor, _)) if descriptor.digest == *subject => Ok(Fallback::Other),
             Ok((descriptor, document)) if descriptor.media_type == MediaType::IMAGE_INDEX => {
                 Ok(Fallback::Index {
                     etag: document.headers.get(ETAG).cloned(),
