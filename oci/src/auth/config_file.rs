@@ -298,15 +298,35 @@ mod tests {
         assert!(writer.join().unwrap());
     }
 
-    #[test]
-    fn errors_do_not_show_content() {
-        for bad in [
-            "hunter2",
-            r#"{"auths":"hunter2"}"#,
-            r#"{"auths":{"a.example":{"auth":"hunter2"}}}"#,
-        ] {
+    #[tokio::test]
+    async fn errors_do_not_show_content() {
+        for bad in ["hunter2", r#"{"auths":"hunter2"}"#] {
             let error = parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+        for bad in [r#"{"auth":"hunter2"}"#, r#""hunter2""#] {
+            let file = parse(&format!(r#"{{"auths":{{"a.example":{bad}}}}}"#)).unwrap();
+            let error = file
+                .credential(&["a.example".to_owned()])
+                .await
+                .unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_entry_stops_only_those_who_ask_for_its_registry() {
+        for entry in ["null", "1", r#"{"auth":"*****"}"#] {
+            let good = r#""good.example":{"auth":"bWU6eA=="}"#;
+            let file = parse(&format!(r#"{{"auths":{{"bad.example":{entry},{good}}}}}"#)).unwrap();
+            let ask = |host: &str| [host.to_owned()];
+            let found = file.credential(&ask("good.example")).await.unwrap();
+            assert_eq!(found, Some(Credential::basic("me", "x")));
+            let bad = file.credential(&ask("bad.example")).await;
+            assert_eq!(bad.is_ok(), entry == "null", "{entry}");
+        }
+        for empty in ["", " \n", "{}"] {
+            assert_eq!(parse(empty).unwrap().credentials.len(), 0);
         }
     }
 }
