@@ -15,7 +15,7 @@ use crate::bundle::MEDIA_TYPE_PREFIX;
 use crate::{Bundle, Content};
 
 /// How many fetches run at once.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: usize = 32;
 
 /// A bundle, attached to the image that it is about.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -178,7 +178,40 @@ macro_rules! undecided_from {
     };
 }
 
-undecided_from!(oci::StoreError, oci::ReferenceError, Message);
+undecided_from!(
+    oci::StoreError,
+    oci::ReferenceError,
+    gate::ProofError,
+    std::sync::Arc<gate::Undecided>,
+    Message
+);
+
+impl From<gate::NoPolicy> for CommandError {
+    fn from(error: gate::NoPolicy) -> Self {
+        let hint = match error {
+            gate::NoPolicy::NoMatch { .. } => {
+                "add one whose `images` match it, or one without `images`, which is about all"
+            }
+            gate::NoPolicy::Contradiction { .. } => "make the `images` of one of them narrower",
+        };
+        Self::undecided(error).hint(hint)
+    }
+}
+
+impl From<gate::PolicySetError> for CommandError {
+    fn from(error: gate::PolicySetError) -> Self {
+        let hint = match error {
+            gate::PolicySetError::Contradiction { .. } => {
+                Some("make the `images` of one of them narrower")
+            }
+            gate::PolicySetError::Empty { .. } => {
+                Some("policies are `*.toml` in it, or folders in it with a `policy.toml`")
+            }
+            _ => None,
+        };
+        hint.into_iter().fold(Self::undecided(error), Self::hint)
+    }
+}
 
 /// An error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {

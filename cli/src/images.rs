@@ -39,6 +39,12 @@ impl<'a> Images<'a> {
         }
     }
 
+    /// Opens the place that `reference` names, to read from it, or from its mirrors.
+    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CommandError> {
+        let opened = self.places.open(reference).await;
+        opened.map_err(|error| said(error, None))
+    }
+
     /// Opens the place that `reference` names, to write to it; makes it, if it can be made.
     pub(crate) async fn create(
         &self,

@@ -4,8 +4,9 @@ mod args;
 mod commands;
 mod environment;
 mod error;
+mod gated;
+mod identities;
 mod images;
-mod judge;
 mod keys;
 mod prompt;
 mod registries;
@@ -24,7 +25,7 @@ use crate::ui::Ui;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let args::Command::Sandbox = cli.command {
+    if let commands::Command::Sandbox = cli.command {
         // Before there is any other thread.
         return platform::sandbox::enter();
     }

@@ -13,6 +13,8 @@ mod verdict;
 pub use engine::{EvaluateError, RegoError};
 pub use evaluate::evaluate;
 pub use evidence::Evidence;
-pub use policy::{Policy, PolicyError};
+pub use policy::{
+    ImagePattern, ImagePatternError, Policy, PolicyError, PolicySource, WhenUndecided,
+};
 pub use summary::Judge;
 pub use verdict::{Finding, Proof, Satisfied, Verdict};

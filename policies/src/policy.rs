@@ -1,130 +1,127 @@
 //! Policies: who is believed about what, what has to be there, and which rules hold.
 
 mod file;
+mod pattern;
+mod source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use attest::key::{KeyError, PublicKey};
+use attest::key::KeyError;
 use attest::{Accept, SignerPattern};
-use globset::Glob;
 use intoto::PredicateType;
 use oci::{Algorithm, Digest, Hasher};
 use serde_json::{Map, Value};
 
 use crate::engine::{RegoError, Rules};
 use crate::evidence;
-use crate::shipped;
-use file::{Entry, PolicyFile, Signer};
+
+pub use pattern::{ImagePattern, ImagePatternError};
+pub use source::PolicySource;
 
 /// What an image must have. Holds nothing that is not checked: signers are resolved, rules parsed.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    name: String,
+    images: Vec<ImagePattern>,
+    namespaces: Vec<ImagePattern>,
     accepts: Vec<Accept>,
     required: Vec<PredicateType>,
     rules: Rules,
     parameters: Map<String, Value>,
+    when_undecided: WhenUndecided,
     digest: Digest,
+}
+
+/// What it means for whoever has to answer yes or no that a question could not be decided.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third answer")]
+pub enum WhenUndecided {
+    /// No.
+    #[default]
+    Deny,
+    /// Yes, with a warning.
+    Warn,
 }
 
 impl Policy {
     /// Reads a `policy.toml` and the files that it names. `given` is who stands for
-    /// `signer = "given"`: the keys of the command line.
+    /// `signer = "given"`: whom the command line names.
     pub fn load(path: &Path, given: &[SignerPattern]) -> Result<Self, PolicyError> {
-        Self::parse(
-            &path.display().to_string(),
-            &read(path)?,
-            given,
-            &Directory {
-                root: path.parent().unwrap_or(Path::new("")),
-            },
-        )
+        Self::compile(PolicySource::load(path, given)?)
     }
 
-    /// Makes a policy of the text of a `policy.toml`, called `name` in messages.
-    fn parse(
-        name: &str,
-        text: &str,
-        given: &[SignerPattern],
-        files: &impl Files,
-    ) -> Result<Self, PolicyError> {
-        let error_at = |line, problem| PolicyError::Policy {
-            file: name.to_owned(),
-            line,
-            problem,
-        };
-        let file = PolicyFile::parse(text).map_err(|error| error_at(error.line, error.problem))?;
-        let mut accepts = Vec::new();
-        for Entry { line, value } in &file.accepts {
-            let signers = match &value.signer {
-                Signer::Given if given.is_empty() => {
-                    return Err(PolicyError::NoSigner {
-                        file: name.to_owned(),
-                        line: *line,
-                    });
-                }
-                Signer::Given => given.to_vec(),
-                Signer::Key(path) => vec![SignerPattern::Key(key(files, path)?)],
-                Signer::Identity(identity) => vec![SignerPattern::Identity(identity.clone())],
-            };
-            for signer in signers {
-                accepts.extend(value.claims.iter().map(|claim| Accept {
-                    predicate_type: claim.clone(),
-                    signer: signer.clone(),
-                }));
-            }
-        }
+    /// Checks what a policy says: its rules parse, and it decides something.
+    pub fn compile(source: PolicySource) -> Result<Self, PolicyError> {
+        let PolicySource {
+            name,
+            mut images,
+            mut namespaces,
+            mut accepts,
+            mut required,
+            rules: texts,
+            parameters,
+            when_undecided,
+        } = source;
+        images.sort();
+        images.dedup();
+        namespaces.sort();
+        namespaces.dedup();
         accepts.sort();
         accepts.dedup();
-
-        let mut texts: BTreeMap<String, String> = BTreeMap::new();
-        for Entry { line, value } in &file.rule_sets {
-            let mut set = shipped::set(value).peekable();
-            if set.peek().is_none() {
-                return Err(error_at(
-                    *line,
-                    format!("there are no rules called `{value}`"),
-                ));
-            }
-            texts.extend(set.map(|it| (it.name.to_owned(), it.text.to_owned())));
-        }
-        for Entry { line, value } in &file.rule_files {
-            let found = files.find(value)?;
-            if found.is_empty() {
-                return Err(error_at(*line, format!("no file matches `{value}`")));
-            }
-            for path in found {
-                let text = files.read(&path)?;
-                texts.insert(path.display().to_string(), text);
-            }
-        }
+        required.sort();
+        required.dedup();
         let rules = Rules::parse(texts.iter().map(|(name, text)| (&**name, &**text)))
             .map_err(PolicyError::Rules)?;
-        let required: Vec<PredicateType> = file.required.into_iter().map(|it| it.value).collect();
+        let error = |problem: &str| PolicyError::Policy {
+            file: name.clone(),
+            line: None,
+            problem: problem.to_owned(),
+        };
         if accepts.is_empty() {
-            return Err(error_at(
-                None,
-                "nothing is accepted: there is no `[[accept]]`".to_owned(),
-            ));
+            return Err(error("nothing is accepted: there is no `[[accept]]`"));
         }
         if required.is_empty() && texts.is_empty() {
-            let problem = "nothing is asked for: there is neither `[[require]]` nor a rule";
-            return Err(error_at(None, problem.to_owned()));
+            return Err(error(
+                "nothing is asked for: there is neither `[[require]]` nor a rule",
+            ));
         }
         if let Some(claim) = required
             .iter()
             .find(|claim| accepts.iter().all(|it| it.predicate_type != **claim))
         {
-            let problem = format!("`{claim}` is required, but nobody is accepted for it");
-            return Err(error_at(None, problem));
+            return Err(error(&format!(
+                "`{claim}` is required, but nobody is accepted for it"
+            )));
         }
-        Ok(Self {
-            digest: digest(text, &texts, &accepts),
+        let mut policy = Self {
+            name,
+            images,
+            namespaces,
             accepts,
             required,
             rules,
-            parameters: file.parameters,
-        })
+            parameters,
+            when_undecided,
+            digest: Digest::of(b""),
+        };
+        policy.digest = policy.digest_with(&texts);
+        Ok(policy)
+    }
+
+    /// What messages call it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Which images it is about; all, if there are none.
+    pub fn images(&self) -> &[ImagePattern] {
+        &self.images
+    }
+
+    /// In which namespaces of a cluster; if there are none, in all, and outside of clusters.
+    pub fn namespaces(&self) -> &[ImagePattern] {
+        &self.namespaces
     }
 
     /// Who is believed about what: for [`attest::Verifier`].
@@ -142,9 +139,51 @@ impl Policy {
         &self.parameters
     }
 
-    /// The digest of all that decides: the file, the texts of the rules, and whom it accepts.
+    /// What it means that a question could not be decided.
+    pub fn when_undecided(&self) -> WhenUndecided {
+        self.when_undecided
+    }
+
+    /// The digest of all that decides: what it is about, whom it accepts, what it requires, the texts
+    /// of the rules and their parameters.
     pub fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// Hashes each part with what it is and its length, so that no two policies give the same bytes.
+    fn digest_with(&self, rules: &BTreeMap<String, String>) -> Digest {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut add = |kind: &str, name: &str, text: &str| {
+            hasher.update(format!("{kind} {} {name} {}\n", name.len(), text.len()).as_bytes());
+            hasher.update(text.as_bytes());
+        };
+        for pattern in &self.images {
+            add("image", "", pattern.as_str());
+        }
+        for pattern in &self.namespaces {
+            add("namespace", "", pattern.as_str());
+        }
+        for accept in &self.accepts {
+            let signer = match &accept.signer {
+                SignerPattern::Key(key) => key.fingerprint().to_string(),
+                SignerPattern::Identity(_) => evidence::accept(accept).to_string(),
+            };
+            add("accept", accept.predicate_type.as_str(), &signer);
+        }
+        for claim in &self.required {
+            add("require", "", claim.as_str());
+        }
+        for (name, text) in rules {
+            // Where the policy lies does not matter.
+            add("rule", name.rsplit('/').next().unwrap_or(name), text);
+        }
+        for (name, value) in &self.parameters {
+            add("parameter", name, &value.to_string());
+        }
+        if self.when_undecided == WhenUndecided::Warn {
+            add("undecided", "", "warn");
+        }
+        hasher.finish()
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -156,112 +195,6 @@ impl Policy {
     pub(crate) fn with_parameters(self, parameters: Map<String, Value>) -> Self {
         Self { parameters, ..self }
     }
-}
-
-/// Hashes each text with its name and lengths, so that no two policies give the same bytes.
-fn digest(text: &str, rules: &BTreeMap<String, String>, accepts: &[Accept]) -> Digest {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut add = |name: &str, text: &str| {
-        hasher.update(format!("{} {name} {}\n", name.len(), text.len()).as_bytes());
-        hasher.update(text.as_bytes());
-    };
-    add("policy.toml", text);
-    for (name, text) in rules {
-        // Where the policy lies does not matter.
-        let name = name.rsplit('/').next().unwrap_or(name);
-        add(name, text);
-    }
-    for accept in accepts {
-        let signer = match &accept.signer {
-            SignerPattern::Key(key) => key.fingerprint().to_string(),
-            SignerPattern::Identity(_) => evidence::accept(accept).to_string(),
-        };
-        add(accept.predicate_type.as_str(), &signer);
-    }
-    hasher.finish()
-}
-
-fn key(files: &impl Files, path: &str) -> Result<PublicKey, PolicyError> {
-    let (path, text) = (files.path(path), files.read(&files.path(path))?);
-    PublicKey::from_pem(text.as_bytes()).map_err(|source| PolicyError::Key { path, source })
-}
-
-/// The files around a policy.
-trait Files {
-    /// Where the file is that the policy calls `name`.
-    fn path(&self, name: &str) -> PathBuf;
-    /// The files that `pattern` matches, sorted. Only the last part may have wildcards.
-    fn find(&self, pattern: &str) -> Result<Vec<PathBuf>, PolicyError>;
-    fn read(&self, path: &Path) -> Result<String, PolicyError>;
-}
-
-struct Directory<'a> {
-    root: &'a Path,
-}
-
-impl Files for Directory<'_> {
-    fn path(&self, name: &str) -> PathBuf {
-        self.root.join(name)
-    }
-
-    fn find(&self, pattern: &str) -> Result<Vec<PathBuf>, PolicyError> {
-        let (directory, name) = pattern.rsplit_once('/').unwrap_or(("", pattern));
-        let glob = Glob::new(name)
-            .map_err(|error| PolicyError::Pattern {
-                pattern: pattern.to_owned(),
-                problem: error.kind().to_string(),
-            })?
-            .compile_matcher();
-        let directory = self.path(directory);
-        // What `Path::join` makes of nothing is no directory.
-        let listed = if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &directory
-        };
-        let read_error = |source| PolicyError::Read {
-            path: listed.to_owned(),
-            source,
-        };
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(listed).map_err(read_error)? {
-            let entry = entry.map_err(read_error)?;
-            if glob.is_match(Path::new(&entry.file_name())) {
-                found.push(directory.join(entry.file_name()));
-            }
-        }
-        found.sort();
-        Ok(found)
-    }
-
-    fn read(&self, path: &Path) -> Result<String, PolicyError> {
-        read(path)
-    }
-}
-
-/// How long a file of a policy may be: what the engine takes.
-const MAX_BYTES: u64 = 1 << 20;
-
-fn read(path: &Path) -> Result<String, PolicyError> {
-    use std::io::Read as _;
-
-    let read_error = |source| PolicyError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .map_err(read_error)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(read_error)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(PolicyError::TooLarge {
-            path: path.to_owned(),
-            limit: MAX_BYTES,
-        });
-    }
-    Ok(text)
 }
 
 /// Why there is no policy. Without one nothing is accepted.

@@ -86,7 +86,7 @@ async fn push_json(
 }
 
 /// All that is below `root`, by digest, and attached to any of it.
-async fn contents(store: &dyn Store, root: &Descriptor) -> BTreeMap<Digest, Bytes> {
+pub(crate) async fn contents(store: &dyn Store, root: &Descriptor) -> BTreeMap<Digest, Bytes> {
     let mut found = BTreeMap::new();
     for node in walk(store, root, &Limits::default()).await.unwrap() {
         assert_eq!(node.problem, None);
@@ -99,7 +99,7 @@ async fn contents(store: &dyn Store, root: &Descriptor) -> BTreeMap<Digest, Byte
 }
 
 /// A repository of the registry at `host`.
-fn repository(host: &str, name: &str) -> impl Store + use<> {
+pub(crate) fn repository(host: &str, name: &str) -> impl Store + use<> {
     let name = format!("{host}/{name}");
     RegistryClient::new(RegistryOptions::default()).repository(&name.parse().unwrap())
 }

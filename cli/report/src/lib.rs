@@ -2,4 +2,5 @@
 
 pub mod health;
 pub mod image;
+pub mod mirror;
 pub mod page;

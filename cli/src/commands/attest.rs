@@ -1,17 +1,65 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use intoto::{PredicateType, Statement, Timestamp};
 use oci::Reference;
 use serde::Serialize;
 
-use crate::args::{Access, Attest, Format, Sign};
+use crate::args::{Access, Printed, SignerArgs};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::keys;
 use crate::ui::{Tone, Ui};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack sign registry.example/app@sha256:… --key release.key")]
+pub(crate) struct Sign {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
+
+    /// Sign these facts too: `NAME=VALUE`.
+    #[arg(long = "annotation", short, value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sealpack attest registry.example/app:v1 --key release.key --type cyclonedx --predicate bom.json"
+)]
+pub(crate) struct Attest {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
+
+    /// What kind of claim: a short name (`provenance`, `cyclonedx`, `spdx`, `vuln`, …) or a
+    /// predicate type URI.
+    #[arg(long = "type", value_name = "CLAIM")]
+    pub(crate) claim: String,
+
+    /// The claim: a JSON file, `-` for standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predicate: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack sign` and `sealpack attest` print as JSON. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -43,16 +91,13 @@ pub(crate) async fn sign(
         attest::image_signature(std::slice::from_ref(image), &annotations)
             .map_err(CommandError::undecided)
     };
-    attach(
-        &args.image,
-        &args.key,
-        claim,
-        &args.access,
-        args.printed.output,
-        environment,
-        ui,
-    )
-    .await
+    let target = Target {
+        image: &args.image,
+        signer: &args.signer,
+        access: &args.access,
+        printed: &args.printed,
+    };
+    attach(&target, claim, environment, ui).await
 }
 
 /// Attaches a signed claim to an image.
@@ -75,30 +120,32 @@ pub(crate) async fn attest(
         )
         .map_err(CommandError::undecided)
     };
-    attach(
-        &args.image,
-        &args.key,
-        claim,
-        &args.access,
-        args.printed.output,
-        environment,
-        ui,
-    )
-    .await
+    let target = Target {
+        image: &args.image,
+        signer: &args.signer,
+        access: &args.access,
+        printed: &args.printed,
+    };
+    attach(&target, claim, environment, ui).await
+}
+
+/// What both commands are told.
+struct Target<'a> {
+    image: &'a Reference,
+    signer: &'a SignerArgs,
+    access: &'a Access,
+    printed: &'a Printed,
 }
 
 async fn attach<P: Serialize>(
-    image: &Reference,
-    key: &Path,
+    target: &Target<'_>,
     claim: impl FnOnce(&oci::Descriptor) -> Result<Statement<P>, CommandError>,
-    access: &Access,
-    format: Format,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let key = keys::private(key, environment)?;
-    let images = Images::new(access, environment, ui);
-    let found = images.find_to_change(image).await?;
+    let key = keys::private(&target.signer.key, environment)?;
+    let images = Images::new(target.access, environment, ui);
+    let found = images.find_to_change(target.image).await?;
     let statement = claim(&found.descriptor)?;
     let bundle = attest::sign(&statement, &key).map_err(CommandError::undecided)?;
     let created: Timestamp = time::OffsetDateTime::from(environment::now())
@@ -114,7 +161,7 @@ async fn attach<P: Serialize>(
         manifest: referrer.manifest.digest.to_string(),
         bundle: referrer.bundle.digest.to_string(),
     };
-    ui.result(format, &report, |ui, report| {
+    ui.result(target.printed.output, &report, |ui, report| {
         ui.line(format_args!(
             "{} {}",
             ui.paint(Tone::Good, "attached"),

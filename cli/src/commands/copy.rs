@@ -1,12 +1,97 @@
-use oci::{Copied, CopyOptions, Location, Platforms, Reference, Tag, copy_graph};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use oci::{
+    Copied, CopyOptions, Location, Platform, Platforms, Reference, Repository, Tag, copy_graph,
+};
+use policies::{Policy, Verdict};
 use serde::Serialize;
 
-use crate::args::Copy;
-use crate::environment::Environment;
+use crate::args::{Access, IdentityArgs, Printed};
+use crate::commands::policy;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
+use crate::gated::Gates;
 use crate::images::{Found, Images, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
 use crate::ui::{Tone, Ui, size};
+
+#[derive(Args, Debug)]
+#[command(mut_group("IdentityArgs", |it| it.requires("policy")), after_help = "\
+Examples:
+  With its proof, to a registry:
+    sealpack copy oci:out:app registry.example/app:v1 --referrers
+  Also what cosign attached before there were referrers:
+    sealpack copy registry.example/app:v1 mirror.example/app:v1 --referrers --digest-tags
+  Of an index, one image:
+    sealpack copy registry.example/app:v1 oci:out:app --platform linux/arm64
+  Into a file, with its proof, that `docker load` takes:
+    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers
+  Only if it is proven, and out of a folder that came over an air gap:
+    sealpack copy oci:usb:v1 registry.internal/app:v1 --policy policy.toml --offline
+  What `docker save` writes, to a registry:
+    docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1
+  Into the Docker daemon, to run it:
+    sealpack copy registry.example/app:v1 docker-daemon:app:v1")]
+pub(crate) struct Copy {
+    /// The image.
+    pub(crate) source: Reference,
+
+    /// Where it goes. What else a layout or an archive holds stays; a tag moves.
+    pub(crate) destination: Reference,
+
+    /// Copy what is attached too, and what is attached to that.
+    #[arg(long)]
+    pub(crate) referrers: bool,
+
+    /// Copy cosign's old tags (`sha256-….sig`, `.att`, `.sbom`) too.
+    #[arg(long)]
+    pub(crate) digest_tags: bool,
+
+    /// Copy the image only if this policy accepts it, where it lies and where it arrives: a
+    /// `policy.toml`, its folder, or a folder of policies. What is attached comes along.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "CopyPlatforms")]
+    pub(crate) policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) platforms: CopyPlatforms,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(crate) struct CopyPlatforms {
+    /// Of an index, copy only the image for this platform: OS/ARCHITECTURE[/VARIANT]. The index
+    /// itself, and what is attached to it, then stays behind.
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<Platform>,
+
+    /// The same for this machine's platform.
+    #[arg(long)]
+    pub(crate) this_platform: bool,
+
+    /// Copy an index whole, so that it keeps its digest and its signatures. This is the default.
+    #[arg(long)]
+    pub(crate) all_platforms: bool,
+}
+
+impl CopyPlatforms {
+    /// The platform that was asked for; `None` means all.
+    pub(crate) fn one(&self) -> Option<Platform> {
+        self.platform
+            .clone()
+            .or_else(|| self.this_platform.then(Platform::host))
+    }
+}
 
 /// What `sealpack copy --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -31,6 +116,9 @@ struct Report {
     digest_tags_left_behind: Vec<String>,
     /// What is broken, and so was not copied.
     dropped: Vec<DroppedReport>,
+    /// What the policy says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,48 +147,24 @@ pub(crate) async fn run(
         ));
     }
     let images = Images::new(&args.access, environment, ui);
-    let found = images.find(&args.source).await?;
-    let platform = args.platforms.one();
-    let progress = Transfer::new(ui, "copy");
+    let found = match &args.policy {
+        Some(_) => images.find_provable(&args.source).await?,
+        None => images.find(&args.source).await?,
+    };
+    let gated = match &args.policy {
+        Some(path) => Some(Gated::judge(path, &args, &found).await?),
+        None => None,
+    };
+    let verdict = gated.as_ref().map(|it| it.verdict.clone());
     if let Location::DockerDaemon(repository) = &args.destination.location {
-        let loaded = images
-            .daemon()?
-            .load(
-                &*found.store,
-                &found.descriptor,
-                platform.as_ref(),
-                repository,
-                &tag(&args.destination)?,
-                &progress,
-            )
-            .await
-            .map_err(CommandError::undecided)?;
-        let report = Report {
-            image_id: Some(loaded.id.to_string()),
-            ..Report::new(&found, &args.destination, &loaded.copied)
-        };
-        if report.left_behind > 0 {
-            ui.warn(format_args!(
-                "{} referrers were left behind: {NO_PLACE}",
-                report.left_behind
-            ));
-        }
-        return ui.result(args.printed.output, &report, |ui, report| {
-            ui.line(format_args!(
-                "{} {} as {} ({} new, {} there already)",
-                ui.paint(Tone::Good, "loaded"),
-                args.destination,
-                loaded.id,
-                size(report.new_bytes),
-                size(report.skipped_bytes),
-            ));
-        });
+        return load(&args, &images, &found, (repository, verdict), ui).await;
     }
     let destination = images.create(&args.destination).await?;
     let options = CopyOptions {
-        referrers: args.referrers,
+        // Without it the image would arrive unproven.
+        referrers: args.referrers || gated.is_some(),
         digest_tags: args.digest_tags,
-        platforms: platform.map_or(Platforms::All, Platforms::One),
+        platforms: args.platforms.one().map_or(Platforms::All, Platforms::One),
         ..CopyOptions::default()
     };
     let copied = copy_graph(
@@ -108,10 +172,17 @@ pub(crate) async fn run(
         &*destination,
         &found.descriptor,
         &options,
-        &progress,
+        &Transfer::new(ui, "copy"),
     )
     .await
     .map_err(CommandError::undecided)?;
+    if let Some(gated) = &gated {
+        let to = (&args.destination, &destination);
+        let arrived = gated
+            .gates
+            .behind(&copied, &gated.policy, to, environment::now());
+        arrived.await.map_err(|it| it.error(&args.destination))?;
+    }
     let tag = tag(&args.destination)?;
     let tagged = destination.tag(&copied.root, &tag).await;
     tagged.map_err(|error| {
@@ -125,7 +196,10 @@ pub(crate) async fn run(
         }
     })?;
     destination.finish().await?;
-    let report = Report::new(&found, &args.destination, &copied);
+    let report = Report {
+        verdict,
+        ..Report::new(&found, &args.destination, &copied)
+    };
     warn(ui, &args, &copied);
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
@@ -137,6 +211,71 @@ pub(crate) async fn run(
             report.referrers,
         ));
     })
+}
+
+/// Loads the image into the Docker daemon, without its proof.
+async fn load(
+    args: &Copy,
+    images: &Images<'_>,
+    found: &Found,
+    (repository, verdict): (&Repository, Option<Verdict>),
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let loaded = images
+        .daemon()?
+        .load(
+            &*found.store,
+            &found.descriptor,
+            args.platforms.one().as_ref(),
+            repository,
+            &tag(&args.destination)?,
+            &Transfer::new(ui, "copy"),
+        )
+        .await
+        .map_err(CommandError::undecided)?;
+    let report = Report {
+        image_id: Some(loaded.id.to_string()),
+        verdict,
+        ..Report::new(found, &args.destination, &loaded.copied)
+    };
+    if report.left_behind > 0 {
+        ui.warn(format_args!(
+            "{} referrers were left behind: {NO_PLACE}",
+            report.left_behind
+        ));
+    }
+    ui.result(args.printed.output, &report, |ui, report| {
+        ui.line(format_args!(
+            "{} {} as {} ({} new, {} there already)",
+            ui.paint(Tone::Good, "loaded"),
+            args.destination,
+            loaded.id,
+            size(report.new_bytes),
+            size(report.skipped_bytes),
+        ));
+    })
+}
+
+/// A policy, and what it said of the image where it lies.
+struct Gated {
+    gates: Gates,
+    policy: Arc<Policy>,
+    verdict: Verdict,
+}
+
+impl Gated {
+    async fn judge(path: &Path, args: &Copy, found: &Found) -> Result<Self, CommandError> {
+        let policies = policy::load(path, &args.identity.signers()?)?;
+        let policy = policy::choose(&policies, &[&args.source, &args.destination])?;
+        let gates = Gates::new();
+        let judged = gates.before(found, &policy, environment::now()).await;
+        let judged = judged.map_err(|it| it.error(&found.reference))?.judged;
+        Ok(Self {
+            gates,
+            policy,
+            verdict: judged.verdict.clone(),
+        })
+    }
 }
 
 impl Report {
@@ -164,6 +303,7 @@ impl Report {
             left_behind: copied.left_behind,
             digest_tags_left_behind: tags.map(ToString::to_string).collect(),
             dropped: dropped.collect(),
+            verdict: None,
         }
     }
 }

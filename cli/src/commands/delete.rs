@@ -1,13 +1,42 @@
 use std::collections::BTreeSet;
 
-use oci::{Descriptor, Limits, Location, Store, StoreError};
+use clap::Args;
+use oci::{Descriptor, Limits, Location, Reference, Store, StoreError};
 use serde::Serialize;
 
-use crate::args::Delete;
+use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Images, with_hint};
 use crate::ui::{Tone, Ui};
+
+/// Delete an image, or something that is attached to one.
+///
+/// Only by digest, as `tree` and `inspect` show it: what is deleted is gone by all of its tags. Its
+/// layers are freed by the registry's own garbage collection, in a layout by `sealpack gc`, and in an
+/// archive at once.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  An image, and all that is attached to it:
+    sealpack delete registry.example/app@sha256:… --referrers
+  A signature that should not be there:
+    sealpack tree registry.example/app:v1
+    sealpack delete registry.example/app@sha256:…")]
+pub(crate) struct Delete {
+    /// The image or what is attached to one: `HOST/REPO@sha256:…`, `oci:DIR@sha256:…`.
+    pub(crate) image: Reference,
+
+    /// Delete what is attached too, and what is attached to that.
+    #[arg(long)]
+    pub(crate) referrers: bool,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack delete --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

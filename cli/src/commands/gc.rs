@@ -1,13 +1,41 @@
 use std::time::{Duration, SystemTime};
 
-use oci::Location;
+use clap::Args;
 use oci::store::{GcRoots, LayoutStore};
+use oci::{Location, Reference};
 use serde::Serialize;
 
-use crate::args::Gc;
+use crate::args::Printed;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::ui::{Tone, Ui, size};
+
+/// Free what nothing in a layout refers to any more.
+///
+/// That is what broken writes left, layers of deleted images, and by choice images whose tag has moved
+/// on. Others may write into the layout meanwhile: what is younger than `--older-than` stays.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sealpack gc oci:out
+  Also the images of earlier builds, whose tag has moved on:
+    sealpack gc oci:out --untagged")]
+pub(crate) struct Gc {
+    /// The layout: `oci:DIR`.
+    pub(crate) layout: Reference,
+
+    /// Free images without a tag, too, unless an index or artifact that stays refers to them.
+    #[arg(long)]
+    pub(crate) untagged: bool,
+
+    /// Leave files that were written in the last so many minutes: someone may be about to refer to
+    /// them.
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub(crate) older_than: u32,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack gc --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

@@ -1,14 +1,28 @@
 use std::collections::BTreeMap;
 
+use clap::Args;
 use lifecycle_core::inspect::{BuildFacts, Words};
-use oci::{Image, Limits, Platform};
+use oci::{Image, Limits, Platform, Reference};
 use serde::Serialize;
 
-use crate::args::Inspect;
+use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
 use crate::images::Images;
 use crate::ui::{Tone, Ui, size};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack inspect registry.example/app:v1 --output json")]
+pub(crate) struct Inspect {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack inspect --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

@@ -1,17 +1,67 @@
 use std::io::{self, BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use oci::auth::{ConfigFile, Credential, Credentials, Secret, docker_config_path};
 use oci::store::{LoginCheck, RegistryClient, RegistryOptions, RegistryRefusal};
 use oci::{ReferenceError, Registry, StoreError};
 use serde::Serialize;
 
-use crate::args::{Login, Logout};
+use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::prompt;
 use crate::registries;
 use crate::ui::{Tone, Ui};
+
+/// Log in to a registry.
+///
+/// Asks for name and password, has the registry check them, and keeps them where Docker does:
+/// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`, or the credential helper that this file
+/// names. docker, podman, skopeo, crane, oras and cosign find them there, and sealpack finds theirs.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  Asking for name and password:
+    sealpack login registry.example
+  In a script:
+    printenv TOKEN | sealpack login registry.example --username robot --password-stdin")]
+pub(crate) struct Login {
+    /// The registry: `HOST[:PORT]`.
+    pub(crate) registry: String,
+
+    /// The name.
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) username: Option<String>,
+
+    /// Read the password, or an access token in the place of one, from standard input.
+    #[arg(long, requires = "username")]
+    pub(crate) password_stdin: bool,
+
+    /// Read an identity token (an OAuth 2 refresh token) from standard input.
+    #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
+    pub(crate) identity_token_stdin: bool,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack logout registry.example")]
+pub(crate) struct Logout {
+    /// The registry: `HOST[:PORT]`.
+    pub(crate) registry: String,
+
+    /// The credentials are in this file, and not where Docker keeps them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack login --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

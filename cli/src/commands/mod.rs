@@ -9,17 +9,75 @@ pub(crate) mod health;
 mod inspect;
 mod key;
 mod login;
-mod policy;
+mod mirror;
+pub(crate) mod policy;
 mod tree;
 mod unpack;
 mod verify;
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, Subcommand};
 
-use crate::args::{Cli, Command, Key, Policy};
+use self::attest::{Attest, Sign};
+use self::build::Build;
+use self::copy::Copy;
+use self::delete::Delete;
+use self::gc::Gc;
+use self::health::HealthArgs;
+use self::inspect::Inspect;
+use self::key::Key;
+use self::login::{Login, Logout};
+use self::mirror::Mirror;
+use self::policy::Policy;
+use self::tree::Tree;
+use self::unpack::Unpack;
+use self::verify::Verify;
+use crate::args::Cli;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::ui::Ui;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn app source into a signed, attested and judged image.
+    Build(Build),
+    /// Make keys.
+    #[command(subcommand)]
+    Key(Key),
+    /// Sign an image.
+    Sign(Sign),
+    /// Attach a signed claim to an image.
+    Attest(Attest),
+    /// Verify that an image is signed, or has other claims by an accepted signer.
+    Verify(Verify),
+    /// Show what is attached to an image.
+    Tree(Tree),
+    /// Show what an image is and how it was built.
+    Inspect(Inspect),
+    /// Judge images by policies.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Copy an image and what is attached to it.
+    Copy(Copy),
+    Mirror(Mirror),
+    /// Unpack the root file system of an image into a folder.
+    Unpack(Unpack),
+    Delete(Delete),
+    Gc(Gc),
+    Health(HealthArgs),
+    Login(Login),
+    /// Forget the credential for a registry.
+    Logout(Logout),
+    /// Print a completion script for a shell.
+    ///
+    /// Example: `sealpack completion bash > /etc/bash_completion.d/sealpack`
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The inner stage of the sandbox: not for people.
+    #[command(name = "__sandbox", hide = true)]
+    Sandbox,
+}
 
 pub(crate) async fn run(
     command: Command,
@@ -29,17 +87,15 @@ pub(crate) async fn run(
     match command {
         // Large: on the heap, once.
         Command::Build(args) => Box::pin(build::run(args, environment, ui)).await,
-        Command::Key(Key::Generate {
-            output_key_prefix,
-            printed,
-        }) => key::generate(&output_key_prefix, printed.output, environment, ui),
+        Command::Key(command) => key::run(&command, environment, ui),
         Command::Sign(args) => attest::sign(args, environment, ui).await,
         Command::Attest(args) => attest::attest(args, environment, ui).await,
         Command::Verify(args) => verify::run(args, environment, ui).await,
         Command::Tree(args) => tree::run(args, environment, ui).await,
         Command::Inspect(args) => inspect::run(args, environment, ui).await,
-        Command::Policy(Policy::Check(args)) => policy::check(args, environment, ui).await,
+        Command::Policy(command) => policy::run(command, environment, ui).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
+        Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,
         Command::Health(args) => health::run(&args, environment, ui),

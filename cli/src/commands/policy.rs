@@ -1,13 +1,47 @@
-use policies::{Policy, Verdict};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use attest::SignerPattern;
+use clap::{Args, Subcommand};
+use gate::{Answer, Gate, GateOptions, Image, Judged, PolicySet, Question, Unproven};
+use oci::{Location, Reference};
+use policies::Verdict;
 use serde::Serialize;
 
-use crate::args::{Format, PolicyCheck};
-use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message};
+use crate::args::{Access, Format, IdentityArgs, Printed};
+use crate::environment::{self, Environment};
+use crate::error::{CommandError, Message};
 use crate::images::Images;
-use crate::judge::{self, Unproven};
-use crate::keys;
 use crate::ui::{Tone, Ui};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Judge an image by what is proven about it.
+    #[command(
+        after_help = "Example:\n  sealpack policy check registry.example/app:v1 --policy policy.toml"
+    )]
+    Check(PolicyCheck),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PolicyCheck {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The policy: a `policy.toml`, its folder, or a folder of policies, of which the one counts whose
+    /// `images` match most strictly. Whom it calls `given` is who is named by `--key`.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policy: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack policy check --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -16,27 +50,37 @@ struct Report<'a> {
     accepted: bool,
     verdict: &'a Verdict,
     /// What is attached but proves nothing.
-    unproven: Vec<Unproven>,
+    unproven: &'a [Unproven],
 }
 
-/// Judges an image.
-pub(crate) async fn check(
-    args: PolicyCheck,
+pub(crate) async fn run(
+    command: Policy,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let given = args.key.as_deref().map(keys::public).transpose()?;
-    let policy = load(&args.policy, given, environment)?;
+    match command {
+        Policy::Check(args) => check(args, environment, ui).await,
+    }
+}
+
+/// Judges an image.
+async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
+    let policies = load(&args.policy, &args.identity.signers()?)?;
     let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
-    let proof = judge::prove(&*found.store, &found.descriptor, policy.accepts()).await?;
-    let unproven = proof.unproven();
-    let verdict = judge::judge(&policy, &found.descriptor, proof.verified)?;
+    let policy = choose(&policies, &[&args.image])?;
+    ui.aside(format_args!("judged by `{}`", policy.name()));
+    let question = Question {
+        image: Image::Found(Box::new(found)),
+        policy,
+        at: environment::now(),
+    };
+    let Answer { image, judged } = Gate::new(GateOptions::default()).ask(&question).await?;
     let report = Report {
-        image: found.reference.to_string(),
-        accepted: verdict.accepted(),
-        unproven,
-        verdict: &verdict,
+        image: image.to_string(),
+        accepted: judged.verdict.accepted(),
+        verdict: &judged.verdict,
+        unproven: &judged.unproven,
     };
     if report.accepted || args.printed.output == Format::Json {
         ui.result(args.printed.output, &report, |ui, report| {
@@ -46,24 +90,39 @@ pub(crate) async fn check(
     if report.accepted {
         Ok(())
     } else {
-        let notes = report.unproven.iter().map(Unproven::line).collect();
-        Err(rejected(&report.image, &verdict, notes))
+        Err(rejected(&report.image, &judged.verdict, notes(&judged)))
     }
 }
 
-/// Reads a policy; `given` is whom it means by `signer = "given"`.
-pub(crate) fn load(
-    path: &std::path::Path,
-    given: Option<attest::key::PublicKey>,
-    environment: &Environment,
-) -> Result<Policy, CommandError> {
-    let mut path = path.to_owned();
-    if environment.directory.join(&path).is_dir() {
-        path.push("policy.toml");
+/// Reads policies; `given` is whom they mean by `signer = "given"`.
+pub(crate) fn load(path: &Path, given: &[SignerPattern]) -> Result<PolicySet, CommandError> {
+    Ok(PolicySet::load(path, given)?)
+}
+
+/// The policy for an image that lies at the first of `references`, or will lie at the next. The first
+/// that is in a registry gives it its name.
+pub(crate) fn choose(
+    policies: &PolicySet,
+    references: &[&Reference],
+) -> Result<Arc<policies::Policy>, CommandError> {
+    let name = references.iter().find_map(|it| match &it.location {
+        Location::Registry(repository) => Some(repository),
+        // What a file says of itself is no name: whoever wrote it has chosen it.
+        _ => None,
+    });
+    Ok(Arc::clone(policies.choose(name, None)?))
+}
+
+/// What is attached and proves nothing, and what was not looked at.
+pub(crate) fn notes(judged: &Judged) -> Vec<String> {
+    let mut notes: Vec<_> = judged.unproven.iter().map(Unproven::line).collect();
+    if judged.unread > 0 {
+        notes.push(format!(
+            "{} more referrers were not looked at",
+            judged.unread
+        ));
     }
-    let given: Vec<_> = given.map(attest::SignerPattern::Key).into_iter().collect();
-    Policy::load(&path, &given)
-        .context(|| format!("failed to read the policy `{}`", path.display()))
+    notes
 }
 
 /// Says why an image was accepted.

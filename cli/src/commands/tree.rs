@@ -1,11 +1,25 @@
-use oci::{Limits, Node, Relation};
+use clap::Args;
+use oci::{Limits, Node, Reference, Relation};
 use serde::Serialize;
 
-use crate::args::Tree;
+use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::images::Images;
 use crate::ui::{Tone, Ui};
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack tree oci:out:app")]
+pub(crate) struct Tree {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What names the kind of claim in a referrer's annotations: the registry's word, a hint.
 const PREDICATE_TYPE: &str = "dev.sigstore.bundle.predicateType";

@@ -1,13 +1,32 @@
 use std::path::PathBuf;
 
-use oci::{ExtractOptions, Image, Limits, Platform, extract_layer};
+use clap::Args;
+use oci::{ExtractOptions, Image, Limits, Platform, Reference, extract_layer};
 use serde::Serialize;
 
-use crate::args::Unpack;
+use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::ui::{Tone, Ui};
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  sealpack unpack oci:out:app root && chroot root /cnb/process/web"
+)]
+pub(crate) struct Unpack {
+    /// The image.
+    pub(crate) image: Reference,
+
+    /// The folder; made if it is not there, and empty if it is.
+    pub(crate) directory: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack unpack --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

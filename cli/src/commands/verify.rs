@@ -1,14 +1,41 @@
-use attest::{Accept, SignerPattern, Verified};
+use attest::{Accept, Verified};
+use clap::Args;
+use gate::Unproven;
 use intoto::PredicateType;
+use oci::{Limits, Reference};
 use serde::Serialize;
 
-use crate::args::{Format, Verify};
+use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message, list};
 use crate::images::Images;
-use crate::judge::{self, Unproven};
-use crate::keys;
 use crate::ui::{Tone, Ui};
+
+#[derive(Args, Debug)]
+#[command(mut_group("IdentityArgs", |it| it.required(true)), after_help = "\
+Examples:
+  Is it signed by this key?
+    sealpack verify registry.example/app:v1 --key release.pub
+  Does it have provenance and an SBOM by this key?
+    sealpack verify oci:out:app --key release.pub --claim provenance --claim cyclonedx")]
+pub(crate) struct Verify {
+    /// The image.
+    pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
+
+    /// What must be claimed: a short name (`signature`, `provenance`, `cyclonedx`, `spdx`, `vsa`, …)
+    /// or a predicate type URI. Repeatable: all of them.
+    #[arg(long, value_name = "CLAIM", default_value = "signature")]
+    pub(crate) claim: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
 
 /// What `sealpack verify --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -55,7 +82,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let key = keys::public(&args.key)?;
+    let signers = args.identity.signers()?;
     let wanted = args
         .claim
         .iter()
@@ -66,15 +93,18 @@ pub(crate) async fn run(
         .collect::<Result<Vec<_>, _>>()?;
     let accepted: Vec<_> = wanted
         .iter()
-        .map(|predicate_type| Accept {
-            predicate_type: predicate_type.clone(),
-            signer: SignerPattern::Key(key.clone()),
+        .flat_map(|predicate_type| {
+            signers.iter().map(|signer| Accept {
+                predicate_type: predicate_type.clone(),
+                signer: signer.clone(),
+            })
         })
         .collect();
 
     let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
-    let proof = judge::prove(&*found.store, &found.descriptor, &accepted).await?;
+    let limits = Limits::default();
+    let proof = gate::prove(&*found.store, &found.descriptor, &accepted, &limits).await?;
 
     let claims: Vec<_> = wanted
         .into_iter()
@@ -109,9 +139,13 @@ pub(crate) async fn run(
         return Ok(());
     }
     let mut error = CommandError::rejected(Message(format!(
-        "`{}` has no {} by the given key",
+        "`{}` has no {} by {}",
         report.image,
-        list(&missing)
+        list(&missing),
+        match signers.as_slice() {
+            [_] => "the given key",
+            _ => "one of the given keys",
+        }
     )));
     for it in &report.unproven {
         error = error.note(it.line());

@@ -8,9 +8,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use super::WhenUndecided;
+use super::pattern::{ImagePattern, ImagePatternError};
+
 /// A policy as it is written, with the lines of what can still turn out to be wrong.
 #[derive(Debug)]
 pub(super) struct PolicyFile {
+    pub(super) images: Vec<ImagePattern>,
+    pub(super) namespaces: Vec<ImagePattern>,
+    pub(super) when_undecided: WhenUndecided,
     pub(super) accepts: Vec<Entry<AcceptEntry>>,
     pub(super) required: Vec<Entry<PredicateType>>,
     pub(super) rule_sets: Vec<Entry<String>>,
@@ -94,7 +100,22 @@ impl PolicyFile {
                 })
                 .collect()
         };
+        let patterns = |list: &[Spanned<String>]| {
+            list.iter()
+                .map(|it| {
+                    it.as_ref().parse().map_err(|error: ImagePatternError| {
+                        error_at(Some(it.span()), error.to_string())
+                    })
+                })
+                .collect::<Result<Vec<ImagePattern>, _>>()
+        };
         Ok(Self {
+            images: patterns(&raw.images)?,
+            namespaces: patterns(&raw.namespaces)?,
+            when_undecided: match raw.undecided {
+                RawUndecided::Deny => WhenUndecided::Deny,
+                RawUndecided::Warn => WhenUndecided::Warn,
+            },
             accepts,
             required,
             rule_sets: entries(raw.rules.r#use),
@@ -108,6 +129,12 @@ impl PolicyFile {
 #[serde(deny_unknown_fields)]
 struct Raw {
     #[serde(default)]
+    images: Vec<Spanned<String>>,
+    #[serde(default)]
+    namespaces: Vec<Spanned<String>>,
+    #[serde(default)]
+    undecided: RawUndecided,
+    #[serde(default)]
     accept: Vec<Spanned<RawAccept>>,
     #[serde(default)]
     require: Vec<RawRequire>,
@@ -115,6 +142,14 @@ struct Raw {
     rules: RawRules,
     #[serde(default)]
     parameters: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawUndecided {
+    #[default]
+    Deny,
+    Warn,
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,9 @@
 use std::cell::RefCell;
+use std::path::PathBuf;
 
+use globset::Glob;
+
+use super::source::Files;
 use super::*;
 use crate::testing::Keys;
 
@@ -44,7 +48,7 @@ pub(crate) fn in_memory(
             .borrow_mut()
             .insert(name.into(), (*text).to_owned());
     }
-    Policy::parse("policy.toml", text, given, &memory)
+    Policy::compile(PolicySource::parse("policy.toml", text, given, &memory)?)
 }
 
 fn parse(text: &str, files: &[(&str, &str)]) -> Result<Policy, PolicyError> {
@@ -75,7 +79,7 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             format!("{ACCEPT}{REQUIRE}\n[rule]\n"),
-            "policy.toml:7: unknown field `rule`, expected one of `accept`, `require`, `rules`, `parameters`",
+            "policy.toml:7: unknown field `rule`, expected one of `images`, `namespaces`, `undecided`, `accept`, `require`, `rules`, `parameters`",
         ),
         (
             format!("{ACCEPT}sginer = 1\n"),
@@ -179,9 +183,15 @@ fn the_digest_is_of_all_that_decides() {
     );
     let digest = of(&text, "r", &key, &given);
     assert_eq!(of(&text, "r", &key, &given), digest);
+    let comment = format!("# Says nothing.\n{text}");
+    assert_eq!(of(&comment, "r", &key, &given), digest);
     let other = [keys.identity("b")];
     for changed in [
-        of(&format!("{text}\n"), "r", &key, &given),
+        of(&format!("images = [\"a/*\"]\n{text}"), "r", &key, &given),
+        of(&format!("namespaces = [\"a\"]\n{text}"), "r", &key, &given),
+        of(&format!("undecided = \"warn\"\n{text}"), "r", &key, &given),
+        of(&format!("{text}[parameters]\na = 1\n"), "r", &key, &given),
+        of(&format!("{REQUIRE}{text}"), "r", &key, &given),
         of(&text, "s", &key, &given),
         of(&text, "r", &keys.pem("l"), &given),
         of(&text, "r", &key, &other),

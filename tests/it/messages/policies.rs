@@ -35,7 +35,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the policy `policy/policy.toml`
-  cause: policy/policy.toml:5: unknown field `demand`, expected one of `accept`, `require`, `rules`, `parameters`
+  cause: policy/policy.toml:5: unknown field `demand`, expected one of `images`, `namespaces`, `undecided`, `accept`, `require`, `rules`, `parameters`
 "#);
     let rules = "[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n\n[[require]]\nclaim = \"signature\"\n\n[rules]\nfiles = [\"*.rego\"]\n";
     let with_rules = |text: &str| {

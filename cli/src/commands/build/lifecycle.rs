@@ -20,9 +20,9 @@ use lifecycle_core::{Level, Log};
 use oci::Limits;
 use platform::sandbox::{self, Config, Isolation, Mount, Sandbox};
 
+use super::args::{IsolationArg, Network};
 use super::settings::Settings;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use crate::args::{IsolationArg, Network};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::ui::Ui;

@@ -6,6 +6,7 @@
 //! 4. Judge what a stranger would find in the staged layout.
 //! 5. [`publish`]: move it to its destinations, the tag last, and attach the verdict.
 
+mod args;
 mod borrowing;
 mod inputs;
 mod lifecycle;
@@ -16,24 +17,26 @@ mod settings;
 mod staging;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use gate::{Gate, GateOptions, Image, Judged, Question};
 use lifecycle_core::exec::Cancel;
-use oci::{Descriptor, Store};
-use policies::Verdict;
+use oci::{Descriptor, Found};
+use policies::{Policy, Verdict};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
+pub(crate) use self::args::Build;
 use self::phases::Built;
 use self::settings::Settings;
 use self::staging::Staging;
-use crate::args::{Build, Format};
+use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::Images;
-use crate::judge::{self, Unproven};
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack build --output json` prints. `docs/output.md` describes it.
@@ -121,24 +124,28 @@ async fn line(
         attached,
         verdict: None,
     };
-    if let Some(policy) = &settings.policy {
+    let gate = Gate::new(GateOptions::default());
+    let mut verdicts = Vec::new();
+    for policy in &settings.policies {
         // What is judged is what a stranger would find, not what we remember to have written.
-        let store = staging.reopen()?;
-        let (verdict, unproven) = judge(policy, &store, &built.report.image).await?;
-        if !verdict.accepted() {
+        let judged = judge(&gate, policy, &staging, &built.report.image).await?;
+        if !judged.verdict.accepted() {
             let (kept, lack) = staging.keep(&built.report.image).await;
-            let notes = unproven.iter().map(Unproven::line);
-            let notes = notes.chain(lack).chain([format!(
+            let notes = policy::notes(&judged).into_iter().chain(lack);
+            let notes = notes.chain([format!(
                 "nothing was published; the image is kept in `oci:{}`",
                 kept.display()
             )]);
-            let error = policy::rejected(&report.image, &verdict, notes.collect());
-            report.verdict = Some(verdict);
+            let error = policy::rejected(&report.image, &judged.verdict, notes.collect());
+            report.verdict = Some(judged.verdict.clone());
             if settings.format == Format::Json {
                 ui.json(&report)?;
             }
             return Err(error);
         }
+        verdicts.push(judged.verdict.clone());
+    }
+    if let Some(verdict) = verdicts.first() {
         ui.done(
             "judge",
             format_args!(
@@ -146,11 +153,10 @@ async fn line(
                 verdict.satisfied().len()
             ),
         );
-        report.verdict = Some(verdict);
+        report.verdict = Some(verdict.clone());
     }
 
-    let verdict = report.verdict.as_ref();
-    let published = match publish::run(settings, &staging, images, &built, verdict, ui).await {
+    let published = match publish::run(settings, &staging, images, &built, &verdicts, ui).await {
         Ok(published) => published,
         // The image is good; only its way out was not.
         Err(error) => {
@@ -175,14 +181,23 @@ async fn line(
     ui.result(settings.format, &report, print)
 }
 
+/// Judges the staged image. The same policy for another destination is answered from memory.
 async fn judge(
-    policy: &policies::Policy,
-    store: &dyn Store,
+    gate: &Gate,
+    policy: &Arc<Policy>,
+    staging: &Staging,
     image: &Descriptor,
-) -> Result<(Verdict, Vec<Unproven>), CommandError> {
-    let proof = judge::prove(store, image, policy.accepts()).await?;
-    let unproven = proof.unproven();
-    Ok((judge::judge(policy, image, proof.verified)?, unproven))
+) -> Result<Arc<Judged>, CommandError> {
+    let question = Question {
+        image: Image::Found(Box::new(Found {
+            reference: staging.reference(&image.digest).parse()?,
+            descriptor: image.clone(),
+            store: Arc::new(staging.reopen()?),
+        })),
+        policy: Arc::clone(policy),
+        at: environment::now(),
+    };
+    Ok(gate.ask(&question).await?.judged)
 }
 
 impl Layers {

@@ -13,10 +13,10 @@ use sbom::{Format, Limits, Merged, Scope, Subject, collect, merge};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::args::Network;
 use super::phases::Built;
 use super::settings::Settings;
 use super::staging::Staging;
-use crate::args::Network;
 use crate::environment;
 use crate::error::{CommandError, Context as _};
 use crate::ui::Ui;

@@ -30,7 +30,7 @@ pub(super) async fn run(
     staging: &Staging,
     images: &Images<'_>,
     built: &Built,
-    verdict: Option<&Verdict>,
+    verdicts: &[Verdict],
     ui: &Ui,
 ) -> Result<Published, CommandError> {
     let image = &built.report.image;
@@ -38,7 +38,7 @@ pub(super) async fn run(
         image: String::new(),
         attached: Vec::new(),
     };
-    for destination in &settings.destinations {
+    for (at, destination) in settings.destinations.iter().enumerate() {
         ui.begin("publish", destination.to_string());
         if let Location::DockerDaemon(repository) = &destination.location {
             load(images, staging, image, repository, destination, ui).await?;
@@ -70,7 +70,7 @@ pub(super) async fn run(
             .note(dropped.problem.clone()));
         }
         store.tag(image, &tag(destination)?).await?;
-        if let Some(verdict) = verdict {
+        if let Some(verdict) = verdicts.get(at) {
             let summary = summarise(settings, verdict, destination, &*store, built).await?;
             published.attached.extend(summary);
         }

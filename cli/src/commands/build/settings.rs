@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use attest::key::{PrivateKey, PublicKey};
+use attest::SignerPattern;
+use attest::key::PrivateKey;
 use oci::{Digest, Hasher, Location, Reference};
 use platform::builder::Builder;
 use policies::Policy;
 
-use crate::args::{Build, BuildSigner, Format, IsolationArg, Network};
+use super::args::{Build, BuildSigner, IsolationArg, Network};
+use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
@@ -28,7 +31,8 @@ pub(super) struct Settings {
     pub(super) format: Format,
     pub(super) run_image: Option<String>,
     pub(super) signer: Option<PrivateKey>,
-    pub(super) policy: Option<Policy>,
+    /// What the image has to prove: for each destination its policy; none, if it is not judged.
+    pub(super) policies: Vec<Arc<Policy>>,
     /// The policy, as the user named it.
     pub(super) policy_name: String,
     /// What the buildpacks get: a name, a value, and whether it was written on the command line.
@@ -72,16 +76,23 @@ impl Settings {
             .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
         let programs = Programs::find(args.lifecycle.as_deref(), environment)?;
         // Keys come last of what can fail: a new one is made only for a build that can begin.
-        let (signer, public) = signer(&args.signer, &app, environment, ui)?;
+        let signer = signer(&args.signer, &app, environment, ui)?;
+        let given: Vec<_> = signer
+            .iter()
+            .map(|it| SignerPattern::Key(it.public_key().clone()))
+            .collect();
         let secrets = secrets(&args.signer, environment);
         let policy_name = args
             .policy
             .as_ref()
             .map_or(String::new(), |it| it.display().to_string());
-        let policy = args
-            .policy
-            .map(|path| policy::load(&path, public, environment))
-            .transpose()?;
+        let mut policies = Vec::new();
+        if let Some(path) = &args.policy {
+            let set = policy::load(path, &given)?;
+            for destination in &destinations {
+                policies.push(policy::choose(&set, &[destination])?);
+            }
+        }
         let cache = match (args.no_cache, args.cache) {
             (true, _) => None,
             (false, Some(path)) => Some(environment.directory.join(path)),
@@ -102,7 +113,7 @@ impl Settings {
             format,
             run_image: args.run_image,
             signer,
-            policy,
+            policies,
             policy_name,
             process_type: args.process_type,
             isolation: args.isolation,
@@ -188,13 +199,13 @@ fn find_builder(
         })
 }
 
-/// Who signs, and the public key of that.
+/// Who signs, if anybody does.
 fn signer(
     args: &BuildSigner,
     app: &Path,
     environment: &Environment,
     ui: &Ui,
-) -> Result<(Option<PrivateKey>, Option<PublicKey>), CommandError> {
+) -> Result<Option<PrivateKey>, CommandError> {
     let path = match (&args.key, &args.new_key) {
         (Some(path), _) => path.clone(),
         (None, Some(prefix)) => {
@@ -213,12 +224,10 @@ fn signer(
             }
             files.private
         }
-        (None, None) => return Ok((None, None)),
+        (None, None) => return Ok(None),
     };
     outside(app, &environment.directory.join(&path))?;
-    let key = keys::private(&path, environment)?;
-    let public = key.public_key().clone();
-    Ok((Some(key), Some(public)))
+    keys::private(&path, environment).map(Some)
 }
 
 /// Refuses a private key in the app's folder: buildpacks would see it, and the image would hold it.

@@ -1,0 +1,116 @@
+//! The arguments of `sealpack build`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::args::Access;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  Build, sign with a new key, judge, and write an OCI layout:
+    sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --output oci:out:app
+  The same to a registry; the tag moves last:
+    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1")]
+pub(crate) struct Build {
+    /// The folder with the app's source.
+    #[arg(value_name = "APP", default_value = ".")]
+    pub(crate) app: PathBuf,
+
+    /// What builds it: a `builder.toml`, in pack's format. Without one it is sought as
+    /// `builder.toml` in the app's folder and beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) builder: Option<PathBuf>,
+
+    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
+    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. `text` or
+    /// `json` instead sets the form of what is printed. Repeatable.
+    #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
+    pub(crate) output: Vec<String>,
+
+    /// What the app runs on: an image, or `static` for the base that sealpack makes itself.
+    /// Without one, the builder's run image, else `static`.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) run_image: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) signer: BuildSigner,
+
+    /// Judge the image by this policy before it goes anywhere: a `policy.toml`, its folder, or a folder
+    /// of policies, of which those count that are about where it goes.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// An environment variable for the buildpacks: `NAME=VALUE`, or `NAME` to pass on ours.
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    /// The process that the image starts by default.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) process_type: Option<String>,
+
+    /// How far the buildpacks are kept from this machine.
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) isolation: IsolationArg,
+
+    /// The network that buildpacks see.
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    pub(crate) network: Network,
+
+    /// Where layers are kept between builds. Without it, a folder of the user's cache for this app.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+
+    /// Use nothing of an earlier build.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+
+    /// The URI that the provenance names as the builder.
+    #[arg(long, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]
+    pub(crate) builder_id: String,
+
+    /// Where the image is staged; a new folder for temporary files without it. Kept if the image is
+    /// rejected.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) staging: Option<PathBuf>,
+
+    /// The folder with `lifecycle` and `launcher`; beside this program without it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) lifecycle: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BuildSigner {
+    /// Sign with this private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Sign with PREFIX.key; make it and PREFIX.pub first if there is none.
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) new_key: Option<PathBuf>,
+
+    /// Sign nothing: the image goes out without proof.
+    #[arg(long, conflicts_with = "policy")]
+    pub(crate) unsigned: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum IsolationArg {
+    /// As far as this machine allows; the provenance says how far.
+    Auto,
+    /// In full, or not at all.
+    Required,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Network {
+    /// None.
+    None,
+    /// This machine's.
+    Host,
+}

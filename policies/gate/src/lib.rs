@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod flight;
+mod gate;
+mod memory;
+mod proof;
+mod set;
+mod watched;
+
+pub use gate::{Answer, Gate, GateOptions, Image, Judged, Question, Undecided};
+pub use proof::{Proof, ProofError, Unproven, prove};
+pub use set::{NoPolicy, PolicySet, PolicySetError};

@@ -1,0 +1,96 @@
+//! What is attached to an image, sorted into what proves something and what does not.
+
+use std::error::Error;
+
+use attest::{Accept, AttachError, Discovered, Rejected, Verified, Verifier, discover};
+use oci::{Descriptor, Limits, Store};
+use serde::Serialize;
+
+/// What was found attached to an image.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Proof {
+    /// What proves something, by an accepted signer.
+    pub verified: Vec<Verified>,
+    /// Bundles that prove nothing.
+    pub rejected: Vec<Rejected>,
+    /// All that was found.
+    pub discovered: Discovered,
+}
+
+/// What was attached but proves nothing. Serialises in `camelCase`.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[non_exhaustive]
+pub struct Unproven {
+    /// Why it proves nothing.
+    pub reason: String,
+    /// The digest of the referrer.
+    pub manifest: String,
+}
+
+/// Why it is not known what is proven.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The store could not be asked.
+    #[error(transparent)]
+    Attached(#[from] AttachError),
+}
+
+/// Reads what is attached to `image`, and verifies what is by one of `accepted`.
+pub async fn prove(
+    store: &dyn Store,
+    image: &Descriptor,
+    accepted: &[Accept],
+    limits: &Limits,
+) -> Result<Proof, ProofError> {
+    let discovered = discover(store, image, limits).await?;
+    Ok(Proof::of(discovered, image, accepted))
+}
+
+impl Proof {
+    /// Verifies what was found. Works hard, and waits for nothing.
+    pub(crate) fn of(discovered: Discovered, image: &Descriptor, accepted: &[Accept]) -> Self {
+        let verifier = Verifier::of_keys();
+        let (verified, rejected) = verifier.verify_all(&discovered.attached, image, accepted);
+        Self {
+            verified,
+            rejected,
+            discovered,
+        }
+    }
+
+    /// What was attached but proves nothing. Sorted by reason: digests say nothing to a reader.
+    pub fn unproven(&self) -> Vec<Unproven> {
+        let rejected = self.rejected.iter().map(|it| Unproven {
+            manifest: it.manifest.digest.to_string(),
+            reason: chain(&it.reason),
+        });
+        let ignored = self.discovered.ignored.iter().map(|it| Unproven {
+            manifest: it.manifest.digest.to_string(),
+            reason: chain(&it.reason),
+        });
+        let mut all: Vec<_> = rejected.chain(ignored).collect();
+        all.sort();
+        all
+    }
+}
+
+impl Unproven {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.manifest, self.reason)
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
