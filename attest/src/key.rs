@@ -5,6 +5,7 @@
 //! and never printed.
 
 mod encrypted;
+mod hash;
 mod pem;
 mod private;
 mod public;
@@ -14,6 +15,7 @@ mod tests;
 use zeroize::Zeroizing;
 
 pub use encrypted::EncryptedKey;
+pub(crate) use hash::Hash;
 pub use private::PrivateKey;
 pub use public::PublicKey;
 
@@ -87,7 +89,7 @@ pub enum KeyAlgorithm {
 }
 
 /// Why a key cannot be read, made or used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// No PEM.

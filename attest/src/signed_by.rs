@@ -36,10 +36,6 @@ pub struct Identity {
 }
 
 impl Identity {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "certificates are read in the next step")
-    )]
     pub(crate) fn new(
         subjects: Vec<Subject>,
         issuer: Option<String>,

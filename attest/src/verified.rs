@@ -1,12 +1,15 @@
 //! Statements that have been proven.
 
+use std::error::Error as _;
 use std::fmt;
 
 use bytes::Bytes;
 use intoto::{PredicateType, Statement};
 use oci::{Descriptor, Digest};
+use time::OffsetDateTime;
 
 use crate::signed_by::SignedBy;
+use crate::verify::{LogError, TimestampError};
 
 /// A statement whose signature, subject and signer have been checked.
 ///
@@ -29,10 +32,9 @@ pub struct Verified {
     pub(crate) artifact: Descriptor,
     pub(crate) statement: Statement,
     pub(crate) payload: Bytes,
-    pub(crate) signer: SignedBy,
+    pub(crate) proof: Proof,
     pub(crate) bundle: Digest,
     pub(crate) manifest: Option<Descriptor>,
-    pub(crate) unchecked: Vec<Unchecked>,
 }
 
 impl Verified {
@@ -58,7 +60,12 @@ impl Verified {
 
     /// Who claimed it.
     pub fn signer(&self) -> &SignedBy {
-        &self.signer
+        &self.proof.signer
+    }
+
+    /// Who signed, and who else saw it.
+    pub fn proof(&self) -> &Proof {
+        &self.proof
     }
 
     /// The digest of the bundle.
@@ -78,7 +85,77 @@ impl Verified {
 
     /// What the bundle carries besides, and nobody looked at.
     pub fn unchecked(&self) -> &[Unchecked] {
+        &self.proof.unchecked
+    }
+}
+
+/// Who signed something, and who else saw it. Only verification makes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Proof {
+    pub(crate) signer: SignedBy,
+    pub(crate) logs: Vec<LogRecord>,
+    pub(crate) times: Vec<SeenAt>,
+    pub(crate) unchecked: Vec<Unchecked>,
+}
+
+impl Proof {
+    /// Who signed.
+    pub fn signer(&self) -> &SignedBy {
+        &self.signer
+    }
+
+    /// Where it was logged.
+    pub fn logs(&self) -> &[LogRecord] {
+        &self.logs
+    }
+
+    /// When it was seen, and by whom.
+    pub fn times(&self) -> &[SeenAt] {
+        &self.times
+    }
+
+    /// What the bundle carries besides, and is not believed.
+    pub fn unchecked(&self) -> &[Unchecked] {
         &self.unchecked
+    }
+}
+
+/// That a log has a signature.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct LogRecord {
+    /// The log's URL.
+    pub log: String,
+    /// The entry's number.
+    pub index: u64,
+}
+
+/// That somebody saw a signature at a time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SeenAt {
+    /// When.
+    pub time: OffsetDateTime,
+    /// By whose word.
+    pub witness: Witness,
+}
+
+/// Whose clock says when something was signed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "who prints has to name each")]
+pub enum Witness {
+    /// An RFC 3161 authority, by its URI.
+    TimestampAuthority(String),
+    /// A log that promised to include it then, by its URL.
+    Log(String),
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimestampAuthority(uri) => write!(f, "timestamp authority `{uri}`"),
+            Self::Log(url) => write!(f, "log `{url}`"),
+        }
     }
 }
 
@@ -112,8 +189,9 @@ impl fmt::Display for Check {
     }
 }
 
-/// What a bundle carries that was not looked at. A key needs none of it to be believed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a bundle carries and nobody believes: there was no trusted root to check it against, or it
+/// did not stand the check. It gave no vote.
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "who prints has to name each")]
 pub enum Unchecked {
     /// Entries of transparency logs.
@@ -126,6 +204,18 @@ pub enum Unchecked {
         /// How many.
         count: usize,
     },
+    /// An entry of a transparency log that did not stand the check.
+    LogEntry {
+        /// Its number.
+        index: u64,
+        /// Why not.
+        reason: LogError,
+    },
+    /// An RFC 3161 timestamp that did not stand the check.
+    Timestamp {
+        /// Why not.
+        reason: TimestampError,
+    },
 }
 
 impl fmt::Display for Unchecked {
@@ -133,6 +223,11 @@ impl fmt::Display for Unchecked {
         match self {
             Self::LogEntries { count } => write!(f, "{count} transparency log entries"),
             Self::Timestamps { count } => write!(f, "{count} timestamps"),
+            Self::LogEntry { index, reason } => write!(f, "log entry {index}: {reason}"),
+            Self::Timestamp { reason } => match reason.source() {
+                Some(source) => write!(f, "a timestamp: {reason}: {source}"),
+                None => write!(f, "a timestamp: {reason}"),
+            },
         }
     }
 }

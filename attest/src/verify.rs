@@ -3,40 +3,99 @@
 //! | step | asks | stops |
 //! |---|---|---|
 //! | 1 | Is it a bundle, with one meaning? | repeated keys, two signatures, spare bits, oversize |
-//! | 2 | Does it name a key? | a certificate that nobody checked |
-//! | 3 | Does it hold an envelope of a statement? | a signature over one kind of thing, read as another |
-//! | 4 | Did an accepted key sign these bytes? | forgery; payloads changed after signing |
-//! | 5 | Are these bytes a statement? | nothing is parsed before it is known who signed it |
-//! | 6 | Is it about this artifact? | a statement moved from another image |
-//! | 7 | Do we believe this signer about this kind of claim? | an SBOM taken for a signature; one signer's word on another's matter |
+//! | 2 | Does it name a key, or one certificate that can be read? | a certificate that nobody can check; a root that it brings itself |
+//! | 3 | Does it hold an envelope of a statement (or a signature over a message)? | a signature over one kind of thing, read as another |
+//! | 4 | Did an accepted key, or the certificate's, sign these bytes? | forgery; payloads changed after signing |
+//! | 5 | Do enough known logs have it? (`verify/log.rs`, steps a–d) | a signature that nobody could have seen; a log entry of something else |
+//! | 6 | Did enough known clocks see it? (`verify/timestamp.rs`, steps a–d) | a key that was used after its certificate had expired |
+//! | 7 | Was the certificate's whole chain valid, for signing, at each of these times? | an expired or foreign authority; a certificate for something else |
+//! | 8 | Did a known log promise to publish the certificate? | a certificate that its authority issued in secret |
+//! | 9 | Are these bytes a statement? | nothing is parsed before it is known who signed it |
+//! | 10 | Is it about this artifact? | a statement moved from another image |
+//! | 11 | Do we believe this signer about this kind of claim? | an SBOM taken for a signature; one signer's word on another's matter |
+//!
+//! Steps 5 to 8 are for certificates. Who pins a key has decided whom to believe, so there logs and
+//! clocks are asked only as far as a threshold says; what they say is kept.
 
 mod belief;
+mod chain;
 mod content;
+mod log;
 mod material;
+mod message;
+mod sct;
 mod signature;
 mod statement;
 mod subject;
+mod timestamp;
+mod witnesses;
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use oci::Descriptor;
 
 use crate::accept::{Accept, SignerPattern};
 use crate::bundle::Bundle;
+use crate::dsse::Envelope;
 use crate::referrer::Attached;
 use crate::rejection::{Rejected, Rejection};
-use crate::signed_by::SignedBy;
-use crate::verified::{Unchecked, Verified};
+use crate::trust::TrustedRoot;
+use crate::verified::{Proof, Verified};
+pub use chain::ChainError;
+pub use log::LogError;
+use log::Logged;
+use material::Claimant;
+pub use message::Message;
+pub use sct::SctError;
+pub use timestamp::TimestampError;
 
 /// Checks bundles. What the deployment trusts is given once; what is asked of one artifact, with
 /// each call. Make one, use it for many bundles.
 #[derive(Clone, Debug)]
-pub struct Verifier {}
+pub struct Verifier {
+    root: Option<Arc<TrustedRoot>>,
+    thresholds: Thresholds,
+}
+
+/// How many independent witnesses a signature needs. Unsaid, it follows from who signed: one log
+/// and one clock for a certificate, none for a key.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by callers, of just these two"
+)]
+pub struct Thresholds {
+    /// Logs that have it. Entries of one log, or of one operator, are one.
+    pub logs: Option<usize>,
+    /// Clocks that saw it: timestamp authorities, and logs that promised at a time. Those of one
+    /// operator are one.
+    pub times: Option<usize>,
+}
 
 impl Verifier {
     /// Trusts no certificate authority and no log: signatures by the keys that are accepted count,
     /// and nothing else does.
     pub fn of_keys() -> Self {
-        Self {}
+        Self {
+            root: None,
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    /// Trusts `root`: certificates by its authorities count too, with its logs and its clocks as
+    /// witnesses.
+    pub fn trusting(root: impl Into<Arc<TrustedRoot>>) -> Self {
+        Self {
+            root: Some(root.into()),
+            thresholds: Thresholds::default(),
+        }
+    }
+
+    /// The same, asking for so many witnesses.
+    pub fn requiring(self, thresholds: Thresholds) -> Self {
+        Self { thresholds, ..self }
     }
 
     /// Verifies that `bundle` is a claim about `artifact`, of a kind and by a signer in `accepted`.
@@ -51,10 +110,6 @@ impl Verifier {
         self.verified(Bytes::copy_from_slice(bundle), artifact, accepted)
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "the trusted root comes with the next step"
-    )]
     fn verified(
         &self,
         bundle: Bytes,
@@ -63,27 +118,27 @@ impl Verifier {
     ) -> Result<Verified, Rejection> {
         // 1. It is a bundle, with one meaning.
         let bundle = parsed(bundle)?;
-        // 2. It names a key. Certificates need a trusted root, which there is none of yet.
-        let hint = material::key_hint(&bundle)?;
+        // 2. It names a key, or a certificate that can be read.
+        let claimant = material::claimant(&bundle)?;
         // 3. It holds an envelope of a statement.
         let envelope = content::statement_envelope(&bundle)?;
-        // 4. An accepted key signed these bytes.
-        let keys = accepted.iter().map(|it| &it.signer);
-        let signer = signature::by_key(&envelope.pae(), envelope.signature(), hint, keys)?;
-        // 5. These bytes are a statement. Hostile until here, so not parsed before.
+        let message = Message::Bytes(Cow::Owned(envelope.pae()));
+        // 4 to 8. Somebody signed these bytes, and enough others saw it.
+        let patterns = accepted.iter().map(|it| &it.signer);
+        let proof = self.proof(&bundle, &claimant, &message, Some(envelope), patterns)?;
+        // 9. These bytes are a statement. Hostile until here, so not parsed before.
         let statement = statement::parsed(envelope)?;
-        // 6. It is about this artifact.
+        // 10. It is about this artifact.
         subject::about(&statement, artifact)?;
-        // 7. We believe this signer about this kind of claim.
-        belief::believed(&statement, &signer, accepted)?;
+        // 11. We believe this signer about this kind of claim.
+        belief::believed(&statement, &proof.signer, accepted)?;
         Ok(Verified {
             artifact: artifact.bare(),
             statement,
             payload: envelope.payload().clone(),
-            signer,
+            proof,
             bundle: bundle.digest(),
             manifest: None,
-            unchecked: unchecked(&bundle),
         })
     }
 
@@ -116,30 +171,58 @@ impl Verifier {
     pub fn verify_blob(
         &self,
         bundle: &[u8],
-        blob: &[u8],
+        blob: &Message<'_>,
         accepted: &[SignerPattern],
-    ) -> Result<SignedBy, Rejection> {
+    ) -> Result<Proof, Rejection> {
         // 1 and 2, as above.
         let bundle = parsed(Bytes::copy_from_slice(bundle))?;
-        let hint = material::key_hint(&bundle)?;
+        let claimant = material::claimant(&bundle)?;
         // 3. It holds a signature over a message, and not over another one by its own word.
-        let message = content::message(&bundle, blob)?;
-        // 4 and 7. One of the accepted keys signed the blob.
-        signature::by_key(blob, &message.signature, hint, accepted)
+        content::message(&bundle, blob)?;
+        // 4 to 8, as above.
+        let proof = self.proof(&bundle, &claimant, blob, None, accepted)?;
+        // 11. We believe this signer.
+        belief::believed_about_blobs(&proof.signer, accepted)?;
+        Ok(proof)
+    }
+
+    /// Steps 4 to 8.
+    fn proof<'a>(
+        &self,
+        bundle: &Bundle,
+        claimant: &Claimant<'_>,
+        message: &Message<'_>,
+        envelope: Option<&Envelope>,
+        accepted: impl IntoIterator<Item = &'a SignerPattern>,
+    ) -> Result<Proof, Rejection> {
+        // A certificate is worth what the trusted root says of it.
+        if let (Claimant::Certificate(_), None) = (claimant, &self.root) {
+            return Err(Rejection::NoTrustedRoot);
+        }
+        // 4. An accepted key, or the certificate's, signed these bytes.
+        let signature = bundle.content().signature();
+        let key = signature::key(claimant, message, signature, accepted)?;
+        let logged = Logged {
+            message,
+            envelope,
+            signature,
+            key: &key,
+            certificate: claimant.certificate(),
+        };
+        // 5 and 6. Logs and clocks.
+        let seen = witnesses::seen(bundle, &logged, self.root.as_deref());
+        seen.suffice(self.thresholds, claimant)?;
+        // 7 and 8. Authorities.
+        let signer = match (claimant, &self.root) {
+            (Claimant::Certificate(certificate), Some(root)) => {
+                material::certified(certificate, &seen.times(), root)?
+            }
+            _ => crate::signed_by::SignedBy::Key(key),
+        };
+        Ok(seen.proof(signer))
     }
 }
 
 fn parsed(bundle: Bytes) -> Result<Bundle, Rejection> {
     Bundle::parse(bundle).map_err(Rejection::Bundle)
-}
-
-fn unchecked(bundle: &Bundle) -> Vec<Unchecked> {
-    let (entries, timestamps) = (bundle.log_entries().len(), bundle.timestamps().len());
-    [
-        (entries > 0).then_some(Unchecked::LogEntries { count: entries }),
-        (timestamps > 0).then_some(Unchecked::Timestamps { count: timestamps }),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }

@@ -223,6 +223,10 @@ async fn with_a_key_that_we_made() {
     let key = attest::key::PublicKey::from_pem(&fs_err::read(public).unwrap()).unwrap();
     let signer = attest::SignerPattern::Key(key);
     attest::Verifier::of_keys()
-        .verify_blob(&fs_err::read(bundle).unwrap(), b"content", &[signer])
+        .verify_blob(
+            &fs_err::read(bundle).unwrap(),
+            &attest::Message::Bytes(b"content".as_slice().into()),
+            &[signer],
+        )
         .unwrap();
 }

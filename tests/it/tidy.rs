@@ -58,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
         ],
     ),
+    ("tests/conformance", &["oci", "intoto", "attest"]),
     (
         "tests/fuzz",
         &["oci", "attest", "keyless", "links", "health"],

@@ -3,6 +3,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use oci::Digest;
+use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::pkcs8::ObjectIdentifier;
 use p256::pkcs8::der::asn1::{AnyRef, BitStringRef};
 use p256::pkcs8::der::{Decode as _, Encode as _};
@@ -10,7 +11,7 @@ use p256::pkcs8::spki::AlgorithmIdentifier;
 use p256::pkcs8::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 
-use super::{KeyAlgorithm, KeyError, pem};
+use super::{Hash, KeyAlgorithm, KeyError, pem};
 
 pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 pub(super) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -118,11 +119,78 @@ impl PublicKey {
             KeyAlgorithm::Ed25519 => &[&signature::ED25519],
             KeyAlgorithm::Rsa => &[&signature::RSA_PKCS1_2048_8192_SHA256],
         };
-        algorithms.iter().any(|algorithm| {
-            UnparsedPublicKey::new(*algorithm, &self.raw)
-                .verify(message, signature)
-                .is_ok()
-        })
+        algorithms
+            .iter()
+            .any(|algorithm| self.verifies(*algorithm, message, signature))
+    }
+
+    /// Whether `signature` was made over `message` by this key with `hash`, whatever is usual for
+    /// its kind. Ed25519 has a hash of its own.
+    pub(crate) fn has_signed_with(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm: &'static dyn VerificationAlgorithm = match (self.algorithm, hash) {
+            (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384, _) => {
+                return self.has_signed_digest(hash, &hash.of(message), signature);
+            }
+            (KeyAlgorithm::Ed25519, _) => &signature::ED25519,
+            (KeyAlgorithm::Rsa, Hash::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
+            (KeyAlgorithm::Rsa, Hash::Sha384) => &signature::RSA_PKCS1_2048_8192_SHA384,
+            (KeyAlgorithm::Rsa, Hash::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
+        };
+        self.verifies(algorithm, message, signature)
+    }
+
+    /// Whether `signature` was made by this key over the message with this digest. Of keys that sign
+    /// by no digest, or by none that we can check, it was not.
+    pub(crate) fn has_signed_digest(&self, hash: Hash, digest: &[u8], signature: &[u8]) -> bool {
+        if digest.len() != hash.len() {
+            return false;
+        }
+        match self.algorithm {
+            KeyAlgorithm::EcdsaP256 => p256::ecdsa::VerifyingKey::from_sec1_bytes(&self.raw)
+                .is_ok_and(|key| {
+                    p256::ecdsa::DerSignature::try_from(signature)
+                        .is_ok_and(|it| key.verify_prehash(digest, &it).is_ok())
+                }),
+            KeyAlgorithm::EcdsaP384 => p384::ecdsa::VerifyingKey::from_sec1_bytes(&self.raw)
+                .is_ok_and(|key| {
+                    p384::ecdsa::DerSignature::try_from(signature)
+                        .is_ok_and(|it| key.verify_prehash(digest, &it).is_ok())
+                }),
+            KeyAlgorithm::Ed25519 | KeyAlgorithm::Rsa => false,
+        }
+    }
+
+    fn verifies(
+        &self,
+        algorithm: &'static dyn VerificationAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        UnparsedPublicKey::new(algorithm, &self.raw)
+            .verify(message, signature)
+            .is_ok()
+    }
+
+    /// What logs call such a key, and the hash that it signs with there. None for keys that they do
+    /// not take.
+    pub(crate) fn details(&self) -> Option<(&'static str, Hash)> {
+        match self.algorithm {
+            KeyAlgorithm::EcdsaP256 => Some(("PKIX_ECDSA_P256_SHA_256", Hash::Sha256)),
+            KeyAlgorithm::EcdsaP384 => Some(("PKIX_ECDSA_P384_SHA_384", Hash::Sha384)),
+            // The modulus, without what else PKCS#1 has: 270, 398 and 526 bytes in all.
+            KeyAlgorithm::Rsa => match self.raw.len() {
+                260..=300 => Some(("PKIX_RSA_PKCS1V15_2048_SHA256", Hash::Sha256)),
+                388..=420 => Some(("PKIX_RSA_PKCS1V15_3072_SHA256", Hash::Sha256)),
+                516..=560 => Some(("PKIX_RSA_PKCS1V15_4096_SHA256", Hash::Sha256)),
+                _ => None,
+            },
+            KeyAlgorithm::Ed25519 => None,
+        }
+    }
+
+    /// The point, the 32 bytes, or PKCS#1.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.raw
     }
 
     /// Whether `signature` was made over `message` by this key, with RSA-PSS and SHA-256: what

@@ -2,8 +2,8 @@
 
 use intoto::Statement;
 
-use crate::accept::Accept;
-use crate::rejection::Rejection;
+use crate::accept::{Accept, SignerPattern};
+use crate::rejection::{Rejection, Wanted};
 use crate::signed_by::SignedBy;
 
 /// One of `accepted` covers this signer and this kind of claim.
@@ -14,11 +14,29 @@ pub(super) fn believed(
 ) -> Result<(), Rejection> {
     let predicate_type = statement.predicate_type();
     if accepted.iter().any(|it| it.covers(predicate_type, signer)) {
-        Ok(())
-    } else {
-        Err(Rejection::NotAccepted {
-            signer: signer.clone(),
-            predicate_type: predicate_type.clone(),
-        })
+        return Ok(());
     }
+    let wanted = accepted
+        .iter()
+        .filter(|it| it.predicate_type == *predicate_type)
+        .map(|it| it.signer.clone());
+    Err(Rejection::NotAccepted {
+        signer: signer.clone(),
+        predicate_type: predicate_type.clone(),
+        wanted: Wanted::of(wanted, signer),
+    })
+}
+
+/// One of `accepted` means this signer.
+pub(super) fn believed_about_blobs(
+    signer: &SignedBy,
+    accepted: &[SignerPattern],
+) -> Result<(), Rejection> {
+    if accepted.iter().any(|it| it.matches(signer)) {
+        return Ok(());
+    }
+    Err(Rejection::BlobSignerNotAccepted {
+        signer: signer.clone(),
+        wanted: Wanted::of(accepted.iter().cloned(), signer),
+    })
 }

@@ -1,8 +1,10 @@
 //! What was signed: a statement in an envelope, or a message that lies elsewhere. The one is never
 //! taken for the other.
 
-use crate::bundle::{Bundle, Content, MessageSignature};
+use super::message::Message;
+use crate::bundle::{Bundle, Content};
 use crate::dsse::{Envelope, PAYLOAD_TYPE};
+use crate::key::Hash;
 use crate::rejection::Rejection;
 
 /// The envelope, if it says to hold a statement.
@@ -16,12 +18,9 @@ pub(super) fn statement_envelope(bundle: &Bundle) -> Result<&Envelope, Rejection
     }
 }
 
-/// The signature over a message. Its digest is a hint; one that is wrong says that another message
+/// A signature over a message. Its digest is a hint; one that is wrong says that another message
 /// was meant.
-pub(super) fn message<'a>(
-    bundle: &'a Bundle,
-    blob: &[u8],
-) -> Result<&'a MessageSignature, Rejection> {
+pub(super) fn message(bundle: &Bundle, blob: &Message<'_>) -> Result<(), Rejection> {
     let Content::Message(message) = bundle.content() else {
         return Err(Rejection::NotAMessage);
     };
@@ -29,18 +28,14 @@ pub(super) fn message<'a>(
         Some((algorithm, digest)) if !is_digest_of(algorithm, digest, blob) => {
             Err(Rejection::OtherMessage)
         }
-        _ => Ok(message),
+        _ => Ok(()),
     }
 }
 
 /// Whether `digest` is that of `blob` by the algorithm of this name. One that we do not know is
 /// not.
-fn is_digest_of(algorithm: &str, digest: &[u8], blob: &[u8]) -> bool {
-    let algorithm = match algorithm {
-        "SHA2_256" => &ring::digest::SHA256,
-        "SHA2_384" => &ring::digest::SHA384,
-        "SHA2_512" => &ring::digest::SHA512,
-        _ => return false,
-    };
-    ring::digest::digest(algorithm, blob).as_ref() == digest
+fn is_digest_of(algorithm: &str, digest: &[u8], blob: &Message<'_>) -> bool {
+    Hash::by_proto_name(algorithm)
+        .and_then(|hash| blob.digest(hash))
+        .is_some_and(|it| it == digest)
 }

@@ -2,28 +2,43 @@
 
 use std::collections::BTreeSet;
 
+use super::material::Claimant;
+use super::message::Message;
 use crate::accept::SignerPattern;
 use crate::key::PublicKey;
 use crate::rejection::Rejection;
-use crate::signed_by::SignedBy;
 
-/// The key among `accepted` that signed `message`. The hint only says where to look first.
-pub(super) fn by_key<'a>(
-    message: &[u8],
+/// The key that signed `message`: one of `accepted`, or the certificate's. A hint only says where to
+/// look first.
+pub(super) fn key<'a>(
+    claimant: &Claimant<'_>,
+    message: &Message<'_>,
     signature: &[u8],
-    hint: &str,
     accepted: impl IntoIterator<Item = &'a SignerPattern>,
-) -> Result<SignedBy, Rejection> {
+) -> Result<PublicKey, Rejection> {
+    let hint = match claimant {
+        Claimant::Certificate(certificate) => {
+            let key = certificate
+                .public_key()
+                .map_err(|source| Rejection::MalformedCertificate { source })?;
+            return if message.is_signed_by(&key, signature) {
+                Ok(key)
+            } else {
+                Err(Rejection::NotSignedByCertificate)
+            };
+        }
+        Claimant::Key { hint } => hint,
+    };
     let keys: BTreeSet<&PublicKey> = accepted
         .into_iter()
         .filter_map(SignerPattern::key)
         .collect();
     let (likely, others): (Vec<&PublicKey>, Vec<&PublicKey>) =
-        keys.iter().partition(|it| it.hint() == hint);
+        keys.iter().partition(|it| it.hint() == *hint);
     likely
         .into_iter()
         .chain(others)
-        .find(|key| key.has_signed(message, signature))
-        .map(|key| SignedBy::Key(key.clone()))
+        .find(|key| message.is_signed_by(key, signature))
+        .cloned()
         .ok_or(Rejection::SignatureInvalid { keys: keys.len() })
 }
