@@ -25,7 +25,6 @@ mod rpm;
 mod rust;
 mod zip;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, BufReader};
 
@@ -48,22 +47,32 @@ const SMALL: u64 = 1 << 20;
 /// All finders, as what picks files.
 #[derive(Clone, Debug)]
 pub struct Finders {
-    on: BTreeSet<&'static str>,
+    /// Those of the table that are on. It is gone through for each file of an image.
+    rows: Vec<(Look, Wants)>,
+    go: bool,
+    rust: bool,
+    /// Bytes that may still be kept.
+    left: u64,
 }
+
+/// Bytes that are kept of one image, roughly. Real images make a hundredth of that.
+const KEPT: u64 = 512 << 20;
 
 impl Default for Finders {
     fn default() -> Self {
-        Self {
-            on: NAMES.iter().copied().collect(),
-        }
+        Self::only(|_| true)
     }
 }
 
 impl Finders {
     /// Those of [`NAMES`] that `is_on` says.
     pub fn only(is_on: impl Fn(&str) -> bool) -> Self {
+        let rows = TABLE.iter().filter(|(name, ..)| is_on(name));
         Self {
-            on: NAMES.iter().copied().filter(|it| is_on(it)).collect(),
+            rows: rows.map(|(_, look, wants)| (*look, *wants)).collect(),
+            go: is_on("go"),
+            rust: is_on("rust"),
+            left: KEPT,
         }
     }
 }
@@ -95,6 +104,33 @@ enum What {
     Java(java::Jar),
     /// It could not be read, and why.
     Broken(String),
+}
+
+impl What {
+    /// How many bytes it takes, roughly, if the file has `size`: so that many small files that unpack
+    /// to much cannot take all memory.
+    fn weight(&self, size: u64) -> u64 {
+        match self {
+            Self::Os(_) | Self::PythonOrigin(_) | Self::Broken(_) => 1000,
+            Self::Copyright(_) | Self::Rpm(_) => size,
+            Self::Files(owned) => owned.weight(),
+            Self::Dpkg { .. }
+            | Self::Apk { .. }
+            | Self::Node(_)
+            | Self::NodeLock(_)
+            | Self::Python(_) => 2 * size,
+            Self::Program(program) => program.weight(),
+            Self::Java(jar) => jar.weight(),
+        }
+    }
+}
+
+impl Program {
+    fn weight(&self) -> u64 {
+        let go = self.go.as_ref().map_or(0, go::BuildInfo::weight);
+        let rust = self.rust.iter().flatten().map(rust::Crate::weight);
+        100 + go + rust.sum::<u64>()
+    }
 }
 
 /// A program or a library, in machine code.
@@ -147,12 +183,12 @@ const TABLE: &[(&str, Look, Wants)] = &[
 
 impl Finders {
     fn look(&self, file: &FileInfo<'_>) -> Option<Look> {
-        let mut rows = TABLE.iter().filter(|(name, ..)| self.on.contains(name));
-        if let Some((_, look, _)) = rows.find(|(_, _, wants)| wants(file.path)) {
+        let wanted = self.rows.iter().find(|(_, wants)| wants(file.path));
+        if let Some((look, _)) = wanted {
             return Some(*look);
         }
-        let has_programs = self.on.contains("go") || self.on.contains("rust");
-        (has_programs && file.head.starts_with(elf::MAGIC)).then_some(Look::Program)
+        let is_program = (self.go || self.rust) && file.head.starts_with(elf::MAGIC);
+        is_program.then_some(Look::Program)
     }
 
     fn read(
@@ -239,10 +275,10 @@ impl Finders {
             is_executable: file.mode & 0o111 != 0 && elf.has_interpreter_or_is_static(),
             ..Program::default()
         };
-        if self.on.contains("go") {
+        if self.go {
             program.go = go::read(&mut elf)?;
         }
-        if self.on.contains("rust") {
+        if self.rust {
             match rust::read(&mut elf)? {
                 Some(Ok(crates)) => program.rust = Some(crates),
                 Some(Err(problem)) => program.problem = Some(problem),
@@ -263,7 +299,16 @@ impl Pick for Finders {
     fn keep(&mut self, file: &FileInfo<'_>, content: &mut FileContent<'_>) -> Option<Found> {
         let look = self.look(file)?;
         match self.read(look, file, content) {
-            Ok(what) => what.map(Found),
+            Ok(what) => {
+                let what = what?;
+                let weight = what.weight(file.size);
+                if weight > self.left {
+                    let reason = format!("more than the {KEPT} bytes that are kept of an image");
+                    return Some(Found(What::Broken(reason)));
+                }
+                self.left -= weight;
+                Some(Found(what))
+            }
             Err(error) => Some(Found(What::Broken(format!("not readable: {error}")))),
         }
     }
@@ -332,4 +377,61 @@ fn hex(bytes: &[u8]) -> String {
         write!(hex, "{byte:02x}").unwrap_or_default();
         hex
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each small where it is stored, each large where it is kept.
+    #[test]
+    fn many_that_unpack_to_much_do_not_take_all_memory() {
+        let mut finders = Finders {
+            left: 2500,
+            ..Finders::default()
+        };
+        let text = format!(r#"{{"name":"{}","version":"1"}}"#, "a".repeat(500));
+        let mut keep = |path: &str| {
+            let file = FileInfo {
+                path,
+                size: text.len() as u64,
+                mode: 0o644,
+                head: b"{",
+            };
+            assert!(finders.wants(&file));
+            finders.keep(&file, &mut FileContent::of(text.as_bytes()))
+        };
+        for path in ["a/package.json", "b/package.json"] {
+            assert!(matches!(keep(path), Some(Found(What::Node(_)))));
+        }
+        let refused = keep("c/package.json");
+        assert!(
+            matches!(refused, Some(Found(What::Broken(_)))),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn finders_can_be_left_out() {
+        let mut finders = Finders::only(|it| it == "apk");
+        let mut wants = |path| {
+            let head = elf::MAGIC;
+            let (size, mode) = (0, 0);
+            finders.wants(&FileInfo {
+                path,
+                size,
+                mode,
+                head,
+            })
+        };
+        assert!(wants("lib/apk/db/installed"));
+        assert!(!wants("var/lib/dpkg/status") && !wants("bin/sh"));
+    }
+
+    #[test]
+    fn each_row_has_a_name_that_is_listed() {
+        for (name, ..) in TABLE {
+            assert!(NAMES.contains(name), "{name}");
+        }
+    }
 }

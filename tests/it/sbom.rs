@@ -1,5 +1,7 @@
 //! SBOM files of a build, as they lie below `<layers>/sbom`.
 
+mod find;
+
 use std::path::Path;
 
 use sbom::{CollectError, Limits, Scope, collect};

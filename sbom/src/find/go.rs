@@ -182,6 +182,17 @@ fn parse(version: &[u8], modules: &[u8]) -> BuildInfo {
 }
 
 impl BuildInfo {
+    /// Bytes that it takes, roughly.
+    pub(super) fn weight(&self) -> u64 {
+        let modules = self.modules.iter();
+        let modules = modules.map(|it| it.path.len() + it.version.len() + it.sum.len() + 100);
+        let settings = self
+            .settings
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + 50);
+        modules.chain(settings).sum::<usize>() as u64
+    }
+
     /// The module that was built, and those that went into it.
     pub(super) fn parts(&self) -> (Option<Module>, Vec<Module>) {
         let mut modules = self.modules.clone();

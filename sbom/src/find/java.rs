@@ -70,6 +70,17 @@ trait Readable: Read + Seek {}
 impl<T: Read + Seek> Readable for T {}
 
 impl Jar {
+    /// Bytes that it takes, roughly.
+    pub(super) fn weight(&self) -> u64 {
+        let artifacts = self.artifacts.iter().map(|it| {
+            let text = it.group.len() + it.name.len() + it.version.len() + it.within.len();
+            let licenses: usize = it.licenses.iter().map(|it| it.len() + 30).sum();
+            text + licenses + 150
+        });
+        let problems = self.problems.iter().map(String::len);
+        artifacts.chain(problems).sum::<usize>() as u64
+    }
+
     fn problem(&mut self, within: &str, what: &str) {
         if self.problems.len() < 100 {
             self.problems.push(if within.is_empty() {

@@ -165,8 +165,8 @@ impl Package {
 
     pub(super) fn component(&self) -> Component {
         let (scope, name) = match self.name.split_once('/') {
-            Some((scope, name)) => (Some(scope.to_owned()), name),
-            None => (None, self.name.as_str()),
+            Some((scope, name)) if !name.is_empty() => (Some(scope.to_owned()), name),
+            _ => (None, self.name.as_str()),
         };
         let mut component = Component::new(Kind::Library, name);
         component.group = scope;

@@ -49,7 +49,8 @@ pub(super) fn parse(text: &str) -> Option<Release> {
             _ => {}
         }
     }
-    (release != Release::default()).then_some(release)
+    let is_named = !release.id.is_empty() || !release.name.is_empty();
+    is_named.then_some(release)
 }
 
 /// The value of an assignment as a shell has it, without what it would expand.

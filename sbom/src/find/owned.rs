@@ -23,6 +23,11 @@ impl Owned {
         self.0.extend_from_slice(&other.0);
     }
 
+    /// Bytes that it takes.
+    pub(super) fn weight(&self) -> u64 {
+        8 * self.0.len() as u64
+    }
+
     pub(super) fn sort(&mut self) {
         self.0.sort_unstable();
         self.0.dedup();

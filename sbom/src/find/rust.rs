@@ -27,6 +27,14 @@ pub(crate) struct Crate {
     pub(super) root: bool,
 }
 
+impl Crate {
+    /// Bytes that it takes, roughly.
+    pub(super) fn weight(&self) -> u64 {
+        let text = self.name.len() + self.version.len() + self.source.len();
+        (text + 8 * self.dependencies.len() + 150) as u64
+    }
+}
+
 /// What a crate is for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
@@ -71,6 +79,9 @@ pub(super) fn parse(packed: &[u8]) -> Result<Vec<Crate>, String> {
     let section: Section = serde_json::from_slice(&unpacked).map_err(|error| malformed(&error))?;
     if section.packages.len() > CRATES {
         return Err(format!("it has more than {CRATES} crates"));
+    }
+    if section.packages.iter().any(|it| it.name.is_empty()) {
+        return Err(malformed(&"a crate has no name"));
     }
     Ok(section.packages)
 }

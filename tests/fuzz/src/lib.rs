@@ -8,6 +8,7 @@ mod config;
 mod credentials;
 mod descriptor;
 mod extract;
+mod find;
 mod forge;
 mod git_objects;
 mod gzip;
@@ -24,6 +25,7 @@ mod registries_conf;
 mod seeds;
 mod signing_config;
 mod tar;
+mod view;
 mod www_authenticate;
 
 pub use seeds::folder;
@@ -53,6 +55,11 @@ pub const TARGETS: &[Target] = &[
     extract::TARGET,
     forge::TARGET,
     git_objects::TARGET,
+    find::APK,
+    find::DPKG,
+    find::MANIFEST,
+    find::PROGRAM,
+    find::RPM,
     gzip::TARGET,
     in_toto_layout::TARGET,
     in_toto_link::TARGET,
@@ -64,5 +71,6 @@ pub const TARGETS: &[Target] = &[
     registries_conf::TARGET,
     signing_config::TARGET,
     tar::TARGET,
+    view::TARGET,
     www_authenticate::TARGET,
 ];
