@@ -123,4 +123,48 @@ pub(crate) struct IdentityArgs {
     /// Believe whoever signs with the other half of this public key. Repeatable: any of them.
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) keys: Vec<PathBuf>,
+
+    /// Believe whom a certificate calls so, by the word of this issuer: an address, or the URI of a
+    /// workflow.
+    #[arg(
+        long,
+        value_name = "NAME",
+        group = "certificate_subject",
+        requires = "certificate_issuer"
+    )]
+    pub(crate) certificate_identity: Option<String>,
+
+    /// The same for all names that this regular expression matches from beginning to end.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        group = "certificate_subject",
+        requires = "certificate_issuer",
+        conflicts_with = "certificate_identity"
+    )]
+    pub(crate) certificate_identity_regexp: Option<String>,
+
+    /// Who has to have issued the identity token that the certificate was given for.
+    #[arg(
+        long,
+        value_name = "URL",
+        group = "certificate_issuer",
+        requires = "certificate_subject"
+    )]
+    pub(crate) certificate_oidc_issuer: Option<String>,
+
+    /// The same for all issuers that this regular expression matches from beginning to end.
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        group = "certificate_issuer",
+        requires = "certificate_subject",
+        conflicts_with = "certificate_oidc_issuer"
+    )]
+    pub(crate) certificate_oidc_issuer_regexp: Option<String>,
+
+    /// Trust the certificate authorities, logs and timestamp authorities of this `trusted_root.json`;
+    /// without it, those of Sigstore's public instance, as this program was built with them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_root: Option<PathBuf>,
 }

@@ -5,8 +5,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use gate::{Answer, Gate, GateOptions, Image, Judged, Question};
-use oci::{Copied, CopyOptions, Found, Progress, Reference, Store, copy_graph};
+use async_trait::async_trait;
+use bytes::Bytes;
+use gate::{Answer, Gate, GateOptions, Image, Judged, Question, Trust};
+use oci::{
+    Content, Copied, CopyOptions, Descriptor, Digest, Found, Progress, Reference, Repository,
+    Selector, Store, StoreError, Tag, Upload, copy_graph,
+};
 use policies::Policy;
 
 use crate::commands::policy;
@@ -54,10 +59,16 @@ impl Stop {
 }
 
 impl Gates {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(trust: &Trust) -> Self {
+        let new = || {
+            Gate::new(GateOptions {
+                trust: trust.clone(),
+                ..GateOptions::default()
+            })
+        };
         Self {
-            before: Gate::new(GateOptions::default()),
-            behind: Gate::new(GateOptions::default()),
+            before: new(),
+            behind: new(),
         }
     }
 
@@ -99,9 +110,26 @@ impl Gates {
         )
         .await
         .map_err(|error| Stop::Broken(CommandError::undecided(error)))?;
-        self.behind(&copied, policy, (destination, store), at)
-            .await?;
-        Ok(copied)
+        let to = (destination, store);
+        let Err(stopped) = self.behind(&copied, policy, to, at).await else {
+            return Ok(copied);
+        };
+        // The destination may list what it has lost, and then nobody sent it again.
+        let suspected: Arc<dyn Store> = Arc::new(Suspected(Arc::clone(store)));
+        let sent_again = copy_graph(
+            &*found.store,
+            &*suspected,
+            &found.descriptor,
+            &options,
+            progress,
+        )
+        .await
+        .map_err(|error| Stop::Broken(CommandError::undecided(error)))?;
+        if sent_again.new.manifests == 0 || !matches!(stopped, Stop::Lost(_)) {
+            return Err(stopped);
+        }
+        self.behind(&sent_again, policy, to, at).await?;
+        Ok(sent_again)
     }
 
     /// Judges what was copied, where it arrived.
@@ -123,6 +151,63 @@ impl Gates {
         } else {
             Err(Stop::Lost(answer.judged))
         }
+    }
+}
+
+/// A destination whose list of what is attached is not believed: what is on it is looked for.
+#[derive(Debug)]
+struct Suspected(Arc<dyn Store>);
+
+#[async_trait]
+impl Store for Suspected {
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        self.0.resolve(selector).await
+    }
+
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        self.0.contains(target).await
+    }
+
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
+        self.0.fetch(target).await
+    }
+
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
+        self.0.push_blob(target, upload).await
+    }
+
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
+        self.0.push_manifest(target, content).await
+    }
+
+    async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
+        self.0.push_manifests(manifests).await
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        self.0.repository()
+    }
+
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
+        self.0.tag(target, tag).await
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        self.0.tags().await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let mut there = Vec::new();
+        for listed in self.0.referrers(subject).await? {
+            if self.0.contains(&listed).await? {
+                there.push(listed);
+            }
+        }
+        Ok(there)
+    }
+
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
+        self.0.delete(target).await
     }
 }
 

@@ -1,17 +1,71 @@
 //! Whom the command line says to believe.
 
-use attest::SignerPattern;
+use std::io::Read as _;
+use std::path::Path;
+
+use attest::{Accept, IdentityPattern, SignerPattern, TextPattern};
+use gate::Trust;
 
 use crate::args::IdentityArgs;
-use crate::error::CommandError;
+use crate::error::{CommandError, Context as _};
 use crate::keys;
 
 impl IdentityArgs {
-    /// Those who are named, in that order.
+    /// Those who are named: keys in their order, then the identity.
     pub(crate) fn signers(&self) -> Result<Vec<SignerPattern>, CommandError> {
-        self.keys
-            .iter()
-            .map(|path| Ok(SignerPattern::Key(keys::public(path)?)))
-            .collect()
+        let mut signers = Vec::new();
+        for path in &self.keys {
+            signers.push(SignerPattern::Key(keys::public(path)?));
+        }
+        let subject = text(
+            self.certificate_identity.as_deref(),
+            self.certificate_identity_regexp.as_deref(),
+        )?;
+        let issuer = text(
+            self.certificate_oidc_issuer.as_deref(),
+            self.certificate_oidc_issuer_regexp.as_deref(),
+        )?;
+        if let (Some(subject), Some(issuer)) = (subject, issuer) {
+            let identity = IdentityPattern::new(subject, issuer);
+            signers.push(SignerPattern::Identity(identity));
+        }
+        Ok(signers)
     }
+
+    /// What is trusted where these are accepted. A root is read only if one of them needs it.
+    pub(crate) fn trust<'a>(
+        &self,
+        accepted: impl IntoIterator<Item = &'a Accept>,
+    ) -> Result<Trust, CommandError> {
+        if let Some(path) = &self.trusted_root {
+            return Trust::root(&read(path)?)
+                .context(|| format!("failed to read the trusted root `{}`", path.display()));
+        }
+        let mut signers = accepted.into_iter().map(|it| &it.signer);
+        if signers.any(|it| matches!(it, SignerPattern::Identity(_))) {
+            Trust::public().context(|| "failed to read the public trusted root".to_owned())
+        } else {
+            Ok(Trust::keys())
+        }
+    }
+}
+
+/// A text, or a pattern.
+fn text(exact: Option<&str>, pattern: Option<&str>) -> Result<Option<TextPattern>, CommandError> {
+    let exact = exact.map(TextPattern::exact);
+    exact
+        .or_else(|| pattern.map(TextPattern::anchored))
+        .transpose()
+        .map_err(CommandError::undecided)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+    /// More than any trusted root: the library says so of what is longer than it reads.
+    const LIMIT: u64 = 8 << 20;
+    let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
+    let mut bytes = Vec::new();
+    file.take(LIMIT)
+        .read_to_end(&mut bytes)
+        .map_err(CommandError::undecided)?;
+    Ok(bytes)
 }

@@ -8,6 +8,7 @@ use attest::key::PrivateKey;
 use attest::{Accept, SignerPattern};
 use gate::{Gate, GateOptions, Image, PolicySet, Question, Undecided};
 use intoto::PredicateType;
+use oci::store::{RegistryClient, RegistryOptions};
 use oci::{Descriptor, MemoryStore, Places, Store, copy_graph};
 use policies::{Policy, PolicySource};
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
@@ -54,11 +55,15 @@ impl Case {
         .await
         .unwrap();
         registry.take_requests();
+        let options = RegistryOptions {
+            concurrency: 32,
+            ..RegistryOptions::default()
+        };
         Self {
             registry,
             image,
             key,
-            places: Arc::new(Places::default()),
+            places: Arc::new(Places::default().with_client(RegistryClient::new(options))),
         }
     }
 

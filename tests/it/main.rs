@@ -23,6 +23,7 @@ mod extract;
 mod gate;
 mod golden;
 mod health;
+mod identities;
 mod keyless;
 mod lasting;
 mod layout;

@@ -626,6 +626,7 @@ fn help_is_in_date() {
         &["policy"],
         &["policy", "check"],
         &["copy"],
+        &["mirror"],
         &["unpack"],
         &["delete"],
         &["gc"],

@@ -4,6 +4,7 @@ mod airgap;
 mod example;
 mod hostile;
 mod killed;
+mod messages;
 mod real;
 
 use std::collections::BTreeMap;

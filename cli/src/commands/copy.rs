@@ -267,7 +267,7 @@ impl Gated {
     async fn judge(path: &Path, args: &Copy, found: &Found) -> Result<Self, CommandError> {
         let policies = policy::load(path, &args.identity.signers()?)?;
         let policy = policy::choose(&policies, &[&args.source, &args.destination])?;
-        let gates = Gates::new();
+        let gates = Gates::new(&args.identity.trust(policy.accepts())?);
         let judged = gates.before(found, &policy, environment::now()).await;
         let judged = judged.map_err(|it| it.error(&found.reference))?.judged;
         Ok(Self {

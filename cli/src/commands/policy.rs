@@ -4,7 +4,7 @@ use std::sync::Arc;
 use attest::SignerPattern;
 use clap::{Args, Subcommand};
 use gate::{Answer, Gate, GateOptions, Image, Judged, PolicySet, Question, Unproven};
-use oci::{Location, Reference};
+use oci::{Location, Reference, Repository};
 use policies::Verdict;
 use serde::Serialize;
 
@@ -70,12 +70,16 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     let found = images.find_provable(&args.image).await?;
     let policy = choose(&policies, &[&args.image])?;
     ui.aside(format_args!("judged by `{}`", policy.name()));
+    let gate = Gate::new(GateOptions {
+        trust: args.identity.trust(policy.accepts())?,
+        ..GateOptions::default()
+    });
     let question = Question {
         image: Image::Found(Box::new(found)),
         policy,
         at: environment::now(),
     };
-    let Answer { image, judged } = Gate::new(GateOptions::default()).ask(&question).await?;
+    let Answer { image, judged } = gate.ask(&question).await?;
     let report = Report {
         image: image.to_string(),
         accepted: judged.verdict.accepted(),
@@ -105,12 +109,17 @@ pub(crate) fn choose(
     policies: &PolicySet,
     references: &[&Reference],
 ) -> Result<Arc<policies::Policy>, CommandError> {
-    let name = references.iter().find_map(|it| match &it.location {
+    let name = references.iter().find_map(|it| name(it));
+    Ok(Arc::clone(policies.choose(name, None)?))
+}
+
+/// What an image that lies there is called.
+pub(crate) fn name(reference: &Reference) -> Option<&Repository> {
+    match &reference.location {
         Location::Registry(repository) => Some(repository),
         // What a file says of itself is no name: whoever wrote it has chosen it.
         _ => None,
-    });
-    Ok(Arc::clone(policies.choose(name, None)?))
+    }
 }
 
 /// What is attached and proves nothing, and what was not looked at.

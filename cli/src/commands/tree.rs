@@ -1,18 +1,29 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use attest::Accept;
 use clap::Args;
-use oci::{Limits, Node, Reference, Relation};
+use intoto::PredicateType;
+use oci::{Descriptor, Digest, Limits, Node, Reference, Relation, Store};
 use serde::Serialize;
 
-use crate::args::{Access, Printed};
+use crate::args::{Access, IdentityArgs, Printed};
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::images::Images;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sealpack tree oci:out:app")]
+#[command(after_help = "\
+Examples:
+  sealpack tree oci:out:app
+  And who is known to have signed what:
+    sealpack tree registry.example/app:v1 --key release.pub")]
 pub(crate) struct Tree {
     /// The image.
     pub(crate) image: Reference,
+
+    #[command(flatten)]
+    pub(crate) identity: IdentityArgs,
 
     #[command(flatten)]
     pub(crate) access: Access,
@@ -46,6 +57,9 @@ struct Entry {
     /// What the referrer says to claim. Nobody has checked it.
     #[serde(skip_serializing_if = "Option::is_none")]
     predicate_type: Option<String>,
+    /// Who signed it, of those who were named: that is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
     /// Why it cannot be read.
@@ -61,11 +75,61 @@ pub(crate) async fn run(
     let images = Images::new(&args.access, environment, ui);
     let found = images.find(&args.image).await?;
     let nodes = oci::walk(&*found.store, &found.descriptor, &Limits::default()).await?;
-    let report = Report {
+    let mut report = Report {
         image: found.reference.to_string(),
         nodes: nodes.iter().map(Entry::of).collect(),
     };
+    let signers = signers(&args.identity, &*found.store, &nodes).await?;
+    for (entry, node) in report.nodes.iter_mut().zip(&nodes) {
+        entry.signer = signers.get(&node.descriptor.digest).cloned();
+    }
     ui.result(args.printed.output, &report, print)
+}
+
+/// Who signed which of the referrers, of those who are named.
+async fn signers(
+    identity: &IdentityArgs,
+    store: &dyn Store,
+    nodes: &[Node],
+) -> Result<BTreeMap<Digest, String>, CommandError> {
+    let mut known = BTreeMap::new();
+    let named = identity.signers()?;
+    if named.is_empty() {
+        return Ok(known);
+    }
+    // What a referrer says to claim only tells what to look for.
+    let said = nodes
+        .iter()
+        .filter_map(|it| it.annotations.get(PREDICATE_TYPE)?.parse().ok());
+    let kinds: BTreeSet<PredicateType> = said.chain([PredicateType::COSIGN_SIGN]).collect();
+    let accepted: Vec<_> = kinds
+        .iter()
+        .flat_map(|kind| {
+            named.iter().map(|signer| Accept {
+                predicate_type: kind.clone(),
+                signer: signer.clone(),
+            })
+        })
+        .collect();
+    let trust = identity.trust(&accepted)?;
+    let mut above: Vec<&Node> = Vec::new();
+    let mut subjects: BTreeMap<&Digest, &Descriptor> = BTreeMap::new();
+    for node in nodes {
+        above.truncate(node.depth);
+        if let (Relation::Referrer, Some(subject)) = (node.relation, above.last()) {
+            subjects.insert(&subject.descriptor.digest, &subject.descriptor);
+        }
+        above.push(node);
+    }
+    for subject in subjects.values() {
+        let proof = gate::prove(store, subject, &accepted, &trust, &Limits::default()).await?;
+        for it in &proof.verified {
+            if let Some(manifest) = it.manifest() {
+                known.insert(manifest.digest.clone(), it.signer().to_string());
+            }
+        }
+    }
+    Ok(known)
 }
 
 impl Entry {
@@ -89,6 +153,7 @@ impl Entry {
             size: node.descriptor.size,
             artifact_type: node.artifact_type.as_ref().map(ToString::to_string),
             predicate_type: node.annotations.get(PREDICATE_TYPE).cloned(),
+            signer: None,
             platform,
             problem: node.problem.clone(),
         }
@@ -101,7 +166,7 @@ impl Entry {
         }
         if let Some(predicate_type) = &self.predicate_type {
             let name = predicate_type
-                .parse::<intoto::PredicateType>()
+                .parse::<PredicateType>()
                 .ok()
                 .and_then(|it| it.short_name());
             return name.unwrap_or(predicate_type).to_owned();
@@ -141,8 +206,11 @@ fn print(ui: &Ui, report: &Report) {
         } else {
             Tone::Label
         };
+        let signer = entry.signer.as_ref().map_or(String::new(), |it| {
+            format!("  {}", ui.paint(Tone::Good, format_args!("✓ {it}")))
+        });
         ui.line(format_args!(
-            "{}{}  {}",
+            "{}{}  {}{signer}",
             ui.paint(Tone::Faint, branch),
             ui.paint(tone, entry.label()),
             ui.paint(Tone::Faint, &entry.digest),

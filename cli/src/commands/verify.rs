@@ -1,4 +1,4 @@
-use attest::{Accept, Verified};
+use attest::{Accept, SignerPattern, Verified};
 use clap::Args;
 use gate::Unproven;
 use intoto::PredicateType;
@@ -101,10 +101,15 @@ pub(crate) async fn run(
         })
         .collect();
 
+    let trust = args.identity.trust(&accepted)?;
+    if accepted.is_empty() {
+        return Err(CommandError::undecided(Message("nobody is named to believe".to_owned()))
+            .hint("name a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
+    }
     let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
     let limits = Limits::default();
-    let proof = gate::prove(&*found.store, &found.descriptor, &accepted, &limits).await?;
+    let proof = gate::prove(&*found.store, &found.descriptor, &accepted, &trust, &limits).await?;
 
     let claims: Vec<_> = wanted
         .into_iter()
@@ -143,8 +148,9 @@ pub(crate) async fn run(
         report.image,
         list(&missing),
         match signers.as_slice() {
-            [_] => "the given key",
-            _ => "one of the given keys",
+            [SignerPattern::Key(_)] => "the given key",
+            [SignerPattern::Identity(_)] => "the given identity",
+            _ => "one of those who were given",
         }
     )));
     for it in &report.unproven {

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use crate::flight::Flights;
 use crate::memory::Memory;
 use crate::proof::{Proof, ProofError, Unproven};
+use crate::trust::Trust;
 use crate::watched::{Waiting, Watched};
 
 /// Answers whether images may be used. Make one, and ask it often: it remembers.
@@ -44,6 +45,8 @@ pub struct GateOptions {
     pub memory: usize,
     /// How much is read.
     pub limits: Limits,
+    /// What is trusted besides the keys that policies name.
+    pub trust: Trust,
 }
 
 impl Default for GateOptions {
@@ -56,6 +59,7 @@ impl Default for GateOptions {
             judged_for: Duration::from_hours(1),
             memory: 64 << 20,
             limits: Limits::default(),
+            trust: Trust::keys(),
         }
     }
 }
@@ -141,6 +145,9 @@ struct Asked {
 /// The same, once a tag is resolved.
 type Key = (Location, Digest, Digest);
 
+/// What an answer hangs on, wherever the image lies: image, policy, trust and evidence.
+type Facts = [Digest; 4];
+
 /// An answer, and until when it holds.
 #[derive(Clone, Debug)]
 struct Held {
@@ -153,8 +160,8 @@ struct Inner {
     options: GateOptions,
     /// What holds without asking the store.
     fresh: Memory<Key, Held>,
-    /// What holds while the same is attached, wherever it lies: by image, policy and evidence.
-    judged: Memory<(Digest, Digest, Digest), Held>,
+    /// What holds while the same is attached, wherever it lies.
+    judged: Memory<Facts, Held>,
 }
 
 impl Gate {
@@ -285,11 +292,12 @@ impl Inner {
             source,
         })?;
         let evidence = digest(listed.iter().map(|it| &it.digest));
-        let judged_key = (
+        let judged_key = [
             subject.digest.clone(),
             policy.digest().clone(),
+            self.options.trust.digest().clone(),
             evidence.clone(),
-        );
+        ];
         if let Some(held) = self.judged.get(&judged_key)
             && held.holds(*at, self.options.judged_for)
         {
@@ -309,9 +317,9 @@ impl Inner {
             .iter()
             .any(|it| matches!(it.reason, IgnoreReason::Absent(_)));
         waiting.says("the policy");
-        let policy = Arc::clone(policy);
+        let (policy, trust) = (Arc::clone(policy), self.options.trust.clone());
         let judging = tokio::task::spawn_blocking(move || {
-            let proof = Proof::of(discovered, &subject, policy.accepts());
+            let proof = Proof::of(discovered, &subject, policy.accepts(), &trust);
             let unproven = proof.unproven();
             let facts = Evidence::about(&subject, proof.verified).at(now);
             let verdict = evaluate(&policy, &facts)?;

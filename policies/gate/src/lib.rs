@@ -5,8 +5,10 @@ mod gate;
 mod memory;
 mod proof;
 mod set;
+mod trust;
 mod watched;
 
 pub use gate::{Answer, Gate, GateOptions, Image, Judged, Question, Undecided};
 pub use proof::{Proof, ProofError, Unproven, prove};
 pub use set::{NoPolicy, PolicySet, PolicySetError};
+pub use trust::Trust;

@@ -2,9 +2,11 @@
 
 use std::error::Error;
 
-use attest::{Accept, AttachError, Discovered, Rejected, Verified, Verifier, discover};
+use attest::{Accept, AttachError, Discovered, Rejected, Verified, discover};
 use oci::{Descriptor, Limits, Store};
 use serde::Serialize;
+
+use crate::trust::Trust;
 
 /// What was found attached to an image.
 #[derive(Debug)]
@@ -42,16 +44,22 @@ pub async fn prove(
     store: &dyn Store,
     image: &Descriptor,
     accepted: &[Accept],
+    trust: &Trust,
     limits: &Limits,
 ) -> Result<Proof, ProofError> {
     let discovered = discover(store, image, limits).await?;
-    Ok(Proof::of(discovered, image, accepted))
+    Ok(Proof::of(discovered, image, accepted, trust))
 }
 
 impl Proof {
     /// Verifies what was found. Works hard, and waits for nothing.
-    pub(crate) fn of(discovered: Discovered, image: &Descriptor, accepted: &[Accept]) -> Self {
-        let verifier = Verifier::of_keys();
+    pub(crate) fn of(
+        discovered: Discovered,
+        image: &Descriptor,
+        accepted: &[Accept],
+        trust: &Trust,
+    ) -> Self {
+        let verifier = trust.verifier();
         let (verified, rejected) = verifier.verify_all(&discovered.attached, image, accepted);
         Self {
             verified,

@@ -23,6 +23,8 @@ impl PolicySet {
         let mut all: Vec<Arc<Policy>> = policies.into_iter().map(Arc::new).collect();
         all.sort_by(|a, b| (a.digest(), a.name()).cmp(&(b.digest(), b.name())));
         all.dedup_by(|a, b| a.digest() == b.digest());
+        // So that messages name them in the order of their names.
+        all.sort_by(|a, b| (a.name(), a.digest()).cmp(&(b.name(), b.digest())));
         for (at, first) in all.iter().enumerate() {
             for second in all.iter().skip(at + 1) {
                 if let Some(scope) =

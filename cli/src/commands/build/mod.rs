@@ -32,7 +32,7 @@ pub(crate) use self::args::Build;
 use self::phases::Built;
 use self::settings::Settings;
 use self::staging::Staging;
-use crate::args::Format;
+use crate::args::{Format, IdentityArgs};
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
@@ -124,7 +124,11 @@ async fn line(
         attached,
         verdict: None,
     };
-    let gate = Gate::new(GateOptions::default());
+    let accepted = settings.policies.iter().flat_map(|it| it.accepts());
+    let gate = Gate::new(GateOptions {
+        trust: IdentityArgs::default().trust(accepted)?,
+        ..GateOptions::default()
+    });
     let mut verdicts = Vec::new();
     for policy in &settings.policies {
         // What is judged is what a stranger would find, not what we remember to have written.

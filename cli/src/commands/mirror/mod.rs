@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt as _};
 use gate::{Judged, PolicySet};
-use oci::{Copied, Found, Location, Reference, Selector, Store, Tag};
+use oci::{Copied, Found, Location, Reference, Repository, Store};
 use policies::Policy;
 use report::mirror::{Entry, Mirrored, Status};
 
@@ -35,6 +35,8 @@ use crate::written;
 /// An image of the run, as far as it got.
 struct Item {
     entry: Entry,
+    /// What the image is called: by it its policy is chosen.
+    name: Option<Repository>,
     destination: Option<Reference>,
     /// What is to be copied: none, if it stopped somewhere.
     accepted: Option<Accepted>,
@@ -56,12 +58,13 @@ pub(crate) async fn run(
         .split_last()
         .ok_or_else(|| Message("no place is named".to_owned()))?;
     let destination = Destination::parse(to)?;
-    let sources = sources::all(named, &args, environment)?;
+    let sources = sources::all(named, &args)?;
     let images = Images::new(&args.access, environment, ui);
     ui.begin("mirror", "finding images");
     let mut items = plan(&sources, &destination, &images, environment).await?;
 
-    let gates = Gates::new();
+    let accepted = policies.policies().iter().flat_map(|it| it.accepts());
+    let gates = Gates::new(&args.identity.trust(accepted)?);
     let jobs = usize::from(args.jobs);
     let judging = items.drain(..).map(|it| {
         let (policies, gates, images) = (&policies, &gates, &images);
@@ -124,6 +127,7 @@ async fn plan(
                 stop(&mut entry, Status::Undecided, &error);
                 items.push(Item {
                     entry,
+                    name: None,
                     destination: None,
                     accepted: None,
                 });
@@ -171,7 +175,9 @@ async fn judge(
     let found = async {
         let reference: Reference = entry.source.parse()?;
         let found = images.find_provable(&reference).await?;
-        let policy = policy::choose(policies, &[&reference, destination])?;
+        // What has no name where it lies has one where it goes.
+        let name = item.name.as_ref().or_else(|| policy::name(destination));
+        let policy = Arc::clone(policies.choose(name, None)?);
         Ok::<_, CommandError>((found, policy))
     };
     let (found, policy) = match found.await {
@@ -276,10 +282,11 @@ impl Run<'_> {
                 } else {
                     Status::There
                 };
-                self.ui.done(
-                    "mirror",
-                    format_args!("{destination} ({} new)", size(copied.new.bytes)),
-                );
+                if is_new {
+                    let new = size(copied.new.bytes);
+                    self.ui
+                        .done("mirror", format_args!("{destination} ({new} new)"));
+                }
             }
             Err(stopped) => say(&mut item.entry, stopped),
         }
@@ -308,9 +315,8 @@ impl Run<'_> {
             .carry(&found, &accepted.policy, to, &progress, now);
         let copied = carried.await?;
         if let Some(tag) = &destination.tag {
-            tag_last(&**store, &copied, tag)
-                .await
-                .map_err(|error| Stop::Broken(with_hint(error, destination)))?;
+            let tagged = to.1.tag(&copied.root, tag).await;
+            tagged.map_err(|error| Stop::Broken(with_hint(error, destination)))?;
         }
         Ok(copied)
     }
@@ -335,15 +341,6 @@ impl Run<'_> {
     }
 }
 
-/// Sets the tag, unless it names that image already: a registry would log a change that is none.
-async fn tag_last(store: &dyn Store, copied: &Copied, tag: &Tag) -> Result<(), oci::StoreError> {
-    match store.resolve(&Selector::Tag(tag.clone())).await {
-        Ok(there) if there.digest == copied.root.digest => Ok(()),
-        // What cannot be resolved is replaced.
-        _ => store.tag(&copied.root, tag).await,
-    }
-}
-
 impl Item {
     fn new(origin: &Origin, destination: Reference) -> Self {
         Self {
@@ -351,6 +348,7 @@ impl Item {
                 destination: destination.to_string(),
                 ..Entry::new(origin.reference.to_string())
             },
+            name: origin.name.clone(),
             destination: Some(destination),
             accepted: None,
         }
@@ -397,7 +395,9 @@ fn say(entry: &mut Entry, stopped: Stop) {
 
 fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
     entry.status = status;
-    entry.problems = error.lines().into_iter().map(|(_, text)| text).collect();
+    let lines = error.lines().into_iter();
+    let said = lines.filter(|(label, _)| *label != "hint");
+    entry.problems = said.map(|(_, text)| text).collect();
 }
 
 fn print(ui: &Ui, report: &Mirrored) {
@@ -427,6 +427,10 @@ fn print(ui: &Ui, report: &Mirrored) {
     }
 }
 
+fn were(count: usize) -> &'static str {
+    if count == 1 { "was" } else { "were" }
+}
+
 /// What the run as a whole comes to: 2 if something is not known or went wrong, 1 if something was
 /// refused.
 fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
@@ -444,11 +448,14 @@ fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
             "{stuck} of {all} images could not be judged or copied{}",
             match refused {
                 0 => String::new(),
-                refused => format!(", {refused} were refused"),
+                refused => format!(", and {refused} {} refused", were(refused)),
             }
         )))
     } else {
-        CommandError::rejected(Message(format!("{refused} of {all} images were refused")))
+        CommandError::rejected(Message(format!(
+            "{refused} of {all} images {} refused",
+            were(refused)
+        )))
     };
     for entry in &report.images {
         for finding in &entry.findings {
@@ -467,7 +474,8 @@ fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
     if held > 0 {
         error = error
             .note(format!(
-                "{held} images were accepted and held back: it is all or none"
+                "{held} {} accepted and held back: it is all or none",
+                were(held)
             ))
             .hint("`--keep-going` mirrors those that are accepted");
     }

@@ -21,7 +21,7 @@ struct State {
     /// The tags of sources: of each repository they are asked for once, not for each image.
     tags: BTreeMap<Location, Arc<OnceCell<Vec<Tag>>>>,
     /// Who sends a blob to a place holds its lock.
-    under_way: BTreeMap<(Location, Digest), Arc<tokio::sync::Mutex<()>>>,
+    under_way: BTreeMap<(String, Digest), Arc<tokio::sync::Mutex<()>>>,
 }
 
 impl Sent {
@@ -64,6 +64,16 @@ enum Way {
     To,
 }
 
+impl Watched {
+    /// Another repository of this registry that was sent it meanwhile.
+    fn lender(&self, target: &Descriptor) -> Option<Repository> {
+        let own = self.store.repository()?;
+        let state = self.sent.state();
+        let from = state.lies_in.get(&target.digest)?;
+        (from.registry() == own.registry() && from != own).then(|| from.clone())
+    }
+}
+
 #[async_trait]
 impl Store for Watched {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
@@ -82,13 +92,20 @@ impl Store for Watched {
         self.store.fetch(target).await
     }
 
-    /// One after the other: who comes second finds what the first has sent.
+    /// One after the other: who comes second finds what the first has sent, or takes it over.
     async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
-        let key = (self.location.clone(), target.digest.clone());
+        let place = match self.store.repository() {
+            Some(repository) => repository.registry().to_string(),
+            None => format!("{:?}", self.location),
+        };
+        let key = (place, target.digest.clone());
         let lock = Arc::clone(self.sent.state().under_way.entry(key.clone()).or_default());
         let pushed = {
             let _guard = lock.lock().await;
-            self.store.push_blob(target, upload).await
+            match self.lender(target) {
+                Some(from) if self.mount(target, &from).await? => Ok(()),
+                _ => self.store.push_blob(target, upload).await,
+            }
         };
         let mut state = self.sent.state();
         state.under_way.remove(&key);
@@ -109,7 +126,11 @@ impl Store for Watched {
         self.store.push_manifests(manifests).await
     }
 
+    /// Only what is missing.
     async fn mount(&self, target: &Descriptor, from: &Repository) -> Result<bool, StoreError> {
+        if self.store.contains(target).await? {
+            return Ok(false);
+        }
         self.store.mount(target, from).await
     }
 
@@ -123,8 +144,13 @@ impl Store for Watched {
         known.or_else(|| self.store.repository_of(target))
     }
 
+    /// Unless it names that already: registries keep a record of changes, and this would be none.
     async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
-        self.store.tag(target, tag).await
+        match self.store.resolve(&Selector::Tag(tag.clone())).await {
+            Ok(there) if there.digest == target.digest => Ok(()),
+            // What cannot be resolved is replaced.
+            _ => self.store.tag(target, tag).await,
+        }
     }
 
     async fn tags(&self) -> Result<Vec<Tag>, StoreError> {

@@ -9,6 +9,7 @@ use globset::{Glob, GlobMatcher};
 use oci::{Location, Reference, Repository, Tag};
 
 use super::args::Mirror;
+use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
@@ -60,14 +61,10 @@ pub(super) struct Origin {
 }
 
 /// All sources that the arguments and the files that they name hold.
-pub(super) fn all(
-    named: &[String],
-    args: &Mirror,
-    environment: &Environment,
-) -> Result<Vec<Source>, CommandError> {
+pub(super) fn all(named: &[String], args: &Mirror) -> Result<Vec<Source>, CommandError> {
     let mut words = named.to_owned();
     for path in &args.from {
-        let text = read(path, environment)?;
+        let text = read(path)?;
         let lines = text.lines().map(str::trim);
         words.extend(
             lines
@@ -136,10 +133,12 @@ impl Source {
     ) -> Result<Vec<Origin>, CommandError> {
         match self {
             Self::Image(reference) => Ok(vec![Origin {
-                name: name(reference).cloned(),
+                name: policy::name(reference).cloned(),
                 reference: reference.clone(),
             }]),
-            Self::Tags { place, patterns } => tagged(place, name(place), patterns, images).await,
+            Self::Tags { place, patterns } => {
+                tagged(place, policy::name(place), patterns, images).await
+            }
             Self::Below { folder, patterns } => {
                 let mut found = Vec::new();
                 for (path, name) in layouts(&environment.directory.join(folder))? {
@@ -149,13 +148,6 @@ impl Source {
                 Ok(found)
             }
         }
-    }
-}
-
-fn name(reference: &Reference) -> Option<&Repository> {
-    match &reference.location {
-        Location::Registry(repository) => Some(repository),
-        _ => None,
     }
 }
 
@@ -233,7 +225,7 @@ fn repository(path: &Path) -> Option<Repository> {
     is_host.then(|| text.parse().ok()).flatten()
 }
 
-fn read(path: &Path, environment: &Environment) -> Result<String, CommandError> {
+fn read(path: &Path) -> Result<String, CommandError> {
     /// More than `MAX_IMAGES` long lines.
     const LIMIT: u64 = 8 << 20;
     let mut text = String::new();
@@ -241,7 +233,7 @@ fn read(path: &Path, environment: &Environment) -> Result<String, CommandError> 
         let stdin = std::io::stdin().lock();
         stdin.take(LIMIT + 1).read_to_string(&mut text)
     } else {
-        let file = fs_err::File::open(environment.directory.join(path));
+        let file = fs_err::File::open(path);
         file.and_then(|it| it.take(LIMIT + 1).read_to_string(&mut text))
     };
     read.context(|| format!("failed to read `{}`", path.display()))?;
