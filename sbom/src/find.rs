@@ -20,8 +20,10 @@ mod lines;
 mod node;
 mod os;
 mod owned;
+mod php;
 mod python;
 mod rpm;
+mod ruby;
 mod rust;
 mod zip;
 
@@ -38,7 +40,7 @@ pub use self::gather::find;
 
 /// The names of all finders.
 pub const NAMES: &[&str] = &[
-    "apk", "dpkg", "go", "java", "node", "os", "python", "rpm", "rust",
+    "apk", "dpkg", "go", "java", "node", "os", "php", "python", "rpm", "ruby", "rust",
 ];
 
 /// Bytes of the files that are small where they are real.
@@ -101,6 +103,8 @@ enum What {
     NodeLock(node::Locked),
     Python(python::Project),
     PythonOrigin(String),
+    Ruby(ruby::Gem),
+    Php(Vec<php::Package>),
     Java(java::Jar),
     /// It could not be read, and why.
     Broken(String),
@@ -118,7 +122,9 @@ impl What {
             | Self::Apk { .. }
             | Self::Node(_)
             | Self::NodeLock(_)
-            | Self::Python(_) => 2 * size,
+            | Self::Python(_)
+            | Self::Ruby(_)
+            | Self::Php(_) => 2 * size,
             Self::Program(program) => program.weight(),
             Self::Java(jar) => jar.weight(),
         }
@@ -158,6 +164,8 @@ enum Look {
     NodeLock,
     Python,
     PythonOrigin,
+    Ruby,
+    Php,
     Java,
 }
 
@@ -169,6 +177,8 @@ const TABLE: &[(&str, Look, Wants)] = &[
     ("node", Look::NodeLock, node::wants_lock),
     ("python", Look::Python, python::wants),
     ("python", Look::PythonOrigin, python::wants_origin),
+    ("ruby", Look::Ruby, ruby::wants),
+    ("php", Look::Php, php::wants),
     ("java", Look::Java, java::wants),
     ("dpkg", Look::Copyright, |it| {
         copyright::package(it).is_some()
@@ -231,6 +241,17 @@ impl Finders {
             },
             Look::PythonOrigin => match all(SMALL)? {
                 Ok(text) => python::parse_origin(&text).map(What::PythonOrigin),
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::Ruby => match all(ruby::LARGEST)? {
+                Ok(text) => ruby::parse(&String::from_utf8_lossy(&text)).map(What::Ruby),
+                Err(broken) => Some(What::Broken(broken)),
+            },
+            Look::Php => match all(php::LARGEST)? {
+                Ok(text) => Some(match php::parse(&text) {
+                    Ok(packages) => What::Php(packages),
+                    Err(cause) => malformed(cause),
+                }),
                 Err(broken) => Some(What::Broken(broken)),
             },
             Look::Dpkg => {

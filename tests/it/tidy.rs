@@ -61,7 +61,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/conformance", &["oci", "intoto", "attest"]),
     (
         "tests/fuzz",
-        &["oci", "attest", "keyless", "links", "health"],
+        &["oci", "sbom", "attest", "keyless", "links", "health"],
     ),
 ];
 

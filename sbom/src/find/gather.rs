@@ -28,6 +28,8 @@ pub fn find(view: &View<Found>) -> Inventory {
     gathering.programs();
     gathering.node();
     gathering.python();
+    gathering.ruby();
+    gathering.php();
     gathering.java();
     gathering.gaps();
     gathering.inventory
@@ -568,6 +570,61 @@ impl<'a> Gathering<'a> {
                 .collect();
             for (node, project) in &projects {
                 for other in project.requires.iter().filter_map(|it| by_name.get(it)) {
+                    self.relate(*node, RelationKind::DependsOn, *other);
+                }
+            }
+        }
+    }
+
+    fn ruby(&mut self) {
+        let mut added = Vec::new();
+        for (place, gem) in self.all(|it| match it {
+            What::Ruby(gem) => Some(gem),
+            _ => None,
+        }) {
+            if self.owned.holds(place.path) {
+                continue;
+            }
+            let layer = self.first(&place);
+            let node = self.add(gem.component(), "ruby", place.path, layer);
+            added.push((folder(place.path), node, gem));
+        }
+        let by_name: BTreeMap<(&str, &str), Node> = added
+            .iter()
+            .map(|(at, node, gem)| ((*at, gem.name()), *node))
+            .collect();
+        for (at, node, gem) in &added {
+            for name in &gem.depends {
+                if let Some(other) = by_name.get(&(*at, name.as_str())) {
+                    self.relate(*node, RelationKind::DependsOn, *other);
+                }
+            }
+        }
+    }
+
+    fn php(&mut self) {
+        for (place, packages) in self.all(|it| match it {
+            What::Php(packages) => Some(packages),
+            _ => None,
+        }) {
+            if self.owned.holds(place.path) {
+                continue;
+            }
+            let layer = self.first(&place);
+            let mut by_name = BTreeMap::new();
+            for package in packages {
+                let node = self.add(package.component(), "php", place.path, layer);
+                by_name.insert(package.name.as_str(), node);
+            }
+            for package in packages {
+                let Some(node) = by_name.get(package.name.as_str()) else {
+                    continue;
+                };
+                for other in package
+                    .requires
+                    .iter()
+                    .filter_map(|it| by_name.get(it.as_str()))
+                {
                     self.relate(*node, RelationKind::DependsOn, *other);
                 }
             }

@@ -257,6 +257,18 @@ async fn java_is_the_same() {
 }
 
 #[tokio::test]
+async fn ruby_and_php_are_the_same() {
+    let gem = "Gem::Specification.new do |s|\n  s.name = \"rack\".freeze\n  s.version = \"3.0.8\"\n  s.licenses = [\"MIT\".freeze]\nend\n";
+    let installed = r#"{"packages":[{"name":"psr/log","version":"3.0.0","license":["MIT"]},{"name":"monolog/monolog","version":"v3.5.0","require":{"psr/log":"^3"}}]}"#;
+    let files = LayerFiles::new()
+        .folder("usr/local/bundle/specifications")
+        .file("usr/local/bundle/specifications/rack-3.0.8.gemspec", gem)
+        .folder("app/vendor/composer")
+        .file("app/vendor/composer/installed.json", installed);
+    compare(&[files], 3, &[]).await;
+}
+
+#[tokio::test]
 async fn rust_is_the_same() {
     let crates = r#"{"packages":[{"name":"app","version":"0.1.0","source":"local","root":true,"dependencies":[1,2]},{"name":"libc","version":"0.2.1","source":"crates.io"},{"name":"cc","version":"1.0.0+x","source":"crates.io","kind":"build"}]}"#;
     let program = made::elf(&[
