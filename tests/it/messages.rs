@@ -181,9 +181,11 @@ Commands:
   inspect     Show what an image is and how it was built
   policy      Judge images by policies
   copy        Copy an image and what is attached to it
+  mirror      Mirror images that a policy accepts
   unpack      Unpack the root file system of an image into a folder
   delete      Delete an image, or something that is attached to one
   gc          Free what nothing in a layout refers to any more
+  health      Measure the community health of a source repository
   login       Log in to a registry
   logout      Forget the credential for a registry
   completion  Print a completion script for a shell
@@ -257,7 +259,7 @@ hint: name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`
 exit: 2
 --- stdout
 --- stderr
-error: the argument '--unsigned' cannot be used with '--policy <FILE>'
+error: the argument '--unsigned' cannot be used with '--policy <FILE|DIR>'
 
 Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
 
@@ -579,7 +581,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the policy `policy/policy.toml`
-  cause: policy/policy.toml:6: `signer = "given"`, but no key was given
+  cause: policy/policy.toml:6: `signer = "given"`, but nobody was given
 "#);
     assert_snapshot!(run(&["copy", "oci:out:v1", "oci:copied:v1"]), @r#"
 exit: 0
