@@ -1,12 +1,16 @@
 //! Bundles that cosign made without a key, verified against a trusted root: with the right identity,
 //! and for the right reason with no other.
 
+mod steps;
+
 use attest::{
     Accept, IdentityPattern, Message, Rejection, SignedBy, SignerPattern, TextPattern, Thresholds,
     TrustedRoot, Unchecked, Verifier, Witness,
 };
 use intoto::PredicateType;
 use oci::{Descriptor, LayoutStore};
+use testkit::registry::{Switches, TestRegistry};
+use testkit::{Output, Workspace};
 
 use crate::verify::{IMAGE, attached, descriptor, fixture, public_key, read};
 
@@ -235,4 +239,99 @@ fn what_a_key_bundle_brings_along_is_checked_where_there_is_a_root_and_asked_for
         verifier.verify_blob(bundle.as_bytes(), &message, &signer),
         Err(Rejection::TooFewLogs { .. })
     ));
+}
+
+/// The command, on an image in a registry: two requests, and two for each bundle.
+#[test]
+fn the_command_verifies_identities_and_asks_the_registry_for_no_more_than_it_needs() {
+    let workspace = Workspace::new();
+    let registry = TestRegistry::start(Switches::default());
+    let image = format!("{}/team/app@{IMAGE}", registry.host());
+    let source = format!("oci:{}@{IMAGE}", fixture("cosign-v3-keyless").display());
+    let tagged = format!("{}/team/app:v1", registry.host());
+    let copy = ["copy", source.as_str(), tagged.as_str(), "--referrers"];
+    Output::of(&mut workspace.sealpack(copy)).expect(0);
+    let root = fixture("keyless/trusted_root.json");
+    let verify = |flags: &[&str]| {
+        registry.take_requests();
+        let mut command = workspace.sealpack(["verify", image.as_str()]);
+        let root = root.to_str().unwrap();
+        let output = Output::of(command.args(["--trusted-root", root]).args(flags));
+        (output, registry.take_requests())
+    };
+    let right = [
+        "--certificate-identity",
+        SUBJECT,
+        "--certificate-oidc-issuer",
+        ISSUER,
+    ];
+    let (output, asked) = verify(&right);
+    output.expect(0);
+    assert_eq!(asked.len(), 2 + 2 * 4, "{asked:#?}");
+    let patterns = [
+        "--certificate-identity-regexp",
+        r"dev@example\..*",
+        "--certificate-oidc-issuer-regexp",
+        "http://.*/oidc",
+    ];
+    verify(&patterns).0.expect(0);
+    let (output, _) = verify(&[&right[..], &["--claim", "provenance"]].concat());
+    output.expect(0);
+    for wrong in [
+        [
+            "--certificate-identity",
+            "de@example.test",
+            "--certificate-oidc-issuer",
+            ISSUER,
+        ],
+        [
+            "--certificate-identity",
+            SUBJECT,
+            "--certificate-oidc-issuer",
+            "http://127.0.0.1",
+        ],
+        [
+            "--certificate-identity-regexp",
+            "example",
+            "--certificate-oidc-issuer",
+            ISSUER,
+        ],
+    ] {
+        let (output, _) = verify(&wrong);
+        let output = output.expect(1);
+        assert!(
+            output.stderr.contains("is not accepted"),
+            "{}",
+            output.stderr
+        );
+    }
+    // A name without an issuer, and an issuer without a name, are no one.
+    for half in [&right[..2], &right[2..]] {
+        let (output, asked) = verify(half);
+        output.expect(2);
+        assert!(asked.is_empty(), "{asked:?}");
+    }
+}
+
+/// One bundle costs four requests.
+#[tokio::test]
+async fn one_bundle_costs_four_requests() {
+    let registry = TestRegistry::start(Switches::default());
+    let options = oci::store::RegistryOptions::default();
+    let client = oci::store::RegistryClient::new(options);
+    let repository = format!("{}/team/app", registry.host()).parse().unwrap();
+    let store = client.repository(&repository);
+    let image = crate::layout::push_image(&store, b"app", None).await;
+    let key = crate::verify::private_key("cosign.key");
+    let statement = attest::image_signature(&[image.clone()], &Default::default()).unwrap();
+    let bundle = attest::sign(&statement, &key).unwrap();
+    attest::attach(&store, &image, &bundle, None).await.unwrap();
+    registry.take_requests();
+    let workspace = Workspace::new();
+    let name = format!("{}/team/app@{}", registry.host(), image.digest);
+    let public = fixture("keys/cosign.pub");
+    let arguments = ["verify", &name, "--key", public.to_str().unwrap()];
+    Output::of(&mut workspace.sealpack(arguments)).expect(0);
+    let asked = registry.take_requests();
+    assert_eq!(asked.len(), 4, "{asked:#?}");
 }

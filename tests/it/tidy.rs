@@ -66,7 +66,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// A library that only these crates may name, and why.
-const ONLY: [(&str, &[&str], &str); 6] = [
+const ONLY: [(&str, &[&str], &str); 9] = [
     (
         "gix",
         &["platform/health"],
@@ -91,6 +91,21 @@ const ONLY: [(&str, &[&str], &str); 6] = [
         "p256",
         &["attest"],
         "signatures are made and checked in one place",
+    ),
+    (
+        "webpki",
+        &["attest"],
+        "certificates are believed in one place",
+    ),
+    (
+        "sigstore-trust-root",
+        &["attest"],
+        "Sigstore's crates break often; their types stay behind ours",
+    ),
+    (
+        "sigstore-verify",
+        &[],
+        "it is a second opinion in tests, never the gate",
     ),
     ("indicatif", &["cli"], "only `cli` speaks to the user"),
 ];

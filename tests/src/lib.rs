@@ -20,6 +20,7 @@ mod project;
 mod proxy;
 pub mod registry;
 mod scripted;
+pub mod sigstore;
 mod terminal;
 mod tokens;
 mod webhook;

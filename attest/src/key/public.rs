@@ -128,7 +128,11 @@ impl PublicKey {
     /// its kind. Ed25519 has a hash of its own.
     pub(crate) fn has_signed_with(&self, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
         let algorithm: &'static dyn VerificationAlgorithm = match (self.algorithm, hash) {
-            (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384, _) => {
+            (KeyAlgorithm::EcdsaP256, Hash::Sha256) => &signature::ECDSA_P256_SHA256_ASN1,
+            (KeyAlgorithm::EcdsaP256, Hash::Sha384) => &signature::ECDSA_P256_SHA384_ASN1,
+            (KeyAlgorithm::EcdsaP384, Hash::Sha256) => &signature::ECDSA_P384_SHA256_ASN1,
+            (KeyAlgorithm::EcdsaP384, Hash::Sha384) => &signature::ECDSA_P384_SHA384_ASN1,
+            (KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384, Hash::Sha512) => {
                 return self.has_signed_digest(hash, &hash.of(message), signature);
             }
             (KeyAlgorithm::Ed25519, _) => &signature::ED25519,

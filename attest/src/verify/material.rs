@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 
 use super::chain::{self, CODE_SIGNING, ChainError};
-use super::sct;
+use super::sct::{self, SctError};
 use crate::bundle::{Bundle, Material};
 use crate::certificate::{Certificate, CertificateError};
 use crate::rejection::Rejection;
@@ -41,7 +41,7 @@ pub(super) fn claimant(bundle: &Bundle) -> Result<Claimant<'_>, Rejection> {
         Material::PublicKey { hint } => Ok(Claimant::Key {
             hint: Cow::Borrowed(hint),
         }),
-        Material::Certificate(der) => Ok(Claimant::Certificate(Box::new(parse(der)?))),
+        Material::Certificate(der) => leaf(parse(der)?),
         // Those above the signer's come from the trusted root; a bundle may repeat them, but not
         // bring a root along.
         Material::CertificateChain(chain) => {
@@ -54,8 +54,18 @@ pub(super) fn claimant(bundle: &Bundle) -> Result<Claimant<'_>, Rejection> {
                     return Err(Rejection::RootInBundle);
                 }
             }
-            Ok(Claimant::Certificate(Box::new(leaf?)))
+            self::leaf(leaf?)
         }
+    }
+}
+
+/// The signer's own, if what is in it of promises can be read too.
+fn leaf(certificate: Certificate) -> Result<Claimant<'static>, Rejection> {
+    match certificate.sct_list() {
+        Some(list) if !sct::is_list(list) => Err(Rejection::NotPublished {
+            source: SctError::Malformed,
+        }),
+        _ => Ok(Claimant::Certificate(Box::new(certificate))),
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) fn promises(
     Ok(voters.len())
 }
 
+/// Whether this is a list of promises that can be read.
+pub(super) fn is_list(bytes: &[u8]) -> bool {
+    parse_list(bytes).is_some()
+}
+
 fn promised<'a>(
     sct: &Sct<'_>,
     tbs: &[u8],

@@ -71,10 +71,29 @@ struct Claimed {
     manifest: Option<String>,
     /// The bundle in the referrer.
     bundle: String,
-    /// What was not checked, although the bundle has it.
+    /// The transparency logs that have it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    logs: Vec<Logged>,
+    /// When it was seen, and by whom.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    times: Vec<Seen>,
+    /// What the bundle has besides and is not believed.
     unchecked: Vec<String>,
     /// The statement, as it was signed.
     statement: intoto::Statement,
+}
+
+#[derive(Debug, Serialize)]
+struct Logged {
+    log: String,
+    index: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Seen {
+    /// RFC 3339.
+    time: Option<intoto::Timestamp>,
+    by: String,
 }
 
 pub(crate) async fn run(
@@ -175,6 +194,24 @@ impl Claimed {
             signer: verified.signer().to_string(),
             manifest: verified.manifest().map(|it| it.digest.to_string()),
             bundle: verified.bundle().to_string(),
+            logs: verified
+                .proof()
+                .logs()
+                .iter()
+                .map(|it| Logged {
+                    log: it.log.clone(),
+                    index: it.index,
+                })
+                .collect(),
+            times: verified
+                .proof()
+                .times()
+                .iter()
+                .map(|it| Seen {
+                    time: it.time.try_into().ok(),
+                    by: it.witness.to_string(),
+                })
+                .collect(),
             unchecked: verified
                 .unchecked()
                 .iter()

@@ -20,6 +20,7 @@ mod index;
 mod link;
 mod manifest;
 pub mod mutate;
+mod proof;
 mod reference;
 mod registries_conf;
 mod seeds;
@@ -49,6 +50,9 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     archive::TARGET,
+    proof::BUNDLE,
+    proof::CERTIFICATE,
+    proof::CHECKPOINT,
     config::TARGET,
     credentials::TARGET,
     descriptor::TARGET,
@@ -71,6 +75,8 @@ pub const TARGETS: &[Target] = &[
     registries_conf::TARGET,
     signing_config::TARGET,
     tar::TARGET,
+    proof::TIMESTAMP,
+    proof::TRUSTED_ROOT,
     view::TARGET,
     www_authenticate::TARGET,
 ];

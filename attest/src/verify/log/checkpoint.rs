@@ -65,7 +65,13 @@ pub(super) fn signed(
         let Some((name, signature)) = signature(line) else {
             return Err(malformed("it has a line that is no signature"));
         };
-        let is_named = generation == Generation::V1 || name == origin;
+        // Of the first generation, the tree's number stands behind the name.
+        let is_named = match generation {
+            Generation::V1 => origin
+                .strip_prefix(name)
+                .is_some_and(|it| it.is_empty() || it.starts_with(" - ")),
+            Generation::V2 => name == origin,
+        };
         let Some((presented, signature)) = signature.split_at_checked(HINT_LEN) else {
             return Err(malformed("it has a signature without a key"));
         };

@@ -80,6 +80,10 @@ impl Token {
         let [signer] = data.signer_infos.0.as_slice() else {
             return Err(malformed("it has not exactly one signature"));
         };
+        let digest = signer.digest_alg.oid;
+        if !data.digest_algorithms.iter().any(|it| it.oid == digest) {
+            return Err(malformed("its digest algorithm is not one that it lists"));
+        }
         let choices = data.certificates.map(|it| it.0.into_vec());
         let mut certificates = Vec::new();
         for choice in choices
