@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
+use net::Secret;
+use url::Url;
 
 use crate::commands::Command;
 
@@ -112,9 +114,64 @@ pub(crate) struct Printed {
 /// Who signs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SignerArgs {
-    /// The private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
+    /// The private key. Its password comes from `COSIGN_PASSWORD` or a prompt. Without a key, whoever
+    /// the identity token names signs.
     #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    pub(crate) key: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
+}
+
+/// Which services give a certificate to who signs without a key, log what is signed, and say when it was.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sigstore")]
+pub(crate) struct ServiceArgs {
+    /// Who signs: an identity token, or the file that holds one. Without it, `SIGSTORE_ID_TOKEN` (where
+    /// GitLab puts it) is one, or GitHub Actions are asked, or
+    /// `/var/run/sigstore/cosign/oidc-token` holds one.
+    #[arg(long, value_name = "TOKEN|FILE")]
+    pub(crate) identity_token: Option<Secret>,
+
+    /// The services: a signing config (JSON), as `cosign signing-config create` writes it; or `public`
+    /// for the public ones, where the name of who signs stays for all to see.
+    #[arg(long, value_name = "FILE|public", conflicts_with_all = ["fulcio_url", "rekor_url", "timestamp_server_url"])]
+    pub(crate) signing_config: Option<String>,
+
+    /// Get the certificate here.
+    #[arg(long, value_name = "URL", value_parser = service_url)]
+    pub(crate) fulcio_url: Option<Url>,
+
+    /// Log the signature here.
+    #[arg(long, value_name = "URL", value_parser = service_url)]
+    pub(crate) rekor_url: Option<Url>,
+
+    /// Which version of Rekor that is: 1, or 2 (on tiles).
+    #[arg(long, value_name = "1|2", default_value_t = 1, requires = "rekor_url",
+        value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub(crate) rekor_version: u8,
+
+    /// Have it said here when it was signed (RFC 3161).
+    #[arg(long, value_name = "URL", value_parser = service_url)]
+    pub(crate) timestamp_server_url: Option<Url>,
+
+    /// Verify what was signed by this `trusted_root.json` before it is attached, as strangers will. Of
+    /// the public services it is known.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted_root: Option<PathBuf>,
+
+    /// Wait so long for the answer of a service, each time it is asked.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) service_timeout: u64,
+}
+
+/// The URL of a service.
+fn service_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        _ => Err("neither HTTP nor HTTPS".to_owned()),
+    }
 }
 
 /// Whom to believe.

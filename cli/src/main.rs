@@ -10,6 +10,8 @@ mod images;
 mod keys;
 mod prompt;
 mod registries;
+mod signing;
+mod stranger;
 mod transfer;
 mod ui;
 mod written;

@@ -40,6 +40,7 @@ mod publish;
 mod registry;
 mod sbom;
 mod secrets;
+mod services;
 mod tamper;
 mod tidy;
 mod verify;

@@ -215,9 +215,9 @@ exit: 2
 --- stdout
 --- stderr
 error: the following required arguments were not provided:
-  <--key <FILE>|--new-key <PREFIX>|--unsigned>
+  <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);
@@ -228,7 +228,7 @@ exit: 2
 error: the following required arguments were not provided:
   --output <IMAGE|FORMAT>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);
@@ -261,7 +261,7 @@ exit: 2
 --- stderr
 error: the argument '--unsigned' cannot be used with '--policy <FILE|DIR>'
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);

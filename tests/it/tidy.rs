@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lifecycle-core", &["oci", "intoto", "sbom"]),
     ("attest", &["oci", "intoto"]),
     ("attest/links", &["oci", "intoto", "attest"]),
-    ("attest/keyless", &["attest", "net"]),
+    ("attest/keyless", &["net", "attest"]),
     ("policies", &["oci", "intoto", "attest"]),
     ("policies/admission", &["oci"]),
     ("policies/gate", &["oci", "intoto", "attest", "policies"]),
@@ -29,11 +29,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "net",
             "oci",
             "intoto",
             "sbom",
             "lifecycle-core",
             "attest",
+            "keyless",
             "links",
             "policies",
             "gate",

@@ -12,20 +12,28 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::keys;
+use crate::signing::Signer;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  sealpack sign registry.example/app@sha256:… --key release.key")]
+#[command(after_help = "\
+Examples:
+  With a key:
+    sealpack sign registry.example/app@sha256:… --key release.key
+  Without one, in GitHub Actions (`permissions: id-token: write`) or GitLab:
+    sealpack sign registry.example/app@sha256:… --signing-config public
+  As a private Sigstore knows one:
+    sealpack sign registry.example/app@sha256:… --identity-token token --signing-config signing_config.json --trusted-root trusted_root.json")]
 pub(crate) struct Sign {
     /// The image.
     pub(crate) image: Reference,
 
-    #[command(flatten)]
-    pub(crate) signer: SignerArgs,
-
     /// Sign these facts too: `NAME=VALUE`.
     #[arg(long = "annotation", short, value_name = "NAME=VALUE")]
     pub(crate) annotations: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
 
     #[command(flatten)]
     pub(crate) access: Access,
@@ -42,9 +50,6 @@ pub(crate) struct Attest {
     /// The image.
     pub(crate) image: Reference,
 
-    #[command(flatten)]
-    pub(crate) signer: SignerArgs,
-
     /// What kind of claim: a short name (`provenance`, `cyclonedx`, `spdx`, `vuln`, …) or a
     /// predicate type URI.
     #[arg(long = "type", value_name = "CLAIM")]
@@ -53,6 +58,9 @@ pub(crate) struct Attest {
     /// The claim: a JSON file, `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) predicate: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
 
     #[command(flatten)]
     pub(crate) access: Access,
@@ -143,11 +151,14 @@ async fn attach<P: Serialize>(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let key = keys::private(&target.signer.key, environment)?;
+    let SignerArgs { key, services } = target.signer;
+    let key = key.as_deref().map(|it| keys::private(it, environment));
+    let key = key.transpose()?;
+    let signer = Signer::open(key, services, target.access, environment).await?;
     let images = Images::new(target.access, environment, ui);
     let found = images.find_to_change(target.image).await?;
     let statement = claim(&found.descriptor)?;
-    let bundle = attest::sign(&statement, &key).map_err(CommandError::undecided)?;
+    let bundle = signer.sign(&statement, &found.descriptor, ui).await?;
     let created: Timestamp = time::OffsetDateTime::from(environment::now())
         .try_into()
         .context(|| "the clock is wrong".to_owned())?;

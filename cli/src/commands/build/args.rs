@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::args::Access;
+use crate::args::{Access, ServiceArgs};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -33,9 +33,6 @@ pub(crate) struct Build {
     /// Without one, the builder's run image, else `static`.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) run_image: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) signer: BuildSigner,
 
     /// Judge the image by this policy before it goes anywhere: a `policy.toml`, its folder, or a folder
     /// of policies, of which those count that are about where it goes.
@@ -80,23 +77,35 @@ pub(crate) struct Build {
     pub(crate) lifecycle: Option<PathBuf>,
 
     #[command(flatten)]
+    pub(crate) signer: BuildSigner,
+
+    #[command(flatten)]
     pub(crate) access: Access,
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(
+    id = "who_signs",
+    required = true,
+    multiple = true,
+    args = ["key", "new_key", "unsigned", "signing_config", "fulcio_url"],
+)]
 pub(crate) struct BuildSigner {
-    /// Sign with this private key. Its password comes from `COSIGN_PASSWORD` or a prompt.
-    #[arg(long, value_name = "FILE")]
+    /// Sign with this private key. Its password comes from `COSIGN_PASSWORD` or a prompt. Without a key,
+    /// whoever the identity token names signs, if a service gives a certificate.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["new_key", "unsigned"])]
     pub(crate) key: Option<PathBuf>,
 
     /// Sign with PREFIX.key; make it and PREFIX.pub first if there is none.
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", conflicts_with = "unsigned")]
     pub(crate) new_key: Option<PathBuf>,
 
     /// Sign nothing: the image goes out without proof.
-    #[arg(long, conflicts_with = "policy")]
+    #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url"])]
     pub(crate) unsigned: bool,
+
+    #[command(flatten)]
+    pub(crate) services: ServiceArgs,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

@@ -76,7 +76,7 @@ pub(crate) async fn run(
     let started = environment::now();
     let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
-    let settings = Settings::resolve(args, environment, ui)?;
+    let settings = Settings::resolve(args, environment, ui).await?;
     let cancel = Cancel::default();
     let build = line(&settings, &images, started, &cancel, environment, ui);
     let mut build = pin!(build);
@@ -125,8 +125,12 @@ async fn line(
         verdict: None,
     };
     let accepted = settings.policies.iter().flat_map(|it| it.accepts());
+    let trusted = IdentityArgs {
+        trusted_root: settings.trusted_root.clone(),
+        ..IdentityArgs::default()
+    };
     let gate = Gate::new(GateOptions {
-        trust: IdentityArgs::default().trust(accepted)?,
+        trust: trusted.trust(accepted)?,
         ..GateOptions::default()
     });
     let mut verdicts = Vec::new();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use attest::Bundle;
-use attest::key::PrivateKey;
 use intoto::{PredicateType, Statement, Timestamp};
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::provenance::{Ingredients, Named};
@@ -19,6 +18,7 @@ use super::settings::Settings;
 use super::staging::Staging;
 use crate::environment;
 use crate::error::{CommandError, Context as _};
+use crate::signing::Signer;
 use crate::ui::Ui;
 
 /// A claim that was attached.
@@ -47,7 +47,7 @@ pub(super) async fn attach(
             merged.spdx.packages().count()
         ),
     );
-    let Some(key) = &settings.signer else {
+    let Some(signer) = &settings.signer else {
         ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
         return Ok(Vec::new());
     };
@@ -56,12 +56,13 @@ pub(super) async fn attach(
     let provenance = ingredients(settings, staging, built, &merged, started)?.provenance();
     let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
         .map_err(CommandError::undecided)?;
+    let by = (signer, image, ui);
     let bundles = [
-        sign(&Statement::about(image, provenance), key)?,
-        sign(&Statement::about(image, merged.cyclonedx), key)?,
-        sign(&Statement::about(image, merged.spdx), key)?,
+        sign(&Statement::about(image, provenance), by).await?,
+        sign(&Statement::about(image, merged.cyclonedx), by).await?,
+        sign(&Statement::about(image, merged.spdx), by).await?,
         // Last: who signs the image stands for all of it.
-        sign(&signature, key)?,
+        sign(&signature, by).await?,
     ];
     let mut attached = Vec::new();
     for (predicate_type, bundle) in bundles {
@@ -93,11 +94,11 @@ pub(super) async fn attach_one(
     })
 }
 
-fn sign<P: Serialize>(
+async fn sign<P: Serialize>(
     statement: &Statement<P>,
-    key: &PrivateKey,
+    (signer, image, ui): (&Signer, &Descriptor, &Ui),
 ) -> Result<(PredicateType, Bundle), CommandError> {
-    let bundle = attest::sign(statement, key).map_err(CommandError::undecided)?;
+    let bundle = signer.sign(statement, image, ui).await?;
     Ok((statement.predicate_type().clone(), bundle))
 }
 

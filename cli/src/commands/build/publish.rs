@@ -71,7 +71,7 @@ pub(super) async fn run(
         }
         store.tag(image, &tag(destination)?).await?;
         if let Some(verdict) = verdicts.get(at) {
-            let summary = summarise(settings, verdict, destination, &*store, built).await?;
+            let summary = summarise(settings, verdict, destination, &*store, built, ui).await?;
             published.attached.extend(summary);
         }
         store.finish().await?;
@@ -128,8 +128,9 @@ async fn summarise(
     destination: &Reference,
     store: &dyn Store,
     built: &Built,
+    ui: &Ui,
 ) -> Result<Option<Attached>, CommandError> {
-    let Some(key) = &settings.signer else {
+    let Some(signer) = &settings.signer else {
         return Ok(None);
     };
     let now: Timestamp = OffsetDateTime::from(environment::now())
@@ -141,7 +142,7 @@ async fn summarise(
         policy_uri: &settings.policy_name,
         at: &now,
     });
-    let bundle = attest::sign(&statement, key).map_err(CommandError::undecided)?;
+    let bundle = signer.sign(&statement, &built.report.image, ui).await?;
     let predicate_type = statement.predicate_type().clone();
     proof::attach_one(store, &built.report.image, predicate_type, &bundle, None)
         .await

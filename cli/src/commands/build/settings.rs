@@ -18,6 +18,7 @@ use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::keys::{self, Files};
+use crate::signing::{self, Signer};
 use crate::ui::Ui;
 
 /// A build, as it was asked for.
@@ -30,7 +31,9 @@ pub(super) struct Settings {
     pub(super) destinations: Vec<Reference>,
     pub(super) format: Format,
     pub(super) run_image: Option<String>,
-    pub(super) signer: Option<PrivateKey>,
+    pub(super) signer: Option<Signer>,
+    /// Whom those trust who verify what certificates signed.
+    pub(super) trusted_root: Option<PathBuf>,
     /// What the image has to prove: for each destination its policy; none, if it is not judged.
     pub(super) policies: Vec<Arc<Policy>>,
     /// The policy, as the user named it.
@@ -58,7 +61,7 @@ pub(super) struct Programs {
 }
 
 impl Settings {
-    pub(super) fn resolve(
+    pub(super) async fn resolve(
         args: Build,
         environment: &Environment,
         ui: &Ui,
@@ -76,11 +79,20 @@ impl Settings {
             .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
         let programs = Programs::find(args.lifecycle.as_deref(), environment)?;
         // Keys come last of what can fail: a new one is made only for a build that can begin.
-        let signer = signer(&args.signer, &app, environment, ui)?;
-        let given: Vec<_> = signer
+        let key = key(&args.signer, &app, environment, ui)?;
+        let given: Vec<_> = key
             .iter()
             .map(|it| SignerPattern::Key(it.public_key().clone()))
             .collect();
+        let services = &args.signer.services;
+        let signer = if args.signer.unsigned {
+            None
+        } else {
+            if let Some(file) = signing::token_file(services) {
+                outside(&app, "identity token", &environment.directory.join(file))?;
+            }
+            Some(Signer::open(key, services, &args.access, environment).await?)
+        };
         let secrets = secrets(&args.signer, environment);
         let policy_name = args
             .policy
@@ -113,6 +125,7 @@ impl Settings {
             format,
             run_image: args.run_image,
             signer,
+            trusted_root: args.signer.services.trusted_root,
             policies,
             policy_name,
             process_type: args.process_type,
@@ -199,8 +212,8 @@ fn find_builder(
         })
 }
 
-/// Who signs, if anybody does.
-fn signer(
+/// The key that signs, if one does.
+fn key(
     args: &BuildSigner,
     app: &Path,
     environment: &Environment,
@@ -210,7 +223,11 @@ fn signer(
         (Some(path), _) => path.clone(),
         (None, Some(prefix)) => {
             let files = Files::of(prefix);
-            outside(app, &environment.directory.join(&files.private))?;
+            outside(
+                app,
+                "private key",
+                &environment.directory.join(&files.private),
+            )?;
             if !files.private.exists() {
                 keys::generate(&files, environment)?;
                 ui.done(
@@ -226,19 +243,19 @@ fn signer(
         }
         (None, None) => return Ok(None),
     };
-    outside(app, &environment.directory.join(&path))?;
+    outside(app, "private key", &environment.directory.join(&path))?;
     keys::private(&path, environment).map(Some)
 }
 
-/// Refuses a private key in the app's folder: buildpacks would see it, and the image would hold it.
-fn outside(app: &Path, key: &Path) -> Result<(), CommandError> {
+/// Refuses a private key, or a token, in the app's folder: buildpacks would see it, and the image would hold it.
+fn outside(app: &Path, what: &str, key: &Path) -> Result<(), CommandError> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = real(key.parent().unwrap_or(Path::new("/")));
     if !folder.starts_with(real(app)) && !real(key).starts_with(real(app)) {
         return Ok(());
     }
     Err(CommandError::undecided(Message(format!(
-        "the private key `{}` lies in the app's folder, and would be in the image",
+        "the {what} `{}` lies in the app's folder, and would be in the image",
         key.display()
     )))
     .hint("keep it elsewhere"))
@@ -275,7 +292,9 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
         (None, prefix) => prefix.as_deref().map(|it| Files::of(it).private),
     };
     let key = key.map(|it| environment.directory.join(it));
-    in_home.chain(named).chain(key).collect()
+    let token = signing::token_file(&signer.services);
+    let token = token.map(|it| environment.directory.join(it));
+    in_home.chain(named).chain(key).chain(token).collect()
 }
 
 /// The variables for the buildpacks.
