@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod contents;
 mod environment;
 mod error;
 mod gated;

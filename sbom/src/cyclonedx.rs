@@ -4,6 +4,7 @@ mod component;
 pub(crate) mod read;
 mod words;
 pub(crate) mod write;
+pub(crate) mod xml;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,10 +41,29 @@ impl CycloneDx {
         crate::json::list(&self.root, "components").iter()
     }
 
+    /// How many components it lists, nested ones too.
+    pub fn len(&self) -> usize {
+        count(self.components())
+    }
+
+    /// Whether it lists none.
+    pub fn is_empty(&self) -> bool {
+        self.components().next().is_none()
+    }
+
     /// The document as bytes: compact JSON with sorted keys. The same for the same document.
     pub fn to_bytes(&self) -> Vec<u8> {
         Value::Object(self.root.clone()).to_string().into_bytes()
     }
+}
+
+fn count<'a>(components: impl Iterator<Item = &'a Value>) -> usize {
+    components
+        .map(|it| {
+            let nested = it.as_object().map(|it| crate::json::list(it, "components"));
+            1 + count(nested.unwrap_or_default().iter())
+        })
+        .sum()
 }
 
 impl intoto::Predicate for CycloneDx {

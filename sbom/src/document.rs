@@ -1,6 +1,8 @@
 use serde_json::{Map, Value};
 
 use crate::Format;
+use crate::cyclonedx::xml::XmlError;
+use crate::spdx::tag_value::TagValueError;
 
 /// One SBOM as it was found: read, checked as far as merging needs, and otherwise left alone.
 ///
@@ -249,6 +251,9 @@ pub enum DocumentError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// It is no tag-value document.
+    #[error("malformed tag-value document")]
+    TagValue(#[source] TagValueError),
     /// It is longer than is read.
     #[error("longer than {limit} bytes")]
     TooLarge {
@@ -261,6 +266,9 @@ pub enum DocumentError {
         /// How many are read.
         limit: usize,
     },
+    /// It is of no format that is known.
+    #[error("not an SBOM of a format that is known")]
+    UnknownFormat,
     /// The version of the format is not one that is known.
     #[error("`{field}` is `{version}`, which is not supported")]
     UnsupportedVersion {
@@ -269,6 +277,12 @@ pub enum DocumentError {
         /// What stands there, or nothing.
         version: String,
     },
+    /// It is not text.
+    #[error("not UTF-8")]
+    Utf8(#[source] std::str::Utf8Error),
+    /// It is no XML document of CycloneDX.
+    #[error("malformed XML document")]
+    Xml(#[source] XmlError),
 }
 
 #[cfg(test)]

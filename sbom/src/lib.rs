@@ -3,6 +3,7 @@
 pub mod collect;
 pub mod component;
 mod cyclonedx;
+mod detect;
 mod document;
 pub mod find;
 mod format;
@@ -17,8 +18,11 @@ mod subject;
 mod syft;
 
 pub use self::spdx::Spdx;
+pub use self::spdx::tag_value::TagValueError;
 pub use collect::{CollectError, Collected, Scope, collect};
 pub use cyclonedx::CycloneDx;
+pub use cyclonedx::xml::XmlError;
+pub use detect::read;
 pub use document::{Document, DocumentError, Limits};
 pub use format::Format;
 pub use merge::{Merged, Sources, merge};

@@ -2,6 +2,7 @@
 
 mod package;
 pub(crate) mod read;
+pub(crate) mod tag_value;
 mod words;
 pub(crate) mod write;
 

@@ -11,6 +11,7 @@ mod key;
 mod login;
 mod mirror;
 pub(crate) mod policy;
+mod sbom;
 mod tree;
 mod unpack;
 mod verify;
@@ -28,6 +29,7 @@ use self::key::Key;
 use self::login::{Login, Logout};
 use self::mirror::Mirror;
 use self::policy::Policy;
+use self::sbom::Sbom;
 use self::tree::Tree;
 use self::unpack::Unpack;
 use self::verify::Verify;
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     Tree(Tree),
     /// Show what an image is and how it was built.
     Inspect(Inspect),
+    /// Say what is in an image, and work with what others say.
+    #[command(subcommand)]
+    Sbom(Sbom),
     /// Judge images by policies.
     #[command(subcommand)]
     Policy(Policy),
@@ -93,6 +98,7 @@ pub(crate) async fn run(
         Command::Verify(args) => verify::run(args, environment, ui).await,
         Command::Tree(args) => tree::run(args, environment, ui).await,
         Command::Inspect(args) => inspect::run(args, environment, ui).await,
+        Command::Sbom(command) => sbom::run(command, environment, ui).await,
         Command::Policy(command) => policy::run(command, environment, ui).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,

@@ -7,8 +7,8 @@ use attest::Bundle;
 use intoto::{PredicateType, Statement, Timestamp};
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::provenance::{Ingredients, Named};
-use oci::{Descriptor, Digest, Store};
-use sbom::{Format, Limits, Merged, Scope, Subject, collect, merge};
+use oci::{Descriptor, Digest, Image, Platform, Store};
+use sbom::{Format, Limits, Merged, Scope, Sources, Subject, collect};
 use serde::Serialize;
 use time::OffsetDateTime;
 
@@ -16,6 +16,7 @@ use super::args::Network;
 use super::phases::Built;
 use super::settings::Settings;
 use super::staging::Staging;
+use crate::contents;
 use crate::environment;
 use crate::error::{CommandError, Context as _};
 use crate::signing::Signer;
@@ -38,12 +39,13 @@ pub(super) async fn attach(
     started: SystemTime,
     ui: &Ui,
 ) -> Result<Vec<Attached>, CommandError> {
-    let merged = sboms(settings, staging, built)?;
+    ui.begin("sbom", "looking into the layers");
+    let merged = sboms(settings, staging, built).await?;
     ui.done(
         "sbom",
         format_args!(
             "{} components (CycloneDX), {} packages (SPDX)",
-            merged.cyclonedx.components().count(),
+            merged.cyclonedx.len(),
             merged.spdx.packages().count()
         ),
     );
@@ -102,8 +104,12 @@ async fn sign<P: Serialize>(
     Ok((statement.predicate_type().clone(), bundle))
 }
 
-/// Merges what the buildpacks say is in the image.
-fn sboms(settings: &Settings, staging: &Staging, built: &Built) -> Result<Merged, CommandError> {
+/// Merges what the buildpacks say is in the image with what is found in it.
+async fn sboms(
+    settings: &Settings,
+    staging: &Staging,
+    built: &Built,
+) -> Result<Merged, CommandError> {
     let collected = collect(&staging.layers(), Scope::Launch, &Limits::default())
         .context(|| "failed to read what the buildpacks say is in the image".to_owned())?;
     let subject = Subject {
@@ -112,11 +118,24 @@ fn sboms(settings: &Settings, staging: &Staging, built: &Built) -> Result<Merged
     };
     let created = OffsetDateTime::from_unix_timestamp(built.created)
         .context(|| "the image's time is out of range".to_owned())?;
-    Ok(merge(
-        &subject,
-        created,
-        collected.iter().map(|it| &it.document),
-    ))
+    let store = staging.store();
+    let limits = oci::Limits::default();
+    let image = Image::read(store, &built.report.image, &Platform::host(), &limits)
+        .await
+        .map_err(CommandError::undecided)?;
+    let mut found = contents::look(store, &image).await?;
+    for (name, digest) in settings.programs.digests()? {
+        if name == "launcher" {
+            contents::is_our_launcher(&mut found, &digest, env!("CARGO_PKG_VERSION"));
+        }
+    }
+    let sources = Sources {
+        about: Some(subject.component()),
+        created: Some(created),
+        documents: collected.iter().map(|it| &it.document).collect(),
+        found: vec![&found],
+    };
+    Ok(sources.merge())
 }
 
 /// All that went into the build.
