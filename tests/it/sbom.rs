@@ -1,6 +1,7 @@
 //! SBOM files of a build, as they lie below `<layers>/sbom`.
 
 mod find;
+mod generate;
 
 use std::path::Path;
 

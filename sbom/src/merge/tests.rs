@@ -564,6 +564,63 @@ fn what_was_found_is_written_in_both() {
     assert_eq!(bash["comment"], "architecture: amd64");
 }
 
+/// Nothing stands twice, and each reference leads somewhere.
+fn is_whole(merged: &Merged) {
+    let root = merged.spdx.root();
+    let distinct = |list: &str, field: fn(&Value) -> String| {
+        let list = crate::json::list(root, list);
+        let distinct: BTreeSet<String> = list.iter().map(field).collect();
+        assert_eq!(distinct.len(), list.len());
+        distinct
+    };
+    let mut ids = BTreeSet::from(["\"SPDXRef-DOCUMENT\"".to_owned()]);
+    for list in ["packages", "files", "snippets"] {
+        ids.extend(distinct(list, |it| it["SPDXID"].to_string()));
+    }
+    distinct("hasExtractedLicensingInfos", |it| {
+        it["licenseId"].to_string()
+    });
+    let ends = ["spdxElementId", "relationshipType", "relatedSpdxElement"];
+    let mut relations = BTreeSet::new();
+    for relation in crate::json::list(root, "relationships") {
+        let [from, kind, to] = ends.map(|it| relation[it].to_string());
+        for end in [&from, &to] {
+            let is_elsewhere = end.contains("DocumentRef-") || end.contains("NOASSERTION");
+            assert!(ids.contains(end) || is_elsewhere, "{relation}");
+        }
+        assert!(relations.insert((from.clone(), kind.clone(), to.clone())));
+        if kind == "\"DEPENDENCY_OF\"" {
+            let forward = (to, "\"DEPENDS_ON\"".to_owned(), from);
+            assert!(!relations.contains(&forward));
+        }
+    }
+
+    let mut references =
+        BTreeSet::from([merged.cyclonedx.root()["metadata"]["component"]["bom-ref"].to_string()]);
+    let mut purls = BTreeSet::new();
+    let mut left: Vec<&Value> = merged.cyclonedx.components().collect();
+    while let Some(component) = left.pop() {
+        assert!(references.insert(component["bom-ref"].to_string()));
+        if let Some(purl) = component["purl"].as_str().and_then(Purl::parse) {
+            assert!(purls.insert(purl.identity()), "{purl} stands twice");
+        }
+        left.extend(component["components"].as_array().into_iter().flatten());
+    }
+    // Services and the like have names, too.
+    let mut left: Vec<&Value> = merged.cyclonedx.root().values().collect();
+    while let Some(value) = left.pop() {
+        left.extend(value.as_array().into_iter().flatten());
+        left.extend(value.as_object().into_iter().flat_map(|it| it.values()));
+        references.extend(value.get("bom-ref").map(Value::to_string));
+    }
+    for entry in crate::json::list(merged.cyclonedx.root(), "dependencies") {
+        let to = entry["dependsOn"].as_array().into_iter().flatten();
+        for reference in to.chain([&entry["ref"]]) {
+            assert!(references.contains(&reference.to_string()), "{reference}");
+        }
+    }
+}
+
 /// JSON that is shaped like an SBOM only as far as `Document::parse` looks.
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -691,6 +748,12 @@ proptest! {
         let again = merge(&subject(), created, &shuffled);
         prop_assert_eq!(merged.cyclonedx.to_bytes(), again.cyclonedx.to_bytes());
         prop_assert_eq!(merged.spdx.to_bytes(), again.spdx.to_bytes());
+
+        let doubled: Vec<Document> = documents.iter().chain(&shuffled).cloned().collect();
+        let doubled = merge(&subject(), created, &doubled);
+        prop_assert_eq!(merged.cyclonedx.to_bytes(), doubled.cyclonedx.to_bytes());
+        prop_assert_eq!(merged.spdx.to_bytes(), doubled.spdx.to_bytes());
+        is_whole(&merged);
 
         let ids: Vec<&Value> = ["packages", "files", "snippets"]
             .iter()

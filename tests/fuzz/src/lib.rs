@@ -23,6 +23,7 @@ pub mod mutate;
 mod proof;
 mod reference;
 mod registries_conf;
+mod sbom;
 mod seeds;
 mod signing_config;
 mod tar;
@@ -73,6 +74,7 @@ pub const TARGETS: &[Target] = &[
     manifest::TARGET,
     reference::TARGET,
     registries_conf::TARGET,
+    sbom::TARGET,
     signing_config::TARGET,
     tar::TARGET,
     proof::TIMESTAMP,
