@@ -75,10 +75,9 @@ pub(crate) async fn documents(
     let limits = Limits::default();
     let mut documents = Vec::new();
     for file in view.files() {
-        let (Some(format), Some((_, path))) = (
-            Format::of_file_name(file.path),
-            file.path.split_once("sbom/launch/"),
-        ) else {
+        let (Some(format), Some((_, path))) =
+            (format_of(file.path), file.path.split_once("sbom/launch/"))
+        else {
             continue;
         };
         let origin = format!("launch/{path}");
@@ -97,6 +96,10 @@ pub(crate) async fn documents(
     Ok(documents)
 }
 
+fn format_of(path: &str) -> Option<Format> {
+    Format::of_file_name(path.rsplit('/').next().unwrap_or_default())
+}
+
 /// Picks SBOMs.
 struct Documents;
 
@@ -104,7 +107,7 @@ impl Pick for Documents {
     type Kept = Vec<u8>;
 
     fn wants(&mut self, file: &FileInfo<'_>) -> bool {
-        file.path.contains("sbom/launch/") && Format::of_file_name(file.path).is_some()
+        file.path.contains("sbom/launch/") && format_of(file.path).is_some()
     }
 
     fn keep(&mut self, _: &FileInfo<'_>, content: &mut FileContent<'_>) -> Option<Vec<u8>> {

@@ -43,7 +43,7 @@ accepted oci:out@sha256:[digest]
   restore  nothing was cached
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
     judge  accepted: all 7 demands are met
   publish  oci:out:v1 ([size] new)
@@ -65,7 +65,7 @@ accepted oci:out@sha256:[digest]
   restore  3 from the cache
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
     judge  accepted: all 7 demands are met
   publish  oci:out:v1 ([size] new)
@@ -117,7 +117,7 @@ accepted oci:out@sha256:[digest]
            *** Images (sha256:[digest]):
                  sealpack.invalid/staged
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
     judge  accepted: all 7 demands are met
   publish  oci:out:v1 ([size] new)
@@ -146,7 +146,7 @@ ESC[1;32m   detectESC[0m  test/typical 1.0.0
 ESC[1;32m  restoreESC[0m  nothing was cached
 ESC[1;32m    buildESC[0m  test/typical in [time]
 ESC[1;32m   exportESC[0m  sha256:[digest] (6 layers, 0 reused)
-ESC[1;32m     sbomESC[0m  2 components (CycloneDX), 3 packages (SPDX)
+ESC[1;32m     sbomESC[0m  5 components (CycloneDX), 6 packages (SPDX)
 ESC[1;32m   attestESC[0m  provenance, cyclonedx, spdxjson, signature
 ESC[1;32m    judgeESC[0m  accepted: all 7 demands are met
 ESC[1;32m  publishESC[0m  oci:out:v1 ([size] new)
@@ -179,6 +179,7 @@ Commands:
   verify      Verify that an image is signed, or has other claims by an accepted signer
   tree        Show what is attached to an image
   inspect     Show what an image is and how it was built
+  sbom        Say what is in an image, and work with what others say
   policy      Judge images by policies
   copy        Copy an image and what is attached to it
   mirror      Mirror images that a policy accepts
@@ -509,7 +510,7 @@ exit: 2
   restore  3 from the cache
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
   publish  oci:out:v1 ([size] new)
 error: failed to publish to `[registry]/team/app:v1`

@@ -458,12 +458,10 @@ impl<'a> Writer<'a> {
             "creators": creators.into_iter().collect::<Vec<String>>(),
         }));
         set(&mut info, "comment", comments.join("\n"));
-        let versions = infos().filter_map(|it| text(it, "licenseListVersion"));
-        set(
-            &mut info,
-            "licenseListVersion",
-            versions.max().unwrap_or_default(),
-        );
+        // Readers that know an older list are told why they do not know a licence.
+        let mut numbers = spdx::identifiers::VERSION.split('.');
+        let ours = [numbers.next(), numbers.next()].map(Option::unwrap_or_default);
+        set(&mut info, "licenseListVersion", ours.join("."));
         info
     }
 

@@ -59,7 +59,7 @@ exit: 2
   restore  nothing was cached
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
 error: the policy could not be evaluated
   cause: policy/own.rego: `data.sealpack.own.deny` is not a set of texts or of objects with `message`
@@ -73,7 +73,7 @@ exit: 2
   restore  nothing was cached
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
 error: the policy could not be evaluated
   cause: rules failed
@@ -88,7 +88,7 @@ exit: 1
   restore  nothing was cached
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: own: this is Friday
@@ -110,7 +110,7 @@ exit: 1
   restore  nothing was cached
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  2 components (CycloneDX), 3 packages (SPDX)
+     sbom  5 components (CycloneDX), 6 packages (SPDX)
    attest  provenance, cyclonedx, spdxjson, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: slsa: builder `https://sealpack.example/docs/buildtypes/cnb-v1.md#local-builder` is not one of `builder-ids`
