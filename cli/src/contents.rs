@@ -1,10 +1,12 @@
 //! What is in an image: what is found in its layers, with who brought it there.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{self, BufReader, Cursor, Read as _};
+use std::iter;
+use std::path::Path;
 
-use oci::view::{FileContent, FileInfo, Missed, Pick, View, ViewLimits, view_image};
-use oci::{DiffId, Digest, Image, Store};
+use oci::view::{FileContent, FileInfo, Missed, Pick, View, ViewLimits, view_image, view_layers};
+use oci::{Descriptor, DiffId, Digest, Image, Store};
 use sbom::component::{
     Completeness, Component, Evidence, Gap, Hash, Inventory, Kind, Link, LinkKind, Node,
     RelationKind,
@@ -27,6 +29,70 @@ pub(crate) async fn look(store: &dyn Store, image: &Image) -> Result<Inventory, 
     let mut inventory = find(&view);
     Labels::of(image).attribute(&mut inventory);
     Ok(inventory)
+}
+
+/// The same, for who builds again and again: what was found in a layer is kept in the folder
+/// `cache`, by its diff ID, so that a layer that lies elsewhere is fetched to look into it only once.
+///
+/// Layers of the run image are seen as one; each of the others by itself, for no layer by the
+/// lifecycle replaces what another one holds.
+pub(crate) async fn look_again(
+    store: &dyn Store,
+    image: &Image,
+    cache: Option<&Path>,
+) -> Result<Inventory, CommandError> {
+    let labels = Labels::of(image);
+    let layers: Vec<(&Descriptor, &DiffId)> = image.layers().collect();
+    let (base, others) = layers
+        .split_at_checked(labels.base.len())
+        .unwrap_or((&[], layers.as_slice()));
+    let mut inventory = Inventory::default();
+    for layers in iter::once(base).chain(others.chunks(1)) {
+        if layers.is_empty() {
+            continue;
+        }
+        let mut name = format!("{}\n", env!("CARGO_PKG_VERSION"));
+        for (_, diff_id) in layers {
+            name.push_str(diff_id.0.as_str());
+            name.push('\n');
+        }
+        let name = Digest::of(name.as_bytes());
+        let path = cache.map(|it| it.join("found").join(format!("{}.json", name.hex())));
+        let found = if let Some(found) = path.as_deref().and_then(remembered) {
+            found
+        } else {
+            let (view, _) = view_layers(store, layers, Finders::default(), ViewLimits::default())
+                .await
+                .context(|| "failed to look into the image".to_owned())?;
+            let found = find(&view);
+            if let Some(path) = &path {
+                // Who cannot remember looks again.
+                remember(path, &found).unwrap_or_default();
+            }
+            found
+        };
+        inventory.extend(found);
+    }
+    labels.attribute(&mut inventory);
+    Ok(inventory)
+}
+
+/// What was found before; nothing, if that cannot be read.
+fn remembered(path: &Path) -> Option<Inventory> {
+    /// Bytes of what is in one layer.
+    const LARGEST: u64 = 256 << 20;
+    let file = fs_err::File::open(path).ok()?;
+    serde_json::from_reader(BufReader::new(file.take(LARGEST))).ok()
+}
+
+fn remember(path: &Path, found: &Inventory) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    serde_json::to_writer(&mut file, found)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|it| it.error)?;
+    Ok(())
 }
 
 /// What a build knows of the launcher, which no finder can.

@@ -419,14 +419,27 @@ pub async fn view_image<P: Pick + 'static>(
 where
     P::Kept: 'static,
 {
+    let layers: Vec<_> = image.layers().collect();
+    view_layers(store, &layers, pick, limits).await
+}
+
+/// The same of some layers of an image, lowest first: what is above or below them is not there.
+pub async fn view_layers<P: Pick + 'static>(
+    store: &dyn Store,
+    layers: &[(&Descriptor, &DiffId)],
+    pick: P,
+    limits: ViewLimits,
+) -> Result<(View<P::Kept>, P), ViewError>
+where
+    P::Kept: 'static,
+{
     let mut state = (View::new(limits), pick);
-    let diff_ids = &image.config().rootfs.diff_ids;
-    for (layer, expected) in image.manifest().layers.iter().zip(diff_ids) {
+    for (layer, expected) in layers {
         let (view, pick, presented) = add_from(store, layer, state.0, state.1).await?;
-        if presented != *expected {
+        if presented != **expected {
             return Err(ViewError::Different {
                 digest: layer.digest.clone(),
-                expected: expected.clone(),
+                expected: (*expected).clone(),
                 presented,
             });
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use oci::{DiffId, Digest};
+use serde::{Deserialize, Deserializer, Serialize};
 use time::OffsetDateTime;
 
 use crate::purl::Purl;
 
 /// All that is known of what is in one thing: an image, a folder, a document.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Inventory {
     /// What it is about, if that is known.
     pub subject: Option<Component>,
@@ -24,7 +25,8 @@ pub struct Inventory {
     pub tools: Vec<Tool>,
     /// Who made it.
     pub authors: Vec<Party>,
-    /// When it was made, or when what it is about was.
+    /// When it was made, or when what it is about was. Not kept in files.
+    #[serde(skip)]
     pub created: Option<OffsetDateTime>,
 }
 
@@ -66,7 +68,7 @@ impl Inventory {
 }
 
 /// Whether a list is all that there is. Sorted from the best to the worst.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum Completeness {
     /// Nothing is missing.
@@ -79,7 +81,7 @@ pub enum Completeness {
 }
 
 /// Something that was not looked into, or not understood.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Gap {
     /// Where: a path in the image.
     pub path: String,
@@ -88,7 +90,7 @@ pub struct Gap {
 }
 
 /// One package, application, file or other part.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Component {
     /// What sort of thing it is.
     pub kind: Kind,
@@ -138,7 +140,7 @@ impl Component {
 }
 
 /// What sort of thing a component is.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum Kind {
     /// A program.
@@ -177,7 +179,7 @@ pub enum Kind {
 }
 
 /// A person or an organisation.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Party {
     /// Whether it is a person, where that is known; else an organisation is meant.
     pub is_person: bool,
@@ -220,7 +222,7 @@ impl Party {
 }
 
 /// The licences of a component.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Licenses {
     /// What its makers say, e.g. in a package database. All of them hold.
     pub declared: Vec<License>,
@@ -229,7 +231,7 @@ pub struct Licenses {
 }
 
 /// One licence.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum License {
     /// An SPDX licence expression; of one identifier, mostly.
@@ -257,7 +259,7 @@ impl License {
 }
 
 /// A digest of content.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Hash {
     /// The hash function.
     pub algorithm: HashAlgorithm,
@@ -290,7 +292,7 @@ impl Hash {
 }
 
 /// A hash function that SBOMs know.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is what it is called")]
 pub enum HashAlgorithm {
@@ -316,7 +318,7 @@ pub enum HashAlgorithm {
 }
 
 /// The source package that a component was built from.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SourcePackage {
     /// Its name.
     pub name: String,
@@ -325,7 +327,7 @@ pub struct SourcePackage {
 }
 
 /// Where more about a component is to be had.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Link {
     /// What is there.
     pub kind: LinkKind,
@@ -334,7 +336,7 @@ pub struct Link {
 }
 
 /// What is behind a [`Link`].
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum LinkKind {
     /// The component itself, to download.
@@ -348,7 +350,7 @@ pub enum LinkKind {
 }
 
 /// Where a component was found, and who says that it is there.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Evidence {
     /// The layer.
     pub layer: Option<DiffId>,
@@ -373,17 +375,29 @@ impl Evidence {
 }
 
 /// Who says that something is there.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum By {
     /// A finder of ours, by its name: `dpkg`.
-    Finder(&'static str),
+    Finder(#[serde(deserialize_with = "finder")] FinderName),
     /// A document, by where it is from: `launch/acme_node/modules/sbom.cdx.json`.
     Document(String),
 }
 
+/// The name of a finder of ours: `dpkg`.
+pub type FinderName = &'static str;
+
+/// One of our own finders, of which there are few.
+fn finder<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let mut names = crate::find::NAMES.iter().copied();
+    names
+        .find(|it| *it == name)
+        .ok_or_else(|| serde::de::Error::custom("the name of no finder"))
+}
+
 /// How two things stand to one another.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Relation {
     /// The one.
     pub from: Node,
@@ -394,7 +408,7 @@ pub struct Relation {
 }
 
 /// An end of a [`Relation`].
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum Node {
     /// What the inventory is about.
@@ -404,7 +418,7 @@ pub enum Node {
 }
 
 /// What one thing is to another, `from` first.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[non_exhaustive]
 pub enum RelationKind {
     /// `from` was made from `to`: an image from its base.
@@ -418,7 +432,7 @@ pub enum RelationKind {
 }
 
 /// A program that made an inventory.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Tool {
     /// Whose it is.
     pub vendor: Option<String>,

@@ -2,13 +2,16 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::{Deserialize, Serialize};
+
 /// A package URL: `pkg:deb/debian/libc6@2.41-12?arch=amd64`.
 ///
 /// What is written is what was read, for tools write the same URL in different ways and others
 /// look for it by its text. Two are the same package if [`Purl::identity`] is the same.
 ///
 /// <https://github.com/package-url/purl-spec>
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Purl {
     given: String,
     kind: String,
@@ -194,6 +197,20 @@ impl Purl {
             identity.push_str(&parts.join("/"));
         }
         identity
+    }
+}
+
+impl From<Purl> for String {
+    fn from(purl: Purl) -> Self {
+        purl.given
+    }
+}
+
+impl TryFrom<String> for Purl {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no package URL")
     }
 }
 

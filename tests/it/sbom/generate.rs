@@ -27,6 +27,17 @@ Description: GNU Bourne Again SHell
 ";
 const RELEASE: &str = "ID=debian\nVERSION_ID=\"13\"\nPRETTY_NAME=\"Debian GNU/Linux 13\"\n";
 
+/// What asks CycloneDX's own validator.
+const SCRIPT: &str = "\
+import sys, json
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+text = open(sys.argv[1]).read()
+version = SchemaVersion.from_version(json.loads(text)['specVersion'])
+error = JsonStrictValidator(version).validate_str(text)
+print('valid' if error is None else str(error)[:3000])
+";
+
 fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
 }
@@ -69,15 +80,6 @@ fn is_valid_cyclonedx(workspace: &Workspace, path: &Path) {
     let Some(python) = python.filter(|it| it.is_file()) else {
         return skipped("CycloneDX's validator is not on this machine");
     };
-    const SCRIPT: &str = "\
-import sys, json
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
-text = open(sys.argv[1]).read()
-version = SchemaVersion.from_version(json.loads(text)['specVersion'])
-error = JsonStrictValidator(version).validate_str(text)
-print('valid' if error is None else str(error)[:3000])
-";
     let said = Output::of(workspace.command(python).args(["-c", SCRIPT]).arg(path));
     if said.stderr.contains("ModuleNotFoundError") {
         return skipped("CycloneDX's validator is not on this machine");

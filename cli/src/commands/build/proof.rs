@@ -123,7 +123,7 @@ async fn sboms(
     let image = Image::read(store, &built.report.image, &Platform::host(), &limits)
         .await
         .map_err(CommandError::undecided)?;
-    let mut found = contents::look(store, &image).await?;
+    let mut found = contents::look_again(store, &image, settings.cache.as_deref()).await?;
     for (name, digest) in settings.programs.digests()? {
         if name == "launcher" {
             contents::is_our_launcher(&mut found, &digest, env!("CARGO_PKG_VERSION"));
