@@ -174,7 +174,6 @@ fn finds(
     let bundle = attest::sign(&statement, &private).unwrap();
     let verified = Verifier::of_keys().verify(bundle.json(), &image, policy.accepts());
     let verdict = evaluate(&policy, &Evidence::about(&image, [verified.unwrap()]))?;
-    assert_eq!(verdict.accepted(), verdict.findings().is_empty());
     let findings = verdict.findings().iter();
     Ok(findings.map(|it| it.message.clone()).collect())
 }

@@ -77,6 +77,19 @@ exit: 2
 error: `registry.example/team/good:v1` and `registry.example/other/good:v1` would both be `oci:out:v1`
 hint: end the destination with `/`: then each repository goes to one of its own
 "#);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_says_where_it_cannot() {
+    let site = Site::new();
+    let registry = registry(&site).await;
+    let host = registry.host();
+    let says = |words: &str| {
+        let words = words.replace("HOST", &host);
+        let words: Vec<&str> = words.split(' ').collect();
+        site.mirror(&words)
+            .transcript(&[(&host, "registry.example")])
+    };
     assert_snapshot!(says("HOST/team/good:v2.* oci:out"), @r#"
 exit: 2
 --- stdout
