@@ -181,6 +181,15 @@ impl Gate {
 
     /// Answers. A rejection is an answer; an error means that there is none.
     pub async fn ask(&self, question: &Question) -> Result<Answer, Arc<Undecided>> {
+        self.ask_within(question, self.inner.options.limit).await
+    }
+
+    /// The same for who waits no longer than `limit`, whatever others do.
+    pub async fn ask_within(
+        &self,
+        question: &Question,
+        limit: Option<Duration>,
+    ) -> Result<Answer, Arc<Undecided>> {
         let reference = question.image.reference();
         let asked = Asked {
             location: reference.location.clone(),
@@ -192,10 +201,9 @@ impl Gate {
         {
             return Ok(answer);
         }
-        let limit = self.inner.options.limit;
         let (flight, waiting) = self.flights.join(asked, |waiting| {
             let (inner, question) = (Arc::clone(&self.inner), question.clone());
-            let limit = limit.map(|it| it + inner.options.grace);
+            let limit = inner.options.limit.map(|it| it + inner.options.grace);
             async move {
                 let answer = inner.answer(&question, &waiting);
                 within(limit, &waiting, answer).await.map_err(Arc::new)
