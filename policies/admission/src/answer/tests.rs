@@ -69,7 +69,7 @@ fn a_rejection_says_what_and_why_and_what_to_do() {
     assert_eq!(
         response["status"]["message"],
         format!(
-            "image `r.example/app:1` (container `web`) is rejected: no signature by an accepted signer [policy prod]\n  \
+            "image `r.example/app:1` (container `web`) is rejected by policy `prod`: no signature by an accepted signer\n  \
              to mend it: sign it\n  \
              to see the same: sealpack policy check r.example/app@{DIGEST} --policy policies"
         )

@@ -26,17 +26,21 @@ pub(super) fn what(image: &Image, decision: &Decision, context: &Context<'_>) ->
             format!("{named} is accepted by {}", list(policies))
         }
         Decision::Rejected { reasons, .. } => {
-            let mut said: Vec<_> = reasons
-                .iter()
-                .map(|it| format!("{} [policy {}]", it.message, it.policy))
-                .collect();
-            said.dedup();
-            let more = said.len().saturating_sub(MAX_REASONS);
-            said.truncate(MAX_REASONS);
-            if more > 0 {
-                said.push(format!("and {more} more"));
+            let mut said = format!("{named} is rejected");
+            let mut policy = None;
+            for (at, it) in reasons.iter().take(MAX_REASONS).enumerate() {
+                if policy == Some(&it.policy) {
+                    said = format!("{said}; {}", it.message);
+                } else {
+                    let comma = if at == 0 { "" } else { "," };
+                    said = format!("{said}{comma} by policy `{}`: {}", it.policy, it.message);
+                    policy = Some(&it.policy);
+                }
             }
-            format!("{named} is rejected: {}", said.join("; "))
+            match reasons.len().saturating_sub(MAX_REASONS) {
+                0 => said,
+                more => format!("{said}; and {more} more"),
+            }
         }
         Decision::Undecided { why } => format!("could not decide about {named}: {why}"),
         Decision::NoPolicy => match context.namespace {
