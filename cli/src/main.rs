@@ -47,8 +47,13 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
-    // One thread is enough to wait on; what works hard has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // One thread is enough to wait on; what works hard has threads of its own. A server has many
+    // clients, none of which is to wait for another.
+    let mut builder = match cli.command {
+        commands::Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder
         .enable_all()
         .build()
         .context(|| "failed to start".to_owned())?;

@@ -24,6 +24,14 @@ pub(crate) struct Ui {
     lock: Mutex<()>,
 }
 
+/// A line of a log, for programs, on standard error.
+pub(crate) fn log(line: &str) {
+    use std::io::Write as _;
+
+    // There is nobody to tell that nobody can be told.
+    writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
+}
+
 /// What a word means, which decides its colour.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tone {

@@ -38,10 +38,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keyless",
             "links",
             "policies",
+            "admission",
             "gate",
             "platform",
             "health",
             "report",
+            "serve",
         ],
     ),
     (
@@ -63,7 +65,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tests/conformance", &["oci", "intoto", "attest"]),
     (
         "tests/fuzz",
-        &["oci", "sbom", "attest", "keyless", "links", "health"],
+        &[
+            "oci",
+            "sbom",
+            "attest",
+            "keyless",
+            "links",
+            "admission",
+            "health",
+        ],
     ),
 ];
 

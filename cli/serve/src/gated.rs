@@ -1,31 +1,30 @@
-//! Judges by the gate: which policy is for an image, what its tag means, what is proven about it.
+//! Judges by the gate: which policy is for an image, and what is proven about it.
 
-mod flight;
 mod known;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use admission::{Decision, Reason};
 use async_trait::async_trait;
-use gate::{Gate, GateOptions, Image, Judged, NoPolicy, PolicySet, Question};
+use gate::{Gate, GateOptions, Image, Judged, NoPolicy, PolicySet, Question, Trust};
 use oci::store::{RegistryClient, RegistryOptions};
-use oci::{Descriptor, Digest, Location, Registry, Repository, Selector, Store, StoreError, Tag};
+use oci::{Digest, Location, Places, Reference, Registry, Repository, Tag};
 use policies::Policy;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 use crate::judge::{Asked, Judge, Judgement, ReloadError};
 use crate::log::chain;
-use flight::Flights;
 use known::Known;
 
 /// How long what a tag means is remembered: pods of one rollout come together.
 const TAG_HOLDS: Duration = Duration::from_secs(2);
-/// What is remembered of images that were found: some hundred bytes each.
-const MAX_KNOWN: usize = 50_000;
+/// Tags that are remembered: some hundred bytes each.
+const MAX_TAGS: usize = 10_000;
 /// Registries with a client of their own, so that a slow one is in nobody's way but its own.
 const MAX_CLIENTS: usize = 256;
 
@@ -38,13 +37,15 @@ type Load = dyn Fn() -> Result<Loaded, Box<dyn std::error::Error + Send + Sync>>
 pub struct Loaded {
     /// Which policy is for which image.
     pub policies: PolicySet,
+    /// What is trusted besides the keys that policies name.
+    pub trust: Trust,
     /// How registries are reached.
     pub registries: RegistryOptions,
 }
 
 /// A judge that asks registries.
 pub struct Gated {
-    gate: Gate,
+    options: GateOptions,
     load: Box<Load>,
     watched: Vec<PathBuf>,
     clock: fn() -> SystemTime,
@@ -54,21 +55,21 @@ pub struct Gated {
 /// What is replaced as a whole when files change.
 #[derive(Debug)]
 struct State {
+    /// Remembers, and is taken over where the same is trusted.
+    gate: Arc<Gate>,
+    trust: Trust,
     policies: PolicySet,
     registries: RegistryOptions,
-    clients: Known<Registry, RegistryClient>,
-    /// By repository and digest: what content is does not change.
-    images: Known<(Repository, Digest), Found>,
-    /// By repository and tag, and when.
-    tags: Known<(Repository, Tag), (Instant, Found)>,
-    resolving: Flights<(Repository, Selector), Result<Found, Arc<StoreError>>>,
+    clients: Known<Registry, Client>,
+    /// By repository and tag: when, and what it was.
+    tags: Known<(Repository, Tag), (Instant, Digest)>,
 }
 
-/// An image that was found.
+/// What asks one registry.
 #[derive(Clone, Debug)]
-struct Found {
-    store: Arc<dyn Store>,
-    descriptor: Descriptor,
+struct Client {
+    registry: RegistryClient,
+    places: Arc<Places>,
 }
 
 impl Gated {
@@ -81,11 +82,11 @@ impl Gated {
     ) -> Result<Self, ReloadError> {
         let loaded = load().map_err(ReloadError)?;
         Ok(Self {
-            gate: Gate::new(options),
+            state: RwLock::new(Arc::new(State::new(loaded, &options, None))),
+            options,
             load,
             watched,
             clock,
-            state: RwLock::new(Arc::new(State::new(loaded))),
         })
     }
 
@@ -97,43 +98,37 @@ impl Gated {
     /// Judges, unless the registry says that it will not answer before `deadline`.
     async fn decide(
         &self,
-        state: &Arc<State>,
+        state: &State,
         repository: &Repository,
-        selector: Selector,
+        name: &Reference,
         policy: &Arc<Policy>,
         deadline: Instant,
     ) -> Decision {
         let client = state.client(repository.registry());
-        let throttled = client.throttled(repository);
-        let judging = self.ask(state, &client, repository, selector, policy, deadline);
-        let pausing = {
-            let mut throttled = throttled.clone();
-            async move {
-                let beyond = |until: &Option<Instant>| until.is_some_and(|it| it > deadline);
-                // An error means that nobody will say it any more.
-                if throttled.wait_for(beyond).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+        let throttled = client.registry.throttled(repository);
+        let mut watched = throttled.clone();
+        let pausing = async {
+            let beyond = |until: &Option<Instant>| until.is_some_and(|it| it > deadline);
+            // An error means that nobody will say it any more.
+            if watched.wait_for(beyond).await.is_err() {
+                std::future::pending::<()>().await;
             }
         };
         let decision = tokio::select! {
+            // What is remembered needs no registry.
             biased;
-            decision = judging => decision,
+            decision = self.ask(state, &client, repository, name, policy, deadline) => decision,
             () = pausing => Decision::Undecided { why: String::new() },
         };
         let Decision::Undecided { why } = decision else {
             return decision;
         };
-        let now = Instant::now();
-        let until = throttled.borrow().filter(|it| *it > now);
-        let Some(left) = until.map(|it| it - now) else {
+        let until = *throttled.borrow();
+        let left = until.and_then(|it| it.checked_duration_since(Instant::now()));
+        let Some(left) = left.filter(|it| !it.is_zero()) else {
             return Decision::Undecided { why };
         };
-        let until = OffsetDateTime::from((self.clock)() + left);
-        let until = until.replace_nanosecond(0).unwrap_or(until);
-        let until = until
-            .format(&time::format_description::well_known::Rfc3339)
-            .unwrap_or_default();
+        let until = told((self.clock)() + left);
         let mut said = format!("throttled by `{}` until {until}", repository.registry());
         if !why.is_empty() {
             said = format!("{said}: {why}");
@@ -143,40 +138,45 @@ impl Gated {
 
     async fn ask(
         &self,
-        state: &Arc<State>,
-        client: &RegistryClient,
+        state: &State,
+        client: &Client,
         repository: &Repository,
-        selector: Selector,
+        name: &Reference,
         policy: &Arc<Policy>,
         deadline: Instant,
     ) -> Decision {
-        let undecided = |why: String| Decision::Undecided { why };
-        let started = Instant::now();
-        let finding = state.find(client, repository, selector.clone());
-        let found = match tokio::time::timeout_at(deadline, finding).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return undecided(chain(&*error)),
-            Err(_elapsed) => {
-                let waited = started.elapsed();
-                return undecided(format!(
-                    "`{}` did not say within {waited:.1?} what `{selector}` of `{repository}` is",
-                    repository.registry()
-                ));
-            }
+        let tag = match (&name.digest, &name.tag) {
+            (None, Some(tag)) => Some((repository.clone(), tag.clone())),
+            _ => None,
         };
+        let known = tag.as_ref().and_then(|it| state.tags.get(it));
+        let known = known.filter(|(when, _)| when.elapsed() < TAG_HOLDS);
+        // What was looked up just now is not known any longer by being asked for.
+        let to_learn = tag.filter(|_| known.is_none());
+        let reference = match known {
+            Some((_, digest)) => name.at(digest),
+            None => name.clone(),
+        };
+        let asked = Instant::now();
         let question = Question {
-            image: Image {
-                place: repository.to_string(),
-                store: found.store,
-                descriptor: found.descriptor,
+            image: Image::Named {
+                places: Arc::clone(&client.places),
+                reference,
             },
             policy: Arc::clone(policy),
             at: (self.clock)(),
         };
-        let left = deadline.saturating_duration_since(Instant::now());
-        match self.gate.ask_within(&question, left).await {
-            Ok(judged) => decision(&judged, policy),
-            Err(error) => undecided(chain(&*error)),
+        let left = deadline.saturating_duration_since(asked);
+        match state.gate.ask_within(&question, Some(left)).await {
+            Ok(answer) => {
+                if let (Some(tag), Some(digest)) = (to_learn, answer.image.digest) {
+                    state.tags.put(tag, (asked, digest));
+                }
+                decision(&answer.judged, policy)
+            }
+            Err(error) => Decision::Undecided {
+                why: chain(&*error),
+            },
         }
     }
 }
@@ -186,22 +186,21 @@ impl Judge for Gated {
     async fn judge(&self, asked: Asked) -> Judgement {
         let deadline = Instant::now() + asked.limit;
         let state = self.state();
-        let decision = match (&asked.name.location, asked.name.selector()) {
-            (Location::Registry(repository), Some(selector)) => {
-                match state.policies.choose(Some(repository), asked.namespace.as_deref()) {
+        let namespace = asked.namespace.as_deref();
+        let undecided = |why: String| Decision::Undecided { why };
+        let decision = match &asked.name.location {
+            Location::Registry(repository) => {
+                match state.policies.choose(Some(repository), namespace) {
                     Ok(policy) => {
                         let policy = Arc::clone(policy);
-                        self.decide(&state, repository, selector, &policy, deadline).await
+                        self.decide(&state, repository, &asked.name, &policy, deadline)
+                            .await
                     }
                     Err(NoPolicy::NoMatch { .. }) => Decision::NoPolicy,
-                    Err(error @ NoPolicy::Contradiction { .. }) => Decision::Undecided {
-                        why: chain(&error),
-                    },
+                    Err(error @ NoPolicy::Contradiction { .. }) => undecided(chain(&error)),
                 }
             }
-            _ => Decision::Undecided {
-                why: "no registry can be asked about it".to_owned(),
-            },
+            _ => undecided("no registry can be asked about it".to_owned()),
         };
         Judgement { decision }
     }
@@ -210,7 +209,7 @@ impl Judge for Gated {
         let loaded = (self.load)().map_err(ReloadError)?;
         let count = loaded.policies.policies().len();
         let now = format!("{count} policies, {}", loaded.policies.digest());
-        let state = Arc::new(State::new(loaded));
+        let state = Arc::new(State::new(loaded, &self.options, Some(&self.state())));
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
         Ok(now)
     }
@@ -231,75 +230,60 @@ impl Judge for Gated {
             (
                 "sealpack_remembered_verdicts",
                 "Verdicts that are remembered.",
-                count(self.gate.remembered()),
+                count(state.gate.remembered()),
             ),
         ]
     }
 }
 
 impl State {
-    fn new(loaded: Loaded) -> Self {
+    fn new(loaded: Loaded, options: &GateOptions, before: Option<&Self>) -> Self {
+        let same = before.filter(|it| it.trust.digest() == loaded.trust.digest());
         Self {
+            gate: match same {
+                Some(before) => Arc::clone(&before.gate),
+                None => Arc::new(Gate::new(GateOptions {
+                    trust: loaded.trust.clone(),
+                    ..options.clone()
+                })),
+            },
+            trust: loaded.trust,
             policies: loaded.policies,
             registries: loaded.registries,
             clients: Known::new(MAX_CLIENTS),
-            images: Known::new(MAX_KNOWN),
-            tags: Known::new(MAX_KNOWN),
-            resolving: Flights::default(),
+            tags: Known::new(MAX_TAGS),
         }
     }
 
-    fn client(&self, registry: &Registry) -> RegistryClient {
+    fn client(&self, registry: &Registry) -> Client {
         self.clients.get(registry).unwrap_or_else(|| {
             let client = RegistryClient::new(self.registries.clone());
+            let client = Client {
+                places: Arc::new(Places::default().with_client(client.clone())),
+                registry: client,
+            };
             self.clients.put(registry.clone(), client.clone());
             client
         })
     }
+}
 
-    /// Finds an image: by a digest that was found before, or a tag that was just now, without asking.
-    async fn find(
-        self: &Arc<Self>,
-        client: &RegistryClient,
-        repository: &Repository,
-        selector: Selector,
-    ) -> Result<Found, Arc<StoreError>> {
-        let known = match &selector {
-            Selector::Digest(digest) => self.images.get(&(repository.clone(), digest.clone())),
-            Selector::Tag(tag) => self
-                .tags
-                .get(&(repository.clone(), tag.clone()))
-                .filter(|(when, _)| when.elapsed() < TAG_HOLDS)
-                .map(|(_, found)| found),
-        };
-        if let Some(found) = known {
-            return Ok(found);
-        }
-        let key = (repository.clone(), selector.clone());
-        let (state, client, repository) = (Arc::clone(self), client.clone(), repository.clone());
-        let work = async move {
-            let store = client.mirrored(&repository).map_err(Arc::new)?;
-            let descriptor = store.resolve(&selector).await.map_err(Arc::new)?;
-            let found = Found {
-                store: Arc::new(store),
-                descriptor,
-            };
-            let digest = found.descriptor.digest.clone();
-            state.images.put((repository.clone(), digest), found.clone());
-            if let Selector::Tag(tag) = selector {
-                let now = (Instant::now(), found.clone());
-                state.tags.put((repository, tag), now);
-            }
-            Ok(found)
-        };
-        self.resolving.join(key, work).await.unwrap_or_else(|error| {
-            Err(Arc::new(StoreError::Unavailable {
-                place: "the registry".to_owned(),
-                action: "ask".to_owned(),
-                source: error.into(),
-            }))
-        })
-    }
+/// What people call a policy: the name of its file, or of its folder, without what is around it.
+fn short(name: &str) -> String {
+    let path = Path::new(name);
+    let file = if path.file_name() == Some("policy.toml".as_ref()) {
+        path.parent().and_then(Path::file_name)
+    } else {
+        path.file_stem()
+    };
+    file.map_or_else(|| name.to_owned(), |it| it.to_string_lossy().into_owned())
+}
+
+/// A time, for people.
+fn told(time: SystemTime) -> String {
+    let time = OffsetDateTime::from(time);
+    let time = time.replace_nanosecond(0).unwrap_or(time);
+    time.format(&Rfc3339).unwrap_or_default()
 }
 
 /// What the gate said, in the words of admission.
@@ -311,37 +295,32 @@ fn decision(judged: &Judged, policy: &Policy) -> Decision {
     if judged.verdict.accepted() {
         return Decision::Accepted {
             digest,
-            policies: vec![policy.name().to_owned()],
+            policies: vec![short(policy.name())],
         };
     }
-    let mut reasons: Vec<_> = judged
-        .verdict
-        .findings()
-        .iter()
-        .map(|it| Reason {
-            policy: policy.name().to_owned(),
-            message: format!("{}: {}", it.rule, it.message),
-            solution: it.solution.clone(),
-        })
-        .collect();
-    let mut notes: Vec<_> = judged
-        .unproven
-        .iter()
-        .take(MAX_UNPROVEN)
-        .map(|it| format!("attached, but proves nothing: {}", it.line()))
-        .collect();
-    let more = judged.unproven.len().saturating_sub(MAX_UNPROVEN);
-    if more > 0 {
-        notes.push(format!("and {more} more that prove nothing"));
-    }
-    if judged.unread > 0 {
-        notes.push(format!("{} referrers were not looked at", judged.unread));
-    }
-    reasons.extend(notes.into_iter().map(|message| Reason {
-        policy: policy.name().to_owned(),
+    let reason = |message| Reason {
+        policy: short(policy.name()),
         message,
         solution: None,
-    }));
+    };
+    let findings = judged.verdict.findings().iter();
+    let mut reasons: Vec<_> = findings
+        .map(|it| Reason {
+            solution: it.solution.clone(),
+            ..reason(format!("{}: {}", it.rule, it.message))
+        })
+        .collect();
+    let unproven = judged.unproven.iter().take(MAX_UNPROVEN);
+    reasons
+        .extend(unproven.map(|it| reason(format!("attached, but proves nothing: {}", it.line()))));
+    let more = judged.unproven.len().saturating_sub(MAX_UNPROVEN);
+    if more > 0 {
+        reasons.push(reason(format!("and {more} more that prove nothing")));
+    }
+    if judged.unread > 0 {
+        let unread = judged.unread;
+        reasons.push(reason(format!("{unread} referrers were not looked at")));
+    }
     Decision::Rejected {
         digest: Some(digest),
         reasons,
@@ -351,8 +330,26 @@ fn decision(judged: &Judged, policy: &Policy) -> Decision {
 impl fmt::Debug for Gated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Gated")
-            .field("gate", &self.gate)
+            .field("options", &self.options)
             .field("watched", &self.watched)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_policy_is_called_by_its_file_or_folder() {
+        for (name, called) in [
+            ("/p/prod.toml", "prod"),
+            ("/p/prod/policy.toml", "prod"),
+            ("prod.toml", "prod"),
+            ("policy.toml", "policy.toml"),
+            ("", ""),
+        ] {
+            assert_eq!(short(name), called, "{name}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod budget;
 mod connection;
 mod files;
+mod gated;
 mod judge;
 mod limits;
 mod log;
@@ -13,6 +14,7 @@ mod server;
 mod tls;
 mod verify;
 
+pub use gated::{Gated, Loaded};
 pub use judge::{Asked, Judge, Judgement, ReloadError};
 pub use limits::Limits;
 pub use log::Log;

@@ -12,6 +12,7 @@ mod login;
 mod mirror;
 pub(crate) mod policy;
 mod sbom;
+mod serve;
 mod tree;
 mod unpack;
 mod verify;
@@ -30,6 +31,7 @@ use self::login::{Login, Logout};
 use self::mirror::Mirror;
 use self::policy::Policy;
 use self::sbom::Sbom;
+use self::serve::Serve;
 use self::tree::Tree;
 use self::unpack::Unpack;
 use self::verify::Verify;
@@ -64,6 +66,7 @@ pub(crate) enum Command {
     /// Copy an image and what is attached to it.
     Copy(Copy),
     Mirror(Mirror),
+    Serve(Serve),
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
     Delete(Delete),
@@ -102,6 +105,7 @@ pub(crate) async fn run(
         Command::Policy(command) => policy::run(command, environment, ui).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
+        Command::Serve(args) => Box::pin(serve::run(args, environment)).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,
         Command::Health(args) => health::run(&args, environment, ui),

@@ -66,7 +66,10 @@ mod tests {
             assert_eq!(known.get(&0), Some(0));
             assert_eq!(known.get(&it), Some(it));
         }
-        assert_eq!((0..100).filter(|it| known.get(it).is_some()).count() <= 10, true);
+        assert_eq!(
+            (0..100).filter(|it| known.get(it).is_some()).count() <= 10,
+            true
+        );
         assert_eq!(known.get(&1), None);
     }
 }
