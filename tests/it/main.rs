@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod admission;
 mod archive;
 mod attacks;
 mod bad_input;

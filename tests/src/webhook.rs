@@ -214,7 +214,8 @@ impl Drop for Webhook {
 
 /// The review that an API server would send: in namespace `shop`, by `alice`.
 pub fn review(operation: &str, object: &Value, old: &Value) -> Value {
-    let api = object
+    let known = if object.is_null() { old } else { object };
+    let api = known
         .get("apiVersion")
         .and_then(Value::as_str)
         .unwrap_or("v1");
@@ -224,9 +225,9 @@ pub fn review(operation: &str, object: &Value, old: &Value) -> Value {
         "kind": "AdmissionReview",
         "request": {
             "uid": "0f6a9d5e-1",
-            "kind": {"group": group, "version": version, "kind": object.get("kind")},
+            "kind": {"group": group, "version": version, "kind": known.get("kind")},
             "namespace": "shop",
-            "name": object.pointer("/metadata/name"),
+            "name": known.pointer("/metadata/name"),
             "operation": operation,
             "userInfo": {"username": "alice"},
             "object": object,

@@ -24,6 +24,7 @@ mod proof;
 mod reference;
 mod registries_conf;
 mod sbom;
+mod review;
 mod seeds;
 mod signing_config;
 mod tar;
@@ -76,6 +77,7 @@ pub const TARGETS: &[Target] = &[
     registries_conf::TARGET,
     sbom::TARGET,
     signing_config::TARGET,
+    review::TARGET,
     tar::TARGET,
     proof::TIMESTAMP,
     proof::TRUSTED_ROOT,
