@@ -1,3 +1,5 @@
+mod layout;
+
 use attest::{Accept, SignerPattern, Verified};
 use clap::Args;
 use gate::Unproven;
@@ -5,6 +7,7 @@ use intoto::PredicateType;
 use oci::{Limits, Reference};
 use serde::Serialize;
 
+use self::layout::{Judged, LayoutArgs};
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message, list};
@@ -12,12 +15,14 @@ use crate::images::Images;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
-#[command(mut_group("IdentityArgs", |it| it.required(true)), after_help = "\
+#[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true).required(true)), after_help = "\
 Examples:
   Is it signed by this key?
     sealpack verify registry.example/app:v1 --key release.pub
   Does it have provenance and an SBOM by this key?
-    sealpack verify oci:out:app --key release.pub --claim provenance --claim cyclonedx")]
+    sealpack verify oci:out:app --key release.pub --claim provenance --claim cyclonedx
+  Is it what its supply chain made, by an in-toto layout?
+    sealpack verify registry.example/app:v1 --layout root.layout --layout-key owner.pub --links links")]
 pub(crate) struct Verify {
     /// The image.
     pub(crate) image: Reference,
@@ -27,8 +32,11 @@ pub(crate) struct Verify {
 
     /// What must be claimed: a short name (`signature`, `provenance`, `cyclonedx`, `spdx`, `vsa`, …)
     /// or a predicate type URI. Repeatable: all of them.
-    #[arg(long, value_name = "CLAIM", default_value = "signature")]
+    #[arg(long, value_name = "CLAIM", default_value = SIGNATURE)]
     pub(crate) claim: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) layout: LayoutArgs,
 
     #[command(flatten)]
     pub(crate) access: Access,
@@ -36,6 +44,9 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) printed: Printed,
 }
+
+/// What is asked for where nothing is said.
+const SIGNATURE: &str = "signature";
 
 /// What `sealpack verify --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]
@@ -45,10 +56,13 @@ struct Report {
     image: String,
     digest: String,
     media_type: String,
-    /// Whether every claim that was asked for is there.
+    /// Whether all that was asked for is there.
     accepted: bool,
     /// What was asked for, in that order.
     claims: Vec<Claim>,
+    /// Whether the layout that was named holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layout: Option<Judged>,
     /// What is attached but proves none of it.
     unproven: Vec<Unproven>,
     /// How many referrers were not looked at, because there are more than the limit.
@@ -102,9 +116,13 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let signers = args.identity.signers()?;
+    if signers.is_empty() && args.claim != [SIGNATURE] {
+        return Err(Message("nobody was named who may make these claims".to_owned()).into());
+    }
     let wanted = args
         .claim
         .iter()
+        .filter(|_| !signers.is_empty())
         .map(|it| {
             it.parse::<PredicateType>()
                 .context(|| format!("`{it}` is not a kind of claim"))
@@ -142,6 +160,8 @@ pub(crate) async fn run(
             predicate_type,
         })
         .collect();
+    let layout = layout::judge(&args.layout, &found.descriptor, environment)?;
+    let holds = layout.as_ref().is_none_or(Judged::is_accepted);
     let missing: Vec<_> = claims
         .iter()
         .filter(|it| it.statements.is_empty())
@@ -151,8 +171,9 @@ pub(crate) async fn run(
         image: found.reference.to_string(),
         digest: found.descriptor.digest.to_string(),
         media_type: found.descriptor.media_type.to_string(),
-        accepted: missing.is_empty(),
+        accepted: missing.is_empty() && holds,
         claims,
+        layout,
         unproven: proof.unproven(),
         unread: proof.discovered.unread,
     };
@@ -161,6 +182,11 @@ pub(crate) async fn run(
     }
     if report.accepted {
         return Ok(());
+    }
+    if missing.is_empty()
+        && let Some(layout) = &report.layout
+    {
+        return Err(layout.rejection(&report.image));
     }
     let mut error = CommandError::rejected(Message(format!(
         "`{}` has no {} by {}",
@@ -248,6 +274,9 @@ fn print(ui: &Ui, report: &Report) {
                 ));
             }
         }
+    }
+    if let Some(layout) = &report.layout {
+        layout.print(ui);
     }
     for it in &report.unproven {
         ui.aside(it.line());

@@ -76,6 +76,11 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR")]
     pub(crate) lifecycle: Option<PathBuf>,
 
+    /// Write a signed in-toto link for each phase into this folder: what it took and made
+    /// (docs/links.md).
+    #[arg(long, value_name = "DIR", conflicts_with = "unsigned")]
+    pub(crate) links: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) signer: BuildSigner,
 
@@ -122,4 +127,14 @@ pub(crate) enum Network {
     None,
     /// This machine's.
     Host,
+}
+
+impl Network {
+    /// The word that proof has for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
 }

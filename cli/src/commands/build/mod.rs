@@ -10,6 +10,7 @@ mod args;
 mod borrowing;
 mod inputs;
 mod lifecycle;
+mod links;
 mod phases;
 mod proof;
 mod publish;
@@ -55,6 +56,8 @@ struct Report {
     isolation: serde_json::Value,
     layers: Layers,
     attached: Vec<proof::Attached>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    links: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verdict: Option<Verdict>,
 }
@@ -122,6 +125,7 @@ async fn line(
         isolation: built.isolation.clone(),
         layers: Layers::of(&built),
         attached,
+        links: Vec::new(),
         verdict: None,
     };
     let accepted = settings.policies.iter().flat_map(|it| it.accepts());
@@ -164,6 +168,10 @@ async fn line(
         report.verdict = Some(verdict.clone());
     }
 
+    if let (Some(folder), Some(key)) = (&settings.links, &settings.signer) {
+        report.links = links::write(&built.links, key, folder)?;
+        ui.done("links", format_args!("{} of them", report.links.len()));
+    }
     let published = match publish::run(settings, &staging, images, &built, &verdicts, ui).await {
         Ok(published) => published,
         // The image is good; only its way out was not.

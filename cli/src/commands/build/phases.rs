@@ -20,6 +20,7 @@ use oci::Limits;
 
 use super::inputs;
 use super::lifecycle::{API, EXEC_ENV, Lifecycle, OWNER, PhaseLog, open_sandbox};
+use super::links::Watch;
 use super::settings::Settings;
 use super::staging::{IMAGE, StagedImages, Staging};
 use crate::environment::Environment;
@@ -42,6 +43,8 @@ pub(super) struct Built {
     pub(super) invocation_id: String,
     /// The time in the image, in seconds since 1970.
     pub(super) created: i64,
+    /// What each phase took and made, if links are wanted.
+    pub(super) links: Vec<links::Link>,
 }
 
 /// Runs all phases.
@@ -61,12 +64,7 @@ pub(super) async fn run(
         .builder
         .lay_out(&staging.root().join("cnb"), EXEC_ENV)
         .context(|| "failed to lay out the builder".to_owned())?;
-    for (name, (value, _)) in &settings.env {
-        use std::os::unix::ffi::OsStrExt as _;
-
-        let path = staging.root().join("platform/env").join(name);
-        fs_err::write(path, value.as_bytes()).map_err(CommandError::undecided)?;
-    }
+    write_env(settings, staging)?;
     let sandbox = Arc::new(open_sandbox(settings, staging, cancel, ui)?);
     let lifecycle = Lifecycle {
         settings,
@@ -78,19 +76,47 @@ pub(super) async fn run(
     let log = PhaseLog { ui };
     let limits = Limits::default();
     let version = lifecycle.version().await?;
+    let isolation = serde_json::to_value(sandbox.report()).map_err(CommandError::undecided)?;
     let root = lifecycle.root();
 
+    let mut watch = watch(settings, staging, &version, &isolation);
+    watch.begin("analyze", &["cnb"]).await?;
+    watch.takes("run-image", &run_image.digest);
+    if let Some(previous) = &previous {
+        watch.takes("previous-image", &previous.digest);
+    }
     let found = staging.images(run_image.clone(), previous);
     let analyzed = lifecycle
         .analyze(&found, &run_image, &root, &limits, &log)
         .await?;
+    watch.end(&["layers"]).await?;
+    watch
+        .begin("detect", &["cnb", "layers", "workspace"])
+        .await?;
     lifecycle.detect().await?;
+    watch.end(&["layers"]).await?;
     let group: Group = files::read_required(&staging.layers().join("group.toml"))
         .map_err(CommandError::undecided)?;
     let buildpacks = lifecycle.buildpacks(&group)?;
+    watch.begin("restore", &["layers"]).await?;
     let cache = lifecycle.restore(&analyzed, &group, &root, &log).await?;
+    watch.end(&["layers"]).await?;
+    watch
+        .begin("build", &["cnb", "layers", "workspace"])
+        .await?;
+    watch.told(buildpacks.iter().map(|it| it.name.clone()));
     lifecycle.build(&group).await?;
+    watch.end(&["layers", "workspace"]).await?;
 
+    watch.begin("export", &["layers", "workspace"]).await?;
+    watch.takes("run-image", &run_image.digest);
+    if settings.links.is_some() {
+        for (name, digest) in settings.programs.digests()? {
+            if name == "launcher" {
+                watch.takes(name, &digest);
+            }
+        }
+    }
     let report = export(
         &lifecycle,
         &found,
@@ -101,6 +127,8 @@ pub(super) async fn run(
         &version,
     )
     .await?;
+    watch.makes("image", &report.image.digest);
+    watch.end(&[]).await?;
     lifecycle.keep(cache, &group, &root, &log).await?;
     let reused = report.layers.iter().filter(|it| it.reused).count();
     ui.done(
@@ -120,11 +148,39 @@ pub(super) async fn run(
             name: run_image.name,
         },
         buildpacks,
-        isolation: serde_json::to_value(sandbox.report()).map_err(CommandError::undecided)?,
+        isolation,
         lifecycle_version: version,
         invocation_id: invocation_id()?,
         created,
+        links: watch.into_links(),
     })
+}
+
+/// Writes the variables for the buildpacks, each into a file.
+fn write_env(settings: &Settings, staging: &Staging) -> Result<(), CommandError> {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    for (name, (value, _)) in &settings.env {
+        let path = staging.root().join("platform/env").join(name);
+        fs_err::write(path, value.as_bytes()).map_err(CommandError::undecided)?;
+    }
+    Ok(())
+}
+
+/// Watches what the phases take and make, where links are wanted.
+fn watch(
+    settings: &Settings,
+    staging: &Staging,
+    version: &str,
+    isolation: &serde_json::Value,
+) -> Watch {
+    let mut watch = Watch::new(settings.links.is_some().then(|| staging.root()));
+    watch.runs_in("exec-env", EXEC_ENV);
+    watch.runs_in("isolation", isolation.clone());
+    watch.runs_in("lifecycle", version);
+    watch.runs_in("network", settings.network.name());
+    watch.runs_in("platform-api", API.as_str());
+    watch
 }
 
 /// Makes the image in the staged layout.

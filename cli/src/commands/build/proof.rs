@@ -12,7 +12,6 @@ use sbom::{Format, Limits, Merged, Scope, Sources, Subject, collect};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::args::Network;
 use super::phases::Built;
 use super::settings::Settings;
 use super::staging::Staging;
@@ -182,10 +181,7 @@ fn ingredients(
             })
             .collect(),
         process_type: settings.process_type.clone(),
-        network: match settings.network {
-            Network::None => "none".to_owned(),
-            Network::Host => "host".to_owned(),
-        },
+        network: settings.network.name().to_owned(),
         isolation: built.isolation.clone(),
         cache: settings.cache.is_some(),
         started_on: timestamp(started)?,

@@ -47,6 +47,8 @@ pub(super) struct Settings {
     pub(super) cache: Option<PathBuf>,
     pub(super) builder_id: String,
     pub(super) staging: Option<PathBuf>,
+    /// Where in-toto links go; none, if nobody wants them.
+    pub(super) links: Option<PathBuf>,
     pub(super) programs: Programs,
     /// What buildpacks are not to see: the key that signs, and what opens other doors.
     pub(super) secrets: Vec<PathBuf>,
@@ -133,6 +135,7 @@ impl Settings {
             network: args.network,
             cache,
             builder_id: args.builder_id,
+            links: args.links.map(|it| environment.directory.join(it)),
             staging: args.staging.map(|it| environment.directory.join(it)),
             programs,
             secrets,
