@@ -38,6 +38,7 @@ mod policy;
 mod progress;
 mod prompt;
 mod publish;
+mod readme;
 mod registry;
 mod sbom;
 mod secrets;
