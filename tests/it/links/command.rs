@@ -215,7 +215,10 @@ fn a_build_is_what_its_layout_says() {
 #[test]
 fn tampering_is_refused_as_the_reference_refuses_it() {
     // A changed material, and a changed product.
-    for (phase, from) in [("build", "\"workspace/hello.txt\""), ("export", "\"image\"")] {
+    for (phase, from) in [
+        ("build", "\"workspace/hello.txt\""),
+        ("export", "\"image\""),
+    ] {
         let chain = Chain::built();
         let text = fs_err::read_to_string(chain.link(phase)).unwrap();
         assert!(text.contains(from));
