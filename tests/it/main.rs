@@ -40,6 +40,7 @@ mod prompt;
 mod publish;
 mod readme;
 mod registry;
+mod report;
 mod sbom;
 mod secrets;
 mod services;

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod binaries;
+mod browser;
 mod certificates;
 pub mod daemon;
 mod distribution;
@@ -28,6 +29,7 @@ mod webhook;
 mod workspace;
 
 pub use binaries::{binary, repository};
+pub use browser::Browser;
 pub use certificates::Certificates;
 pub use distribution::{Gate, distribution};
 pub use dockerd::Dockerd;

@@ -13,6 +13,7 @@ mod mirror;
 pub(crate) mod policy;
 mod sbom;
 mod serve;
+pub(crate) mod report;
 mod tree;
 mod unpack;
 mod verify;
@@ -32,6 +33,7 @@ use self::mirror::Mirror;
 use self::policy::Policy;
 use self::sbom::Sbom;
 use self::serve::Serve;
+use self::report::ReportArgs;
 use self::tree::Tree;
 use self::unpack::Unpack;
 use self::verify::Verify;
@@ -72,6 +74,7 @@ pub(crate) enum Command {
     Delete(Delete),
     Gc(Gc),
     Health(HealthArgs),
+    Report(ReportArgs),
     Login(Login),
     /// Forget the credential for a registry.
     Logout(Logout),
@@ -103,6 +106,7 @@ pub(crate) async fn run(
         Command::Inspect(args) => inspect::run(args, environment, ui).await,
         Command::Sbom(command) => sbom::run(command, environment, ui).await,
         Command::Policy(command) => policy::run(command, environment, ui).await,
+        Command::Report(args) => Box::pin(report::run(args, environment, ui)).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
         Command::Serve(args) => Box::pin(serve::run(args, environment)).await,

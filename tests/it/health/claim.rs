@@ -65,6 +65,16 @@ fn health_is_signed_attached_and_judged() {
     ] {
         assert!(output.stderr.contains(finding), "{}", output.stderr);
     }
+    // The commit is of 2024: too old by the clock of whoever judges.
+    let output = policy("health-last-commit-days = 30\n").expect(1);
+    assert!(
+        output
+            .stderr
+            .contains("the last commit is older than 30 days"),
+        "{}",
+        output.stderr
+    );
+    policy("health-last-commit-days = 100000\n").expect(0);
     // Nobody says that the image was built from that commit.
     let output = policy("health-of-source = true\n").expect(1);
     assert!(
