@@ -82,21 +82,20 @@ impl Signer {
         } else {
             None
         };
-        let holder = match key {
-            Some(key) => Holder::Key(Box::new(key)),
-            None => {
-                let holder = TokenHolder {
-                    given: args.identity_token.as_ref().map(given).transpose()?,
-                    surroundings: Surroundings {
-                        variables: environment.texts(),
-                        files: vec![PathBuf::from(TOKEN_FILE)],
-                    },
-                    asking: Services::new(options),
-                    certified: OnceCell::new(),
-                };
-                holder.token().await?;
-                Holder::Token(Box::new(holder))
-            }
+        let holder = if let Some(key) = key {
+            Holder::Key(Box::new(key))
+        } else {
+            let holder = TokenHolder {
+                given: args.identity_token.as_ref().map(given).transpose()?,
+                surroundings: Surroundings {
+                    variables: environment.texts(),
+                    files: vec![PathBuf::from(TOKEN_FILE)],
+                },
+                asking: Services::new(options),
+                certified: OnceCell::new(),
+            };
+            holder.token().await?;
+            Holder::Token(Box::new(holder))
         };
         Ok(Self {
             holder,

@@ -55,12 +55,11 @@ impl Stranger {
         predicate_type: &PredicateType,
         key: Option<&PublicKey>,
     ) -> Result<SignedBy, CommandError> {
-        let signer = match key {
-            Some(key) => SignerPattern::Key(key.clone()),
-            None => {
-                let any = || TextPattern::anchored(".*").map_err(CommandError::undecided);
-                SignerPattern::Identity(IdentityPattern::new(any()?, any()?))
-            }
+        let signer = if let Some(key) = key {
+            SignerPattern::Key(key.clone())
+        } else {
+            let any = || TextPattern::anchored(".*").map_err(CommandError::undecided);
+            SignerPattern::Identity(IdentityPattern::new(any()?, any()?))
         };
         let accept = Accept {
             predicate_type: predicate_type.clone(),

@@ -9,7 +9,6 @@
 //! million files, for the memory that ours takes, and only run when it is named.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a benchmark prints what it found, and stops when it cannot"
@@ -39,10 +38,13 @@ fn main() {
     let rounds = if is_full { 5 } else { 1 };
     let workspace = Workspace::in_memory();
     for (name, make) in [
-        ("node", node as fn(&Workspace) -> Option<LayerFiles>),
-        ("go", go),
+        (
+            "node",
+            (|_| Some(node())) as fn(&Workspace) -> Option<LayerFiles>,
+        ),
+        ("go", |_| Some(go())),
         ("debian", debian),
-        ("many", many),
+        ("many", |_| Some(many())),
     ] {
         let is_wanted = match name {
             "many" => is_named(name),
@@ -133,16 +135,15 @@ fn debian(workspace: &Workspace) -> Option<LayerFiles> {
     Some(LayerFiles::new().tree("", &root))
 }
 
-fn go(_: &Workspace) -> Option<LayerFiles> {
+fn go() -> LayerFiles {
     let programs = ["crane", "oras", "olareg"].into_iter().filter_map(peer);
-    let files = programs.fold(LayerFiles::new(), |files, path| {
+    programs.fold(LayerFiles::new(), |files, path| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         files.tree(&format!("usr/bin/{name}"), &path)
-    });
-    Some(files)
+    })
 }
 
-fn node(_: &Workspace) -> Option<LayerFiles> {
+fn node() -> LayerFiles {
     let mut files = LayerFiles::new();
     for number in 0..1000 {
         let folder = format!("app/node_modules/package-{number}");
@@ -156,15 +157,15 @@ fn node(_: &Workspace) -> Option<LayerFiles> {
             files = files.file(&format!("{folder}/lib/{file}.js"), script);
         }
     }
-    Some(files)
+    files
 }
 
-fn many(_: &Workspace) -> Option<LayerFiles> {
+fn many() -> LayerFiles {
     let mut files = LayerFiles::new();
     for number in 0..1_000_000 {
         files = files.file(&format!("srv/data/{}/{number}", number / 1000), "x");
     }
-    Some(files)
+    files
 }
 
 fn block_on<T>(task: impl Future<Output = T>) -> T {

@@ -93,7 +93,8 @@ pub(crate) async fn run(
             })
             .collect(),
     };
-    let proof = gate::prove(store, image, &accepted, &Limits::default())
+    let trust = args.identity.trust(&accepted)?;
+    let proof = gate::prove(store, image, &accepted, &trust, &Limits::default())
         .await
         .map_err(CommandError::undecided)?;
     let mut report = if accepted.is_empty() {
@@ -110,7 +111,11 @@ pub(crate) async fn run(
             policy,
             at: environment::now(),
         };
-        let Answer { judged, .. } = Gate::new(GateOptions::default()).ask(&question).await?;
+        let gate = Gate::new(GateOptions {
+            trust,
+            ..GateOptions::default()
+        });
+        let Answer { judged, .. } = gate.ask(&question).await?;
         report = report.judged(judged.verdict.clone());
     }
     show(&args, &report, ui)?;

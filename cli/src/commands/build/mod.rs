@@ -38,6 +38,7 @@ use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::Images;
+use crate::signing::Signer;
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack build --output json` prints. `docs/output.md` describes it.
@@ -168,7 +169,8 @@ async fn line(
         report.verdict = Some(verdict.clone());
     }
 
-    if let (Some(folder), Some(key)) = (&settings.links, &settings.signer) {
+    let key = settings.signer.as_ref().and_then(Signer::key);
+    if let (Some(folder), Some(key)) = (&settings.links, key) {
         report.links = links::write(&built.links, key, folder)?;
         ui.done("links", format_args!("{} of them", report.links.len()));
     }

@@ -95,6 +95,12 @@ impl Settings {
             }
             Some(Signer::open(key, services, &args.access, environment).await?)
         };
+        let has_key = signer.as_ref().is_some_and(|it| it.key().is_some());
+        if args.links.is_some() && !has_key {
+            let problem = "`--links` needs a key: links are not signed with an identity token";
+            return Err(CommandError::undecided(Message(problem.to_owned()))
+                .hint("give `--key` as well, or leave out `--links`"));
+        }
         let secrets = secrets(&args.signer, environment);
         let policy_name = args
             .policy
