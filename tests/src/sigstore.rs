@@ -157,7 +157,7 @@ impl Recipe {
         let keys = Keys::new();
         let (root, intermediate, leaf) = self.certificates(&keys, &key);
         let entry = self.entry(&keys, &payload.pae(), &bytes, &signature, &leaf);
-        let timestamps = self.seen.map(|at| self.timestamp(&keys, &signature, at));
+        let timestamps = self.seen.map(|at| Self::timestamp(&keys, &signature, at));
         let clock = self.clock_certificate(&keys);
         let material = VerificationMaterial {
             signer: Material::Certificate(leaf),
@@ -230,7 +230,7 @@ impl Recipe {
             Published::Known => (&keys.certificates, &keys.certificates),
             Published::Unknown => (&keys.stranger, &keys.stranger),
             Published::Forged => (&keys.certificates, &keys.stranger),
-            Published::No => return (root, intermediate, self.unpublished(keys, &leaf)),
+            Published::No => return (root, intermediate, Self::unpublished(keys, &leaf)),
         };
         let precertificate = tbs(&leaf, &name("intermediate"));
         let millis = u64::try_from(self.leaf.0.unix_timestamp()).expect("it is later than 1970");
@@ -247,7 +247,7 @@ impl Recipe {
         (root, intermediate, leaf)
     }
 
-    fn unpublished(&self, keys: &Keys, leaf: &Subject<'_>) -> Vec<u8> {
+    fn unpublished(keys: &Keys, leaf: &Subject<'_>) -> Vec<u8> {
         certificate(leaf, &name("intermediate"), &keys.intermediate)
     }
 
@@ -332,7 +332,11 @@ impl Recipe {
         };
         let text = format!("{origin}\n2\n{}\n", STANDARD.encode(&root_hash));
         let hint = sha256(key.public_key().spki());
-        let signature = [&hint[..4], &sign(key, text.as_bytes())].concat();
+        let signature = [
+            hint.get(..4).unwrap_or_default(),
+            &sign(key, text.as_bytes()),
+        ]
+        .concat();
         let name = origin.split(' ').next().unwrap_or_default();
         let checkpoint = format!("{text}\n\u{2014} {name} {}\n", STANDARD.encode(signature));
         InclusionProof {
@@ -364,7 +368,7 @@ impl Recipe {
         )
     }
 
-    fn timestamp(&self, keys: &Keys, signature: &[u8], at: OffsetDateTime) -> SignedTimestamp {
+    fn timestamp(keys: &Keys, signature: &[u8], at: OffsetDateTime) -> SignedTimestamp {
         let info = sequence(&[
             &der::integer(1),
             oid::POLICY,

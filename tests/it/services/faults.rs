@@ -27,6 +27,10 @@ struct Faults {
     log: Option<Answer>,
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "each fault of `Faults` may be absent"
+)]
 fn fault(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Option<Answer> {
     Some(Arc::new(reply))
 }
