@@ -323,7 +323,11 @@ async fn one_bundle_costs_four_requests() {
     let store = client.repository(&repository);
     let image = crate::layout::push_image(&store, b"app", None).await;
     let key = crate::verify::private_key("cosign.key");
-    let statement = attest::image_signature(&[image.clone()], &Default::default()).unwrap();
+    let statement = attest::image_signature(
+        std::slice::from_ref(&image),
+        &std::collections::BTreeMap::new(),
+    )
+    .unwrap();
     let bundle = attest::sign(&statement, &key).unwrap();
     attest::attach(&store, &image, &bundle, None).await.unwrap();
     registry.take_requests();

@@ -47,10 +47,10 @@ pub use peers::{
 pub use podman::Podman;
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
-pub use scripted::{Asked, Reply, Scripted};
-pub use services::Sigstore;
 pub use real_sigstore::Sigstore;
 pub use scripted::{Asked, Reply, Scripted};
+pub use scripted::{Asked, Reply, Scripted};
+pub use services::Sigstore;
 pub use terminal::Terminal;
 pub use tokens::TokenServer;
 pub use webhook::{Webhook, answer, review};
