@@ -19,7 +19,6 @@ mod peers;
 mod podman;
 mod project;
 mod proxy;
-mod real_sigstore;
 pub mod registry;
 mod scripted;
 mod services;
@@ -47,8 +46,6 @@ pub use peers::{
 pub use podman::Podman;
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
-pub use real_sigstore::Sigstore;
-pub use scripted::{Asked, Reply, Scripted};
 pub use scripted::{Asked, Reply, Scripted};
 pub use services::Sigstore;
 pub use terminal::Terminal;
