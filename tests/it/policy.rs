@@ -151,10 +151,6 @@ fn the_sboms_that_we_merge_satisfy_the_rules() {
 }
 
 /// What a policy with these rules and parameters finds in one claim, signed by whom it believes.
-#[expect(
-    clippy::panic_in_result_fn,
-    reason = "a test fails by panicking; the error is what the rules did"
-)]
 fn finds(
     rules: &str,
     claim: (&str, serde_json::Value),

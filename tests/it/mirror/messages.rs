@@ -23,7 +23,6 @@ async fn registry(site: &Site) -> TestRegistry {
     registry
 }
 
-#[expect(clippy::too_many_lines, reason = "what is said is long")]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_says() {
     let site = Site::new();
