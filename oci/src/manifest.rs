@@ -31,7 +31,7 @@ pub struct ImageManifest {
     /// The config.
     pub config: Descriptor,
     /// The layers, lowest first.
-    #[serde(default, deserialize_with = "null")]
+    #[serde(deserialize_with = "null")]
     pub layers: Vec<Descriptor>,
     /// Extra facts.
     #[serde(
@@ -58,7 +58,7 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<MediaType>,
     /// The manifests.
-    #[serde(default, deserialize_with = "null")]
+    #[serde(deserialize_with = "null")]
     pub manifests: Vec<Descriptor>,
     /// Extra facts.
     #[serde(
@@ -91,7 +91,7 @@ impl Manifest {
             });
         }
         let probe: Probe = serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
-        if probe.manifests.is_some() && (probe.config.is_some() || probe.layers.is_some()) {
+        if probe.manifests && (probe.config || probe.layers) {
             return Err(ManifestError::Ambiguous);
         }
         if let Some(own) = probe.media_type
@@ -173,22 +173,17 @@ crate::json::objects_only!(ImageManifest, Index, Probe);
 #[serde(remote = "Self", rename_all = "camelCase")]
 struct Probe {
     media_type: Option<MediaType>,
-    #[serde(default)]
-    config: Option<Present>,
-    #[serde(default)]
-    layers: Option<Present>,
-    #[serde(default)]
-    manifests: Option<Present>,
+    #[serde(default, deserialize_with = "present")]
+    config: bool,
+    #[serde(default, deserialize_with = "present")]
+    layers: bool,
+    #[serde(default, deserialize_with = "present")]
+    manifests: bool,
 }
 
-/// Something is there; what, does not matter.
-#[derive(Clone, Copy, Serialize)]
-struct Present;
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
+/// Something is there, even if it is `null`; what, does not matter.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// Why bytes are no manifest that we read.
@@ -238,6 +233,24 @@ mod tests {
     }
 
     const CONFIG: &str = r#"{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}"#;
+
+    #[test]
+    fn what_is_empty_may_be_null_and_still_has_one_meaning() {
+        let image =
+            format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":null,"annotations":null}}"#);
+        let index = r#"{"schemaVersion":2,"manifests":null}"#;
+        assert!(parse(&MediaType::IMAGE_MANIFEST, &image).is_ok());
+        assert!(parse(&MediaType::IMAGE_INDEX, index).is_ok());
+        // Without the list it is neither, and with both lists it would be both.
+        assert!(parse(&MediaType::IMAGE_INDEX, &image).is_err());
+        assert!(parse(&MediaType::IMAGE_MANIFEST, index).is_err());
+        assert!(parse(&MediaType::IMAGE_INDEX, r#"{"schemaVersion":2}"#).is_err());
+        let both =
+            format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":null,"manifests":null}}"#);
+        for media_type in [MediaType::IMAGE_MANIFEST, MediaType::IMAGE_INDEX] {
+            assert!(parse(&media_type, &both).is_err());
+        }
+    }
 
     #[test]
     fn a_document_with_two_meanings_is_refused() {

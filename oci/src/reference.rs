@@ -225,12 +225,7 @@ impl FromStr for Repository {
     /// `library/`, as everywhere in this field.
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         match text.split_once('/') {
-            // As Docker has it: no repository has capitals, so a first part with some is a host.
-            Some((first, path))
-                if first.contains(['.', ':'])
-                    || first == "localhost"
-                    || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-            {
+            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
                 let registry: Registry = first.parse()?;
                 if registry.as_str() == Registry::DOCKER_HUB && !path.contains('/') {
                     return Self::new(registry, &format!("library/{path}"));

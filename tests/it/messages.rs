@@ -163,42 +163,44 @@ fn arguments_that_are_missing_or_wrong() {
     let build = ["build", "app", "--builder", "builder.toml"];
     let says = |arguments: &[&str]| says(&project, arguments);
     let build = |arguments: &[&str]| says(&[&build, arguments].concat());
-    assert_snapshot!(says(&[]), @r#"
-exit: 2
---- stdout
---- stderr
-Builds, signs, attests, verifies and judges container images
+    assert_snapshot!(says(&[]), @"
+    exit: 2
+    --- stdout
+    --- stderr
+    Builds, signs, attests, verifies and judges container images
 
-Usage: sealpack [OPTIONS] <COMMAND>
+    Usage: sealpack [OPTIONS] <COMMAND>
 
-Commands:
-  build       Turn app source into a signed, attested and judged image
-  key         Make keys
-  sign        Sign an image
-  attest      Attach a signed claim to an image
-  verify      Verify that an image is signed, or has other claims by an accepted signer
-  tree        Show what is attached to an image
-  inspect     Show what an image is and how it was built
-  sbom        Say what is in an image, and work with what others say
-  policy      Judge images by policies
-  copy        Copy an image and what is attached to it
-  mirror      Mirror images that a policy accepts
-  unpack      Unpack the root file system of an image into a folder
-  delete      Delete an image, or something that is attached to one
-  gc          Free what nothing in a layout refers to any more
-  health      Measure the community health of a source repository
-  login       Log in to a registry
-  logout      Forget the credential for a registry
-  completion  Print a completion script for a shell
-  help        Print this message or the help of the given subcommand(s)
+    Commands:
+      build       Turn app source into a signed, attested and judged image
+      key         Make keys
+      sign        Sign an image
+      attest      Attach a signed claim to an image
+      verify      Verify that an image is signed, or has other claims by an accepted signer
+      tree        Show what is attached to an image
+      inspect     Show what an image is and how it was built
+      sbom        Say what is in an image, and work with what others say
+      policy      Judge images by policies
+      copy        Copy an image and what is attached to it
+      mirror      Mirror images that a policy accepts
+      serve       Answer a Kubernetes API server whether images may run: an admission webhook
+      unpack      Unpack the root file system of an image into a folder
+      delete      Delete an image, or something that is attached to one
+      gc          Free what nothing in a layout refers to any more
+      health      Measure the community health of a source repository
+      report      Report what is attached to an image, proven of it, and in it
+      login       Log in to a registry
+      logout      Forget the credential for a registry
+      completion  Print a completion script for a shell
+      help        Print this message or the help of the given subcommand(s)
 
-Options:
-  -q, --quiet         Print results and errors only
-  -v, --verbose...    Say more: once for what the phases print, twice for their debug lines
-      --color <WHEN>  Colour what is printed [default: auto] [possible values: auto, always, never]
-  -h, --help          Print help (see more with '--help')
-  -V, --version       Print version
-"#);
+    Options:
+      -q, --quiet         Print results and errors only
+      -v, --verbose...    Say more: once for what the phases print, twice for their debug lines
+          --color <WHEN>  Colour what is printed [default: auto] [possible values: auto, always, never]
+      -h, --help          Print help (see more with '--help')
+      -V, --version       Print version
+    ");
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2
 --- stdout

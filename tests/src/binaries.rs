@@ -36,15 +36,8 @@ fn build() -> PathBuf {
         .to_owned();
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["build", "--quiet", "--bins"])
-        .args([
-            "-p",
-            "sealpack-cli",
-            "-p",
-            "sealpack-lifecycle",
-            "-p",
-            "sealpack-launcher",
-        ])
+        // Of the whole workspace, or libraries would be built again with other features.
+        .args(["build", "--quiet", "--bins", "--workspace"])
         .current_dir(repository());
     // What cargo tells a test about its package would make build scripts run again, each time.
     for (name, _) in std::env::vars_os() {

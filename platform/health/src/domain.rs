@@ -48,9 +48,9 @@ const PROVIDERS: [&str; 50] = [
     "t-online.de",
     "tutanota.com",
     "web.de",
-    "ymail.com",
     "yandex.com",
     "yandex.ru",
+    "ymail.com",
     "zoho.com",
 ];
 

@@ -11,7 +11,7 @@ day := ((24 * 60) * 60) * 1000000000
 
 # Undefined if there is no such time.
 time_of(s, path) := time.parse_rfc3339_ns(text) if {
-	text := object.get(s.predicate, path, null)
+	text := object.get(said(s), path, null)
 	is_string(text)
 	regex.match(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z$`, text)
 }

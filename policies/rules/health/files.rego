@@ -1,7 +1,7 @@
 package sealpack.health
 
 has_file(s, name) if {
-	path := object.get(s.predicate, ["files", name], null)
+	path := object.get(said(s), ["files", name], null)
 	is_string(path)
 	path != ""
 }

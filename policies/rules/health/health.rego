@@ -37,13 +37,18 @@ deny contains finding if {
 # A statement that does not say which commit it is about is about none.
 problem contains p if {
 	some s in health
-	not is_commit(object.get(s.predicate, ["source", "digest", "gitCommit"], null))
+	not is_commit(object.get(said(s), ["source", "digest", "gitCommit"], null))
 	p := {
 		"statement": s.digest,
 		"message": "the statement about health does not say of which commit it is",
 		"solution": "attach what `sealpack health --output json` prints",
 	}
 }
+
+# What a statement says; what is not an object says nothing.
+said(s) := s.predicate if {
+	is_object(s.predicate)
+} else := {}
 
 is_commit(text) if {
 	is_string(text)
@@ -52,7 +57,7 @@ is_commit(text) if {
 
 # A number of the statement that is not there counts as none.
 figure(s, path) := value if {
-	value := object.get(s.predicate, path, 0)
+	value := object.get(said(s), path, 0)
 	is_number(value)
 } else := 0
 

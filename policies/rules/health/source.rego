@@ -4,7 +4,7 @@ package sealpack.health
 built_from contains commit if {
 	some s in input.statements
 	s.predicateType == "https://slsa.dev/provenance/v1"
-	some dependency in object.get(s.predicate, ["buildDefinition", "resolvedDependencies"], [])
+	some dependency in object.get(said(s), ["buildDefinition", "resolvedDependencies"], [])
 	some algorithm in ["gitCommit", "sha1"]
 	commit := dependency.digest[algorithm]
 }
@@ -12,7 +12,7 @@ built_from contains commit if {
 problem contains p if {
 	input.parameters["health-of-source"] == true
 	some s in health
-	commit := object.get(s.predicate, ["source", "digest", "gitCommit"], "none")
+	commit := object.get(said(s), ["source", "digest", "gitCommit"], "none")
 	not commit in built_from
 	p := {
 		"statement": s.digest,
