@@ -65,14 +65,14 @@ fn it_says_what_is_proven_and_what_is_not() {
 
     let judged = report(&[&key[..], &["--policy", "policy"]].concat());
     assert!(judged.contains("verdict: accepted"), "{judged}");
-    assert!(judged.contains("attached: 4"), "{judged}");
+    assert!(judged.contains("attached: 5"), "{judged}");
 }
 
 #[test]
 fn a_rejected_image_is_reported_and_rejected() {
     let project = built();
     let policy =
-        "[[accept]]\nclaims = [\"vsa\"]\nsigner = \"given\"\n[[require]]\nclaim = \"vsa\"\n";
+        "[[accept]]\nclaims = [\"vuln\"]\nsigner = \"given\"\n[[require]]\nclaim = \"vuln\"\n";
     project.write("strict.toml", policy);
     let arguments = [
         "report",
@@ -91,7 +91,7 @@ fn a_rejected_image_is_reported_and_rejected() {
     assert_eq!(report["components"], json!([]));
     let html = page(&project, &["--policy", "strict.toml", "--key", "test.pub"]);
     assert!(html.contains("badge bad\">rejected"), "{html}");
-    assert!(html.contains("no vsa by an accepted signer"), "{html}");
+    assert!(html.contains("no vuln by an accepted signer"), "{html}");
 }
 
 #[test]
@@ -131,16 +131,16 @@ fn a_browser_searches_ten_thousand_components() {
         return result;
         "##,
     );
-    assert_eq!(answer["before"], json!([100, "1–100 of 10002"]));
+    assert_eq!(answer["before"], json!([100, "1–100 of 10005"]));
     assert_eq!(answer["none"], json!([]));
     assert_eq!(answer["one"], json!(["component-4242"]));
-    assert_eq!(answer["second"], json!([100, "101–200 of 10002"]));
+    assert_eq!(answer["second"], json!([100, "101–200 of 10005"]));
     assert_ne!(answer["sorted"], "component-0");
     let milliseconds = answer["milliseconds"].as_f64().unwrap();
     assert!(milliseconds < 5_000.0, "{milliseconds}");
 
     let plain = browser.without_scripts(&html);
-    assert!(plain.contains("The first 200 of 10002 are shown"));
+    assert!(plain.contains("The first 200 of 10005 are shown"));
     let list = plain.split_once("id=\"component-list\"").unwrap().1;
     let rows = list
         .split_once("</tbody>")
