@@ -2,7 +2,6 @@
 //! Where the two differ, the reason stands beside it.
 
 #![expect(
-    clippy::panic,
     clippy::unwrap_used,
     reason = "a test fails by panicking; clippy exempts only the `#[test]` functions themselves"
 )]

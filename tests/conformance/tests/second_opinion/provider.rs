@@ -1,4 +1,4 @@
-//! What `sigstore-verify` verifies with: ring, as everywhere here, and RustCrypto for digests.
+//! What `sigstore-verify` verifies with: ring, as everywhere here, and `RustCrypto` for digests.
 
 use std::sync::Once;
 
@@ -14,9 +14,10 @@ use sigstore_verify::types::HashAlgorithm;
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        if install_default_provider(&Ring).is_err() {
-            panic!("another provider is installed");
-        }
+        assert!(
+            install_default_provider(&Ring).is_ok(),
+            "another provider is installed"
+        );
     });
 }
 
