@@ -11,6 +11,7 @@ pub mod dsse;
 mod hex;
 pub mod key;
 pub mod manual;
+mod moment;
 mod referrer;
 mod rejection;
 mod sign;

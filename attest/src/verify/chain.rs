@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert, ring};
 
 use crate::certificate::Certificate;
+use crate::moment;
 use crate::trust::Authority;
 
 /// What a certificate may be used for.
@@ -147,19 +148,19 @@ pub enum ChainError {
         wanted: &'static str,
     },
     /// The trusted root does not trust the authority at that time.
-    #[error("authority is not trusted at {time}")]
+    #[error("authority is not trusted at {}", moment::text(*time))]
     OutsideAuthority {
         /// When.
         time: OffsetDateTime,
     },
     /// The authority's root is not valid at that time.
-    #[error("root certificate of the authority is not valid at {time}")]
+    #[error("root certificate of the authority is not valid at {}", moment::text(*time))]
     RootNotValid {
         /// When.
         time: OffsetDateTime,
     },
     /// Something between the signer and the root, or the signer's own, is not valid at that time.
-    #[error("a certificate of the chain is not valid at {time}")]
+    #[error("a certificate of the chain is not valid at {}", moment::text(*time))]
     NotValid {
         /// When.
         time: OffsetDateTime,

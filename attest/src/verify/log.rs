@@ -18,6 +18,7 @@ use crate::bundle::LogEntry;
 use crate::certificate::Certificate;
 use crate::dsse::Envelope;
 use crate::key::PublicKey;
+use crate::moment;
 use crate::trust::{Log, LogKey, TrustedRoot};
 use crate::verify::message::Message;
 
@@ -133,7 +134,7 @@ pub enum LogError {
         log: String,
     },
     /// At that time the log's word does not count.
-    #[error("log `{log}` is not trusted at {time}")]
+    #[error("log `{log}` is not trusted at {}", moment::text(*time))]
     OutsideLog {
         /// Which.
         log: String,

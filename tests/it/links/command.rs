@@ -270,7 +270,7 @@ fn a_layout_speaks_for_its_own_image_alone() {
     let unsigned = chain.verify(IMAGE, &["--key", "owner.pub"]);
     assert_eq!(unsigned.code, 1);
     let stderr = &unsigned.stderr;
-    assert!(stderr.contains("has no signature by"), "{stderr}");
+    assert!(stderr.contains("by the given key"), "{stderr}");
 }
 
 #[test]
@@ -284,7 +284,13 @@ fn inspections_are_not_run() {
     chain.publish(&inspected);
     let output = chain.verify(IMAGE, &[]);
     assert_eq!(output.code, 2);
-    insta::assert_snapshot!(chain.project.transcript(&output), @"");
+    insta::assert_snapshot!(chain.project.transcript(&output), @"
+    exit: 2
+    --- stdout
+    --- stderr
+    error: the layout wants commands to be run, which is not done: `look`
+    hint: `--skip-inspections` judges without them
+    ");
     let skipped = chain.verify(IMAGE, &["--skip-inspections"]).expect(0);
     assert!(
         skipped.stdout.contains("left out: inspection `look`"),
