@@ -139,9 +139,9 @@ fn a_browser_searches_ten_thousand_components() {
     let milliseconds = answer["milliseconds"].as_f64().unwrap();
     assert!(milliseconds < 5_000.0, "{milliseconds}");
 
-    let plain = browser.without_scripts(&html);
-    assert!(plain.contains("The first 200 of 10005 are shown"));
-    let list = plain.split_once("id=\"component-list\"").unwrap().1;
+    // Where scripts do not run, what the file holds is what is shown.
+    assert!(html.contains("The first 200 of 10005 are shown"));
+    let list = html.split_once("id=\"component-list\"").unwrap().1;
     let rows = list
         .split_once("</tbody>")
         .unwrap()

@@ -48,7 +48,7 @@ document.body.append(frame);
             STANDARD.encode(page)
         );
         let path = self.workspace.write("harness.html", harness);
-        let dom = self.dump(&path, &[]);
+        let dom = self.dump(&path);
         let answer = dom
             .split_once(r#"<pre id="answer">"#)
             .and_then(|(_, after)| after.split_once("</pre>"))
@@ -64,16 +64,7 @@ document.body.append(frame);
         answer
     }
 
-    /// What a browser that runs no scripts makes of `page`.
-    ///
-    /// # Panics
-    /// If the browser does not start.
-    pub fn without_scripts(&self, page: &str) -> String {
-        let path = self.workspace.write("page.html", page);
-        self.dump(&path, &["--blink-settings=scriptEnabled=false"])
-    }
-
-    fn dump(&self, path: &std::path::Path, flags: &[&str]) -> String {
+    fn dump(&self, path: &std::path::Path) -> String {
         let mut command: Command = self.workspace.command(&self.program);
         command
             .args([
@@ -91,7 +82,6 @@ document.body.append(frame);
                 "--user-data-dir={}",
                 self.workspace.join("browser").display()
             ))
-            .args(flags)
             .arg(format!("file://{}", path.display()));
         Output::of(&mut command).expect(0).stdout
     }
