@@ -9,7 +9,7 @@ use crate::token::TokenError;
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "each has its own hint")]
 pub enum KeylessError {
-    /// The identity token is no good.
+    /// The identity token cannot be used.
     #[error("the identity token cannot be used")]
     Token(#[source] TokenError),
     /// No service gives certificates.

@@ -127,7 +127,7 @@ fn whole_seconds(seconds: f64) -> Option<u64> {
     (seconds >= 0.0).then_some(seconds as u64)
 }
 
-/// Why a token is no good.
+/// Why a token cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "each has its own hint")]
 pub enum TokenError {
