@@ -1,5 +1,5 @@
-//! How long `sealpack verify` takes for an image in a registry, by key, next to `cosign verify`:
-//! whole processes, in turn, in one run.
+//! How long `sealpack verify` takes for an image in a registry, by key and by identity, next to
+//! `cosign verify`: whole processes, in turn, in one run.
 //!
 //! `cargo bench -p sealpack-tests --bench verify`
 
@@ -33,57 +33,82 @@ fn main() {
     ) else {
         return;
     };
-    let key = repository().join("tests/fixtures/keys/cosign.pub");
-    let layout = repository().join("tests/fixtures/cosign-v3-key");
-    for (kind, server) in [
-        ("without referrers API", plain),
-        ("with referrers API", referrers),
-    ] {
-        let image = format!("{}/bench@{DIGEST}", server.host());
-        let source = format!("oci:{}@{DIGEST}", layout.display());
-        Output::of(&mut workspace.sealpack([
-            "copy",
-            "--referrers",
-            &source,
-            &format!("{}/bench:v1", server.host()),
-        ]))
-        .expect(0);
-        let key = key.to_str().unwrap();
-        let ours = || workspace.sealpack(["verify", &image, "--key", key]);
-        let theirs = || {
-            let mut command = workspace.command(&cosign);
-            command.args([
-                "verify",
-                "--key",
-                key,
-                "--insecure-ignore-tlog",
-                "--allow-http-registry",
-                &image,
-            ]);
-            command
-        };
-        let [mut a, mut b] = [Vec::new(), Vec::new()];
-        time(&mut ours());
-        time(&mut theirs());
-        for _ in 0..rounds {
-            a.push(time(&mut ours()));
-            b.push(time(&mut theirs()));
+    let fixtures = repository().join("tests/fixtures");
+    let key = fixtures.join("keys/cosign.pub").display().to_string();
+    let root = fixtures
+        .join("keyless/trusted_root.json")
+        .display()
+        .to_string();
+    let by_key = ["--key", &key];
+    let by_identity = [
+        "--certificate-identity=dev@example.test",
+        "--certificate-oidc-issuer=http://127.0.0.1:5620/oidc",
+        "--trusted-root",
+        &root,
+    ];
+    // A key says nothing of a log; cosign wants to be told so.
+    let (no_log, nothing) = (["--insecure-ignore-tlog"], []);
+    let signers: [(&str, &str, &[&str], &[&str]); 2] = [
+        ("key", "cosign-v3-key", &by_key, &no_log),
+        ("identity", "cosign-v3-keyless", &by_identity, &nothing),
+    ];
+    let servers = [
+        ("without referrers API", &plain),
+        ("with referrers API", &referrers),
+    ];
+    for (signer, layout, believed, more) in signers {
+        for (kind, server) in servers {
+            let repository = format!("{}/{signer}", server.host());
+            let image = format!("{repository}@{DIGEST}");
+            let source = format!("oci:{}@{DIGEST}", fixtures.join(layout).display());
+            let target = format!("{repository}:v1");
+            Output::of(&mut workspace.sealpack(["copy", "--referrers", &source, &target]))
+                .expect(0);
+            let ours = || {
+                let mut command = workspace.sealpack(["verify", &image]);
+                command.args(believed);
+                command
+            };
+            let theirs = || {
+                let mut command = workspace.command(&cosign);
+                command.args(["verify", "--allow-http-registry", &image]);
+                command.args(believed).args(more);
+                command
+            };
+            compare(rounds, signer, kind, &ours, &theirs);
         }
-        let mut ratios: Vec<_> = a
-            .iter()
-            .zip(&b)
-            .map(|(a, b)| b.as_secs_f64() / a.as_secs_f64())
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        a.sort();
-        b.sort();
-        println!(
-            "verify, registry {kind}: sealpack {:?}, cosign {:?} (medians of {rounds}); cosign / sealpack = {:.1}",
-            median(&a),
-            median(&b),
-            median(&ratios)
-        );
     }
+}
+
+/// Runs both in turn, and says how long they took.
+fn compare(
+    rounds: usize,
+    signer: &str,
+    kind: &str,
+    ours: &dyn Fn() -> Command,
+    theirs: &dyn Fn() -> Command,
+) {
+    let [mut a, mut b] = [Vec::new(), Vec::new()];
+    time(&mut ours());
+    time(&mut theirs());
+    for _ in 0..rounds {
+        a.push(time(&mut ours()));
+        b.push(time(&mut theirs()));
+    }
+    let mut ratios: Vec<_> = a
+        .iter()
+        .zip(&b)
+        .map(|(a, b)| b.as_secs_f64() / a.as_secs_f64())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    a.sort();
+    b.sort();
+    println!(
+        "verify by {signer}, registry {kind}: sealpack {:?}, cosign {:?} (medians of {rounds}); cosign / sealpack = {:.1}",
+        median(&a),
+        median(&b),
+        median(&ratios)
+    );
 }
 
 fn time(command: &mut Command) -> Duration {
