@@ -11,7 +11,6 @@ pub mod dsse;
 mod hex;
 pub mod key;
 pub mod manual;
-mod moment;
 mod referrer;
 mod rejection;
 mod sign;

@@ -16,4 +16,4 @@ pub use provenance::{BuildDefinition, BuildMetadata, Builder, Provenance, RunDet
 pub use resource::{DigestSet, ResourceDescriptor};
 pub use statement::{MAX_DIGESTS, MAX_SUBJECTS, Statement, StatementError};
 pub use summary::{InputAttestation, SummaryPolicy, SummaryVerifier, Vsa, VsaResult};
-pub use timestamp::{Timestamp, TimestampError};
+pub use timestamp::{Timestamp, TimestampError, rfc3339};

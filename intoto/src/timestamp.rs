@@ -4,6 +4,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// A time in UTC as people and JSON read it, RFC 3339: `2026-06-01T12:00:00Z`. A time that has no such
+/// form, outside of the years 0 to 9999, in another.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    let time = time.to_offset(time::UtcOffset::UTC);
+    time.format(&Rfc3339).unwrap_or_else(|_| time.to_string())
+}
+
 /// A point in time, as RFC 3339 text. Made from an argument, never from a clock.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String")]
@@ -62,6 +69,14 @@ pub struct TimestampError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_a_time_in_utc_with_all_that_it_says() {
+        let at = time::macros::datetime!(2026-06-01 14:00:00.5 +2);
+        assert_eq!(rfc3339(at), "2026-06-01T12:00:00.5Z");
+        let late = OffsetDateTime::from_unix_timestamp(253_402_300_799).unwrap();
+        assert_eq!(rfc3339(late), "9999-12-31T23:59:59Z");
+    }
 
     #[test]
     fn times_are_written_in_utc_to_the_second() {

@@ -189,12 +189,6 @@ pub enum Refusal {
     Undecided(#[source] Undecided),
 }
 
-/// A time as layouts write it.
-fn rfc3339(time: OffsetDateTime) -> String {
-    let text = time.format(&time::format_description::well_known::Rfc3339);
-    text.unwrap_or_else(|_| time.to_string())
-}
-
 /// What is wrong.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[expect(clippy::exhaustive_enums, reason = "whoever shows findings shows all")]
@@ -206,7 +200,7 @@ pub enum Finding {
         key: KeyId,
     },
     /// Too late.
-    #[error("the layout expired at {}", rfc3339(*expires))]
+    #[error("the layout expired at {}", intoto::rfc3339(*expires))]
     Expired {
         /// When.
         expires: OffsetDateTime,

@@ -12,7 +12,6 @@ use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert, ring};
 
 use crate::certificate::Certificate;
-use crate::moment;
 use crate::trust::Authority;
 
 /// What a certificate may be used for.
@@ -148,19 +147,19 @@ pub enum ChainError {
         wanted: &'static str,
     },
     /// The trusted root does not trust the authority at that time.
-    #[error("authority is not trusted at {}", moment::text(*time))]
+    #[error("authority is not trusted at {}", intoto::rfc3339(*time))]
     OutsideAuthority {
         /// When.
         time: OffsetDateTime,
     },
     /// The authority's root is not valid at that time.
-    #[error("root certificate of the authority is not valid at {}", moment::text(*time))]
+    #[error("root certificate of the authority is not valid at {}", intoto::rfc3339(*time))]
     RootNotValid {
         /// When.
         time: OffsetDateTime,
     },
     /// Something between the signer and the root, or the signer's own, is not valid at that time.
-    #[error("a certificate of the chain is not valid at {}", moment::text(*time))]
+    #[error("a certificate of the chain is not valid at {}", intoto::rfc3339(*time))]
     NotValid {
         /// When.
         time: OffsetDateTime,

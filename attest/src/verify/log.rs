@@ -18,7 +18,6 @@ use crate::bundle::LogEntry;
 use crate::certificate::Certificate;
 use crate::dsse::Envelope;
 use crate::key::PublicKey;
-use crate::moment;
 use crate::trust::{Log, LogKey, TrustedRoot};
 use crate::verify::message::Message;
 
@@ -134,7 +133,7 @@ pub enum LogError {
         log: String,
     },
     /// At that time the log's word does not count.
-    #[error("log `{log}` is not trusted at {}", moment::text(*time))]
+    #[error("log `{log}` is not trusted at {}", intoto::rfc3339(*time))]
     OutsideLog {
         /// Which.
         log: String,
