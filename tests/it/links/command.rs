@@ -270,7 +270,10 @@ fn a_layout_speaks_for_its_own_image_alone() {
     let unsigned = chain.verify(IMAGE, &["--key", "owner.pub"]);
     assert_eq!(unsigned.code, 1);
     let stderr = &unsigned.stderr;
-    assert!(stderr.contains("by the given key"), "{stderr}");
+    assert!(
+        stderr.contains("has no `signature` by the given key"),
+        "{stderr}"
+    );
 }
 
 #[test]
