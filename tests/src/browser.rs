@@ -26,12 +26,26 @@ impl<'a> Browser<'a> {
     /// # Panics
     /// If the browser does not start, or the script fails.
     pub fn run(&self, page: &str, script: &str) -> Value {
+        self.ask(page, script, "")
+    }
+
+    /// The same, where the page itself runs no scripts.
+    ///
+    /// # Panics
+    /// If the browser does not start, or the script fails.
+    pub fn run_without_scripts(&self, page: &str, script: &str) -> Value {
+        self.ask(page, script, r#"frame.sandbox = "allow-same-origin";"#)
+    }
+
+    /// `frame`: what to do with the frame before the page is in it.
+    fn ask(&self, page: &str, script: &str, frame: &str) -> Value {
         let harness = format!(
             r#"<!DOCTYPE html><meta charset="utf-8"><body><pre id="answer"></pre><script>
 const bytes = Uint8Array.from(atob("{}"), (it) => it.charCodeAt(0));
 const frame = document.createElement("iframe");
 frame.width = 1200;
 frame.height = 800;
+{frame}
 frame.onload = () => {{
   const page = frame.contentWindow;
   const find = (it) => page.document.querySelector(it);
