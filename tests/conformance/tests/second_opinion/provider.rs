@@ -1,12 +1,16 @@
-//! What `sigstore-verify` verifies with: ring, as everywhere here, and `RustCrypto` for digests.
+//! What Sigstore's crates sign and verify with: ring, as everywhere here, and `RustCrypto` for digests.
 
 use std::sync::Once;
 
-use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::signature::hazmat::{PrehashSigner as _, PrehashVerifier as _};
+use p256::ecdsa::{DerSignature, SigningKey};
 use ring::digest;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
 use sigstore_verify::crypto::{
-    CryptoProvider, Error, HashContext, Result, SigningScheme, install_default_provider,
+    CryptoProvider, Error, HashContext, KeyAlgorithm, Result, SigningKeyPair, SigningScheme,
+    install_default_provider,
 };
 use sigstore_verify::types::HashAlgorithm;
 
@@ -33,6 +37,32 @@ impl HashContext for Context {
 
     fn finalize(self: Box<Self>) -> Vec<u8> {
         self.0.finish().as_ref().to_vec()
+    }
+}
+
+/// A key on P-256, and its public half as an uncompressed point.
+struct Pair {
+    key: SigningKey,
+    point: Vec<u8>,
+}
+
+impl SigningKeyPair for Pair {
+    fn algorithm(&self) -> KeyAlgorithm {
+        KeyAlgorithm::EcdsaP256
+    }
+
+    fn public_key_bytes(&self) -> &[u8] {
+        &self.point
+    }
+
+    fn sign_raw(&self, data: &[u8]) -> Result<Vec<u8>> {
+        let signature: DerSignature = self.key.sign(data);
+        Ok(signature.as_bytes().to_vec())
+    }
+
+    fn sign_prehashed(&self, digest: &[u8]) -> Result<Vec<u8>> {
+        let signature: DerSignature = self.key.sign_prehash(digest).map_err(|_opaque| refused())?;
+        Ok(signature.as_bytes().to_vec())
     }
 }
 
@@ -82,7 +112,7 @@ impl CryptoProvider for Ring {
         let is_good = match scheme {
             SigningScheme::EcdsaP256Sha256 | SigningScheme::EcdsaP256Sha384 => {
                 let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(key);
-                let signature = p256::ecdsa::DerSignature::try_from(signature);
+                let signature = DerSignature::try_from(signature);
                 matches!((key, signature), (Ok(key), Ok(it)) if key.verify_prehash(digest, &it).is_ok())
             }
             SigningScheme::EcdsaP384Sha256 | SigningScheme::EcdsaP384Sha384 => {
@@ -93,5 +123,20 @@ impl CryptoProvider for Ring {
             _ => return Err(Error::UnsupportedAlgorithm(format!("{scheme:?}"))),
         };
         if is_good { Ok(()) } else { Err(refused()) }
+    }
+
+    fn generate_key_pair(&self, algorithm: KeyAlgorithm) -> Result<Box<dyn SigningKeyPair>> {
+        let unsupported = || Error::UnsupportedAlgorithm(format!("{algorithm:?}"));
+        if algorithm != KeyAlgorithm::EcdsaP256 {
+            return Err(unsupported());
+        }
+        let mut secret = [0; 32];
+        SystemRandom::new()
+            .fill(&mut secret)
+            .map_err(|_unspecified| unsupported())?;
+        let key = SigningKey::from_slice(&secret).map_err(|_opaque| unsupported())?;
+        let point = key.verifying_key().to_sec1_point(false);
+        let point = point.as_bytes().to_vec();
+        Ok(Box::new(Pair { key, point }))
     }
 }
