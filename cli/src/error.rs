@@ -213,18 +213,6 @@ impl From<gate::PolicySetError> for CommandError {
     }
 }
 
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
-}
-
 /// Several causes in one text: `a`, `b` and `c`.
 pub(crate) fn list(items: &[String]) -> String {
     let mut text = String::new();

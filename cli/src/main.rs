@@ -1,6 +1,7 @@
 //! `sealpack`: turns app source into a container image that carries its own proof.
 
 mod args;
+mod building;
 mod commands;
 mod contents;
 mod environment;

@@ -8,7 +8,7 @@
 pub mod analyze;
 pub mod api;
 #[cfg(feature = "phases")]
-pub mod build;
+pub mod building;
 #[cfg(feature = "phases")]
 pub mod buildpack;
 #[cfg(feature = "phases")]

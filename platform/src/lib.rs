@@ -1,9 +1,10 @@
-//! What a CNB platform gives a build: builder, sandbox, base image, source.
+//! What a CNB platform gives a build (builder, sandbox, base image, source), and the build itself.
 //!
 //! Nothing here knows of signatures or policies.
 
 pub mod base;
 pub mod builder;
+pub mod run;
 pub mod sandbox;
 pub mod source;
 

@@ -93,6 +93,16 @@ pub enum Network {
     Host,
 }
 
+impl Network {
+    /// The word that proof has for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// How much isolation there has to be.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "a choice of two")]

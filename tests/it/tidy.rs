@@ -179,3 +179,33 @@ fn every_member_is_known_here() {
     }
     assert_eq!(members.len(), MAY_USE.len());
 }
+
+/// Many a list of what is to be ignored has these names, and code in such a folder is lost unseen.
+#[test]
+fn no_folder_of_code_has_the_name_of_a_product() {
+    const PRODUCTS: [&str; 6] = ["bin", "build", "dist", "obj", "out", "target"];
+    let mut folders = vec![repository().to_owned()];
+    while let Some(folder) = folders.pop() {
+        let is_code = folder.components().any(|it| it.as_os_str() == "src");
+        for entry in fs_err::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            if !entry.file_type().unwrap().is_dir() || name.starts_with('.') {
+                continue;
+            }
+            let is_product = PRODUCTS.contains(&name);
+            // Cargo wants programs in `src/bin`.
+            let is_known =
+                name == "bin" && entry.path().parent().is_some_and(|it| it.ends_with("src"));
+            assert!(
+                !is_code || !is_product || is_known,
+                "{} has a name that is often ignored",
+                entry.path().display()
+            );
+            if !is_product || is_known {
+                folders.push(entry.path());
+            }
+        }
+    }
+}

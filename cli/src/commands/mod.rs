@@ -2,7 +2,7 @@
 
 mod attest;
 pub(crate) mod build;
-mod copy;
+pub(crate) mod copy;
 mod delete;
 mod gc;
 pub(crate) mod health;

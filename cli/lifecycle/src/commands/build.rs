@@ -1,5 +1,5 @@
 use lifecycle_core::Level;
-use lifecycle_core::build::{self, BuildContext, Built};
+use lifecycle_core::building::{self, BuildContext, Built};
 use lifecycle_core::exec::{Cancel, Host};
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
@@ -45,7 +45,7 @@ pub(super) fn build(
         plan,
     };
     console
-        .time("Builder", || build::build(&context, &console))
+        .time("Builder", || building::build(&context, &console))
         .map_err(|error| Failure {
             code: error.exit_code(),
             text: chain(&error),

@@ -2,13 +2,12 @@
 
 use intoto::Timestamp;
 use oci::{CopyOptions, Descriptor, Location, Reference, Repository, Store, copy_graph};
+use platform::run::{Built, Staging};
 use policies::{Judge, Verdict};
 use time::OffsetDateTime;
 
-use super::phases::Built;
 use super::proof::{self, Attached};
 use super::settings::Settings;
-use super::staging::Staging;
 use crate::commands::copy::tag;
 use crate::environment;
 use crate::error::{CommandError, Context as _, Message};
@@ -17,15 +16,15 @@ use crate::transfer::Transfer;
 use crate::ui::{Ui, size};
 
 /// Where an image went.
-pub(super) struct Published {
+pub(crate) struct Published {
     /// The first destination, by digest.
-    pub(super) image: String,
+    pub(crate) image: String,
     /// What was attached after it was judged.
-    pub(super) attached: Vec<Attached>,
+    pub(crate) attached: Vec<Attached>,
 }
 
 /// Publishes: blobs, manifest, referrers, and the tag last; then the verdict.
-pub(super) async fn run(
+pub(crate) async fn run(
     settings: &Settings,
     staging: &Staging,
     images: &Images<'_>,

@@ -5,16 +5,14 @@ use std::time::SystemTime;
 
 use attest::Bundle;
 use intoto::{PredicateType, Statement, Timestamp};
-use lifecycle_core::api::PlatformApi;
 use lifecycle_core::provenance::{Ingredients, Named};
 use oci::{Descriptor, Digest, Image, Platform, Store};
+use platform::run::{Built, Staging};
 use sbom::{Format, Limits, Merged, Scope, Sources, Subject, collect};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::phases::Built;
 use super::settings::Settings;
-use super::staging::Staging;
 use crate::contents;
 use crate::environment;
 use crate::error::{CommandError, Context as _};
@@ -24,14 +22,14 @@ use crate::ui::Ui;
 /// A claim that was attached.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Attached {
+pub(crate) struct Attached {
     predicate_type: PredicateType,
     manifest: String,
     bundle: String,
 }
 
 /// Attaches SBOMs, provenance and a signature to the staged image. Nothing, without a key.
-pub(super) async fn attach(
+pub(crate) async fn attach(
     settings: &Settings,
     staging: &Staging,
     built: &Built,
@@ -78,7 +76,7 @@ pub(super) async fn attach(
 }
 
 /// Attaches one signed claim.
-pub(super) async fn attach_one(
+pub(crate) async fn attach_one(
     store: &dyn Store,
     image: &Descriptor,
     predicate_type: PredicateType,
@@ -160,7 +158,7 @@ fn ingredients(
         fs_err::read(staging.layers().join("report.toml")).map_err(CommandError::undecided)?;
     Ok(Ingredients {
         builder_id: settings.builder_id.clone(),
-        invocation_id: built.invocation_id.clone(),
+        invocation_id: invocation_id()?,
         source: built.source.clone(),
         builder: Named {
             name: "builder".to_owned(),
@@ -171,18 +169,19 @@ fn ingredients(
         run_image: built.run_image.clone(),
         programs,
         lifecycle_version: built.lifecycle_version.clone(),
-        platform_api: PlatformApi::V0_15,
+        platform_api: built.platform_api,
         env: settings
             .env
             .iter()
-            .map(|(name, (value, is_literal))| {
+            .map(|(name, value)| {
+                let is_literal = settings.literal.contains(name);
                 let value = is_literal.then(|| value.to_string_lossy().into_owned());
                 (name.clone(), value)
             })
             .collect(),
         process_type: settings.process_type.clone(),
         network: settings.network.name().to_owned(),
-        isolation: built.isolation.clone(),
+        isolation: serde_json::to_value(&built.isolation).map_err(CommandError::undecided)?,
         cache: settings.cache.is_some(),
         started_on: timestamp(started)?,
         finished_on: timestamp(environment::now())?,
@@ -206,4 +205,12 @@ fn named(name: &str, digest: Digest) -> Named {
         uri: None,
         digest,
     }
+}
+
+/// Tells this build from all others.
+fn invocation_id() -> Result<String, CommandError> {
+    let mut bytes = [0; 16];
+    let mut random = fs_err::File::open("/dev/urandom").map_err(CommandError::undecided)?;
+    std::io::Read::read_exact(&mut random, &mut bytes).map_err(CommandError::undecided)?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use platform::sandbox::{Isolation, Network};
 
 use crate::args::{Access, ServiceArgs};
 
@@ -53,7 +54,7 @@ pub(crate) struct Build {
 
     /// The network that buildpacks see.
     #[arg(long, value_name = "WHICH", default_value = "none")]
-    pub(crate) network: Network,
+    pub(crate) network: NetworkArg,
 
     /// Where layers are kept between builds. Without it, a folder of the user's cache for this app.
     #[arg(long, value_name = "DIR")]
@@ -122,19 +123,27 @@ pub(crate) enum IsolationArg {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub(crate) enum Network {
+pub(crate) enum NetworkArg {
     /// None.
     None,
     /// This machine's.
     Host,
 }
 
-impl Network {
-    /// The word that proof has for it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Host => "host",
+impl From<IsolationArg> for Isolation {
+    fn from(arg: IsolationArg) -> Self {
+        match arg {
+            IsolationArg::Auto => Self::Auto,
+            IsolationArg::Required => Self::Required,
+        }
+    }
+}
+
+impl From<NetworkArg> for Network {
+    fn from(arg: NetworkArg) -> Self {
+        match arg {
+            NetworkArg::None => Self::None,
+            NetworkArg::Host => Self::Host,
         }
     }
 }

@@ -5,16 +5,18 @@
 
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use attest::key::PrivateKey;
 use links::{Artifacts, Hashes, Link};
 use oci::{Digest, Hasher};
+use platform::run::{Watch, WatchError};
 use serde_json::{Map, Value};
 
 use crate::error::{CommandError, Context as _, Message};
 
 /// Watches the phases, if links are wanted; else all it does is nothing.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watcher {
     /// The folder that the phases call `/`; none, if nobody wants links.
     root: Option<PathBuf>,
     environment: Map<String, Value>,
@@ -22,8 +24,8 @@ pub(super) struct Watch {
     done: Vec<Link>,
 }
 
-impl Watch {
-    pub(super) fn new(root: Option<&Path>) -> Self {
+impl Watcher {
+    pub(crate) fn new(root: Option<&Path>) -> Self {
         Self {
             root: root.map(Path::to_owned),
             environment: Map::new(),
@@ -32,62 +34,12 @@ impl Watch {
         }
     }
 
-    /// Says where the phases run. Each link says it again.
-    pub(super) fn runs_in(&mut self, name: &str, value: impl Into<Value>) {
-        self.environment.insert(name.to_owned(), value.into());
-    }
-
-    /// A phase is about to begin, which may read all that is in `folders`.
-    pub(super) async fn begin(
-        &mut self,
-        phase: &str,
-        folders: &'static [&'static str],
-    ) -> Result<(), CommandError> {
-        self.open = Link {
-            name: phase.to_owned(),
-            command: vec![phase.to_owned()],
-            materials: self.look(folders).await?,
-            environment: self.environment.clone(),
-            ..Link::default()
-        };
-        Ok(())
-    }
-
-    /// What the phase is told, as words of its command.
-    pub(super) fn told(&mut self, words: impl IntoIterator<Item = String>) {
-        self.open.command.extend(words);
-    }
-
-    /// The phase takes what is no file.
-    pub(super) fn takes(&mut self, name: &str, digest: &Digest) {
-        let hashes = Hashes::of(digest);
-        self.open.materials.insert(name.to_owned(), hashes);
-    }
-
-    /// The phase has made what is no file.
-    pub(super) fn makes(&mut self, name: &str, digest: &Digest) {
-        let hashes = Hashes::of(digest);
-        self.open.products.insert(name.to_owned(), hashes);
-    }
-
-    /// The phase has ended well, and may have changed all that is in `folders`.
-    pub(super) async fn end(
-        &mut self,
-        folders: &'static [&'static str],
-    ) -> Result<(), CommandError> {
-        let mut link = std::mem::take(&mut self.open);
-        link.products.extend(self.look(folders).await?);
-        link.byproducts.insert("return-value".to_owned(), 0.into());
-        self.done.push(link);
-        Ok(())
-    }
-
     /// The links, in the order of the phases.
-    pub(super) fn into_links(self) -> Vec<Link> {
+    pub(crate) fn into_links(self) -> Vec<Link> {
         self.done
     }
 
-    async fn look(&self, folders: &'static [&'static str]) -> Result<Artifacts, CommandError> {
+    async fn look(&self, folders: &'static [&'static str]) -> Result<Artifacts, WatchError> {
         let Some(root) = self.root.clone() else {
             return Ok(Artifacts::new());
         };
@@ -98,13 +50,56 @@ impl Watch {
             }
             Ok(artifacts)
         })
-        .await
-        .map_err(CommandError::undecided)?
+        .await?
+    }
+}
+
+#[async_trait]
+impl Watch for Watcher {
+    fn runs_in(&mut self, name: &str, value: Value) {
+        self.environment.insert(name.to_owned(), value);
+    }
+
+    async fn begin(
+        &mut self,
+        phase: &'static str,
+        folders: &'static [&'static str],
+    ) -> Result<(), WatchError> {
+        self.open = Link {
+            name: phase.to_owned(),
+            command: vec![phase.to_owned()],
+            materials: self.look(folders).await?,
+            environment: self.environment.clone(),
+            ..Link::default()
+        };
+        Ok(())
+    }
+
+    fn told(&mut self, words: Vec<String>) {
+        self.open.command.extend(words);
+    }
+
+    fn takes(&mut self, name: &str, digest: &Digest) {
+        let hashes = Hashes::of(digest);
+        self.open.materials.insert(name.to_owned(), hashes);
+    }
+
+    fn makes(&mut self, name: &str, digest: &Digest) {
+        let hashes = Hashes::of(digest);
+        self.open.products.insert(name.to_owned(), hashes);
+    }
+
+    async fn end(&mut self, folders: &'static [&'static str]) -> Result<(), WatchError> {
+        let mut link = std::mem::take(&mut self.open);
+        link.products.extend(self.look(folders).await?);
+        link.byproducts.insert("return-value".to_owned(), 0.into());
+        self.done.push(link);
+        Ok(())
     }
 }
 
 /// Signs the links and writes their files into `folder`. Says their names.
-pub(super) fn write(
+pub(crate) fn write(
     links: &[Link],
     key: &PrivateKey,
     folder: &Path,
@@ -133,21 +128,21 @@ pub(super) fn write(
 }
 
 /// All that `folder` of `root` holds: files by their content, symbolic links by the text in them.
-fn look(root: &Path, folder: &str, artifacts: &mut Artifacts) -> Result<(), CommandError> {
+fn look(root: &Path, folder: &str, artifacts: &mut Artifacts) -> Result<(), WatchError> {
     let mut folders = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(&folder).map_err(CommandError::undecided)? {
-            let entry = entry.map_err(CommandError::undecided)?;
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?;
             let path = entry.path();
-            let kind = entry.file_type().map_err(CommandError::undecided)?;
+            let kind = entry.file_type()?;
             let digest = if kind.is_dir() {
                 folders.push(path);
                 continue;
             } else if kind.is_symlink() {
-                let target = fs_err::read_link(&path).map_err(CommandError::undecided)?;
+                let target = fs_err::read_link(&path)?;
                 Digest::of(std::os::unix::ffi::OsStrExt::as_bytes(target.as_os_str()))
             } else if kind.is_file() {
-                digest(&path).map_err(CommandError::undecided)?
+                digest(&path)?
             } else {
                 // A socket or a pipe has no content, and does not come into an image.
                 continue;

@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
-use oci::{Descriptor, Digest, Image, LayoutStore, Limits, Platform, Selector, Store, Tag};
+use oci::{
+    Descriptor, Digest, Image, LayoutStore, Limits, Platform, Selector, Store, StoreError, Tag,
+};
 use tempfile::TempDir;
 
+use super::RunError;
 use super::borrowing::Borrowing;
-use super::settings::Settings;
-use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message, chain};
+use super::error::chain;
 
 /// What the phases call the image that they make.
 pub(super) const IMAGE: &str = "sealpack.invalid/staged";
 
 /// The folders of one build. All are gone at the end, unless the layout is kept.
 #[derive(Debug)]
-pub(super) struct Staging {
+pub struct Staging {
     /// Seen by buildpacks as `/`: `layers`, `workspace`, `platform`, `cnb`.
     root: TempDir,
     layout: Layout,
@@ -36,28 +37,26 @@ enum Layout {
 }
 
 impl Staging {
-    pub(super) fn create(
-        settings: &Settings,
-        environment: &Environment,
-    ) -> Result<Self, CommandError> {
-        let temporary = environment.temporary();
+    /// Makes the folders of a build in `temporary`. The image is staged in the layout `layout`, which
+    /// must not be there yet, and stays; without one, in a temporary folder.
+    pub fn create(temporary: &Path, layout: Option<&Path>) -> Result<Self, RunError> {
         let new = |prefix: &str| {
-            TempDir::with_prefix_in(prefix, &temporary)
-                .context(|| format!("failed to make a folder in `{}`", temporary.display()))
+            TempDir::with_prefix_in(prefix, temporary).map_err(|source| RunError::Temporary {
+                folder: temporary.to_owned(),
+                source,
+            })
         };
         let root = new("sealpack-build-")?;
         for folder in ["layers", "workspace", "platform/env", "cnb"] {
-            fs_err::create_dir_all(root.path().join(folder)).map_err(CommandError::undecided)?;
+            fs_err::create_dir_all(root.path().join(folder))?;
         }
-        let layout = match &settings.staging {
+        let layout = match layout {
             Some(path) if path.join("index.json").exists() => {
-                return Err(CommandError::undecided(Message(format!(
-                    "`{}` holds a layout already",
-                    path.display()
-                )))
-                .hint("name a folder that is not there: what is staged is judged as a whole"));
+                return Err(RunError::LayoutIsThere {
+                    path: path.to_owned(),
+                });
             }
-            Some(path) => Layout::Named(path.clone()),
+            Some(path) => Layout::Named(path.to_owned()),
             None => Layout::Temporary(new("sealpack-staged-")?),
         };
         let store = Borrowing::new(Arc::new(LayoutStore::create(layout.path())?));
@@ -69,32 +68,37 @@ impl Staging {
     }
 
     /// What buildpacks see as `/`.
-    pub(super) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.root.path()
     }
 
     /// What buildpacks see as `/layers`.
-    pub(super) fn layers(&self) -> PathBuf {
+    pub fn layers(&self) -> PathBuf {
         self.root().join("layers")
     }
 
     /// The staged layout, with the layers that are lent to it.
-    pub(super) fn store(&self) -> &Borrowing {
+    pub fn store(&self) -> &dyn Store {
+        &self.store
+    }
+
+    /// The same, to lend layers to.
+    pub(super) fn borrowing(&self) -> &Borrowing {
         &self.store
     }
 
     /// The staged layout, read afresh.
-    pub(super) fn reopen(&self) -> Result<LayoutStore, CommandError> {
-        Ok(LayoutStore::open(self.layout.path())?)
+    pub fn reopen(&self) -> Result<LayoutStore, StoreError> {
+        LayoutStore::open(self.layout.path())
     }
 
     /// The name of a staged image.
-    pub(super) fn reference(&self, digest: &Digest) -> String {
+    pub fn reference(&self, digest: &Digest) -> String {
         format!("oci:{}@{digest}", self.layout.path().display())
     }
 
     /// Keeps the layout, and says where it is, and what it lacks of `image`.
-    pub(super) async fn keep(self, image: &Descriptor) -> (PathBuf, Option<String>) {
+    pub async fn keep(self, image: &Descriptor) -> (PathBuf, Option<String>) {
         let lack = self.complete(image).await;
         let path = match self.layout {
             Layout::Temporary(folder) => folder.keep(),
@@ -104,7 +108,7 @@ impl Staging {
     }
 
     /// Sees to it that a layout that stays is whole; what it lacks, otherwise.
-    pub(super) async fn finish(&self, image: &Descriptor) -> Option<String> {
+    pub async fn finish(&self, image: &Descriptor) -> Option<String> {
         match self.layout {
             Layout::Temporary(_) => None,
             Layout::Named(_) => self.complete(image).await,

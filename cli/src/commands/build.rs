@@ -1,21 +1,10 @@
 //! `sealpack build`: the whole line, in order.
 //!
-//! 1. [`settings`]: all that can be wrong with the arguments, before anything is done.
-//! 2. [`phases`]: the lifecycle, into a staged layout.
+//! 1. [`Settings`]: all that can be wrong with the arguments, before anything is done.
+//! 2. [`platform::run`]: the lifecycle, into a staged layout.
 //! 3. [`proof`]: SBOMs and provenance, signed and attached to the staged image.
 //! 4. Judge what a stranger would find in the staged layout.
 //! 5. [`publish`]: move it to its destinations, the tag last, and attach the verdict.
-
-mod args;
-mod borrowing;
-mod inputs;
-mod lifecycle;
-mod links;
-mod phases;
-mod proof;
-mod publish;
-mod settings;
-mod staging;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,16 +13,17 @@ use std::time::{Duration, SystemTime};
 use gate::{Gate, GateOptions, Image, Judged, Question};
 use lifecycle_core::exec::Cancel;
 use oci::{Descriptor, Found};
+use platform::run::{Built, Staging};
+use platform::sandbox::IsolationReport;
 use policies::{Policy, Verdict};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-pub(crate) use self::args::Build;
-use self::phases::Built;
-use self::settings::Settings;
-use self::staging::Staging;
 use crate::args::{Format, IdentityArgs};
+pub(crate) use crate::building::Build;
+use crate::building::links::{self, Watcher};
+use crate::building::{self, Settings, Told, proof, publish};
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
@@ -54,7 +44,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     staged: Option<String>,
     buildpacks: Vec<String>,
-    isolation: serde_json::Value,
+    isolation: IsolationReport,
     layers: Layers,
     attached: Vec<proof::Attached>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -105,8 +95,12 @@ async fn line(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let staging = Staging::create(settings, environment)?;
-    let built = phases::run(settings, &staging, images, cancel, environment, ui).await?;
+    let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
+    let run_image = building::run_image(settings, images, ui).await?;
+    let previous = building::previous(settings, images).await?;
+    let request = settings.request(&run_image, previous.as_ref(), cancel);
+    let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));
+    let built = platform::run::run(&request, &staging, &Told::new(ui), &mut watcher).await?;
     let attached = proof::attach(settings, &staging, &built, started, ui).await?;
 
     let mut report = Report {
@@ -171,7 +165,7 @@ async fn line(
 
     let key = settings.signer.as_ref().and_then(Signer::key);
     if let (Some(folder), Some(key)) = (&settings.links, key) {
-        report.links = links::write(&built.links, key, folder)?;
+        report.links = links::write(&watcher.into_links(), key, folder)?;
         ui.done("links", format_args!("{} of them", report.links.len()));
     }
     let published = match publish::run(settings, &staging, images, &built, &verdicts, ui).await {

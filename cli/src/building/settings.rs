@@ -1,18 +1,22 @@
 //! What a build was asked for: arguments, files and environment, resolved and checked before
 //! anything is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attest::SignerPattern;
 use attest::key::PrivateKey;
-use oci::{Digest, Hasher, Location, Reference};
+use lifecycle_core::Level;
+use lifecycle_core::exec::Cancel;
+use oci::{Found, Hasher, Location, Reference};
 use platform::builder::Builder;
+use platform::run::{Git, Programs, Request, RunImage};
+use platform::sandbox::{Isolation, Network};
 use policies::Policy;
 
-use super::args::{Build, BuildSigner, IsolationArg, Network};
+use super::args::{Build, BuildSigner};
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::Environment;
@@ -23,47 +27,49 @@ use crate::ui::Ui;
 
 /// A build, as it was asked for.
 #[derive(Debug)]
-pub(super) struct Settings {
-    pub(super) app: PathBuf,
-    pub(super) builder: Builder,
+pub(crate) struct Settings {
+    pub(crate) app: PathBuf,
+    pub(crate) builder: Builder,
     /// The builder, as the user named it.
-    pub(super) builder_name: String,
-    pub(super) destinations: Vec<Reference>,
-    pub(super) format: Format,
-    pub(super) run_image: Option<String>,
-    pub(super) signer: Option<Signer>,
+    pub(crate) builder_name: String,
+    pub(crate) destinations: Vec<Reference>,
+    pub(crate) format: Format,
+    pub(crate) run_image: Option<String>,
+    pub(crate) signer: Option<Signer>,
     /// Whom those trust who verify what certificates signed.
-    pub(super) trusted_root: Option<PathBuf>,
+    pub(crate) trusted_root: Option<PathBuf>,
     /// What the image has to prove: for each destination its policy; none, if it is not judged.
-    pub(super) policies: Vec<Arc<Policy>>,
+    pub(crate) policies: Vec<Arc<Policy>>,
     /// The policy, as the user named it.
-    pub(super) policy_name: String,
-    /// What the buildpacks get: a name, a value, and whether it was written on the command line.
-    pub(super) env: BTreeMap<String, (OsString, bool)>,
-    pub(super) process_type: Option<String>,
-    pub(super) isolation: IsolationArg,
-    pub(super) network: Network,
+    pub(crate) policy_name: String,
+    /// What the buildpacks get.
+    pub(crate) env: BTreeMap<String, OsString>,
+    /// Those of it whose value was written on the command line.
+    pub(crate) literal: BTreeSet<String>,
+    /// What the lifecycle gets beside it.
+    pub(crate) surroundings: BTreeMap<OsString, OsString>,
+    /// When the image says that it was made, in seconds since 1970.
+    pub(crate) created: i64,
+    /// How much the phases have to say.
+    pub(crate) log_level: Level,
+    path: Option<OsString>,
+    home: Option<PathBuf>,
+    pub(crate) process_type: Option<String>,
+    pub(crate) isolation: Isolation,
+    pub(crate) network: Network,
     /// Where layers are kept; none, if nothing of an earlier build is to be used.
-    pub(super) cache: Option<PathBuf>,
-    pub(super) builder_id: String,
-    pub(super) staging: Option<PathBuf>,
+    pub(crate) cache: Option<PathBuf>,
+    pub(crate) builder_id: String,
+    pub(crate) staging: Option<PathBuf>,
     /// Where in-toto links go; none, if nobody wants them.
-    pub(super) links: Option<PathBuf>,
-    pub(super) programs: Programs,
+    pub(crate) links: Option<PathBuf>,
+    pub(crate) programs: Programs,
     /// What buildpacks are not to see: the key that signs, and what opens other doors.
-    pub(super) secrets: Vec<PathBuf>,
-}
-
-/// The programs that take part in a build.
-#[derive(Debug)]
-pub(super) struct Programs {
-    /// The folder with `lifecycle` and `launcher`.
-    pub(super) folder: PathBuf,
-    pub(super) sealpack: PathBuf,
+    pub(crate) secrets: Vec<PathBuf>,
 }
 
 impl Settings {
-    pub(super) async fn resolve(
+    pub(crate) async fn resolve(
         args: Build,
         environment: &Environment,
         ui: &Ui,
@@ -79,7 +85,7 @@ impl Settings {
         let builder_path = find_builder(args.builder.as_deref(), &app, environment)?;
         let builder = Builder::load(&builder_path)
             .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
-        let programs = Programs::find(args.lifecycle.as_deref(), environment)?;
+        let programs = programs(args.lifecycle.as_deref(), environment)?;
         // Keys come last of what can fail: a new one is made only for a build that can begin.
         let key = key(&args.signer, &app, environment, ui)?;
         let given: Vec<_> = key
@@ -120,8 +126,18 @@ impl Settings {
                 .cache()
                 .map(|it| it.join("build").join(name_of(&app))),
         };
+        let (env, literal) = env(&args.env, environment)?;
         Ok(Self {
-            env: env(&args.env, environment)?,
+            env,
+            literal,
+            surroundings: surroundings(args.network.into(), environment),
+            created: created(environment)?,
+            log_level: match ui.verbosity() {
+                0 | 1 => Level::Info,
+                _ => Level::Debug,
+            },
+            path: environment.variables.get(&OsString::from("PATH")).cloned(),
+            home: environment.home(),
             builder_name: args
                 .builder
                 .unwrap_or_else(|| builder_path.clone())
@@ -137,8 +153,8 @@ impl Settings {
             policies,
             policy_name,
             process_type: args.process_type,
-            isolation: args.isolation,
-            network: args.network,
+            isolation: args.isolation.into(),
+            network: args.network.into(),
             cache,
             builder_id: args.builder_id,
             links: args.links.map(|it| environment.directory.join(it)),
@@ -150,9 +166,39 @@ impl Settings {
 }
 
 impl Settings {
+    /// The same, as the phases want it.
+    pub(crate) fn request<'a>(
+        &'a self,
+        run_image: &'a RunImage,
+        previous: Option<&'a Found>,
+        cancel: &'a Cancel,
+    ) -> Request<'a> {
+        Request {
+            app: &self.app,
+            builder: &self.builder,
+            programs: &self.programs,
+            run_image,
+            previous,
+            env: &self.env,
+            surroundings: &self.surroundings,
+            process_type: self.process_type.as_deref(),
+            isolation: self.isolation,
+            network: self.network,
+            hidden: &self.secrets,
+            cache: self.cache.as_deref(),
+            created: self.created,
+            log_level: self.log_level,
+            git: Git {
+                path: self.path.as_deref(),
+                home: self.home.as_deref(),
+            },
+            cancel,
+        }
+    }
+
     /// What the image is called, wherever it goes: the repository of its first destination, or the
     /// name of the app's folder.
-    pub(super) fn image_name(&self) -> String {
+    pub(crate) fn image_name(&self) -> String {
         match self.destinations.first().map(|it| &it.location) {
             Some(Location::Registry(repository)) => repository.to_string(),
             _ => self
@@ -306,12 +352,12 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
     in_home.chain(named).chain(key).chain(token).collect()
 }
 
-/// The variables for the buildpacks.
+/// The variables for the buildpacks, and the names of those whose value was written there.
 fn env(
     given: &[String],
     environment: &Environment,
-) -> Result<BTreeMap<String, (OsString, bool)>, CommandError> {
-    let mut env = BTreeMap::new();
+) -> Result<(BTreeMap<String, OsString>, BTreeSet<String>), CommandError> {
+    let (mut env, mut literal) = (BTreeMap::new(), BTreeSet::new());
     for it in given {
         let (name, value) = match it.split_once('=') {
             Some((name, value)) => (name, Some(OsString::from(value))),
@@ -321,7 +367,11 @@ fn env(
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
             return Err(Message(format!("`{name}` is not the name of a variable")).into());
         }
-        let is_literal = value.is_some();
+        if value.is_some() {
+            literal.insert(name.to_owned());
+        } else {
+            literal.remove(name);
+        }
         let value = match value {
             Some(value) => value,
             None => environment
@@ -333,9 +383,9 @@ fn env(
                         .hint("give it a value: `--env NAME=VALUE`")
                 })?,
         };
-        env.insert(name.to_owned(), (value, is_literal));
+        env.insert(name.to_owned(), value);
     }
-    Ok(env)
+    Ok((env, literal))
 }
 
 /// A name for what belongs to the app in this folder.
@@ -348,60 +398,59 @@ fn name_of(app: &Path) -> String {
     hasher.finish().hex().chars().take(16).collect()
 }
 
-impl Programs {
-    /// Finds the programs that lie beside this one, or in `folder`.
-    fn find(folder: Option<&Path>, environment: &Environment) -> Result<Self, CommandError> {
-        let sealpack = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
-        let folder = match folder {
-            Some(folder) => environment.directory.join(folder),
-            None => sealpack.parent().unwrap_or(Path::new("/")).to_owned(),
-        };
-        for name in ["lifecycle", "launcher"] {
-            let path = folder.join(name);
-            if !path.is_file() {
-                return Err(CommandError::undecided(Message(format!(
-                    "`{}` is not there, and an image cannot be built without it",
-                    path.display()
-                )))
-                .hint("install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`"));
-            }
+/// Finds the programs that lie beside this one, or in `folder`.
+fn programs(folder: Option<&Path>, environment: &Environment) -> Result<Programs, CommandError> {
+    let sealpack = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
+    let folder = match folder {
+        Some(folder) => environment.directory.join(folder),
+        None => sealpack.parent().unwrap_or(Path::new("/")).to_owned(),
+    };
+    for name in ["lifecycle", "launcher"] {
+        let path = folder.join(name);
+        if !path.is_file() {
+            return Err(CommandError::undecided(Message(format!(
+                "`{}` is not there, and an image cannot be built without it",
+                path.display()
+            )))
+            .hint("install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`"));
         }
-        Ok(Self { folder, sealpack })
     }
-
-    /// A program by its name.
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// Each program and its digest.
-    pub(super) fn digests(&self) -> Result<Vec<(&'static str, Digest)>, CommandError> {
-        [
-            ("sealpack", self.sealpack.clone()),
-            ("lifecycle", self.path("lifecycle")),
-            ("launcher", self.path("launcher")),
-        ]
-        .into_iter()
-        .map(|(name, path)| {
-            let mut file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-            let mut hasher = HashWriter(Hasher::default());
-            std::io::copy(&mut file, &mut hasher).map_err(CommandError::undecided)?;
-            Ok((name, hasher.0.finish()))
-        })
-        .collect()
-    }
+    Ok(Programs {
+        folder,
+        enter: vec![sealpack.clone().into(), "__sandbox".into()],
+        sealpack,
+    })
 }
 
-/// Hashes what is written.
-struct HashWriter(Hasher);
+/// What the lifecycle sees of this environment where it runs buildpacks.
+fn surroundings(network: Network, environment: &Environment) -> BTreeMap<OsString, OsString> {
+    const PASSED: [&str; 2] = ["PATH", "HOME"];
+    const PROXIES: [&str; 6] = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    let proxies = PROXIES.iter().filter(|_| network == Network::Host);
+    let names = PASSED.iter().chain(proxies).map(OsString::from);
+    names
+        .filter_map(|name| {
+            let value = environment.variables.get(&name)?.clone();
+            Some((name, value))
+        })
+        .collect()
+}
 
-impl std::io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+/// The time in the image: `SOURCE_DATE_EPOCH`, else the one that is always the same.
+fn created(environment: &Environment) -> Result<i64, CommandError> {
+    /// 1980-01-01T00:00:01Z: when an image was made that is to be the same whenever it is made.
+    const CREATED: i64 = 315_532_801;
+    match environment.text("SOURCE_DATE_EPOCH") {
+        None | Some("") => Ok(CREATED),
+        Some(text) => text
+            .parse()
+            .context(|| format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds")),
     }
 }

@@ -1,0 +1,16 @@
+//! What `sealpack build` is made of, beside the phases, which `platform` runs: arguments and what they
+//! mean, words, proof, publishing. The command itself keeps them in order.
+
+mod args;
+mod failure;
+mod images;
+pub(crate) mod links;
+mod progress;
+pub(crate) mod proof;
+pub(crate) mod publish;
+mod settings;
+
+pub(crate) use self::args::Build;
+pub(crate) use self::images::{previous, run_image};
+pub(crate) use self::progress::Told;
+pub(crate) use self::settings::Settings;

@@ -1,0 +1,33 @@
+//! What a user reads where the phases failed.
+
+use platform::run::{PhaseFailure, RunError};
+use platform::sandbox::SandboxError;
+
+use crate::error::CommandError;
+
+impl From<RunError> for CommandError {
+    fn from(error: RunError) -> Self {
+        let (output, hint) = match &error {
+            RunError::Phase {
+                failure, output, ..
+            } => (
+                Some(output.clone()).filter(|it| !it.is_empty()),
+                (*failure == PhaseFailure::NoGroup)
+                    .then_some("the builder's `[[order]]` says which groups there are"),
+            ),
+            RunError::Sandbox(SandboxError::Refused { .. }) => (
+                None,
+                Some("allow user namespaces, or build with `--isolation auto`"),
+            ),
+            RunError::LayoutIsThere { .. } => (
+                None,
+                Some("name a folder that is not there: what is staged is judged as a whole"),
+            ),
+            RunError::Previous { .. } => (None, Some("`--no-cache` builds without it")),
+            _ => (None, None),
+        };
+        let error = Self::undecided(error);
+        let error = output.into_iter().fold(error, Self::note);
+        hint.into_iter().fold(error, Self::hint)
+    }
+}

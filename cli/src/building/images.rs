@@ -1,0 +1,78 @@
+//! The images that a build begins with: each name is resolved once, here.
+
+use oci::{Found, Location, Reference, Selector};
+use platform::base;
+use platform::run::RunImage;
+
+use super::settings::Settings;
+use crate::commands::copy::tag;
+use crate::error::{CommandError, Context as _};
+use crate::images::{Images, with_hint};
+use crate::ui::Ui;
+
+/// Finds what the app is to run on.
+pub(crate) async fn run_image(
+    settings: &Settings,
+    images: &Images<'_>,
+    ui: &Ui,
+) -> Result<RunImage, CommandError> {
+    let offered = settings.builder.run.images.first();
+    let name = settings
+        .run_image
+        .as_deref()
+        .or(offered.map(|it| it.image.as_str()))
+        .unwrap_or(base::NAME);
+    if name == base::NAME {
+        return Ok(RunImage::Static);
+    }
+    ui.begin("run image", name);
+    let reference: Reference = name
+        .parse()
+        .context(|| format!("`{name}` is not a run image"))?;
+    let found = images.find(&reference).await?;
+    Ok(RunImage::Found {
+        name: label(&reference),
+        shown: name.to_owned(),
+        found: Box::new(found),
+    })
+}
+
+/// What the image is to call its run image: a path of this machine says nothing elsewhere.
+fn label(reference: &Reference) -> String {
+    match &reference.location {
+        Location::Registry(repository) => repository.to_string(),
+        Location::DockerArchive {
+            name: Some(name), ..
+        } => name.to_string(),
+        Location::Layout(path)
+        | Location::LayoutArchive(path)
+        | Location::DockerArchive { path, .. } => path
+            .file_name()
+            .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned()),
+        Location::DockerDaemon(_) => reference.location.to_string(),
+    }
+}
+
+/// Finds the image that the new one replaces: its layers may be used again.
+pub(crate) async fn previous(
+    settings: &Settings,
+    images: &Images<'_>,
+) -> Result<Option<Found>, CommandError> {
+    let destination = settings.destinations.first();
+    let Some(destination) = destination.filter(|_| settings.cache.is_some()) else {
+        return Ok(None);
+    };
+    let selector = Selector::Tag(tag(destination)?);
+    let Some(store) = images.existing(destination).await? else {
+        return Ok(None);
+    };
+    match store.resolve(&selector).await {
+        Ok(descriptor) => Ok(Some(Found {
+            reference: destination.clone(),
+            descriptor,
+            store,
+        })),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(with_hint(error, destination)),
+    }
+}

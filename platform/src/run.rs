@@ -1,0 +1,318 @@
+//! A build: the phases of the lifecycle in their order, from an app's source to an image in a staged
+//! layout.
+//!
+//! Phases that reach images run here. Detecting and building run the `lifecycle` program in the
+//! sandbox: what buildpacks do happens where no key and no credential is. Nothing here prints, and
+//! neither environment nor clock is read: whoever calls [`run`] says all of it in a [`Request`], finds
+//! the images, says whether they may be used, and hears what goes on as [`Progress`].
+
+mod borrowing;
+mod error;
+mod inputs;
+mod phases;
+mod programs;
+mod progress;
+mod staging;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle_core::Level;
+use lifecycle_core::api::PlatformApi;
+use lifecycle_core::exec::Cancel;
+use lifecycle_core::export::{self, ExportContext, Owner};
+use lifecycle_core::files;
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::group::Group;
+use lifecycle_core::files::project_metadata::ProjectMetadata;
+use lifecycle_core::files::run::{Run, RunImages};
+use lifecycle_core::labels::LifecycleVersion;
+use lifecycle_core::provenance::{Named as Ingredient, Source};
+use lifecycle_core::report::Report;
+use oci::{Found, Limits};
+
+pub use self::error::{PhaseFailure, RunError};
+use self::phases::Phases;
+pub use self::programs::Programs;
+pub use self::progress::{Progress, Watch, WatchError};
+pub use self::staging::Staging;
+use self::staging::{IMAGE, Named, StagedImages};
+use crate::builder::Builder;
+use crate::sandbox::{Isolation, IsolationReport, Network};
+
+/// The API that we speak with the lifecycle.
+pub const API: PlatformApi = PlatformApi::V0_15;
+
+/// What the image is built for.
+pub const EXEC_ENV: &str = "production";
+
+/// Who owns what is in the image: the user of the static base, and of most others.
+const OWNER: Owner = Owner {
+    uid: 1000,
+    gid: 1000,
+};
+
+/// What a build is asked for: resolved, and allowed.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "who builds has to say all of it")]
+pub struct Request<'a> {
+    /// The folder with the app's source.
+    pub app: &'a Path,
+    /// What builds it.
+    pub builder: &'a Builder,
+    /// The programs that take part.
+    pub programs: &'a Programs,
+    /// What it runs on.
+    pub run_image: &'a RunImage,
+    /// The image that the new one replaces, whose layers may be used again.
+    pub previous: Option<&'a Found>,
+    /// The variables that buildpacks get from the platform.
+    pub env: &'a BTreeMap<String, OsString>,
+    /// The environment of the lifecycle where it runs buildpacks, besides what it is told of the
+    /// build: `PATH`, `HOME`, proxies.
+    pub surroundings: &'a BTreeMap<OsString, OsString>,
+    /// The process that the image starts by default.
+    pub process_type: Option<&'a str>,
+    /// How far buildpacks are kept from this machine.
+    pub isolation: Isolation,
+    /// The network that they see.
+    pub network: Network,
+    /// What they are not to see of this machine: keys, credentials.
+    pub hidden: &'a [PathBuf],
+    /// The folder where layers are kept between builds; nothing of an earlier build is used without.
+    pub cache: Option<&'a Path>,
+    /// When the image says that it was made, in seconds since 1970.
+    pub created: i64,
+    /// How much the phases have to say.
+    pub log_level: Level,
+    /// `PATH` and home for `git`, which is asked where the source stands.
+    pub git: Git<'a>,
+    /// Ends the build early.
+    pub cancel: &'a Cancel,
+}
+
+/// How `git` is found, and whose settings it reads.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "who builds has to say all of it")]
+pub struct Git<'a> {
+    /// Where it is sought.
+    pub path: Option<&'a std::ffi::OsStr>,
+    /// Whose settings count.
+    pub home: Option<&'a Path>,
+}
+
+/// What an app runs on.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "made here, or somewhere else")]
+pub enum RunImage {
+    /// The [static base](crate::base).
+    Static,
+    /// An image that was found.
+    Found {
+        /// What labels and files of the build call it.
+        name: String,
+        /// What the user calls it.
+        shown: String,
+        /// Which it is, and where.
+        found: Box<Found>,
+    },
+}
+
+/// A staged image, and what it was made of.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Built {
+    /// What the exporter says.
+    pub report: Report,
+    /// The app's source.
+    pub source: Source,
+    /// The run image.
+    pub run_image: Ingredient,
+    /// The buildpacks that took part, in order.
+    pub buildpacks: Vec<Ingredient>,
+    /// How they were kept from the machine.
+    pub isolation: IsolationReport,
+    /// The version of the lifecycle.
+    pub lifecycle_version: String,
+    /// The API between platform and lifecycle.
+    pub platform_api: PlatformApi,
+    /// When the image says that it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+/// Runs all phases; the image is in `staging` then.
+pub async fn run(
+    request: &Request<'_>,
+    staging: &Staging,
+    progress: &dyn Progress,
+    watch: &mut dyn Watch,
+) -> Result<Built, RunError> {
+    let source = inputs::take_source(request, staging)?;
+    let run_image = inputs::run_image(request.run_image, staging, progress).await?;
+    let previous = match request.previous {
+        Some(found) => Some(inputs::previous(found).await?),
+        None => None,
+    };
+    request
+        .builder
+        .lay_out(&staging.root().join("cnb"), EXEC_ENV)
+        .map_err(RunError::LayOut)?;
+    write_env(request, staging)?;
+    let sandbox = Arc::new(programs::open_sandbox(request, staging)?);
+    if !sandbox.report().refused.is_empty() {
+        progress.line(Level::Warn, &sandbox.report().to_string());
+    }
+    let phases = Phases {
+        request,
+        staging,
+        sandbox: &sandbox,
+        progress,
+    };
+    let limits = Limits::default();
+    let version = phases.version().await?;
+    let isolation = sandbox.report().clone();
+
+    runs_in(watch, request, &version, &isolation);
+    watch.begin("analyze", &["cnb"]).await.map_err(watched)?;
+    watch.takes("run-image", &run_image.digest);
+    if let Some(previous) = &previous {
+        watch.takes("previous-image", &previous.digest);
+    }
+    let found = staging.images(run_image.clone(), previous);
+    let analyzed = phases.analyze(&found, &run_image, &limits).await?;
+    watch.end(&["layers"]).await.map_err(watched)?;
+    watch
+        .begin("detect", &["cnb", "layers", "workspace"])
+        .await
+        .map_err(watched)?;
+    phases.detect().await?;
+    watch.end(&["layers"]).await.map_err(watched)?;
+    let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
+    let buildpacks = phases.buildpacks(&group)?;
+    watch.begin("restore", &["layers"]).await.map_err(watched)?;
+    let cache = phases.restore(&analyzed, &group).await?;
+    watch.end(&["layers"]).await.map_err(watched)?;
+    watch
+        .begin("build", &["cnb", "layers", "workspace"])
+        .await
+        .map_err(watched)?;
+    watch.told(buildpacks.iter().map(|it| it.name.clone()).collect());
+    phases.build(&group).await?;
+    watch.end(&["layers", "workspace"]).await.map_err(watched)?;
+
+    watch
+        .begin("export", &["layers", "workspace"])
+        .await
+        .map_err(watched)?;
+    watch.takes("run-image", &run_image.digest);
+    watch.takes("launcher", &request.programs.digest("launcher")?);
+    let report = export(&phases, &found, &run_image, &analyzed, &group, &version).await?;
+    watch.makes("image", &report.image.digest);
+    watch.end(&[]).await.map_err(watched)?;
+    phases.keep(cache, &group).await;
+    let reused = report.layers.iter().filter(|it| it.reused).count();
+    let (digest, count) = (&report.image.digest, report.layers.len());
+    progress.done(
+        "export",
+        &format!("{digest} ({count} layers, {reused} reused)"),
+    );
+    Ok(Built {
+        report,
+        source,
+        run_image: Ingredient {
+            uri: None,
+            digest: run_image.digest,
+            name: run_image.name,
+        },
+        buildpacks,
+        isolation,
+        lifecycle_version: version,
+        platform_api: API,
+        created: request.created,
+    })
+}
+
+fn watched(source: WatchError) -> RunError {
+    RunError::Watch(source)
+}
+
+/// Writes the variables for the buildpacks, each into a file.
+fn write_env(request: &Request<'_>, staging: &Staging) -> Result<(), RunError> {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    for (name, value) in request.env {
+        let path = staging.root().join("platform/env").join(name);
+        fs_err::write(path, value.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Says where the phases run.
+fn runs_in(
+    watch: &mut dyn Watch,
+    request: &Request<'_>,
+    version: &str,
+    isolation: &IsolationReport,
+) {
+    let isolation = serde_json::to_value(isolation).unwrap_or_default();
+    watch.runs_in("exec-env", EXEC_ENV.into());
+    watch.runs_in("isolation", isolation);
+    watch.runs_in("lifecycle", version.into());
+    watch.runs_in("network", request.network.name().into());
+    watch.runs_in("platform-api", API.as_str().into());
+}
+
+/// Makes the image in the staged layout.
+async fn export(
+    phases: &Phases<'_>,
+    images: &StagedImages,
+    run_image: &Named,
+    analyzed: &Analyzed,
+    group: &Group,
+    version: &str,
+) -> Result<Report, RunError> {
+    let (request, staging, progress) = (phases.request, phases.staging, phases.progress);
+    progress.begin("export", "making layers");
+    let run = Run {
+        images: vec![RunImages {
+            image: run_image.name.clone(),
+            mirrors: Vec::new(),
+        }],
+    };
+    let names = [IMAGE.to_owned()];
+    let temporary = staging.root().join("tmp");
+    fs_err::create_dir_all(&temporary)?;
+    let context = ExportContext {
+        api: API,
+        images,
+        names: &names,
+        analyzed,
+        group,
+        run: &run,
+        project: &ProjectMetadata::default(),
+        root: &phases.root(),
+        app_dir: &staging.root().join("workspace"),
+        layers_dir: &staging.layers(),
+        launcher: &request.programs.path("launcher"),
+        launcher_sbom_dir: &request.programs.folder,
+        process_type: request.process_type,
+        exec_env: EXEC_ENV,
+        owner: OWNER,
+        created: Some(request.created),
+        lifecycle: &LifecycleVersion {
+            version: version.to_owned(),
+            ..LifecycleVersion::default()
+        },
+        temporary_dir: &temporary,
+        workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        limits: &Limits::default(),
+    };
+    let report = export::export(&context, progress)
+        .await
+        .map_err(|error| RunError::Export(Box::new(error)))?;
+    files::write(&staging.layers().join("report.toml"), &report.file())?;
+    Ok(report)
+}

@@ -1,0 +1,295 @@
+//! Each phase by itself: those that reach images are functions, those that run buildpacks are programs
+//! in the sandbox.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lifecycle_core::analyze::{self, AnalyzeContext};
+use lifecycle_core::cache::{Cache, CacheContext, CacheError, DirectoryCache, export_cache};
+use lifecycle_core::exec::Exit;
+use lifecycle_core::files;
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::group::Group;
+use lifecycle_core::provenance::Named as Ingredient;
+use lifecycle_core::restore::{self, RestoreContext};
+use lifecycle_core::{Level, Log};
+use oci::Limits;
+
+use super::programs::Ended;
+use super::staging::{IMAGE, Named, StagedImages, Staging};
+use super::{API, OWNER, PhaseFailure, Progress, Request, RunError};
+use crate::sandbox::Sandbox;
+
+/// The name by which the lifecycle runs no phase, but says its version.
+const VERSION_OF: &str = "lifecycle";
+
+/// What the phases of one build share.
+#[derive(Debug)]
+pub(super) struct Phases<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) staging: &'a Staging,
+    pub(super) sandbox: &'a Arc<Sandbox>,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Phases<'_> {
+    /// The folder that the image calls `/`. Where there is no sandbox, buildpacks see our folders by
+    /// the paths that they have here, and so does the image.
+    pub(super) fn root(&self) -> PathBuf {
+        if self.sandbox.path(Path::new("/layers")) == Path::new("/layers") {
+            self.staging.root().to_owned()
+        } else {
+            PathBuf::from("/")
+        }
+    }
+
+    /// The version of the lifecycle, by its own word.
+    pub(super) async fn version(&self) -> Result<String, RunError> {
+        let ended = self
+            .lifecycle(VERSION_OF, vec!["-version".into()], false)
+            .await?;
+        match (ended.exit, ended.text()) {
+            (Exit::Code(0), text) if !text.is_empty() => Ok(text),
+            (_, text) => Err(RunError::NoVersion { text }),
+        }
+    }
+
+    pub(super) async fn analyze(
+        &self,
+        found: &StagedImages,
+        run_image: &Named,
+        limits: &Limits,
+    ) -> Result<Analyzed, RunError> {
+        self.progress
+            .begin("analyze", "looking at the image before");
+        let context = AnalyzeContext {
+            api: API,
+            images: found,
+            cache_images: found,
+            output: IMAGE,
+            tags: &[],
+            previous: found.previous_name(),
+            cache_image: None,
+            run_image: &run_image.name,
+            root: &self.root(),
+            layers_dir: &self.staging.layers(),
+            skip_layers: false,
+            limits,
+        };
+        let analyzed = analyze::analyze(&context, self.progress)
+            .await
+            .map_err(|error| RunError::Analyze(Box::new(error)))?;
+        files::write(&self.staging.layers().join("analyzed.toml"), &analyzed)?;
+        let before = match analyzed.previous_image() {
+            Some(reference) => format!("replaces {reference}"),
+            None => "no image before".to_owned(),
+        };
+        let text = format!("{before}; runs on {}", run_image.name);
+        self.progress.done("analyze", &text);
+        Ok(analyzed)
+    }
+
+    pub(super) async fn detect(&self) -> Result<(), RunError> {
+        self.progress.begin("detect", "asking the buildpacks");
+        let flags = [("-order", "/cnb/order.toml"), ("-run", "/cnb/run.toml")];
+        let ended = self.phase("detector", &flags).await?;
+        let (failure, what) = match ended.exit {
+            Exit::Code(0) => return Ok(()),
+            Exit::Code(20) => (
+                PhaseFailure::NoGroup,
+                "no group of buildpacks fits this app".to_owned(),
+            ),
+            Exit::Code(21) => (
+                PhaseFailure::Detect,
+                "a buildpack failed to look at this app".to_owned(),
+            ),
+            exit => (
+                PhaseFailure::Lifecycle,
+                format!("detecting failed ({exit})"),
+            ),
+        };
+        Err(ended.failed(failure, what))
+    }
+
+    /// The buildpacks that take part, with the digests of their folders.
+    pub(super) fn buildpacks(&self, group: &Group) -> Result<Vec<Ingredient>, RunError> {
+        let names: Vec<_> = group
+            .group
+            .iter()
+            .map(|it| format!("{} {}", it.id, it.version))
+            .collect();
+        self.progress.done("detect", &names.join(", "));
+        group
+            .group
+            .iter()
+            .map(|member| {
+                let mut modules = self.request.builder.buildpacks.iter();
+                let module = modules
+                    .find(|it| it.id == member.id && it.version == member.version)
+                    .ok_or_else(|| RunError::Unknown {
+                        id: member.id.clone(),
+                        version: member.version.clone(),
+                    })?;
+                Ok(Ingredient {
+                    name: format!("{}@{}", module.id, module.version),
+                    uri: Some(format!("pkg:cnb/{}@{}", module.id, module.version)),
+                    digest: module.digest.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Brings back what buildpacks cached, and holds the cache: another build on it waits.
+    pub(super) async fn restore(
+        &self,
+        analyzed: &Analyzed,
+        group: &Group,
+    ) -> Result<Option<Cache>, RunError> {
+        self.progress.begin("restore", "waiting for the cache");
+        let log = self.progress;
+        let cache = match self.request.cache {
+            Some(folder) => {
+                fs_err::create_dir_all(folder)?;
+                Some(Cache::Directory(open_cache(folder, log).await?))
+            }
+            None => None,
+        };
+        let context = RestoreContext {
+            api: API,
+            group,
+            metadata: &analyzed.metadata,
+            layers_dir: &self.staging.layers(),
+            root: &self.root(),
+            skip_layers: false,
+        };
+        let counting = Counting {
+            inner: log,
+            restored: AtomicUsize::new(0),
+        };
+        restore::restore(&context, cache.as_ref(), &counting)
+            .await
+            .map_err(|error| RunError::Restore(Box::new(error)))?;
+        let text = match counting.restored.into_inner() {
+            _ if cache.is_none() => "nothing: there is no cache".to_owned(),
+            0 => "nothing was cached".to_owned(),
+            count => format!("{count} from the cache"),
+        };
+        self.progress.done("restore", &text);
+        Ok(cache)
+    }
+
+    /// Puts what buildpacks want to see again into the cache. A cache that fails costs time, not
+    /// the image.
+    pub(super) async fn keep(&self, cache: Option<Cache>, group: &Group) {
+        let Some(cache) = cache else {
+            return;
+        };
+        let context = CacheContext {
+            api: API,
+            group,
+            layers_dir: &self.staging.layers(),
+            root: &self.root(),
+            owner: OWNER,
+        };
+        if let Err(error) = export_cache(&context, cache, self.progress).await {
+            let text = format!("nothing was cached: {error}");
+            self.progress.line(Level::Warn, &text);
+        }
+    }
+
+    pub(super) async fn build(&self, group: &Group) -> Result<(), RunError> {
+        let names: Vec<_> = group.group.iter().map(|it| it.id.clone()).collect();
+        let names = names.join(", ");
+        self.progress.begin("build", &names);
+        let ended = self.phase("builder", &[]).await?;
+        match ended.exit {
+            Exit::Code(0) => {
+                self.progress.done("build", &names);
+                Ok(())
+            }
+            Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, "a buildpack failed to build")),
+            exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("building failed ({exit})"))),
+        }
+    }
+
+    /// Runs a phase in the sandbox.
+    async fn phase(&self, name: &str, flags: &[(&str, &str)]) -> Result<Ended, RunError> {
+        let common = [
+            ("-app", "/workspace"),
+            ("-buildpacks", "/cnb/buildpacks"),
+            ("-build-config", "/cnb/build-config"),
+            ("-layers", "/layers"),
+            ("-platform", "/platform"),
+        ];
+        let level = match self.request.log_level {
+            Level::Debug => "debug",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Info => "info",
+        };
+        let mut args: Vec<OsString> = ["-no-color", "-log-level", level]
+            .map(OsString::from)
+            .into();
+        for (flag, path) in common.iter().chain(flags) {
+            args.push(flag.into());
+            args.push(self.sandbox.path(Path::new(path)).into());
+        }
+        self.lifecycle(name, args, true).await
+    }
+}
+
+/// Opens a cache; waits for it on a thread of its own, so that whoever gives up is heard.
+async fn open_cache(folder: &Path, log: &dyn Log) -> Result<DirectoryCache, RunError> {
+    let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let path = folder.to_owned();
+    let opening =
+        tokio::task::spawn_blocking(move || DirectoryCache::open(&path, &SentLog(sender)));
+    while let Some((level, text)) = lines.recv().await {
+        log.line(level, &text);
+    }
+    let failed = |source: CacheError| RunError::Cache {
+        name: folder.display().to_string(),
+        source,
+    };
+    match opening.await {
+        Ok(opened) => opened.map_err(failed),
+        Err(error) => Err(RunError::Io(error.into())),
+    }
+}
+
+/// What another thread says.
+#[derive(Debug)]
+struct SentLog(tokio::sync::mpsc::UnboundedSender<(Level, String)>);
+
+impl Log for SentLog {
+    fn line(&self, level: Level, text: &str) {
+        // Nobody listens any more: the build was given up.
+        self.0.send((level, text.to_owned())).unwrap_or_default();
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.line(Level::Info, &String::from_utf8_lossy(bytes));
+    }
+}
+
+/// Counts what the restorer brings back: it says so, and nothing else does.
+#[derive(Debug)]
+struct Counting<'a> {
+    inner: &'a dyn Log,
+    restored: AtomicUsize,
+}
+
+impl Log for Counting<'_> {
+    fn line(&self, level: Level, text: &str) {
+        if text.starts_with("Restoring data for") {
+            self.restored.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.line(level, text);
+    }
+
+    fn output(&self, bytes: &[u8]) {
+        self.inner.output(bytes);
+    }
+}

@@ -1,0 +1,202 @@
+//! The programs that take part in a build, and how they run in the sandbox.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle_core::exec::{Capped, Command, Exit, Output, Run as _, RunError as ExecError};
+use lifecycle_core::files::OsError;
+use oci::{Digest, Hasher};
+
+use super::phases::Phases;
+use super::{API, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
+use crate::sandbox::{Config, Mount, Sandbox};
+
+/// The programs that take part in a build.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "who builds has to say all of it")]
+pub struct Programs {
+    /// The folder with `lifecycle`, `launcher`, and their SBOMs.
+    pub folder: PathBuf,
+    /// Who builds.
+    pub sealpack: PathBuf,
+    /// A program and arguments with which it does nothing but enter the sandbox.
+    pub enter: Vec<OsString>,
+}
+
+impl Programs {
+    /// A program by its name.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The digest of a program.
+    pub fn digest(&self, name: &str) -> Result<Digest, RunError> {
+        digest(&self.path(name))
+    }
+
+    /// Each program and its digest.
+    pub fn digests(&self) -> Result<Vec<(&'static str, Digest)>, RunError> {
+        Ok(vec![
+            ("sealpack", digest(&self.sealpack)?),
+            ("lifecycle", self.digest("lifecycle")?),
+            ("launcher", self.digest("launcher")?),
+        ])
+    }
+}
+
+fn digest(path: &Path) -> Result<Digest, RunError> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hasher = HashWriter(Hasher::default());
+    std::io::copy(&mut file, &mut hasher)?;
+    Ok(hasher.0.finish())
+}
+
+/// Hashes what is written.
+struct HashWriter(Hasher);
+
+impl std::io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens the sandbox.
+pub(super) fn open_sandbox(request: &Request<'_>, staging: &Staging) -> Result<Sandbox, RunError> {
+    // A copy, so that what runs is what was there at the beginning.
+    let programs = staging.root().join("cnb/lifecycle");
+    fs_err::create_dir_all(&programs)?;
+    fs_err::copy(
+        request.programs.path("lifecycle"),
+        programs.join("lifecycle"),
+    )?;
+    for name in ["detector", "builder"] {
+        fs_err::os::unix::fs::symlink("lifecycle", programs.join(name))?;
+    }
+    let mount = |name: &str, writable: bool| Mount {
+        source: staging.root().join(name),
+        target: Path::new("/").join(name),
+        writable,
+    };
+    let sandbox = Sandbox::new(Config {
+        enter: request.programs.enter.clone(),
+        mounts: vec![
+            mount("layers", true),
+            mount("workspace", true),
+            mount("platform", false),
+            mount("cnb", false),
+        ],
+        hidden: request.hidden.to_vec(),
+        network: request.network,
+        isolation: request.isolation,
+        cancel: request.cancel.clone(),
+    })?;
+    Ok(sandbox)
+}
+
+/// How a program in the sandbox ended, and what it printed.
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    text: Vec<u8>,
+}
+
+impl Ended {
+    /// All that it printed.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.text).trim().to_owned()
+    }
+
+    /// Says that a phase failed, with the end of what it printed.
+    pub(super) fn failed(&self, failure: PhaseFailure, what: impl Into<String>) -> RunError {
+        const LINES: usize = 30;
+        /// One line may be long, too.
+        const BYTES: usize = 8 << 10;
+        let end = self.text.len().saturating_sub(BYTES);
+        let text = String::from_utf8_lossy(self.text.get(end..).unwrap_or_default());
+        let lines: Vec<_> = text.trim_end().lines().collect();
+        let from = lines.len().saturating_sub(LINES);
+        RunError::Phase {
+            what: what.into(),
+            failure,
+            output: lines.get(from..).unwrap_or_default().join("\n"),
+        }
+    }
+}
+
+impl Phases<'_> {
+    /// Runs the lifecycle in the sandbox. What it prints is shown only if `shown`.
+    pub(super) async fn lifecycle(
+        &self,
+        name: &str,
+        args: Vec<OsString>,
+        shown: bool,
+    ) -> Result<Ended, RunError> {
+        let program = Path::new("/cnb/lifecycle").join(name);
+        let command = Command {
+            program: self.sandbox.path(&program),
+            args,
+            env: self.env(),
+            dir: self.sandbox.path(Path::new("/workspace")),
+        };
+        let sandbox = Arc::clone(self.sandbox);
+        // Bounded: who prints faster than is shown has to wait.
+        let (sender, mut lines) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
+        let running = tokio::task::spawn_blocking(move || {
+            let kept = Kept {
+                capped: Capped::default(),
+                shown: shown.then_some(sender),
+            };
+            let exit = sandbox.run(&command, &kept);
+            (exit, kept.capped.into_bytes())
+        });
+        while let Some(bytes) = lines.recv().await {
+            self.progress.output(&bytes);
+        }
+        let failed = |source| RunError::Start {
+            name: name.to_owned(),
+            source,
+        };
+        let (exit, text) = running.await.map_err(|error| {
+            failed(ExecError::Watch {
+                program: program.clone(),
+                source: OsError(error.into()),
+            })
+        })?;
+        let exit = exit.map_err(failed)?;
+        Ok(Ended { exit, text })
+    }
+
+    /// What the lifecycle's environment is in the sandbox.
+    fn env(&self) -> BTreeMap<OsString, OsString> {
+        let told = [
+            ("CNB_PLATFORM_API", API.as_str()),
+            ("CNB_EXEC_ENV", EXEC_ENV),
+            ("CNB_DEPRECATION_MODE", "quiet"),
+        ];
+        let mut env = self.request.surroundings.clone();
+        env.extend(told.map(|(name, value)| (name.into(), value.into())));
+        env
+    }
+}
+
+/// Keeps what is printed, and hands it on to who wants to see it.
+struct Kept {
+    capped: Capped,
+    shown: Option<tokio::sync::mpsc::Sender<Vec<u8>>>,
+}
+
+impl Output for Kept {
+    fn write(&self, bytes: &[u8]) {
+        self.capped.write(bytes);
+        if let Some(shown) = &self.shown {
+            // Nobody listens any more: the build was given up.
+            shown.blocking_send(bytes.to_vec()).unwrap_or_default();
+        }
+    }
+}
