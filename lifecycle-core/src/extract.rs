@@ -5,20 +5,15 @@
 //! against its digest.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
-use futures_util::StreamExt as _;
-use oci::{Algorithm, Descriptor, DiffId, Hasher, Store, StoreError};
-use tar::EntryType;
+use oci::{
+    Descriptor, DiffId, ExtractOptions, ExtractRules, Links, Store, StoreError, extract,
+    extract_layer,
+};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-
-/// Chunks that wait between network and disk.
-const WAITING: usize = 8;
 
 /// The layers directory.
 #[derive(Clone, Debug)]
@@ -38,76 +33,22 @@ impl LayersDir {
     }
 }
 
-/// Extracts the layer `target` of `store`, gzip or not.
+/// Extracts the layer `target` of `store`, compressed or not.
 pub(crate) async fn blob(
     store: &dyn Store,
     target: &Descriptor,
     diff_id: &DiffId,
     layers_dir: &LayersDir,
 ) -> Result<(), ExtractError> {
-    let mut content = store.fetch(target).await.map_err(ExtractError::Store)?;
-    let (sender, receiver) = mpsc::channel(WAITING);
-    let (diff_id, layers_dir) = (diff_id.clone(), layers_dir.clone());
-    let extracting = tokio::task::spawn_blocking(move || {
-        let mut incoming = BufReader::new(Incoming {
-            chunk: Bytes::new(),
-            receiver,
-        });
-        let is_gzip = incoming
-            .fill_buf()
-            .map_err(ExtractError::Read)?
-            .starts_with(&[0x1f, 0x8b]);
-        if is_gzip {
-            layer(MultiGzDecoder::new(incoming), &diff_id, &layers_dir)
-        } else {
-            layer(incoming, &diff_id, &layers_dir)
-        }
-    });
-    let mut failed = None;
-    while let Some(chunk) = content.next().await {
-        match chunk {
-            Ok(chunk) => {
-                if sender.send(chunk).await.is_err() {
-                    break;
-                }
-            }
-            Err(error) => {
-                failed = Some(error);
-                break;
-            }
-        }
-    }
-    drop(sender);
-    let extracted = match extracting.await {
-        Ok(extracted) => extracted,
+    let staging = staging(layers_dir)?;
+    let options = options(diff_id, layers_dir);
+    let extracted = extract_layer(store, target, staging.path(), &options).await;
+    extracted.map_err(|error| failed(error, &staging))?;
+    let layers_dir = layers_dir.clone();
+    let committing = tokio::task::spawn_blocking(move || commit(&staging, &layers_dir));
+    match committing.await {
+        Ok(committed) => committed,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
-    match failed {
-        Some(error) => Err(ExtractError::Store(error)),
-        None => extracted,
-    }
-}
-
-/// Reads chunks as they come from elsewhere.
-struct Incoming {
-    chunk: Bytes,
-    receiver: mpsc::Receiver<Bytes>,
-}
-
-impl Read for Incoming {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.chunk.is_empty() {
-            match self.receiver.blocking_recv() {
-                Some(chunk) => self.chunk = chunk,
-                None => return Ok(0),
-            }
-        }
-        let count = self.chunk.len().min(buffer.len());
-        let taken = self.chunk.split_to(count);
-        if let Some(place) = buffer.get_mut(..count) {
-            place.copy_from_slice(&taken);
-        }
-        Ok(count)
     }
 }
 
@@ -118,160 +59,80 @@ pub(crate) fn file(
     layers_dir: &LayersDir,
 ) -> Result<(), ExtractError> {
     let file = File::open(file).map_err(ExtractError::Read)?;
-    layer(
-        BufReader::with_capacity(256 << 10, file),
-        diff_id,
-        layers_dir,
-    )
+    layer(file, diff_id, layers_dir)
 }
 
 /// Extracts the layer `content`, and replaces what it brings: `<buildpack>/<layer>`, or `sbom/…`.
 fn layer(content: impl Read, diff_id: &DiffId, layers_dir: &LayersDir) -> Result<(), ExtractError> {
-    let staging = tempfile::Builder::new()
-        .prefix(".restore.")
-        .tempdir_in(&layers_dir.path)
-        .map_err(|source| ExtractError::write(&layers_dir.path, source))?;
-    let mut content = Hashed {
-        inner: content,
-        hasher: Hasher::new(Algorithm::Sha256),
-    };
-    let mut unpacking = Unpacking {
-        staging,
-        layers_dir,
-        folders: Vec::new(),
-    };
-    let unpacked = unpacking.unpack(&mut content);
-    // The digest says more than the error that it explains.
-    io::copy(&mut content, &mut io::sink()).map_err(ExtractError::Read)?;
-    let presented = DiffId(content.hasher.finish());
-    if presented != *diff_id {
-        return Err(ExtractError::OtherContent {
-            expected: diff_id.clone(),
-            presented,
-        });
-    }
-    unpacked?;
-    unpacking.commit()
-}
-
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
-    }
+    let staging = staging(layers_dir)?;
+    let options = options(diff_id, layers_dir);
+    let extracted = extract(content, staging.path(), &options);
+    extracted.map_err(|error| failed(error, &staging))?;
+    commit(&staging, layers_dir)
 }
 
 /// A folder that mirrors the layers directory.
-struct Unpacking<'a> {
-    staging: TempDir,
-    layers_dir: &'a LayersDir,
-    /// Folders that get their mode at the end: it may forbid to write into them.
-    folders: Vec<(PathBuf, u32)>,
+fn staging(layers_dir: &LayersDir) -> Result<TempDir, ExtractError> {
+    tempfile::Builder::new()
+        .prefix(".restore.")
+        .tempdir_in(&layers_dir.path)
+        .map_err(|source| ExtractError::write(&layers_dir.path, source))
 }
 
-impl Unpacking<'_> {
-    fn unpack(&mut self, content: impl Read) -> Result<(), ExtractError> {
-        let mut archive = tar::Archive::new(content);
-        let entries = archive.entries().map_err(ExtractError::Read)?;
-        for entry in entries {
-            let mut entry = entry.map_err(ExtractError::Read)?;
-            let name = entry.path().map_err(ExtractError::Read)?.into_owned();
-            let kind = entry.header().entry_type();
-            if kind == EntryType::XGlobalHeader {
-                continue;
-            }
-            let Some(relative) = below(&name, &self.layers_dir.name) else {
-                continue;
-            };
-            let mode = entry.header().mode().map_err(ExtractError::Read)? & 0o7777;
-            let target = self.staging.path().join(&relative);
-            let failed = |source| ExtractError::write(&name, source);
-            // No entry is put below a link: parents are real folders, or the entry fails.
-            self.make_parents(&relative).map_err(failed)?;
-            match kind {
-                EntryType::Directory => {
-                    match std::fs::create_dir(&target) {
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                        made => made.map_err(failed)?,
-                    }
-                    self.folders.push((relative, mode));
-                }
-                EntryType::Regular | EntryType::Continuous => {
-                    let mut file = File::create_new(&target).map_err(failed)?;
-                    io::copy(&mut entry, &mut file).map_err(failed)?;
-                    file.flush().map_err(failed)?;
-                    file.set_permissions(Permissions::from_mode(mode))
-                        .map_err(failed)?;
-                }
-                EntryType::Symlink => {
-                    let link = entry.link_name().map_err(ExtractError::Read)?;
-                    symlink(link.unwrap_or_default(), &target).map_err(failed)?;
-                }
-                _ => {
-                    return Err(ExtractError::UnknownType {
-                        path: name,
-                        kind: kind.as_byte(),
-                    });
-                }
-            }
-        }
-        Ok(())
+/// Only what is below the layers directory is of interest, and no entry is put below a link.
+fn options(diff_id: &DiffId, layers_dir: &LayersDir) -> ExtractOptions {
+    ExtractOptions {
+        rules: ExtractRules::Lifecycle,
+        links: Links::Refused,
+        below: Some(layers_dir.name.clone()),
+        diff_id: Some(diff_id.clone()),
+        ..ExtractOptions::default()
     }
+}
 
-    /// Makes the folders above `relative`; a link among them is an error.
-    fn make_parents(&self, relative: &Path) -> io::Result<()> {
-        let mut path = self.staging.path().to_owned();
-        for part in relative.parent().into_iter().flat_map(Path::components) {
-            path.push(part);
-            match std::fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    std::fs::create_dir(&path)?;
-                }
-                Err(error) => return Err(error),
-            }
+/// Sees to it that `staging` can be removed, whatever modes its folders have got.
+fn failed(error: oci::ExtractError, staging: &TempDir) -> ExtractError {
+    let mut folders = vec![staging.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What cannot be opened is left behind, and the error is of more interest.
+        if open_mode(&folder).is_ok_and(|it| it.is_some()) {
+            folders.extend(list(&folder).unwrap_or_default());
         }
-        Ok(())
     }
+    ExtractError::of(error)
+}
 
-    /// Moves what was unpacked to its place: of each buildpack its layers, of `sbom` its kinds.
-    fn commit(self) -> Result<(), ExtractError> {
-        let list = |folder: &Path| -> io::Result<Vec<PathBuf>> {
-            std::fs::read_dir(folder)?
-                .map(|entry| entry.map(|it| it.path()))
-                .collect()
-        };
-        let failed = |source| ExtractError::write(&self.layers_dir.path, source);
-        for owner in list(self.staging.path()).map_err(failed)? {
-            let target = self
-                .layers_dir
-                .path
-                .join(owner.file_name().unwrap_or_default());
-            std::fs::create_dir_all(&target)
-                .map_err(|source| ExtractError::write(&target, source))?;
-            for layer in list(&owner).map_err(failed)? {
-                let target = target.join(layer.file_name().unwrap_or_default());
-                replace(&layer, &target).map_err(|source| ExtractError::write(&target, source))?;
-            }
+/// Moves what was unpacked to its place: of each buildpack its layers, of `sbom` its kinds. The
+/// folders of buildpacks are not the layer's.
+fn commit(staging: &TempDir, layers_dir: &LayersDir) -> Result<(), ExtractError> {
+    let failed = |source| ExtractError::write(&layers_dir.path, source);
+    for owner in list(staging.path()).map_err(failed)? {
+        open_mode(&owner).map_err(failed)?;
+        let target = layers_dir.path.join(owner.file_name().unwrap_or_default());
+        std::fs::create_dir_all(&target).map_err(|source| ExtractError::write(&target, source))?;
+        for layer in list(&owner).map_err(failed)? {
+            let target = target.join(layer.file_name().unwrap_or_default());
+            replace(&layer, &target).map_err(|source| ExtractError::write(&target, source))?;
         }
-        // Only now: a folder that forbids to write into it could not have been moved.
-        for (path, mode) in self.folders.iter().rev() {
-            let target = self.layers_dir.path.join(path);
-            // The folders of buildpacks are not the layer's.
-            if path.components().count() > 1 {
-                std::fs::set_permissions(&target, Permissions::from_mode(*mode))
-                    .map_err(|source| ExtractError::write(&target, source))?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
+}
+
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    std::fs::read_dir(folder)?
+        .map(|entry| entry.map(|it| it.path()))
+        .collect()
+}
+
+/// Lets us write into `path` if it is a folder, and returns the mode that it had.
+fn open_mode(path: &Path) -> io::Result<Option<Permissions>> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(None);
+    }
+    let had = metadata.permissions();
+    std::fs::set_permissions(path, Permissions::from_mode(had.mode() | 0o700))?;
+    Ok(Some(had))
 }
 
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
@@ -281,23 +142,13 @@ fn replace(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    std::fs::rename(from, to)
-}
-
-/// What `name`, an absolute path in an archive, is below `folder`. `None` for what is not below.
-fn below(name: &Path, folder: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::from("/");
-    for part in name.components() {
-        match part {
-            Component::Normal(part) => clean.push(part),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
+    // One that forbids to write into it could not be moved.
+    let had = open_mode(from)?;
+    std::fs::rename(from, to)?;
+    match had {
+        Some(had) => std::fs::set_permissions(to, had),
+        None => Ok(()),
     }
-    let relative = clean.strip_prefix(folder).ok()?;
-    (relative != Path::new("")).then(|| relative.to_owned())
 }
 
 /// Why a layer could not be restored. The texts are upstream's where it has one.
@@ -337,6 +188,23 @@ pub enum ExtractError {
 }
 
 impl ExtractError {
+    fn of(error: oci::ExtractError) -> Self {
+        match error {
+            oci::ExtractError::OtherContent {
+                expected,
+                presented,
+            } => Self::OtherContent {
+                expected,
+                presented,
+            },
+            oci::ExtractError::UnknownType { path, flag } => Self::UnknownType { path, kind: flag },
+            oci::ExtractError::File { path, source, .. } => Self::Write { path, source },
+            oci::ExtractError::Store(error) => Self::Store(error),
+            oci::ExtractError::Read(error) => Self::Read(error),
+            error => Self::Read(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
+    }
+
     fn write(path: &Path, source: io::Error) -> Self {
         Self::Write {
             path: path.to_owned(),
@@ -348,6 +216,7 @@ impl ExtractError {
 #[cfg(test)]
 mod tests {
     use oci::Digest;
+    use tar::EntryType;
 
     use super::*;
 

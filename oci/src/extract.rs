@@ -12,16 +12,27 @@ use crate::{Descriptor, DiffId, Hasher, Store, StoreError};
 
 pub(crate) mod archive;
 mod beneath;
+mod options;
 mod place;
 
+pub use self::options::{IdMap, IdRange, Links, OverlayXattrs, Owners, Whiteouts};
+
 /// How to unpack.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ExtractOptions {
     /// What the entries mean.
     pub rules: ExtractRules,
-    /// Whether files get the owners that the archive names, and may be set-user-id; needs root.
-    /// Else they belong to whoever runs this, and are not.
-    pub ownership: bool,
+    /// Who gets the files. Under the lifecycle's rules always whoever runs this.
+    pub owners: Owners,
+    /// What becomes of whiteouts. They mean nothing under the lifecycle's rules.
+    pub whiteouts: Whiteouts,
+    /// Whether symbolic links are followed on the way to an entry.
+    pub links: Links,
+    /// Only what lies below this absolute path is unpacked, and the path itself is the directory.
+    pub below: Option<PathBuf>,
+    /// What the archive has to be, uncompressed. If it is something else, that is the error,
+    /// whatever else may be wrong with it.
+    pub diff_id: Option<DiffId>,
     /// How many entries are read.
     pub entries: u64,
     /// How many bytes are read, uncompressed.
@@ -41,7 +52,7 @@ pub enum ExtractRules {
     Layer,
     /// As the CNB lifecycle unpacks its own layers: folders that are there keep their mode, files
     /// are overwritten, a link over anything is an error, as is all that is no folder, file or
-    /// symbolic link. Neither owners nor times are set, and `.wh.` means nothing.
+    /// symbolic link. Neither owners nor times are set, modes are, and `.wh.` means nothing.
     Lifecycle,
 }
 
@@ -49,7 +60,11 @@ impl Default for ExtractOptions {
     fn default() -> Self {
         Self {
             rules: ExtractRules::Layer,
-            ownership: false,
+            owners: Owners::Drop,
+            whiteouts: Whiteouts::Apply,
+            links: Links::Followed,
+            below: None,
+            diff_id: None,
             entries: 2_000_000,
             bytes: 64 << 30,
             path: 4096,
@@ -69,6 +84,24 @@ pub struct ExtractSummary {
     pub bytes: u64,
     /// How many devices were left out.
     pub devices: u64,
+    /// Folders that had to be made because something lies in them, and that the archive does not
+    /// have; known only if whiteouts are kept for [overlayfs](Whiteouts::Overlay). In the layers
+    /// below they may have other modes and owners, which then are theirs.
+    pub implied: Vec<PathBuf>,
+    /// Whose things are that are not root's, by [`Owners::Record`]; the last one of a path counts.
+    pub recorded: Vec<RecordedOwner>,
+}
+
+/// Whose something is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RecordedOwner {
+    /// What, below the directory.
+    pub path: PathBuf,
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
 }
 
 /// Unpacks a tar archive, plain or compressed with gzip or zstd, into `directory`, which must be
@@ -93,7 +126,40 @@ pub fn extract(
         limit: options.bytes,
     };
     let mut archive = Archive::new(counted, options.path);
-    let mut place = Place::new(directory, *options)?;
+    let unpacked = unpack(&mut archive, directory, options);
+    let unpacked = match unpacked {
+        // There may be no end to what is too large.
+        Err(error @ ExtractError::TooManyBytes { .. }) => return Err(error),
+        unpacked => unpacked,
+    };
+    // The digest says more than the error that it explains.
+    if unpacked.is_err() && options.diff_id.is_none() {
+        return unpacked;
+    }
+    let counted = match archive.into_inner() {
+        Ok(counted) => counted,
+        Err(error) => return Err(unpacked.err().unwrap_or(error)),
+    };
+    let presented = DiffId(counted.hasher.finish());
+    if let Some(expected) = options.diff_id.as_ref().filter(|it| **it != presented) {
+        return Err(ExtractError::OtherContent {
+            expected: expected.clone(),
+            presented,
+        });
+    }
+    let mut summary = unpacked?;
+    summary.bytes = counted.read;
+    summary.diff_id = presented;
+    Ok(summary)
+}
+
+/// What was unpacked, but for the digest: that is known at the end of what is read.
+fn unpack<R: Read>(
+    archive: &mut Archive<Counted<R>>,
+    directory: &Path,
+    options: &ExtractOptions,
+) -> Result<ExtractSummary, ExtractError> {
+    let mut place = Place::new(directory, options.clone())?;
     let mut entries = 0;
     while let Some(entry) = archive.next_entry()? {
         entries += 1;
@@ -102,16 +168,9 @@ pub fn extract(
                 limit: options.entries,
             });
         }
-        place.add(&entry, &mut archive)?;
+        place.add(&entry, archive)?;
     }
-    let devices = place.finish()?;
-    let counted = archive.into_inner()?;
-    Ok(ExtractSummary {
-        bytes: counted.read,
-        diff_id: DiffId(counted.hasher.finish()),
-        entries,
-        devices,
-    })
+    place.finish(entries)
 }
 
 /// [Extracts](extract) the blob `layer` of `store` while it is read. If the content turns out to be
@@ -123,7 +182,7 @@ pub async fn extract_layer(
     options: &ExtractOptions,
 ) -> Result<ExtractSummary, ExtractError> {
     let content = store.fetch(layer).await.map_err(ExtractError::Store)?;
-    let (directory, options) = (directory.to_owned(), *options);
+    let (directory, options) = (directory.to_owned(), options.clone());
     let fed = feed(content.boxed(), move |incoming| {
         extract(incoming, &directory, &options)
     });
@@ -260,6 +319,14 @@ pub enum ExtractError {
     Malformed {
         /// What is wrong.
         problem: String,
+    },
+    /// It is not what it has to be.
+    #[error("expected content with digest {expected}, found {presented}")]
+    OtherContent {
+        /// What was asked for.
+        expected: DiffId,
+        /// What was read.
+        presented: DiffId,
     },
     /// A path leads out of the directory.
     #[error("`{path}` in the archive leads out of the directory")]

@@ -35,7 +35,8 @@ pub use copy::{
 pub use descriptor::Descriptor;
 pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
 pub use extract::{
-    ExtractError, ExtractOptions, ExtractRules, ExtractSummary, extract, extract_layer,
+    ExtractError, ExtractOptions, ExtractRules, ExtractSummary, IdMap, IdRange, Links,
+    OverlayXattrs, Owners, RecordedOwner, Whiteouts, extract, extract_layer,
 };
 pub use image::{Image, ImageError};
 pub use limits::Limits;

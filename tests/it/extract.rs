@@ -1,6 +1,7 @@
 //! Archives that try to get out of the directory that they are unpacked into.
 
 mod headers;
+mod overlay;
 mod owners;
 mod replaced;
 

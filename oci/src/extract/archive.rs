@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) gid: u64,
     pub(crate) mtime: i64,
     pub(crate) size: u64,
+    /// What a program may do without being root, as the attribute `security.capability` has it.
+    pub(crate) capability: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -54,6 +56,7 @@ struct Extended {
     uid: Option<u64>,
     gid: Option<u64>,
     mtime: Option<i64>,
+    capability: Option<Vec<u8>>,
 }
 
 impl<R: Read> Archive<R> {
@@ -166,6 +169,7 @@ impl<R: Read> Archive<R> {
                 None => i64::try_from(header.number(136, 12).unwrap_or(0)).unwrap_or(0),
             },
             size: if has_content { size } else { 0 },
+            capability: extended.capability,
         })
     }
 
@@ -318,6 +322,7 @@ impl Extended {
                     let whole = text(value).and_then(|it| it.split('.').next()?.parse().ok());
                     self.mtime = Some(whole.ok_or_else(bad)?);
                 }
+                b"SCHILY.xattr.security.capability" => self.capability = Some(value.to_vec()),
                 _ if key.starts_with(b"GNU.sparse.") => {
                     return Err(malformed("it has a sparse file, and those are not read"));
                 }

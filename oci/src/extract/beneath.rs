@@ -18,10 +18,16 @@ pub(super) const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// What to do about a folder that is missing on the way.
-pub(super) type Missing<'a> = &'a mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<()>;
+/// What to do about a name that is no folder on the way, be it that it is missing, or something else.
+pub(super) type Missing<'a> = &'a mut dyn FnMut(&OwnedFd, &OsStr, Errno) -> io::Result<()>;
 
-/// Opens the folder `path`, as it would be if `root` were the root of all.
+/// Whatever is missing is the error.
+pub(super) fn nothing_missing(_folder: &OwnedFd, _name: &OsStr, error: Errno) -> io::Result<()> {
+    Err(error.into())
+}
+
+/// Opens the folder `path`, as it would be if `root` were the root of all. No link is followed unless
+/// `follow`.
 ///
 /// Each step opens one name in a folder that is held open, following no link; a link is read, and
 /// its text walked in the same way; `..` goes back to the folder that the walk came from. So no
@@ -29,6 +35,7 @@ pub(super) type Missing<'a> = &'a mut dyn FnMut(&OwnedFd, &OsStr) -> io::Result<
 pub(super) fn open_folder(
     root: &Rc<OwnedFd>,
     path: &Path,
+    follow: bool,
     missing: Missing<'_>,
 ) -> io::Result<Rc<OwnedFd>> {
     let mut way: Vec<Rc<OwnedFd>> = vec![Rc::clone(root)];
@@ -46,14 +53,24 @@ pub(super) fn open_folder(
         let next = match rustix::fs::openat(&*here, &name, FOLDER, Mode::empty()) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
-                missing(&here, &name)?;
+                missing(&here, &name, Errno::NOENT)?;
                 rustix::fs::openat(&*here, &name, FOLDER, Mode::empty())?
             }
             // Linux says either for a link, depending on the order of its checks.
             Err(error @ (Errno::LOOP | Errno::NOTDIR)) => {
                 let Ok(link) = rustix::fs::readlinkat(&*here, &name, Vec::new()) else {
-                    return Err(error.into());
+                    missing(&here, &name, error)?;
+                    way.push(Rc::new(rustix::fs::openat(
+                        &*here,
+                        &name,
+                        FOLDER,
+                        Mode::empty(),
+                    )?));
+                    continue;
                 };
+                if !follow {
+                    return Err(Errno::NOTDIR.into());
+                }
                 links += 1;
                 if links > LINKS {
                     return Err(Errno::LOOP.into());
@@ -94,6 +111,11 @@ pub(super) fn stat(folder: &OwnedFd, name: &OsStr) -> io::Result<Option<Stat>> {
 
 pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Whether it is what overlayfs has in the place of what is not there any more.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Removes `name` in `folder`, with all that is in it, if it is there.

@@ -1,6 +1,6 @@
 //! Makes the files of an archive, each below the directory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write as _};
 use std::os::fd::OwnedFd;
@@ -8,24 +8,40 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 
-use super::beneath::{self, FOLDER, is_folder, open_folder, stat};
-use super::{Entry, ExtractError, ExtractOptions, ExtractRules, Kind};
+use super::beneath::{self, FOLDER, is_folder, is_whiteout, nothing_missing, open_folder, stat};
+use super::{
+    Entry, ExtractError, ExtractOptions, ExtractRules, ExtractSummary, Kind, Links, OverlayXattrs,
+    Owners, RecordedOwner, Whiteouts,
+};
+use crate::{DiffId, Digest};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+const CAPABILITY: &str = "security.capability";
 
 pub(super) struct Place {
     root: Rc<OwnedFd>,
     options: ExtractOptions,
     /// The folder of the last entry, as most entries are in the same one as that before.
-    last: Option<(PathBuf, Rc<OwnedFd>)>,
+    last: Option<(PathBuf, Folder)>,
     /// What this archive brought, as inode of the folder and name: an opaque whiteout leaves it.
     brought: BTreeSet<(u64, OsString)>,
     /// Folders whose mode, owner and time are set at the end: nothing could be put into some then.
     folders: Vec<(PathBuf, Entry)>,
+    /// Folders that were made for what is in them.
+    implied: BTreeSet<PathBuf>,
+    recorded: Vec<RecordedOwner>,
     devices: u64,
+}
+
+/// A folder that is open, and its inode.
+#[derive(Clone)]
+struct Folder {
+    file: Rc<OwnedFd>,
+    inode: u64,
 }
 
 impl Place {
@@ -43,6 +59,8 @@ impl Place {
             last: None,
             brought: BTreeSet::new(),
             folders: Vec::new(),
+            implied: BTreeSet::new(),
+            recorded: Vec::new(),
             devices: 0,
         })
     }
@@ -53,7 +71,9 @@ impl Place {
         content: &mut impl Read,
     ) -> Result<(), ExtractError> {
         let is_lifecycle = self.options.rules == ExtractRules::Lifecycle;
-        let path = self.cleaned(&entry.path)?;
+        let Some(path) = self.wanted(&entry.path)? else {
+            return Ok(());
+        };
         if let Kind::Unknown(flag) = entry.kind {
             return Err(unknown(entry, flag));
         }
@@ -68,9 +88,17 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(());
         };
-        let folder = self
+        let Folder {
+            file: folder,
+            inode,
+        } = self
             .folder(parent)
             .map_err(failed("find the folder of", entry))?;
+        if self.implied.len() as u64 > self.options.entries {
+            return Err(ExtractError::TooManyEntries {
+                limit: self.options.entries,
+            });
+        }
         if !is_lifecycle && name.as_bytes().starts_with(WHITEOUT) {
             return self.white_out(entry, &folder, name);
         }
@@ -92,15 +120,31 @@ impl Place {
                 return Ok(());
             }
         }?;
-        if !is_lifecycle {
-            let inode = inode(&folder).map_err(failed("look at the folder of", entry))?;
+        if !is_lifecycle && self.overlay().is_none() {
             self.brought.insert((inode, name.to_owned()));
+        }
+        if self.options.owners == Owners::Record && !is_lifecycle {
+            self.record(entry, path)?;
         }
         Ok(())
     }
 
-    /// Sets what was left for the end. Returns how many devices were left out.
-    pub(super) fn finish(mut self) -> Result<u64, ExtractError> {
+    fn record(&mut self, entry: &Entry, path: PathBuf) -> Result<(), ExtractError> {
+        let (uid, gid) = owner(entry).map_err(failed("record the owner of", entry))?;
+        self.recorded.push(RecordedOwner {
+            path,
+            uid: uid.as_raw(),
+            gid: gid.as_raw(),
+        });
+        Ok(())
+    }
+
+    /// Sets what was left for the end. What the archive is as a whole is for the caller to fill in.
+    pub(super) fn finish(mut self, entries: u64) -> Result<ExtractSummary, ExtractError> {
+        let explicit: BTreeSet<&PathBuf> = self.folders.iter().map(|(path, _)| path).collect();
+        let implied = std::mem::take(&mut self.implied);
+        let implied = implied.into_iter().filter(|it| !explicit.contains(it));
+        let implied = implied.collect();
         // What is inside comes before what it is in.
         for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
             // A later entry may have put something else there, even a link to another folder.
@@ -110,20 +154,51 @@ impl Place {
             self.set_attributes(&entry, &folder)
                 .map_err(failed("set the mode of", &entry))?;
         }
-        Ok(self.devices)
+        let mut recorded: BTreeMap<_, _> = BTreeMap::new();
+        for it in self.recorded {
+            recorded.insert(it.path.clone(), it);
+        }
+        recorded.retain(|_, it| (it.uid, it.gid) != (0, 0));
+        Ok(ExtractSummary {
+            diff_id: DiffId(Digest::of(b"")),
+            entries,
+            bytes: 0,
+            devices: self.devices,
+            implied,
+            recorded: recorded.into_values().collect(),
+        })
     }
 
     fn reopen(&self, path: &Path) -> io::Result<OwnedFd> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let parent = open_folder(&self.root, parent, &mut |_, _| {
-            Err(io::ErrorKind::NotFound.into())
-        })?;
+        let parent = open_folder(&self.root, parent, self.follow(), &mut nothing_missing)?;
         Ok(rustix::fs::openat(&*parent, name, FOLDER, Mode::empty())?)
     }
 
-    /// `path` as names below the directory.
+    fn follow(&self) -> bool {
+        self.options.links == Links::Followed
+    }
+
+    fn overlay(&self) -> Option<OverlayXattrs> {
+        match self.options.whiteouts {
+            Whiteouts::Overlay(xattrs) if self.options.rules == ExtractRules::Layer => Some(xattrs),
+            _ => None,
+        }
+    }
+
+    /// `path` as names below the directory, if it is to be there.
+    fn wanted(&self, path: &Path) -> Result<Option<PathBuf>, ExtractError> {
+        let cleaned = self.cleaned(path)?;
+        let Some(below) = &self.options.below else {
+            return Ok(Some(cleaned));
+        };
+        let below = below.strip_prefix("/").unwrap_or(below);
+        Ok(cleaned.strip_prefix(below).ok().map(Path::to_owned))
+    }
+
+    /// `path` as names below the root of the archive.
     fn cleaned(&self, path: &Path) -> Result<PathBuf, ExtractError> {
         let mut cleaned = PathBuf::new();
         for component in path.components() {
@@ -143,24 +218,62 @@ impl Place {
         Ok(cleaned)
     }
 
-    fn folder(&mut self, path: &Path) -> io::Result<Rc<OwnedFd>> {
+    fn folder(&mut self, path: &Path) -> io::Result<Folder> {
         if let Some((last, folder)) = &self.last
             && last == path
         {
-            return Ok(Rc::clone(folder));
+            return Ok(folder.clone());
         }
         let is_lifecycle = self.options.rules == ExtractRules::Lifecycle;
         let mode = if is_lifecycle { 0o777 } else { 0o755 };
+        let overlay = self.overlay();
         let mut made = Vec::new();
-        let folder = open_folder(&self.root, path, &mut |folder, name| {
-            rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
-            let new = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
-            rustix::fs::fchmod(new, Mode::from_raw_mode(mode))?;
-            made.push((inode(folder)?, name.to_owned()));
-            Ok(())
-        })?;
-        self.brought.extend(made);
-        self.last = Some((path.to_owned(), Rc::clone(&folder)));
+        let folder = open_folder(
+            &self.root,
+            path,
+            self.follow(),
+            &mut |folder, name, error| {
+                let mut hides = None;
+                if error != Errno::NOENT {
+                    hides = overlay.filter(|_| {
+                        stat(folder, name).is_ok_and(|it| it.as_ref().is_some_and(is_whiteout))
+                    });
+                    if hides.is_none() {
+                        return Err(error.into());
+                    }
+                    rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+                }
+                rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
+                let new = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+                if let Some(xattrs) = hides {
+                    make_opaque(&new, xattrs)?;
+                }
+                rustix::fs::fchmod(new, Mode::from_raw_mode(mode))?;
+                made.push((inode(folder)?, name.to_owned()));
+                Ok(())
+            },
+        )?;
+        if let Owners::Map { users, groups } = &self.options.owners
+            && let (false, Some(uid), Some(gid)) =
+                (made.is_empty(), users.outside(0), groups.outside(0))
+        {
+            for ancestor in path.ancestors().take(made.len()) {
+                let made = open_folder(&self.root, ancestor, self.follow(), &mut nothing_missing)?;
+                rustix::fs::fchown(&*made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+        }
+        if overlay.is_some() {
+            // The last ones, as what is above was there.
+            let ancestors = path.ancestors().take(made.len());
+            self.implied.extend(ancestors.map(Path::to_owned));
+        } else {
+            self.brought.extend(made);
+        }
+        let folder = Folder {
+            inode: inode(&folder)?,
+            file: folder,
+        };
+        self.last = Some((path.to_owned(), folder.clone()));
         Ok(folder)
     }
 
@@ -178,6 +291,9 @@ impl Place {
     ) -> Result<(), ExtractError> {
         let failed = failed("white out", entry);
         if name.as_bytes() == OPAQUE {
+            if let Some(xattrs) = self.overlay() {
+                return make_opaque(folder, xattrs).map_err(failed);
+            }
             self.last = None;
             return self.prune(folder).map(|_| ()).map_err(failed);
         }
@@ -191,8 +307,12 @@ impl Place {
                 path: entry.path.clone(),
             });
         }
+        let hidden = OsStr::from_bytes(hidden);
+        if let Some(xattrs) = self.overlay() {
+            return keep_whiteout(folder, hidden, xattrs).map_err(failed);
+        }
         self.last = None;
-        let pruned = self.prune_entry(folder, OsStr::from_bytes(hidden));
+        let pruned = self.prune_entry(folder, hidden);
         pruned.map(|_| ()).map_err(failed)
     }
 
@@ -240,7 +360,18 @@ impl Place {
 
     /// Whether it had to be made.
     fn ensure_folder(&mut self, folder: &OwnedFd, name: &OsStr) -> io::Result<bool> {
-        match stat(folder, name)? {
+        let found = stat(folder, name)?;
+        if let (Some(xattrs), Some(found)) = (self.overlay(), &found)
+            && is_whiteout(found)
+        {
+            // What is below stays hidden.
+            self.clear(folder, name)?;
+            rustix::fs::mkdirat(folder, name, Mode::RWXU)?;
+            let new = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+            make_opaque(&new, xattrs)?;
+            return Ok(true);
+        }
+        match found {
             Some(found) if is_folder(&found) => return Ok(false),
             Some(_) if self.options.rules == ExtractRules::Lifecycle => {
                 return Err(io::ErrorKind::NotADirectory.into());
@@ -290,6 +421,8 @@ impl Place {
             };
             file.write_all(filled).map_err(failed("write", entry))?;
         }
+        self.set_capability(entry, file)
+            .map_err(failed("set the capabilities of", entry))?;
         if self.options.rules == ExtractRules::Layer {
             let times = times(entry.mtime);
             let set = rustix::fs::futimens(&*file, &times);
@@ -317,19 +450,20 @@ impl Place {
         folder: &OwnedFd,
         name: &OsStr,
     ) -> Result<(), ExtractError> {
-        let target = self.cleaned(&entry.link)?;
-        self.link(&target, folder, name)
-            .map_err(failed("make the hard link", entry))
+        let failed = failed("make the hard link", entry);
+        match self.wanted(&entry.link)? {
+            Some(target) => self.link(&target, folder, name).map_err(failed),
+            None => Err(failed(io::ErrorKind::NotFound.into())),
+        }
     }
 
     fn link(&mut self, target: &Path, folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
         let (Some(parent), Some(target)) = (target.parent(), target.file_name()) else {
             return Err(io::ErrorKind::IsADirectory.into());
         };
-        let from = open_folder(&self.root, parent, &mut |_, _| {
-            Err(io::ErrorKind::NotFound.into())
-        })?;
-        let found = stat(&from, target)?.ok_or(io::ErrorKind::NotFound)?;
+        let from = open_folder(&self.root, parent, self.follow(), &mut nothing_missing)?;
+        let found = stat(&from, target)?.filter(|it| !is_whiteout(it));
+        let found = found.ok_or(io::ErrorKind::NotFound)?;
         if is_folder(&found) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -356,15 +490,15 @@ impl Place {
         self.set_owner_at(entry, folder, name)
     }
 
-    /// Owner first: setting it takes set-user-id away.
+    /// Owner first: setting it takes set-user-id and capabilities away.
     fn set_attributes(&self, entry: &Entry, file: &OwnedFd) -> io::Result<()> {
         let is_layer = self.options.rules == ExtractRules::Layer;
         let mut mode = entry.mode;
-        if is_layer && self.options.ownership {
-            let (uid, gid) = owner(entry)?;
-            rustix::fs::fchown(file, Some(uid), Some(gid))?;
-        } else {
-            mode &= 0o1777;
+        if is_layer {
+            match self.owner(entry)? {
+                Some((uid, gid)) => rustix::fs::fchown(file, Some(uid), Some(gid))?,
+                None => mode &= 0o1777,
+            }
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))?;
         if is_layer && entry.kind == Kind::Folder {
@@ -373,14 +507,95 @@ impl Place {
         Ok(())
     }
 
+    /// Sets what a program may do; writing to the file would take it away again.
+    fn set_capability(&self, entry: &Entry, file: &std::fs::File) -> io::Result<()> {
+        let Some(capability) = &entry.capability else {
+            return Ok(());
+        };
+        let value = match &self.options.owners {
+            _ if self.options.rules == ExtractRules::Lifecycle => return Ok(()),
+            Owners::Drop | Owners::Record => return Ok(()),
+            Owners::Keep => capability.clone(),
+            Owners::Map { users, .. } => {
+                let root = users.outside(0).ok_or(io::ErrorKind::InvalidInput)?;
+                of_root(capability, root)
+            }
+        };
+        match rustix::fs::fsetxattr(file, CAPABILITY, &value, XattrFlags::empty()) {
+            // There are file systems without, and images that run without.
+            Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn set_owner_at(&self, entry: &Entry, folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
-        if self.options.ownership {
-            let (uid, gid) = owner(entry)?;
+        if let Some((uid, gid)) = self.owner(entry)? {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::chownat(folder, name, Some(uid), Some(gid), flags)?;
         }
         Ok(())
     }
+
+    /// Who gets it, if not whoever runs this.
+    fn owner(&self, entry: &Entry) -> io::Result<Option<(Uid, Gid)>> {
+        match &self.options.owners {
+            Owners::Drop | Owners::Record => Ok(None),
+            Owners::Keep => owner(entry).map(Some),
+            Owners::Map { users, groups } => {
+                let (uid, gid) = owner(entry)?;
+                let uid = users.outside(uid.as_raw());
+                let gid = groups.outside(gid.as_raw());
+                match (uid, gid) {
+                    (Some(uid), Some(gid)) => Ok(Some((Uid::from_raw(uid), Gid::from_raw(gid)))),
+                    _ => Err(io::ErrorKind::InvalidInput.into()),
+                }
+            }
+        }
+    }
+}
+
+/// Says that nothing is there, as overlayfs has it.
+fn keep_whiteout(folder: &OwnedFd, name: &OsStr, xattrs: OverlayXattrs) -> io::Result<()> {
+    match stat(folder, name)? {
+        // It is about the layers below: a folder that this one has stands alone, a file does so
+        // anyway.
+        Some(found) if is_folder(&found) => {
+            let found = rustix::fs::openat(folder, name, FOLDER, Mode::empty())?;
+            make_opaque(&found, xattrs)
+        }
+        Some(_) => Ok(()),
+        None => Ok(rustix::fs::mknodat(
+            folder,
+            name,
+            FileType::CharacterDevice,
+            Mode::empty(),
+            0,
+        )?),
+    }
+}
+
+fn make_opaque(folder: &OwnedFd, xattrs: OverlayXattrs) -> io::Result<()> {
+    let flags = XattrFlags::empty();
+    Ok(rustix::fs::fsetxattr(folder, xattrs.opaque(), b"y", flags)?)
+}
+
+/// The capabilities `value`, so that they count where the root of a user namespace is `root`.
+///
+/// <https://man7.org/linux/man-pages/man7/capabilities.7.html>, "File capability extended attribute
+/// versioning".
+fn of_root(value: &[u8], root: u32) -> Vec<u8> {
+    const REVISION_2: u8 = 2;
+    const REVISION_3: u8 = 3;
+    const SIZE_2: usize = 20;
+
+    let mut value = value.to_vec();
+    if value.len() == SIZE_2
+        && let Some(revision) = value.get_mut(3).filter(|it| **it == REVISION_2)
+    {
+        *revision = REVISION_3;
+        value.extend(root.to_le_bytes());
+    }
+    value
 }
 
 fn owner(entry: &Entry) -> io::Result<(Uid, Gid)> {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use super::*;
 
 /// As root alone one can give things away.
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     let is_root = fs_err::metadata("/proc/self").unwrap().uid() == 0;
     if !is_root {
         testkit::skipped("only root can set owners");
@@ -16,7 +16,7 @@ fn is_root() -> bool {
 fn extract_owned(cell: &Cell, tar: Tar, rules: ExtractRules) -> Result<(), ExtractError> {
     let options = ExtractOptions {
         rules,
-        ownership: true,
+        owners: oci::Owners::Keep,
         ..ExtractOptions::default()
     };
     extract(&tar.end()[..], &cell.inside, &options).map(|_| ())
@@ -30,7 +30,7 @@ fn owned(flag: u8, path: &str, link: &str, mode: &str) -> Tar {
 }
 
 impl Tar {
-    fn then(mut self, other: Self) -> Self {
+    pub(super) fn then(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         self
     }
@@ -68,12 +68,12 @@ fn things_belong_to_whom_the_archive_names_if_that_is_asked_for() {
         assert_eq!(of(&cell, path), (own.0, own.1, mode), "{path}");
     }
     assert_eq!((of(&cell, "pipe").0, of(&cell, "pipe").1), own);
-    // The lifecycle never gives anything away.
+    // The lifecycle never gives anything away, but modes are as they were.
     let cell = Cell::new();
     let tar = owned(b'0', "su", "", "0006755\0").then(owned(b'5', "folder", "", "0002750\0"));
     extract_owned(&cell, tar, ExtractRules::Lifecycle).unwrap();
-    assert_eq!(of(&cell, "su"), (own.0, own.1, 0o755));
-    assert_eq!(of(&cell, "folder"), (own.0, own.1, 0o750));
+    assert_eq!(of(&cell, "su"), (own.0, own.1, 0o6755));
+    assert_eq!(of(&cell, "folder"), (own.0, own.1, 0o2750));
 }
 
 /// The owner of what a link leads to is none of the link's business, nor is its time.

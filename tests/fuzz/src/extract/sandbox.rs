@@ -157,7 +157,8 @@ fn describe(path: &Path) -> (Found, bool) {
         path: path.to_owned(),
         size: if kind.is_file() { metadata.len() } else { 0 },
         links: if kind.is_file() { metadata.nlink() } else { 1 },
-        is_device: kind.is_char_device() || kind.is_block_device(),
+        // A whiteout is none, though it looks like one.
+        is_device: kind.is_block_device() || (kind.is_char_device() && metadata.rdev() != 0),
         is_pipe: kind.is_fifo(),
         is_set_id: !kind.is_symlink() && metadata.mode() & 0o6000 != 0,
     };
