@@ -138,7 +138,9 @@ impl<'a> Writer<'a> {
         let mut avoid = self.taken.clone();
         for (index, part) in self.natives() {
             let mut names = BTreeSet::new();
-            for value in part.root.values() {
+            // What stands in the list of dependencies gives no name, whatever it says: none of it is
+            // carried over but the edges.
+            for (_, value) in part.root.iter().filter(|(key, _)| *key != "dependencies") {
                 names_in(value, &mut names);
             }
             for value in part.reading.fields.iter().flat_map(Object::values) {

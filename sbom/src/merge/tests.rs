@@ -626,6 +626,12 @@ fn is_whole(merged: &Merged) {
     }
 }
 
+#[test]
+fn an_entry_of_the_dependencies_gives_no_name() {
+    let document = cyclonedx(&json!([]), &json!([{ "ref": "b", "bom-ref": "b" }]));
+    is_whole(&merge(&subject(), OffsetDateTime::UNIX_EPOCH, &[document]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
