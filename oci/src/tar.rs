@@ -9,17 +9,23 @@
 //! | all fields fit | one USTAR header; a path over 100 bytes is split at a `/` into prefix and name |
 //! | a field does not fit | a PAX header (`x`) with one record for each such field, sorted by key, then the header with what fits of it |
 //! | numbers | octal, filled with zeros, ended by NUL |
+//! | owner names, GNU's form | none, unless an entry of another archive is passed on ([`Writer::write_as`]) |
 //! | names | as given, ended by NUL where there is room |
 //! | end | two blocks of zeros, and no more |
+
+mod read;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+pub use self::read::{Reader, Seen, decompressed};
+
 const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
+const OWNER: usize = 32;
 /// As Go's reader has it, so that what we write can be read.
 const MAX_PAX_BYTES: usize = 1 << 20;
 
@@ -48,6 +54,19 @@ pub struct Entry {
     pub gid: u64,
     /// When it was modified, in seconds since 1970.
     pub mtime: i64,
+}
+
+/// How an entry was written that is passed on from another archive: who does so in Go keeps these, so
+/// they are part of the layer.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "Go keeps these and no more")]
+pub struct Manner {
+    /// Whether its header is of GNU's own form.
+    pub gnu: bool,
+    /// The name of its owner.
+    pub user: Vec<u8>,
+    /// The name of its group.
+    pub group: Vec<u8>,
 }
 
 /// What an [`Entry`] is about.
@@ -104,8 +123,18 @@ impl<W: Write> Writer<W> {
     /// more: a file may grow between being looked at and being read. Entries that are no file take
     /// none; give [`io::empty`].
     pub fn write(&mut self, entry: &Entry, content: impl Read) -> Result<(), TarError> {
+        self.write_as(entry, &Manner::default(), content)
+    }
+
+    /// The same in the manner of the archive that the entry comes from.
+    pub fn write_as(
+        &mut self,
+        entry: &Entry,
+        manner: &Manner,
+        content: impl Read,
+    ) -> Result<(), TarError> {
         let size = entry.size();
-        for block in headers(entry)? {
+        for block in headers(entry, manner)? {
             self.inner.write_all(&block).map_err(TarError::Write)?;
         }
         self.copy(entry, size, content)?;
@@ -196,7 +225,7 @@ pub enum TarError {
 }
 
 /// All blocks that stand before the content.
-fn headers(entry: &Entry) -> Result<Vec<[u8; BLOCK]>, TarError> {
+fn headers(entry: &Entry, manner: &Manner) -> Result<Vec<[u8; BLOCK]>, TarError> {
     let unrepresentable = |problem| TarError::Unrepresentable {
         path: entry.path.clone(),
         problem,
@@ -224,6 +253,18 @@ fn headers(entry: &Entry) -> Result<Vec<[u8; BLOCK]>, TarError> {
         return Err(unrepresentable("its mode or device number is too large"));
     }
 
+    if manner.user.contains(&0) || manner.group.contains(&0) {
+        return Err(unrepresentable("the name of its owner has a NUL byte"));
+    }
+    if manner.gnu {
+        return Ok(gnu_headers(
+            entry,
+            manner,
+            (flag, path, target),
+            (major, minor),
+        ));
+    }
+
     let (mut records, mut ustar) = (BTreeMap::<&str, Vec<u8>>::new(), true);
     let split = split_path(path);
     if path.len() > NAME || !path.is_ascii() {
@@ -233,6 +274,12 @@ fn headers(entry: &Entry) -> Result<Vec<[u8; BLOCK]>, TarError> {
     if target.len() > NAME || !target.is_ascii() {
         records.insert("linkpath", target.to_vec());
         ustar = false;
+    }
+    for (key, name) in [("uname", &manner.user), ("gname", &manner.group)] {
+        if name.len() > OWNER || !name.is_ascii() {
+            records.insert(key, name.clone());
+            ustar = false;
+        }
     }
     for (key, width, value) in [
         ("uid", 8, entry.uid.into()),
@@ -256,6 +303,8 @@ fn headers(entry: &Entry) -> Result<Vec<[u8; BLOCK]>, TarError> {
         header.octal(136, 12, entry.mtime.into());
         header.text(156, 1, &[flag]);
         header.text(157, NAME, target);
+        header.text(265, OWNER, &ascii(&manner.user));
+        header.text(297, OWNER, &ascii(&manner.group));
         header.octal(329, 8, major.into());
         header.octal(337, 8, minor.into());
         header.text(345, PREFIX, prefix);
@@ -269,6 +318,50 @@ fn headers(entry: &Entry) -> Result<Vec<[u8; BLOCK]>, TarError> {
         pax(path, &records).ok_or_else(|| unrepresentable("its name is longer than 1 MiB"))?;
     blocks.push(header(&ascii(path), b"", &ascii(target)));
     Ok(blocks)
+}
+
+/// The same in GNU's form: long names stand in entries of their own, large numbers are binary.
+fn gnu_headers(
+    entry: &Entry,
+    manner: &Manner,
+    (flag, path, target): (u8, &[u8], &[u8]),
+    (major, minor): (u32, u32),
+) -> Vec<[u8; BLOCK]> {
+    const FORM: [u8; 8] = *b"ustar  \0";
+    let mut blocks = Vec::new();
+    for (long, name) in [(b"L", path), (b"K", target)] {
+        if name.len() > NAME {
+            let data = [name, b"\0"].concat();
+            let mut header = Header([0; BLOCK]);
+            header.text(0, NAME, b"././@LongLink");
+            for (at, width) in [(100, 8), (108, 8), (116, 8), (136, 12)] {
+                header.octal(at, width, 0);
+            }
+            header.octal(124, 12, data.len() as i128);
+            header.text(156, 1, long);
+            blocks.push(header.finish_as(FORM));
+            blocks.extend(data.chunks(BLOCK).map(|chunk| {
+                let mut block = Header([0; BLOCK]);
+                block.text(0, BLOCK, chunk);
+                block.0
+            }));
+        }
+    }
+    let mut header = Header([0; BLOCK]);
+    header.text(0, NAME, path);
+    header.number(100, 8, entry.mode.into());
+    header.number(108, 8, entry.uid.into());
+    header.number(116, 8, entry.gid.into());
+    header.number(124, 12, entry.size().into());
+    header.number(136, 12, entry.mtime.into());
+    header.text(156, 1, &[flag]);
+    header.text(157, NAME, target);
+    header.text(265, OWNER, &manner.user);
+    header.text(297, OWNER, &manner.group);
+    header.number(329, 8, major.into());
+    header.number(337, 8, minor.into());
+    blocks.push(header.finish_as(FORM));
+    blocks
 }
 
 /// The header of a PAX header, and the records.
@@ -399,8 +492,26 @@ impl Header {
         );
     }
 
-    fn finish(mut self) -> [u8; BLOCK] {
-        self.text(257, 8, b"ustar\x0000");
+    /// In octal, or where that does not fit, as a binary number whose first bit is set.
+    fn number(&mut self, at: usize, width: usize, value: i128) {
+        if fits_octal(width, value) {
+            return self.octal(at, width, value);
+        }
+        let bytes = value.to_be_bytes();
+        let kept = bytes.get(bytes.len() - width..).unwrap_or_default();
+        for (index, byte) in kept.iter().enumerate() {
+            if let Some(field) = self.0.get_mut(at + index) {
+                *field = if index == 0 { byte | 0x80 } else { *byte };
+            }
+        }
+    }
+
+    fn finish(self) -> [u8; BLOCK] {
+        self.finish_as(*b"ustar\x0000")
+    }
+
+    fn finish_as(mut self, form: [u8; 8]) -> [u8; BLOCK] {
+        self.text(257, 8, &form);
         self.text(148, 8, b"        ");
         let sum: u32 = self.0.iter().map(|byte| u32::from(*byte)).sum();
         self.text(148, 8, format!("{sum:06o}\0 ").as_bytes());

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ExtractError;
+use crate::tar::Manner;
 
 const BLOCK: usize = 512;
 
@@ -34,6 +35,7 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     /// What a program may do without being root, as the attribute `security.capability` has it.
     pub(crate) capability: Option<Vec<u8>>,
+    pub(crate) manner: Manner,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,6 +59,8 @@ struct Extended {
     gid: Option<u64>,
     mtime: Option<i64>,
     capability: Option<Vec<u8>>,
+    user: Option<Vec<u8>>,
+    group: Option<Vec<u8>>,
 }
 
 impl<R: Read> Archive<R> {
@@ -170,6 +174,15 @@ impl<R: Read> Archive<R> {
             },
             size: if has_content { size } else { 0 },
             capability: extended.capability,
+            manner: Manner {
+                gnu: header.field(257, 8) == b"ustar  \0",
+                user: extended
+                    .user
+                    .unwrap_or_else(|| until_nul(header.field(265, 32)).to_vec()),
+                group: extended
+                    .group
+                    .unwrap_or_else(|| until_nul(header.field(297, 32)).to_vec()),
+            },
         })
     }
 
@@ -315,6 +328,8 @@ impl Extended {
             match key {
                 b"path" => self.path = Some(value.to_vec()),
                 b"linkpath" => self.link = Some(value.to_vec()),
+                b"uname" => self.user = Some(value.to_vec()),
+                b"gname" => self.group = Some(value.to_vec()),
                 b"size" => self.size = Some(number().ok_or_else(bad)?),
                 b"uid" => self.uid = Some(number().ok_or_else(bad)?),
                 b"gid" => self.gid = Some(number().ok_or_else(bad)?),

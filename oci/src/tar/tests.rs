@@ -32,7 +32,8 @@ fn headers_equal_gos() {
             gid: number(5).try_into().unwrap(),
             mtime: number(6),
         };
-        let presented = headers(&entry).map(|blocks| Digest::of(&blocks.concat()));
+        let presented =
+            headers(&entry, &Manner::default()).map(|blocks| Digest::of(&blocks.concat()));
         match presented {
             Ok(digest) => assert_eq!(digest.hex(), fields[10], "{entry:?}"),
             Err(_) => assert_eq!("error", fields[10], "{entry:?}"),
