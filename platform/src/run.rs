@@ -159,6 +159,7 @@ pub async fn run(
     request
         .builder
         .lay_out(&staging.root().join("cnb"), EXEC_ENV)
+        .await
         .map_err(RunError::LayOut)?;
     write_env(request, staging)?;
     let sandbox = Arc::new(programs::open_sandbox(request, staging)?);

@@ -1,6 +1,11 @@
+use std::path::Path;
+
+use fs_err as fs;
 use tempfile::TempDir;
 
+use super::testing::buildpack;
 use super::*;
+use crate::source;
 
 const GOOD: &str = r#"
 description = "For tests"
@@ -61,11 +66,7 @@ buildpacks = [{ id = "two" }]
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     for (name, id, version) in [("one", "example/one", "1.2.3"), ("two", "two", "0.1.0")] {
-        let path = folder.path().join(name);
-        fs::create_dir_all(path.join("bin")).unwrap();
-        fs::write(path.join("bin/build"), "#!/bin/sh\n").unwrap();
-        let text = format!("api = \"0.10\"\n[buildpack]\nid = \"{id}\"\nversion = \"{version}\"\n");
-        fs::write(path.join("buildpack.toml"), text).unwrap();
+        buildpack(&folder.path().join(name), id, version);
     }
     folder
 }
@@ -77,8 +78,8 @@ fn load(folder: &TempDir, text: &str) -> Result<Builder, BuilderError> {
     Builder::load(&path)
 }
 
-#[test]
-fn a_builder_is_read_and_laid_out() {
+#[tokio::test]
+async fn a_builder_is_read_and_laid_out() {
     let folder = folder();
     let builder = load(&folder, GOOD).unwrap();
     let order: Vec<String> = builder.order.order[0]
@@ -93,7 +94,7 @@ fn a_builder_is_read_and_laid_out() {
 
     let target = TempDir::new().unwrap();
     let cnb = target.path().join("cnb");
-    builder.lay_out(&cnb, "production").unwrap();
+    builder.lay_out(&cnb, "production").await.unwrap();
     let read = |name: &str| fs::read_to_string(cnb.join(name)).unwrap();
     assert_eq!(
         read("order.toml"),
@@ -112,17 +113,18 @@ fn a_builder_is_read_and_laid_out() {
     let copied = cnb.join("buildpacks/example_one/1.2.3");
     assert_eq!(
         source::digest(&copied).unwrap(),
-        builder.buildpacks[0].digest
+        builder.buildpacks[0].origin.digest
     );
 }
 
-#[test]
-fn a_buildpack_that_changes_after_it_was_hashed_is_not_used() {
+#[tokio::test]
+async fn a_buildpack_that_changes_after_it_was_hashed_is_not_used() {
     let folder = folder();
     let builder = load(&folder, GOOD).unwrap();
     fs::write(folder.path().join("one/bin/build"), "#!/bin/evil\n").unwrap();
     let target = TempDir::new().unwrap();
-    let error = builder.lay_out(target.path(), "production").unwrap_err();
+    let laid_out = builder.lay_out(target.path(), "production").await;
+    let error = laid_out.unwrap_err();
     assert!(matches!(error, LayOutError::Changed { .. }));
 }
 

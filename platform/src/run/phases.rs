@@ -135,7 +135,7 @@ impl Phases<'_> {
                 Ok(Ingredient {
                     name: format!("{}@{}", module.id, module.version),
                     uri: Some(format!("pkg:cnb/{}@{}", module.id, module.version)),
-                    digest: module.digest.clone(),
+                    digest: module.origin.digest.clone(),
                 })
             })
             .collect()
