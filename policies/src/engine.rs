@@ -1,15 +1,18 @@
 //! The Rego engine: regorus, with nothing that reaches out, and with errors that say where.
 
+mod layout;
+mod time;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use ::time::OffsetDateTime;
+use ::time::format_description::well_known::Rfc3339;
 use intoto::Timestamp;
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
 use serde_json::Value as Json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::verdict::Finding;
 
@@ -171,6 +174,15 @@ fn confine(engine: &mut Engine, now: Option<&Timestamp>) -> Result<(), String> {
         };
         engine
             .add_extension(name.to_owned(), arguments, Box::new(refuse))
+            .map_err(|error| error.to_string())?;
+    }
+    for (name, arguments, function) in time::FUNCTIONS {
+        let call = move |arguments: Vec<Value>| {
+            function(&arguments)
+                .map_err(|error| std::io::Error::other(format!("`{name}`: {error}")).into())
+        };
+        engine
+            .add_extension(name.to_owned(), arguments, Box::new(call))
             .map_err(|error| error.to_string())?;
     }
     let now = now

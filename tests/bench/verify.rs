@@ -1,5 +1,5 @@
-//! How long `sealpack verify` takes for an image in a registry, by key and by identity, next to
-//! `cosign verify`: whole processes, in turn, in one run.
+//! How long `sealpack verify` takes for an image in a registry, by key and by identity, with one
+//! bundle and with four, next to `cosign verify`: whole processes, in turn, in one run.
 //!
 //! `cargo bench -p sealpack-tests --bench verify`
 
@@ -48,22 +48,37 @@ fn main() {
     ];
     // A key says nothing of a log; cosign wants to be told so.
     let (no_log, nothing) = (["--insecure-ignore-tlog"], []);
-    let signers: [(&str, &str, &[&str], &[&str]); 2] = [
-        ("key", "cosign-v3-key", &by_key, &no_log),
-        ("identity", "cosign-v3-keyless", &by_identity, &nothing),
+    let signers: [(&str, &str, &str, &[&str], &[&str]); 2] = [
+        ("key", "cosign-v3-key", KEY_BUNDLE, &by_key, &no_log),
+        (
+            "identity",
+            "cosign-v3-keyless",
+            IDENTITY_BUNDLE,
+            &by_identity,
+            &nothing,
+        ),
     ];
+    // A bundle that is copied by itself is found only where the registry lists what refers to what.
     let servers = [
-        ("without referrers API", &plain),
-        ("with referrers API", &referrers),
+        ("with referrers API", &referrers, 1),
+        ("with referrers API", &referrers, 4),
+        ("without referrers API", &plain, 4),
     ];
-    for (signer, layout, believed, more) in signers {
-        for (kind, server) in servers {
-            let repository = format!("{}/{signer}", server.host());
+    for (signer, layout, bundle, believed, more) in signers {
+        for (kind, server, bundles) in servers {
+            let repository = format!("{}/{signer}-{bundles}", server.host());
             let image = format!("{repository}@{DIGEST}");
-            let source = format!("oci:{}@{DIGEST}", fixtures.join(layout).display());
-            let target = format!("{repository}:v1");
-            Output::of(&mut workspace.sealpack(["copy", "--referrers", &source, &target]))
-                .expect(0);
+            let source = |digest: &str| format!("oci:{}@{digest}", fixtures.join(layout).display());
+            let (image_source, target) = (source(DIGEST), format!("{repository}:v1"));
+            let mut copy = vec!["copy", &image_source, &target];
+            if bundles > 1 {
+                copy.push("--referrers");
+            }
+            Output::of(&mut workspace.sealpack(copy)).expect(0);
+            if bundles == 1 {
+                let (bundle_source, target) = (source(bundle), format!("{repository}@{bundle}"));
+                Output::of(&mut workspace.sealpack(["copy", &bundle_source, &target])).expect(0);
+            }
             let ours = || {
                 let mut command = workspace.sealpack(["verify", &image]);
                 command.args(believed);
@@ -75,19 +90,14 @@ fn main() {
                 command.args(believed).args(more);
                 command
             };
-            compare(rounds, signer, kind, &ours, &theirs);
+            let what = format!("verify by {signer}, bundles: {bundles}, registry {kind}");
+            compare(rounds, &what, &ours, &theirs);
         }
     }
 }
 
 /// Runs both in turn, and says how long they took.
-fn compare(
-    rounds: usize,
-    signer: &str,
-    kind: &str,
-    ours: &dyn Fn() -> Command,
-    theirs: &dyn Fn() -> Command,
-) {
+fn compare(rounds: usize, what: &str, ours: &dyn Fn() -> Command, theirs: &dyn Fn() -> Command) {
     let [mut a, mut b] = [Vec::new(), Vec::new()];
     time(&mut ours());
     time(&mut theirs());
@@ -104,7 +114,7 @@ fn compare(
     a.sort();
     b.sort();
     println!(
-        "verify by {signer}, registry {kind}: sealpack {:?}, cosign {:?} (medians of {rounds}); cosign / sealpack = {:.1}",
+        "{what}: sealpack {:?}, cosign {:?} (medians of {rounds}); cosign / sealpack = {:.1}",
         median(&a),
         median(&b),
         median(&ratios)
