@@ -48,33 +48,63 @@ pub(crate) async fn look_again(
         .unwrap_or((&[], layers.as_slice()));
     let mut inventory = Inventory::default();
     for layers in iter::once(base).chain(others.chunks(1)) {
-        if layers.is_empty() {
-            continue;
-        }
-        let mut name = format!("{}\n", env!("CARGO_PKG_VERSION"));
-        for (_, diff_id) in layers {
-            name.push_str(diff_id.0.as_str());
-            name.push('\n');
-        }
-        let name = Digest::of(name.as_bytes());
-        let path = cache.map(|it| it.join("found").join(format!("{}.json", name.hex())));
-        let found = if let Some(found) = path.as_deref().and_then(remembered) {
-            found
-        } else {
-            let (view, _) = view_layers(store, layers, Finders::default(), ViewLimits::default())
-                .await
-                .context(|| "failed to look into the image".to_owned())?;
-            let found = find(&view);
-            if let Some(path) = &path {
-                // Who cannot remember looks again.
-                remember(path, &found).unwrap_or_default();
-            }
-            found
-        };
-        inventory.extend(found);
+        inventory.extend(look_at(store, layers, cache).await?);
     }
     labels.attribute(&mut inventory);
     Ok(inventory)
+}
+
+/// What is in the run image of `image` alone, `base`, whose layers `store` has; what was found in it is
+/// kept in `cache`, as for [`look_again`].
+pub(crate) async fn look_into_base(
+    store: &dyn Store,
+    base: &Image,
+    image: &Image,
+    cache: Option<&Path>,
+) -> Result<Inventory, CommandError> {
+    let layers: Vec<(&Descriptor, &DiffId)> = base.layers().collect();
+    let mut inventory = look_at(store, &layers, cache).await?;
+    attribute_base(image, &mut inventory);
+    Ok(inventory)
+}
+
+/// Says of each component which run image brought it, and names that.
+pub(crate) fn attribute_base(image: &Image, inventory: &mut Inventory) {
+    let labels = Labels {
+        launcher: None,
+        ..Labels::of(image)
+    };
+    labels.attribute(inventory);
+}
+
+/// Looks into layers, as one, unless that was done before.
+async fn look_at(
+    store: &dyn Store,
+    layers: &[(&Descriptor, &DiffId)],
+    cache: Option<&Path>,
+) -> Result<Inventory, CommandError> {
+    if layers.is_empty() {
+        return Ok(Inventory::default());
+    }
+    let mut name = format!("{}\n", env!("CARGO_PKG_VERSION"));
+    for (_, diff_id) in layers {
+        name.push_str(diff_id.0.as_str());
+        name.push('\n');
+    }
+    let name = Digest::of(name.as_bytes());
+    let path = cache.map(|it| it.join("found").join(format!("{}.json", name.hex())));
+    if let Some(found) = path.as_deref().and_then(remembered) {
+        return Ok(found);
+    }
+    let (view, _) = view_layers(store, layers, Finders::default(), ViewLimits::default())
+        .await
+        .context(|| "failed to look into the image".to_owned())?;
+    let found = find(&view);
+    if let Some(path) = &path {
+        // Who cannot remember looks again.
+        remember(path, &found).unwrap_or_default();
+    }
+    Ok(found)
 }
 
 /// What was found before; nothing, if that cannot be read.

@@ -66,6 +66,19 @@ impl CommandError {
         self
     }
 
+    /// Whether the answer is no.
+    pub(crate) fn is_rejection(&self) -> bool {
+        self.kind == Kind::Rejected
+    }
+
+    /// What is wrong, and why, in one line.
+    pub(crate) fn line(&self) -> String {
+        let lines = self.lines();
+        let causes = lines.iter().filter(|(label, _)| *label != "hint");
+        let texts: Vec<_> = causes.map(|(_, text)| text.as_str()).collect();
+        texts.join(": ")
+    }
+
     /// 1 rejected, 2 could not decide.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {

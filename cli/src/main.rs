@@ -2,6 +2,7 @@
 
 mod args;
 mod building;
+mod claims;
 mod commands;
 mod contents;
 mod environment;

@@ -1,5 +1,7 @@
 //! How an image came to be, as SLSA provenance. `docs/buildtypes/cnb-v1.md` explains each field.
 
+mod index;
+
 use std::collections::BTreeMap;
 
 use intoto::{
@@ -11,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::api::PlatformApi;
+
+pub use index::{Member, of_index};
 
 /// Says how to read our parameters: the page `docs/buildtypes/cnb-v1.md`.
 pub const BUILD_TYPE: &str = "https://sealpack.example/docs/buildtypes/cnb-v1.md";
@@ -189,7 +193,7 @@ impl Ingredients {
 }
 
 impl Named {
-    fn resource(&self) -> ResourceDescriptor {
+    pub(crate) fn resource(&self) -> ResourceDescriptor {
         ResourceDescriptor {
             name: self.name.clone(),
             uri: self.uri.clone(),

@@ -1,10 +1,13 @@
 //! The rebaser: puts an image on another run image without building it again.
 
+pub mod provenance;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use oci::{
-    Descriptor, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType, Platform,
+    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
+    Platform, Tag,
 };
 use serde::Serialize;
 
@@ -14,7 +17,7 @@ use crate::export::normal;
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
-use crate::images::{Images, Place, PlaceError};
+use crate::images::{Images, Place, PlaceError, parse_name};
 use crate::labels::{self, LabelError};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
@@ -41,6 +44,9 @@ pub struct RebaseContext<'a> {
     pub run_image: Option<&'a str>,
     /// Whether to do it though it may not work.
     pub force: bool,
+    /// Whether another tag of a run image that the image names is that run image, too. For upstream it
+    /// is another one, which wants force; and force leaves out the check of what runs on it.
+    pub any_tag: bool,
     /// How many layers are pushed at once.
     pub workers: NonZeroUsize,
     /// How much is read of images.
@@ -59,6 +65,10 @@ pub struct Rebased {
     pub has_digest: bool,
     /// The new run image, for good.
     pub run_image: String,
+    /// What the image says of the run image that it was on: its reference; may be empty.
+    pub replaced: String,
+    /// The layers of that run image, lowest first.
+    pub replaced_layers: Vec<DiffId>,
 }
 
 impl Rebased {
@@ -88,12 +98,13 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
     let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
     let reference = base_place.identifier(&base.descriptor().digest);
     let mut above = 0;
+    let mut replaced = String::new();
     let metadata = labels::rebase_lifecycle_metadata(label, |run_image, stack| {
         let ids: Vec<_> = app.layers().map(|(_, id)| id.to_string()).collect();
         let top = top_of_run_image(&ids, &run_image.top_layer, &labels::own_layers(label));
         above = top.ok_or(RebaseError::NoBaseLayer)? + 1;
         run_image.top_layer = top_layer(&base);
-        run_image.reference.clone_from(&reference);
+        replaced = std::mem::replace(&mut run_image.reference, reference.clone());
         rename(context, &name, run_image, stack, log)
     })?;
     let image = compose(context, &app, &base, above, metadata)?;
@@ -114,6 +125,8 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
         names,
         has_digest: context.images.has_digests(),
         run_image: reference,
+        replaced,
+        replaced_layers: app.layers().take(above).map(|(_, id)| id.clone()).collect(),
     })
 }
 
@@ -138,18 +151,7 @@ async fn run_image_name(context: &RebaseContext<'_>, app: &Image) -> Result<Stri
     if let Some(name) = context.run_image.filter(|it| !it.is_empty()) {
         return Ok(name.to_owned());
     }
-    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
-    let mut named = RunImages::default();
-    labels::rebase_lifecycle_metadata(label, |run_image, stack| {
-        let stack = stack.take().unwrap_or_default().run_image;
-        named = if context.api.has_targets() && !run_image.images.image.is_empty() {
-            run_image.images.clone()
-        } else {
-            stack
-        };
-        Ok::<(), LabelError>(())
-    })
-    .map_err(RebaseError::Label)?;
+    let named = run_image(context.api, app)?.images;
     if named.image.is_empty() {
         return Err(RebaseError::NoRunImageMetadata);
     }
@@ -157,6 +159,21 @@ async fn run_image_name(context: &RebaseContext<'_>, app: &Image) -> Result<Stri
     nearest
         .map_err(RebaseError::Mirrors)?
         .ok_or(RebaseError::NoAccessibleRunImage)
+}
+
+/// What `app` says of its run image, and where that may be had; empty where it says nothing.
+pub fn run_image(api: PlatformApi, app: &Image) -> Result<RunImageMetadata, RebaseError> {
+    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
+    let mut said = RunImageMetadata::default();
+    labels::rebase_lifecycle_metadata(label, |run_image, stack| {
+        said = run_image.clone();
+        if !api.has_targets() || said.images.image.is_empty() {
+            said.images = stack.take().unwrap_or_default().run_image;
+        }
+        Ok::<(), LabelError>(())
+    })
+    .map_err(RebaseError::Label)?;
+    Ok(said)
 }
 
 /// Whether the image works on `base`: by the rules of the platform that built it.
@@ -303,6 +320,13 @@ fn rename(
     if !context.api.has_targets() || named(&run_image.images) {
         return Ok(());
     }
+    if let Some(tag) = other_tag(context, name, run_image, stack.as_ref()) {
+        retag(&mut run_image.images, &tag);
+        if let Some(stack) = stack {
+            retag(&mut stack.run_image, &tag);
+        }
+        return Ok(());
+    }
     let known = match stack {
         _ if !run_image.images.image.is_empty() => labels::run_image_json(run_image),
         Some(stack) if named(&stack.run_image) => return Ok(()),
@@ -325,6 +349,34 @@ fn rename(
         run_image: run_image.images.clone(),
     });
     Ok(())
+}
+
+/// The tag of `name`, if it is a repository that the image names with another tag, and that is no matter.
+fn other_tag(
+    context: &RebaseContext<'_>,
+    name: &str,
+    run_image: &RunImageMetadata,
+    stack: Option<&StackMetadata>,
+) -> Option<Tag> {
+    let parsed = parse_name(name).ok().filter(|_| context.any_tag)?;
+    let is_same = |it: &str| parse_name(it).is_ok_and(|it| it.location == parsed.location);
+    let known = run_image.images.all();
+    let mut known = known.chain(stack.into_iter().flat_map(|it| it.run_image.all()));
+    known
+        .any(is_same)
+        .then(|| parsed.tag.unwrap_or_else(Tag::latest))
+}
+
+/// Gives all of `images` this tag: a mirror that has one has the other.
+fn retag(images: &mut RunImages, tag: &Tag) {
+    let image = std::iter::once(&mut images.image);
+    for name in image.chain(&mut images.mirrors) {
+        if let Ok(mut reference) = parse_name(name) {
+            reference.tag = Some(tag.clone());
+            reference.digest = None;
+            *name = reference.to_string();
+        }
+    }
 }
 
 /// The image with the layers of `base` below its own. As upstream makes it: in Docker's family, with
@@ -512,6 +564,24 @@ impl RebaseError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_tag_is_given_to_mirrors_too() {
+        let mut images = RunImages {
+            image: "registry.example/run:1".to_owned(),
+            mirrors: vec!["mirror.example/run:1".to_owned(), "not a name".to_owned()],
+        };
+        retag(&mut images, &"2".parse().unwrap());
+        let all: Vec<_> = images.all().collect();
+        assert_eq!(
+            all,
+            [
+                "registry.example/run:2",
+                "mirror.example/run:2",
+                "not a name"
+            ]
+        );
+    }
 
     #[test]
     fn a_run_image_ends_above_all_its_layers_also_where_two_are_the_same() {

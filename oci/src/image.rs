@@ -206,7 +206,7 @@ struct GoManifest<'a> {
 /// A descriptor with its keys in go-containerregistry's order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GoDescriptor<'a> {
+pub(crate) struct GoDescriptor<'a> {
     media_type: &'a MediaType,
     size: u64,
     digest: &'a Digest,

@@ -14,6 +14,7 @@ pub mod fuzzing;
 pub mod go_json;
 pub mod gzip;
 mod image;
+mod index;
 mod json;
 pub mod layer;
 mod limits;

@@ -34,6 +34,7 @@ use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
 use oci::{Found, Limits};
 
+pub use self::borrowing::Borrowing;
 pub use self::error::{PhaseFailure, RunError};
 use self::phases::Phases;
 pub use self::programs::Programs;

@@ -105,6 +105,12 @@ impl Document {
         &self.root
     }
 
+    /// The same document, with other content.
+    pub(crate) fn with_root(mut self, root: Map<String, Value>) -> Self {
+        self.root = root;
+        self
+    }
+
     /// How much there is to merge: components, packages, files and relations, nested ones too.
     pub(crate) fn len(&self) -> usize {
         let lists: &[&str] = match self.format {

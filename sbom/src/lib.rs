@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod carry;
 pub mod collect;
 pub mod component;
 mod cyclonedx;
@@ -19,6 +20,7 @@ mod syft;
 
 pub use self::spdx::Spdx;
 pub use self::spdx::tag_value::TagValueError;
+pub use carry::Carried;
 pub use collect::{CollectError, Collected, Scope, collect};
 pub use cyclonedx::CycloneDx;
 pub use cyclonedx::xml::XmlError;

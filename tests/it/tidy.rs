@@ -68,7 +68,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "oci",
             "sbom",
-            "lifecycle-core",
             "attest",
             "keyless",
             "links",

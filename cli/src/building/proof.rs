@@ -1,32 +1,18 @@
 //! What is claimed about a staged image, signed and attached to it.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use attest::Bundle;
-use intoto::{PredicateType, Statement, Timestamp};
 use lifecycle_core::provenance::{Ingredients, Named};
-use oci::{Descriptor, Digest, Image, Platform, Store};
+use oci::{Digest, Image, Platform};
 use platform::run::{Built, Staging};
-use sbom::{Format, Limits, Merged, Scope, Sources, Subject, collect};
-use serde::Serialize;
+use sbom::{Limits, Merged, Scope, Sources, Subject, collect};
 use time::OffsetDateTime;
 
 use super::settings::Settings;
+use crate::claims::{self, Attached, Claims};
 use crate::contents;
-use crate::environment;
 use crate::error::{CommandError, Context as _};
-use crate::signing::Signer;
 use crate::ui::Ui;
-
-/// A claim that was attached.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Attached {
-    predicate_type: PredicateType,
-    manifest: String,
-    bundle: String,
-}
 
 /// Attaches SBOMs, provenance and a signature to the staged image. Nothing, without a key.
 pub(crate) async fn attach(
@@ -51,54 +37,19 @@ pub(crate) async fn attach(
         return Ok(Vec::new());
     };
     ui.begin("attest", "signing");
-    let image = &built.report.image;
     let provenance = ingredients(settings, staging, built, &merged, started)?.provenance();
-    let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
-        .map_err(CommandError::undecided)?;
-    let by = (signer, image, ui);
-    let bundles = [
-        sign(&Statement::about(image, provenance), by).await?,
-        sign(&Statement::about(image, merged.cyclonedx), by).await?,
-        sign(&Statement::about(image, merged.spdx), by).await?,
-        // Last: who signs the image stands for all of it.
-        sign(&signature, by).await?,
-    ];
-    let mut attached = Vec::new();
-    for (predicate_type, bundle) in bundles {
-        attached.push(attach_one(staging.store(), image, predicate_type, &bundle, None).await?);
-    }
+    let claims = Claims {
+        provenance,
+        sbom: merged,
+    };
+    let image = &built.report.image;
+    let attached = claims.attach(staging.store(), image, signer, ui).await?;
     let names: Vec<_> = attached
         .iter()
         .map(|it| it.predicate_type.short_name().unwrap_or_default())
         .collect();
     ui.done("attest", names.join(", "));
     Ok(attached)
-}
-
-/// Attaches one signed claim.
-pub(crate) async fn attach_one(
-    store: &dyn Store,
-    image: &Descriptor,
-    predicate_type: PredicateType,
-    bundle: &Bundle,
-    created: Option<&Timestamp>,
-) -> Result<Attached, CommandError> {
-    let referrer = attest::attach(store, image, bundle, created)
-        .await
-        .map_err(CommandError::undecided)?;
-    Ok(Attached {
-        predicate_type,
-        manifest: referrer.manifest.digest.to_string(),
-        bundle: referrer.bundle.digest.to_string(),
-    })
-}
-
-async fn sign<P: Serialize>(
-    statement: &Statement<P>,
-    (signer, image, ui): (&Signer, &Descriptor, &Ui),
-) -> Result<(PredicateType, Bundle), CommandError> {
-    let bundle = signer.sign(statement, image, ui).await?;
-    Ok((statement.predicate_type().clone(), bundle))
 }
 
 /// Merges what the buildpacks say is in the image with what is found in it.
@@ -143,11 +94,6 @@ fn ingredients(
     merged: &Merged,
     started: SystemTime,
 ) -> Result<Ingredients, CommandError> {
-    let timestamp = |time: SystemTime| -> Result<Timestamp, CommandError> {
-        OffsetDateTime::from(time)
-            .try_into()
-            .context(|| "the clock is wrong".to_owned())
-    };
     let programs = settings
         .programs
         .digests()?
@@ -158,7 +104,7 @@ fn ingredients(
         fs_err::read(staging.layers().join("report.toml")).map_err(CommandError::undecided)?;
     Ok(Ingredients {
         builder_id: settings.builder_id.clone(),
-        invocation_id: invocation_id()?,
+        invocation_id: claims::invocation_id()?,
         source: built.source.clone(),
         builder: Named {
             name: "builder".to_owned(),
@@ -183,19 +129,13 @@ fn ingredients(
         network: settings.network.name().to_owned(),
         isolation: serde_json::to_value(&built.isolation).map_err(CommandError::undecided)?,
         cache: settings.cache.is_some(),
-        started_on: timestamp(started)?,
-        finished_on: timestamp(environment::now())?,
-        byproducts: vec![
-            named("report.toml", Digest::of(&report)),
-            named(
-                Format::CycloneDx.file_suffix(),
-                Digest::of(&merged.cyclonedx.to_bytes()),
-            ),
-            named(
-                Format::Spdx.file_suffix(),
-                Digest::of(&merged.spdx.to_bytes()),
-            ),
-        ],
+        started_on: claims::timestamp(started)?,
+        finished_on: claims::now()?,
+        byproducts: [("report.toml", Digest::of(&report))]
+            .into_iter()
+            .chain(claims::byproducts(merged))
+            .map(|(name, digest)| named(name, digest))
+            .collect(),
     })
 }
 
@@ -205,12 +145,4 @@ fn named(name: &str, digest: Digest) -> Named {
         uri: None,
         digest,
     }
-}
-
-/// Tells this build from all others.
-fn invocation_id() -> Result<String, CommandError> {
-    let mut bytes = [0; 16];
-    let mut random = fs_err::File::open("/dev/urandom").map_err(CommandError::undecided)?;
-    std::io::Read::read_exact(&mut random, &mut bytes).map_err(CommandError::undecided)?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }

@@ -1,15 +1,12 @@
 //! Moves a staged image, and all that is attached to it, to its destinations.
 
-use intoto::Timestamp;
-use oci::{CopyOptions, Descriptor, Location, Reference, Repository, Store, copy_graph};
+use oci::{CopyOptions, Descriptor, Location, Reference, Repository, copy_graph};
 use platform::run::{Built, Staging};
-use policies::{Judge, Verdict};
-use time::OffsetDateTime;
+use policies::Verdict;
 
-use super::proof::{self, Attached};
 use super::settings::Settings;
+use crate::claims::{self, Attached, Verifier};
 use crate::commands::copy::tag;
-use crate::environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Images, NO_PLACE};
 use crate::transfer::Transfer;
@@ -69,9 +66,15 @@ pub(crate) async fn run(
             .note(dropped.problem.clone()));
         }
         store.tag(image, &tag(destination)?).await?;
-        if let Some(verdict) = verdicts.get(at) {
-            let summary = summarise(settings, verdict, destination, &*store, built, ui).await?;
-            published.attached.extend(summary);
+        if let (Some(verdict), Some(signer)) = (verdicts.get(at), &settings.signer) {
+            let by = Verifier {
+                signer,
+                id: &settings.builder_id,
+                policy_name: &settings.policy_name,
+                destination,
+            };
+            let attached = claims::attach_verdict(&*store, image, verdict, by, ui).await?;
+            published.attached.push(attached);
         }
         store.finish().await?;
         ui.done(
@@ -118,32 +121,4 @@ async fn load(
         ));
     }
     Ok(())
-}
-
-/// Attaches the verdict, so that a later gate needs one check instead of all.
-async fn summarise(
-    settings: &Settings,
-    verdict: &Verdict,
-    destination: &Reference,
-    store: &dyn Store,
-    built: &Built,
-    ui: &Ui,
-) -> Result<Option<Attached>, CommandError> {
-    let Some(signer) = &settings.signer else {
-        return Ok(None);
-    };
-    let now: Timestamp = OffsetDateTime::from(environment::now())
-        .try_into()
-        .context(|| "the clock is wrong".to_owned())?;
-    let statement = verdict.summary(&Judge {
-        verifier_id: &settings.builder_id,
-        resource_uri: &destination.to_string(),
-        policy_uri: &settings.policy_name,
-        at: &now,
-    });
-    let bundle = signer.sign(&statement, &built.report.image, ui).await?;
-    let predicate_type = statement.predicate_type().clone();
-    proof::attach_one(store, &built.report.image, predicate_type, &bundle, None)
-        .await
-        .map(Some)
 }

@@ -24,6 +24,7 @@ use crate::args::{Format, IdentityArgs};
 pub(crate) use crate::building::Build;
 use crate::building::links::{self, Watcher};
 use crate::building::{self, Settings, Told, proof, publish};
+use crate::claims::Attached;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
@@ -46,7 +47,7 @@ struct Report {
     buildpacks: Vec<String>,
     isolation: IsolationReport,
     layers: Layers,
-    attached: Vec<proof::Attached>,
+    attached: Vec<Attached>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     links: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

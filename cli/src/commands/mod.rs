@@ -11,6 +11,7 @@ mod key;
 mod login;
 mod mirror;
 pub(crate) mod policy;
+mod rebase;
 pub(crate) mod report;
 mod sbom;
 mod serve;
@@ -31,6 +32,7 @@ use self::key::Key;
 use self::login::{Login, Logout};
 use self::mirror::Mirror;
 use self::policy::Policy;
+use self::rebase::Rebase;
 use self::report::ReportArgs;
 use self::sbom::Sbom;
 use self::serve::Serve;
@@ -68,6 +70,7 @@ pub(crate) enum Command {
     /// Copy an image and what is attached to it.
     Copy(Copy),
     Mirror(Mirror),
+    Rebase(Rebase),
     Serve(Serve),
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
@@ -109,6 +112,7 @@ pub(crate) async fn run(
         Command::Report(args) => Box::pin(report::run(args, environment, ui)).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
+        Command::Rebase(args) => Box::pin(rebase::run(args, environment, ui)).await,
         Command::Serve(args) => Box::pin(serve::run(args, environment)).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,

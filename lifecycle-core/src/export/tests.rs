@@ -233,6 +233,7 @@ impl World {
             names: &[APP.to_owned()],
             run_image: Some(run_image),
             force,
+            any_tag: false,
             workers: NonZeroUsize::MIN,
             limits: &Limits::default(),
         };
@@ -415,6 +416,7 @@ async fn an_image_moves_to_a_run_image_that_it_names() {
         names: &[APP.to_owned()],
         run_image: Some(RUN),
         force: true,
+        any_tag: false,
         workers: NonZeroUsize::MIN,
         limits: &Limits::default(),
     };

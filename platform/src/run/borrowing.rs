@@ -12,7 +12,7 @@ use oci::{
 
 /// A store of our own, and layers that other stores lend to it.
 #[derive(Clone, Debug)]
-pub(super) struct Borrowing {
+pub struct Borrowing {
     own: Arc<dyn Store>,
     /// Layers that are not in our own, and who has them.
     lent: Arc<Mutex<BTreeMap<Digest, Arc<dyn Store>>>>,
@@ -21,7 +21,8 @@ pub(super) struct Borrowing {
 }
 
 impl Borrowing {
-    pub(super) fn new(own: Arc<dyn Store>) -> Self {
+    /// A store that nobody has lent anything to yet.
+    pub fn new(own: Arc<dyn Store>) -> Self {
         Self {
             own,
             lent: Arc::default(),
@@ -30,11 +31,7 @@ impl Borrowing {
     }
 
     /// Puts `image` of `lender` into our own store, but for its layers.
-    pub(super) async fn borrow(
-        &self,
-        image: &Image,
-        lender: &Arc<dyn Store>,
-    ) -> Result<(), StoreError> {
+    pub async fn borrow(&self, image: &Image, lender: &Arc<dyn Store>) -> Result<(), StoreError> {
         for (layer, _) in image.layers() {
             self.lend(layer, lender);
         }

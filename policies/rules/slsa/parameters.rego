@@ -1,9 +1,9 @@
 package sealpack.slsa
 
-# Those of our own build type. A parameter that nobody knows could do anything.
+# Those of our own build types. A parameter that nobody knows could do anything.
 known_parameters := object.get(
 	input.parameters, "external-parameters",
-	["buildpacks", "builder", "env", "network", "processType", "runImage", "source"],
+	["buildpacks", "builder", "env", "network", "processType", "rebase", "runImage", "source"],
 )
 
 problem contains p if {

@@ -7,7 +7,6 @@ mod archive;
 mod config;
 mod credentials;
 mod descriptor;
-mod dockerfile;
 mod extract;
 mod find;
 mod forge;
@@ -59,7 +58,6 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
     credentials::TARGET,
     descriptor::TARGET,
-    dockerfile::TARGET,
     extract::TARGET,
     forge::TARGET,
     git_objects::TARGET,

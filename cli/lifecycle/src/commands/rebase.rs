@@ -22,6 +22,7 @@ pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Resul
         names: &names,
         run_image: Some(inputs.run_image.as_str()).filter(|it| named(it)),
         force: inputs.force,
+        any_tag: false,
         workers: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         limits: &session.limits,
     };

@@ -1,0 +1,152 @@
+//! What is claimed of an image before it goes anywhere: how it came to be, what is in it, and who
+//! stands for it; signed, and attached where it is staged.
+
+use std::collections::BTreeMap;
+
+use attest::Bundle;
+use intoto::{PredicateType, Provenance, Statement, Timestamp};
+use oci::{Descriptor, Digest, Reference, Store};
+use policies::{Judge, Verdict};
+use sbom::{Format, Merged};
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::environment;
+use crate::error::{CommandError, Context as _};
+use crate::signing::Signer;
+use crate::ui::Ui;
+
+/// A claim that was attached.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attached {
+    /// What is claimed.
+    pub(crate) predicate_type: PredicateType,
+    /// The manifest that refers to the image.
+    pub(crate) manifest: String,
+    /// The bundle in it.
+    pub(crate) bundle: String,
+}
+
+/// What is claimed of one image, or of an index.
+#[derive(Clone, Debug)]
+pub(crate) struct Claims {
+    pub(crate) provenance: Provenance,
+    pub(crate) sbom: Merged,
+}
+
+impl Claims {
+    /// Signs all of it, and attaches it to `image`. The signature comes last: who signs the image
+    /// stands for all of it.
+    pub(crate) async fn attach(
+        &self,
+        store: &dyn Store,
+        image: &Descriptor,
+        signer: &Signer,
+        ui: &Ui,
+    ) -> Result<Vec<Attached>, CommandError> {
+        let by = (signer, image, ui);
+        let Self { provenance, sbom } = self;
+        let mut bundles = vec![
+            sign(&Statement::about(image, provenance.clone()), by).await?,
+            sign(&Statement::about(image, sbom.cyclonedx.clone()), by).await?,
+            sign(&Statement::about(image, sbom.spdx.clone()), by).await?,
+        ];
+        let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
+            .map_err(CommandError::undecided)?;
+        bundles.push(sign(&signature, by).await?);
+        let mut attached = Vec::new();
+        for (predicate_type, bundle) in bundles {
+            attached.push(attach_one(store, image, predicate_type, &bundle).await?);
+        }
+        Ok(attached)
+    }
+}
+
+/// The files of `sbom`, as what came out of a run besides the image.
+pub(crate) fn byproducts(sbom: &Merged) -> [(&'static str, Digest); 2] {
+    [
+        (
+            Format::CycloneDx.file_suffix(),
+            Digest::of(&sbom.cyclonedx.to_bytes()),
+        ),
+        (
+            Format::Spdx.file_suffix(),
+            Digest::of(&sbom.spdx.to_bytes()),
+        ),
+    ]
+}
+
+/// Attaches what a policy said of `image`, so that a later gate needs one check instead of all.
+pub(crate) async fn attach_verdict(
+    store: &dyn Store,
+    image: &Descriptor,
+    verdict: &Verdict,
+    by: Verifier<'_>,
+    ui: &Ui,
+) -> Result<Attached, CommandError> {
+    let now = now()?;
+    let statement = verdict.summary(&Judge {
+        verifier_id: by.id,
+        resource_uri: &by.destination.to_string(),
+        policy_uri: by.policy_name,
+        at: &now,
+    });
+    let (predicate_type, bundle) = sign(&statement, (by.signer, image, ui)).await?;
+    attach_one(store, image, predicate_type, &bundle).await
+}
+
+/// Who judged, by what, and where the image is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verifier<'a> {
+    pub(crate) signer: &'a Signer,
+    /// Who judged, by URI.
+    pub(crate) id: &'a str,
+    /// The policy, as the user named it.
+    pub(crate) policy_name: &'a str,
+    pub(crate) destination: &'a Reference,
+}
+
+async fn attach_one(
+    store: &dyn Store,
+    image: &Descriptor,
+    predicate_type: PredicateType,
+    bundle: &Bundle,
+) -> Result<Attached, CommandError> {
+    let referrer = attest::attach(store, image, bundle, None)
+        .await
+        .map_err(CommandError::undecided)?;
+    Ok(Attached {
+        predicate_type,
+        manifest: referrer.manifest.digest.to_string(),
+        bundle: referrer.bundle.digest.to_string(),
+    })
+}
+
+async fn sign<P: Serialize>(
+    statement: &Statement<P>,
+    (signer, image, ui): (&Signer, &Descriptor, &Ui),
+) -> Result<(PredicateType, Bundle), CommandError> {
+    let bundle = signer.sign(statement, image, ui).await?;
+    Ok((statement.predicate_type().clone(), bundle))
+}
+
+/// The time, as statements have it.
+pub(crate) fn now() -> Result<Timestamp, CommandError> {
+    timestamp(environment::now())
+}
+
+/// A time, as statements have it.
+pub(crate) fn timestamp(time: std::time::SystemTime) -> Result<Timestamp, CommandError> {
+    OffsetDateTime::from(time)
+        .try_into()
+        .context(|| "the clock is wrong".to_owned())
+}
+
+/// Tells one run from all others.
+pub(crate) fn invocation_id() -> Result<String, CommandError> {
+    let mut bytes = [0; 16];
+    let mut random = fs_err::File::open("/dev/urandom").map_err(CommandError::undecided)?;
+    std::io::Read::read_exact(&mut random, &mut bytes).map_err(CommandError::undecided)?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
+}

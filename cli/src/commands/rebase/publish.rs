@@ -1,0 +1,191 @@
+//! Moves new images, and all that is attached to them, to their destinations.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lifecycle_core::files;
+use lifecycle_core::files::report::{ImageReport, ReportFile};
+use oci::{
+    Content, CopyOptions, Descriptor, Digest, Found, Location, Reference, Repository, Selector,
+    Store, StoreError, Tag, Upload, copy_graph,
+};
+use policies::Verdict;
+
+use super::Made;
+use super::image::Staging;
+use super::settings::Settings;
+use crate::claims::{self, Attached, Verifier};
+use crate::commands::copy::tag;
+use crate::error::{CommandError, Context as _, Message};
+use crate::images::Images;
+use crate::transfer::Transfer;
+use crate::ui::{Ui, size};
+
+/// Where an image went.
+pub(super) struct Published {
+    /// The first destination, by digest.
+    pub(super) image: String,
+    /// What was attached after it was judged.
+    pub(super) attached: Vec<Attached>,
+}
+
+/// Publishes: blobs, manifests, referrers, and the tag last; then the verdict.
+pub(super) async fn run(
+    made: &Made,
+    verdicts: &[Verdict],
+    found: &Found,
+    staging: &Staging,
+    settings: &Settings,
+    images: &Images<'_>,
+    ui: &Ui,
+) -> Result<Published, CommandError> {
+    let root = &made.root;
+    let mut published = Published {
+        image: String::new(),
+        attached: Vec::new(),
+    };
+    for (at, destination) in settings.destinations.iter().enumerate() {
+        ui.begin("publish", destination.to_string());
+        let store = known(images.create(destination).await?, destination, found, made);
+        let options = CopyOptions {
+            referrers: true,
+            ..CopyOptions::default()
+        };
+        let failed = || format!("failed to publish to `{destination}`");
+        let progress = Transfer::new(ui, "publish");
+        let copied = copy_graph(&*staging.store, &*store, root, &options, &progress)
+            .await
+            .context(failed)?;
+        // A copy leaves out what is broken; what a policy has judged must not lose anything.
+        if let Some(dropped) = copied.dropped.first() {
+            return Err(CommandError::undecided(Message(failed())).note(dropped.problem.clone()));
+        }
+        store.tag(root, &tag(destination)?).await?;
+        if let (Some(verdict), Some(signer)) = (verdicts.get(at), &settings.signer) {
+            let by = Verifier {
+                signer,
+                id: &settings.builder_id,
+                policy_name: &settings.judges.name,
+                destination,
+            };
+            let attached = claims::attach_verdict(&*store, root, verdict, by, ui).await?;
+            published.attached.push(attached);
+        }
+        store.finish().await?;
+        ui.done(
+            "publish",
+            format_args!("{destination} ({} new)", size(copied.new.bytes)),
+        );
+        if published.image.is_empty() {
+            published.image = destination.at(root.digest.clone()).to_string();
+        }
+    }
+    Ok(published)
+}
+
+/// Writes what the lifecycle's rebaser would write.
+pub(super) fn write_report(
+    path: &Path,
+    root: &Descriptor,
+    destinations: &[Reference],
+) -> Result<(), CommandError> {
+    let report = ReportFile {
+        image: ImageReport {
+            tags: destinations.iter().map(ToString::to_string).collect(),
+            image_id: None,
+            digest: Some(root.digest.to_string()),
+            manifest_size: Some(root.size),
+        },
+        ..ReportFile::default()
+    };
+    files::write(path, &report).map_err(CommandError::undecided)
+}
+
+/// The destination; where it is the repository of the image before, with what is known to be there.
+fn known(
+    store: Arc<dyn Store>,
+    destination: &Reference,
+    found: &Found,
+    made: &Made,
+) -> Arc<dyn Store> {
+    let is_same = destination.location == found.reference.location;
+    if !is_same || !matches!(destination.location, Location::Registry(_)) {
+        return store;
+    }
+    let layers = made.images.iter().flat_map(|it| it.layers.iter().cloned());
+    Arc::new(Known {
+        store,
+        layers: layers.collect(),
+    })
+}
+
+/// A store that has these layers: an image that is there has them. It is not asked for them.
+#[derive(Debug)]
+struct Known {
+    store: Arc<dyn Store>,
+    layers: BTreeSet<Digest>,
+}
+
+#[async_trait]
+impl Store for Known {
+    async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        self.store.resolve(selector).await
+    }
+
+    async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
+        Ok(self.layers.contains(&target.digest) || self.store.contains(target).await?)
+    }
+
+    async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
+        self.store.fetch(target).await
+    }
+
+    async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
+        if self.layers.contains(&target.digest) {
+            return Ok(());
+        }
+        self.store.push_blob(target, upload).await
+    }
+
+    async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {
+        self.store.push_manifest(target, content).await
+    }
+
+    async fn push_manifests(&self, manifests: Vec<(Descriptor, Bytes)>) -> Result<(), StoreError> {
+        self.store.push_manifests(manifests).await
+    }
+
+    async fn mount(&self, target: &Descriptor, from: &Repository) -> Result<bool, StoreError> {
+        if self.layers.contains(&target.digest) {
+            return Ok(true);
+        }
+        self.store.mount(target, from).await
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        self.store.repository()
+    }
+
+    async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
+        self.store.tag(target, tag).await
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
+        self.store.tags().await
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        self.store.referrers(subject).await
+    }
+
+    async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
+        self.store.delete(target).await
+    }
+
+    async fn finish(&self) -> Result<(), StoreError> {
+        self.store.finish().await
+    }
+}
