@@ -77,6 +77,19 @@ pub(crate) fn byproducts(sbom: &Merged) -> [(&'static str, Digest); 2] {
     ]
 }
 
+/// Signs that one stands for `image`, and attaches it.
+pub(crate) async fn attach_signature(
+    store: &dyn Store,
+    image: &Descriptor,
+    signer: &Signer,
+    ui: &Ui,
+) -> Result<Attached, CommandError> {
+    let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
+        .map_err(CommandError::undecided)?;
+    let (predicate_type, bundle) = sign(&signature, (signer, image, ui)).await?;
+    attach_one(store, image, predicate_type, &bundle).await
+}
+
 /// Attaches what a policy said of `image`, so that a later gate needs one check instead of all.
 pub(crate) async fn attach_verdict(
     store: &dyn Store,

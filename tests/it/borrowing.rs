@@ -168,7 +168,11 @@ fn what_is_kept_is_whole_or_says_what_it_lacks() {
 }
 
 /// An image for this machine type, of no layers; or, with more diff IDs than that, a broken one.
-async fn push_image(store: &dyn Store, architecture: &str, diff_ids: &[&str]) -> Descriptor {
+pub(crate) async fn push_image(
+    store: &dyn Store,
+    architecture: &str,
+    diff_ids: &[&str],
+) -> Descriptor {
     let config = json!({
         "architecture": architecture, "os": "linux",
         "rootfs": { "type": "layers", "diff_ids": diff_ids },

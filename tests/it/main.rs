@@ -30,6 +30,7 @@ mod lasting;
 mod layout;
 mod links;
 mod login;
+mod manifest;
 mod messages;
 mod messages_of_buildpacks;
 mod mirror;

@@ -9,6 +9,7 @@ pub(crate) mod health;
 mod inspect;
 mod key;
 mod login;
+mod manifest;
 mod mirror;
 pub(crate) mod policy;
 mod rebase;
@@ -30,6 +31,7 @@ use self::health::HealthArgs;
 use self::inspect::Inspect;
 use self::key::Key;
 use self::login::{Login, Logout};
+use self::manifest::Manifest;
 use self::mirror::Mirror;
 use self::policy::Policy;
 use self::rebase::Rebase;
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Policy(Policy),
     /// Copy an image and what is attached to it.
     Copy(Copy),
+    #[command(subcommand)]
+    Manifest(Manifest),
     Mirror(Mirror),
     Rebase(Rebase),
     Serve(Serve),
@@ -111,6 +115,7 @@ pub(crate) async fn run(
         Command::Policy(command) => policy::run(command, environment, ui).await,
         Command::Report(args) => Box::pin(report::run(args, environment, ui)).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
+        Command::Manifest(command) => Box::pin(manifest::run(command, environment, ui)).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
         Command::Rebase(args) => Box::pin(rebase::run(args, environment, ui)).await,
         Command::Serve(args) => Box::pin(serve::run(args, environment)).await,
