@@ -13,7 +13,7 @@
 //!
 //! A layer that the previous image has is hashed, and neither compressed nor uploaded.
 
-mod glob;
+pub(crate) mod glob;
 mod layers;
 pub(crate) mod run_image;
 mod sbom;

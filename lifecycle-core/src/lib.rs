@@ -15,6 +15,8 @@ pub mod buildpack;
 pub mod cache;
 #[cfg(feature = "phases")]
 pub mod detect;
+#[cfg(feature = "phases")]
+pub mod dockerfile;
 pub mod env;
 #[cfg(feature = "phases")]
 pub mod exec;

@@ -20,6 +20,7 @@ mod copy;
 mod cosign;
 mod daemon;
 mod delete;
+mod dockerfile;
 mod extract;
 mod gate;
 mod golden;

@@ -68,6 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "oci",
             "sbom",
+            "lifecycle-core",
             "attest",
             "keyless",
             "links",

@@ -3,7 +3,6 @@
 //! Since Platform API 0.13 an extension writes to `<generated>/<id>`; before, what it wrote is copied
 //! to `<generated>/{build,run}/<id>/Dockerfile`.
 
-mod dockerfile;
 mod outputs;
 
 use std::ffi::OsString;
@@ -11,11 +10,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::dockerfile::DockerfileError;
 use self::outputs::{Generator, Image, Made, read_outputs};
 use crate::buildpack::{
     ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, user_env,
 };
+use crate::dockerfile::DockerfileError;
 use crate::env::EnvError;
 use crate::exec::{Command, Exit, RunError, ToLog};
 use crate::export::run_image::normal;

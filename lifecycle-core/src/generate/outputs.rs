@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::dockerfile::Dockerfile;
 use super::{GenerateError, io_error};
+use crate::dockerfile::{self, Dockerfile};
 use crate::files::group::GroupElement;
 use crate::files::read;
 use crate::{Level, Log};
@@ -14,7 +14,7 @@ use crate::{Level, Log};
 pub(super) const CONFIG: &str = "extend-config.toml";
 
 /// The most bytes of a Dockerfile that are read.
-const MAX_DOCKERFILE: u64 = 1024 * 1024;
+const MAX_DOCKERFILE: u64 = dockerfile::MAX_BYTES as u64;
 
 /// Who made Dockerfiles, and where they lie.
 pub(super) struct Generator<'a> {
@@ -156,19 +156,20 @@ fn read_dockerfile(
             problem,
         })
     };
-    let [base] = dockerfile.bases.as_slice() else {
+    let [stage] = dockerfile.stages.as_slice() else {
         return not_permitted("is not permitted to use multistage build");
     };
-    for it in &dockerfile.instructions {
-        if !RECOMMENDED.contains(&it.name.as_str()) {
-            let (name, line) = (&it.name, it.line);
+    let base = &stage.base;
+    for it in &stage.steps {
+        let (name, line) = (it.instruction.name(), it.line);
+        if !RECOMMENDED.contains(&name) {
             let text = format!("{file} command {name} on line {line} is not recommended");
             log.line(Level::Warn, &text);
         }
     }
     if image == Image::Build {
         match dockerfile.args.as_slice() {
-            [args] if args.first().is_some_and(|it| it == BASE_IMAGE) => {}
+            [args] if args.first().is_some_and(|(name, _)| name == BASE_IMAGE) => {}
             [_] => return not_permitted("did not start with required ARG base_image command"),
             _ => return not_permitted("did not start with required ARG command"),
         }
@@ -182,7 +183,7 @@ fn read_dockerfile(
         escaped_id: generator.element.escaped_id(),
         is_prepared: generator.is_prepared,
         new_base: (base != FROM_BASE_IMAGE).then(|| base.clone()),
-        extends: !dockerfile.instructions.is_empty(),
+        extends: !stage.steps.is_empty(),
         is_superseded: false,
     }))
 }

@@ -7,6 +7,7 @@ mod archive;
 mod config;
 mod credentials;
 mod descriptor;
+mod dockerfile;
 mod extract;
 mod find;
 mod forge;
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     config::TARGET,
     credentials::TARGET,
     descriptor::TARGET,
+    dockerfile::TARGET,
     extract::TARGET,
     forge::TARGET,
     git_objects::TARGET,
