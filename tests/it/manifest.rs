@@ -4,7 +4,9 @@ use insta::assert_snapshot;
 use oci::LayoutStore;
 use serde_json::Value;
 use testkit::registry::{Switches, TestRegistry};
-use testkit::{Output, Podman, Project, docker_registry, olareg, peer};
+use testkit::{
+    Output, Podman, Project, Workspace, binary, docker_registry, olareg, peer, repository,
+};
 
 use crate::borrowing::push_image;
 use crate::build::json;
@@ -262,4 +264,15 @@ async fn a_list_of_dockers_form_and_an_index_of_an_index() {
     let again = inspect(&project, "again");
     assert_eq!(again["manifests"].as_array().unwrap().len(), 2);
     assert_eq!(again["digest"], inspect(&project, "oci:out:oci")["digest"]);
+}
+
+#[test]
+fn the_example_puts_two_machine_types_together() {
+    let workspace = Workspace::new();
+    let ours = binary("sealpack");
+    let ours = ours.parent().unwrap().display();
+    let mut example = workspace.command(repository().join("examples/platforms/run"));
+    let said = Output::of(example.env("PATH", format!("{ours}:/usr/bin:/bin"))).expect(0);
+    assert_eq!(said.stdout.matches("verified oci:").count(), 3, "{said:#?}");
+    assert!(said.stdout.contains(r#""variant": "v8""#), "{said:#?}");
 }

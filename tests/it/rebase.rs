@@ -6,7 +6,8 @@ use oci::{Image, Index, LayoutStore, Limits, Manifest, Platform, Selector, Store
 use serde_json::Value;
 use testkit::registry::{Switches, TestRegistry};
 use testkit::{
-    LayerFiles, Output, Podman, Project, binary, docker_registry, olareg, peer, write_image,
+    LayerFiles, Output, Podman, Project, Workspace, binary, docker_registry, olareg, peer,
+    repository, skipped, write_image,
 };
 
 use crate::build::json;
@@ -434,6 +435,10 @@ async fn what_was_rebased_starts() {
     project
         .run(&[&["rebase", "oci:podman/out:v1"][..], &on].concat())
         .expect(0);
+    // Its run image has no name that means anything elsewhere, now as before.
+    let again = project.run(&["rebase", "oci:podman/out:v1", "--key", "test.key"]);
+    let said = again.expect(2).stderr;
+    assert!(said.contains("was in no registry"), "{said}");
     let output = podman.run(&["run", "--rm", "--quiet", "oci:out:v1"]);
     if output.code != 0 && !output.stderr.contains("/cnb/") {
         eprintln!("SKIPPED: podman does not work here: {}", output.stderr);
@@ -542,4 +547,24 @@ async fn index(layout: &Path, tag: &str) -> Index {
         Manifest::Index(index) => index,
         Manifest::Image(_) => panic!("an image"),
     }
+}
+
+#[test]
+fn the_example_does_it_in_a_layout() {
+    let workspace = Workspace::new();
+    let Some(rustc) = peer("rustc") else { return };
+    let toolchain = Output::of(workspace.command(rustc).args(["--print", "sysroot"]));
+    if toolchain.code != 0 {
+        skipped(&format!("rustc does not work here: {}", toolchain.stderr));
+        return;
+    }
+    let ours = binary("sealpack");
+    let ours = ours.parent().unwrap().display();
+    let path = format!("{ours}:{}/bin:/usr/bin:/bin", toolchain.stdout.trim());
+    let mut example = workspace.command(repository().join("examples/rebase/run"));
+    let said = Output::of(example.env("PATH", path)).expect(0);
+    for part in ["7 layers kept, 1 left", "accepted oci:", "verified oci:"] {
+        assert!(said.transcript(&[]).contains(part), "{part}\n{said:#?}");
+    }
+    assert!(workspace.join("out/rebase/report.toml").is_file());
 }

@@ -117,9 +117,7 @@ fn offered(said: &RunImageMetadata, settings: &Settings) -> Result<Vec<String>, 
             .hint("name one: `--run-image IMAGE`")
     })?;
     // What was never in a registry has a name that means something else there, if anything.
-    let place = said.reference.split_once('@').map(|(place, _)| place);
-    let is_local = place.is_some_and(|it| !it.contains('/'));
-    if is_local && first != base::NAME {
+    if is_local(said) && first != base::NAME {
         return Err(CommandError::undecided(Message(format!(
             "the image calls its run image `{first}`, which was in no registry"
         )))
@@ -136,6 +134,12 @@ fn offered(said: &RunImageMetadata, settings: &Settings) -> Result<Vec<String>, 
     });
     here.extend(others);
     Ok(here)
+}
+
+/// Whether the run image was in no registry when the image was built: its name is then a word.
+fn is_local(said: &RunImageMetadata) -> bool {
+    let place = said.reference.split_once('@').map(|(place, _)| place);
+    place.is_some_and(|it| !it.contains('/'))
 }
 
 fn registry(location: &Location) -> Option<&Registry> {
@@ -168,7 +172,11 @@ async fn base(
         None => "run".to_owned(),
     };
     let repository = match parse_name(&label).map(|it| it.location) {
-        Ok(location @ Location::Registry(_)) if label != base::NAME => location.to_string(),
+        Ok(location @ Location::Registry(_))
+            if label != base::NAME && (is_registry || !is_local(said)) =>
+        {
+            location.to_string()
+        }
         _ => label.clone(),
     };
     Ok(Base {
