@@ -4,7 +4,9 @@
 mod args;
 mod failure;
 mod images;
+mod launcher;
 pub(crate) mod links;
+pub(crate) mod platforms;
 mod progress;
 pub(crate) mod proof;
 pub(crate) mod publish;

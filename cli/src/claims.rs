@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use attest::Bundle;
 use intoto::{PredicateType, Provenance, Statement, Timestamp};
-use oci::{Descriptor, Digest, Reference, Store};
+use lifecycle_core::provenance;
+use oci::{Descriptor, Digest, Platform, Reference, Store};
 use policies::{Judge, Verdict};
-use sbom::{Format, Merged};
+use sbom::{Document, Format, Merged, Sources, Subject};
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::environment;
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, Message};
 use crate::signing::Signer;
 use crate::ui::Ui;
 
@@ -60,6 +61,63 @@ impl Claims {
             attached.push(attach_one(store, image, predicate_type, &bundle).await?);
         }
         Ok(attached)
+    }
+}
+
+/// An image of an index, and what is claimed of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) platform: &'a Platform,
+    pub(crate) image: &'a Descriptor,
+    pub(crate) claims: &'a Claims,
+}
+
+impl Claims {
+    /// What is claimed of the index `root`, called `name`: it is made of its images, and holds what they
+    /// hold.
+    pub(crate) fn of_index(
+        root: &Descriptor,
+        name: String,
+        members: &[Member<'_>],
+        created: Option<OffsetDateTime>,
+    ) -> Result<Self, CommandError> {
+        let limits = sbom::Limits::default();
+        let documents = members.iter().map(|it| {
+            let bytes = it.claims.sbom.cyclonedx.to_bytes();
+            Document::parse(Format::CycloneDx, &bytes, it.platform.to_string(), &limits)
+                .context(|| "the SBOM of an image cannot be read again".to_owned())
+        });
+        let documents = documents.collect::<Result<Vec<_>, _>>()?;
+        let subject = Subject {
+            name,
+            digest: root.digest.clone(),
+        };
+        let sbom = Sources {
+            about: Some(subject.component()),
+            created,
+            documents: documents.iter().collect(),
+            found: Vec::new(),
+        }
+        .merge();
+        let members: Vec<_> = members
+            .iter()
+            .map(|it| provenance::Member {
+                platform: it.platform.to_string(),
+                image: it.image.digest.clone(),
+                provenance: it.claims.provenance.clone(),
+            })
+            .collect();
+        let byproducts =
+            byproducts(&sbom)
+                .into_iter()
+                .map(|(name, digest)| intoto::ResourceDescriptor {
+                    name: name.to_owned(),
+                    ..intoto::ResourceDescriptor::of(&digest)
+                });
+        let provenance =
+            provenance::of_index(&members, &invocation_id()?, &now()?, byproducts.collect())
+                .ok_or_else(|| Message("an index without images has no provenance".to_owned()))?;
+        Ok(Self { provenance, sbom })
     }
 }
 

@@ -32,12 +32,21 @@ const GROUP: &str = "root:x:0:\ncnb:x:1000:\nnogroup:x:65534:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 const OS_RELEASE: &str = "ID=sealpack-static\nNAME=\"sealpack static base\"\nVERSION_ID=1\n";
 
-/// Makes the base in `store`, and says which image it is. Its layer is made in `scratch` first.
-pub async fn make(store: &dyn Store, scratch: &Path) -> Result<Descriptor, BaseError> {
+/// Makes the base for `platform` in `store`, and says which image it is. Its layer is made in `scratch`
+/// first.
+pub async fn make(
+    store: &dyn Store,
+    scratch: &Path,
+    platform: &Platform,
+) -> Result<Descriptor, BaseError> {
     let layer = layer::write(&scratch.join("base.tar.gz"), Compression::GoGzip, fill)
         .map_err(BaseError::Layer)?;
-    let image = Image::new(&like(), config(&layer), vec![layer.descriptor.clone()])
-        .map_err(BaseError::Image)?;
+    let image = Image::new(
+        &like(),
+        config(&layer, platform),
+        vec![layer.descriptor.clone()],
+    )
+    .map_err(BaseError::Image)?;
     store
         .push_blob(&layer.descriptor.clone(), Upload::Layer(layer.into()))
         .await
@@ -68,11 +77,11 @@ fn like() -> ImageManifest {
     }
 }
 
-fn config(layer: &layer::Layer) -> ImageConfig {
-    let platform = Platform::host();
+fn config(layer: &layer::Layer, platform: &Platform) -> ImageConfig {
     let mut config = ImageConfig {
-        architecture: platform.architecture,
-        os: platform.os,
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone().unwrap_or_default(),
         created: Some(CREATED.to_owned()),
         ..ImageConfig::default()
     };

@@ -32,7 +32,7 @@ use lifecycle_core::files::run::{Run, RunImages};
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
-use oci::{Found, Limits};
+use oci::{Digest, Found, Limits, Platform};
 
 pub use self::borrowing::Borrowing;
 pub use self::error::{PhaseFailure, RunError};
@@ -64,6 +64,10 @@ pub struct Request<'a> {
     pub app: &'a Path,
     /// What builds it.
     pub builder: &'a Builder,
+    /// What it is built for. Buildpacks run on this machine, and are told.
+    pub platform: &'a Platform,
+    /// The folder with the `launcher` for that platform, and its SBOMs.
+    pub launcher: &'a Path,
     /// The programs that take part.
     pub programs: &'a Programs,
     /// What it runs on.
@@ -134,6 +138,8 @@ pub struct Built {
     pub run_image: Ingredient,
     /// The buildpacks that took part, in order.
     pub buildpacks: Vec<Ingredient>,
+    /// The launcher in the image.
+    pub launcher: Digest,
     /// How they were kept from the machine.
     pub isolation: IsolationReport,
     /// The version of the lifecycle.
@@ -152,9 +158,9 @@ pub async fn run(
     watch: &mut dyn Watch,
 ) -> Result<Built, RunError> {
     let source = inputs::take_source(request, staging)?;
-    let run_image = inputs::run_image(request.run_image, staging, progress).await?;
+    let run_image = inputs::run_image(request, staging, progress).await?;
     let previous = match request.previous {
-        Some(found) => Some(inputs::previous(found).await?),
+        Some(found) => Some(inputs::previous(found, request.platform).await?),
         None => None,
     };
     request
@@ -210,7 +216,8 @@ pub async fn run(
         .await
         .map_err(watched)?;
     watch.takes("run-image", &run_image.digest);
-    watch.takes("launcher", &request.programs.digest("launcher")?);
+    let launcher = programs::digest(&request.launcher.join("launcher"))?;
+    watch.takes("launcher", &launcher);
     let report = export(&phases, &found, &run_image, &analyzed, &group, &version).await?;
     watch.makes("image", &report.image.digest);
     watch.end(&[]).await.map_err(watched)?;
@@ -230,6 +237,7 @@ pub async fn run(
             name: run_image.name,
         },
         buildpacks,
+        launcher,
         isolation,
         lifecycle_version: version,
         platform_api: API,
@@ -298,8 +306,8 @@ async fn export(
         root: &phases.root(),
         app_dir: &staging.root().join("workspace"),
         layers_dir: &staging.layers(),
-        launcher: &request.programs.path("launcher"),
-        launcher_sbom_dir: &request.programs.folder,
+        launcher: &request.launcher.join("launcher"),
+        launcher_sbom_dir: request.launcher,
         process_type: request.process_type,
         exec_env: EXEC_ENV,
         owner: OWNER,

@@ -36,6 +36,7 @@ mod messages;
 mod messages_of_buildpacks;
 mod mirror;
 mod mirrors;
+mod platforms;
 mod policy;
 mod progress;
 mod prompt;

@@ -448,7 +448,7 @@ async fn what_was_rebased_starts() {
 }
 
 /// Puts the same image for another machine type beside `v1` of a layout, and both into an index, `both`.
-async fn for_two(layout: &Path) {
+pub(crate) async fn for_two(layout: &Path) {
     let store = LayoutStore::open(layout).unwrap();
     let v1 = Selector::Tag("v1".parse().unwrap());
     let amd64 = store.resolve(&v1).await.unwrap();
@@ -537,7 +537,7 @@ async fn each_image_of_an_index_is_rebased_on_its_own_run_image() {
 }
 
 /// The index of this tag.
-async fn index(layout: &Path, tag: &str) -> Index {
+pub(crate) async fn index(layout: &Path, tag: &str) -> Index {
     let store = LayoutStore::open(layout).unwrap();
     let tag = Selector::Tag(tag.parse().unwrap());
     let root = store.resolve(&tag).await.unwrap();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use oci::Platform;
 use platform::sandbox::{Isolation, Network};
 
 use crate::args::{Access, ServiceArgs};
@@ -34,6 +35,17 @@ pub(crate) struct Build {
     /// Without one, the builder's run image, else `static`.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) run_image: Option<String>,
+
+    /// What it is built for: `linux/arm64`. Several, with commas between, give one index of as many
+    /// images. Buildpacks run on this machine, and are told (`CNB_TARGET_ARCH`); the launcher for
+    /// another machine type is sought as `linux-arm64/launcher` beside ours.
+    #[arg(
+        long = "platform",
+        value_name = "OS/ARCH",
+        value_delimiter = ',',
+        conflicts_with_all = ["links", "staging"]
+    )]
+    pub(crate) platforms: Vec<Platform>,
 
     /// Judge the image by this policy before it goes anywhere: a `policy.toml`, its folder, or a folder
     /// of policies, of which those count that are about where it goes.

@@ -14,6 +14,15 @@ use crate::contents;
 use crate::error::{CommandError, Context as _};
 use crate::ui::Ui;
 
+/// What was claimed of a staged image.
+#[derive(Debug)]
+pub(crate) struct Proof {
+    /// What was attached; nothing, if nobody signs.
+    pub(crate) attached: Vec<Attached>,
+    /// The same, for who makes an index of several images.
+    pub(crate) claims: Claims,
+}
+
 /// Attaches SBOMs, provenance and a signature to the staged image. Nothing, without a key.
 pub(crate) async fn attach(
     settings: &Settings,
@@ -21,7 +30,7 @@ pub(crate) async fn attach(
     built: &Built,
     started: SystemTime,
     ui: &Ui,
-) -> Result<Vec<Attached>, CommandError> {
+) -> Result<Proof, CommandError> {
     ui.begin("sbom", "looking into the layers");
     let merged = sboms(settings, staging, built).await?;
     ui.done(
@@ -32,16 +41,19 @@ pub(crate) async fn attach(
             merged.spdx.packages().count()
         ),
     );
-    let Some(signer) = &settings.signer else {
-        ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
-        return Ok(Vec::new());
-    };
-    ui.begin("attest", "signing");
     let provenance = ingredients(settings, staging, built, &merged, started)?.provenance();
     let claims = Claims {
         provenance,
         sbom: merged,
     };
+    let Some(signer) = &settings.signer else {
+        ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
+        return Ok(Proof {
+            attached: Vec::new(),
+            claims,
+        });
+    };
+    ui.begin("attest", "signing");
     let image = &built.report.image;
     let attached = claims.attach(staging.store(), image, signer, ui).await?;
     let names: Vec<_> = attached
@@ -49,7 +61,7 @@ pub(crate) async fn attach(
         .map(|it| it.predicate_type.short_name().unwrap_or_default())
         .collect();
     ui.done("attest", names.join(", "));
-    Ok(attached)
+    Ok(Proof { attached, claims })
 }
 
 /// Merges what the buildpacks say is in the image with what is found in it.
@@ -72,11 +84,7 @@ async fn sboms(
         .await
         .map_err(CommandError::undecided)?;
     let mut found = contents::look_again(store, &image, settings.cache.as_deref()).await?;
-    for (name, digest) in settings.programs.digests()? {
-        if name == "launcher" {
-            contents::is_our_launcher(&mut found, &digest, env!("CARGO_PKG_VERSION"));
-        }
-    }
+    contents::is_our_launcher(&mut found, &built.launcher, env!("CARGO_PKG_VERSION"));
     let sources = Sources {
         about: Some(subject.component()),
         created: Some(created),
@@ -98,6 +106,7 @@ fn ingredients(
         .programs
         .digests()?
         .into_iter()
+        .chain([("launcher", built.launcher.clone())])
         .map(|(name, digest)| named(name, digest))
         .collect();
     let report =

@@ -10,13 +10,14 @@ use attest::SignerPattern;
 use attest::key::PrivateKey;
 use lifecycle_core::Level;
 use lifecycle_core::exec::Cancel;
-use oci::{Found, Hasher, Location, Reference};
+use oci::{Found, Hasher, Location, Platform, Reference};
 use platform::builder::Builder;
 use platform::run::{Git, Programs, Request, RunImage};
 use platform::sandbox::{Isolation, Network};
 use policies::Policy;
 
 use super::args::{Build, BuildSigner};
+use super::launcher;
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::Environment;
@@ -35,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) destinations: Vec<Reference>,
     pub(crate) format: Format,
     pub(crate) run_image: Option<String>,
+    /// What it is built for, once each; this machine, if it was not said.
+    pub(crate) platforms: Vec<Platform>,
     pub(crate) signer: Option<Signer>,
     /// Whom those trust who verify what certificates signed.
     pub(crate) trusted_root: Option<PathBuf>,
@@ -86,6 +89,10 @@ impl Settings {
         let builder = Builder::load(&builder_path)
             .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
         let programs = programs(args.lifecycle.as_deref(), environment)?;
+        let platforms = platforms(args.platforms)?;
+        for it in &platforms {
+            launcher_for(it, &programs.folder)?;
+        }
         // Keys come last of what can fail: a new one is made only for a build that can begin.
         let key = key(&args.signer, &app, environment, ui)?;
         let given: Vec<_> = key
@@ -148,6 +155,7 @@ impl Settings {
             destinations,
             format,
             run_image: args.run_image,
+            platforms,
             signer,
             trusted_root: args.signer.services.trusted_root,
             policies,
@@ -172,10 +180,13 @@ impl Settings {
         run_image: &'a RunImage,
         previous: Option<&'a Found>,
         cancel: &'a Cancel,
+        target: &'a Target,
     ) -> Request<'a> {
         Request {
             app: &self.app,
             builder: &self.builder,
+            platform: &target.platform,
+            launcher: &target.launcher,
             programs: &self.programs,
             run_image,
             previous,
@@ -185,7 +196,7 @@ impl Settings {
             isolation: self.isolation,
             network: self.network,
             hidden: &self.secrets,
-            cache: self.cache.as_deref(),
+            cache: target.cache.as_deref(),
             created: self.created,
             log_level: self.log_level,
             git: Git {
@@ -210,6 +221,83 @@ impl Settings {
                 .map_or_else(|| "app".to_owned(), |it| it.to_string_lossy().into_owned()),
         }
     }
+}
+
+/// What an image is built for, and what that needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) platform: Platform,
+    /// The folder with the launcher for it.
+    pub(crate) launcher: PathBuf,
+    /// Where its layers are kept; none, if nothing of an earlier build is to be used.
+    cache: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What it is built for, each with what that needs.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, CommandError> {
+        let target = |platform: &Platform| {
+            let is_own = *platform == Platform::host();
+            let own = |cache: &PathBuf| {
+                let folder = cache.join("platforms");
+                let name = platform.to_string().replace('/', "-");
+                if is_own {
+                    cache.clone()
+                } else {
+                    folder.join(name)
+                }
+            };
+            Ok(Target {
+                platform: platform.clone(),
+                launcher: launcher_for(platform, &self.programs.folder)?,
+                cache: self.cache.as_ref().map(own),
+            })
+        };
+        self.platforms.iter().map(target).collect()
+    }
+}
+
+/// The folder with the launcher for `platform`, which has to be there: `folder`, or one in it.
+fn launcher_for(platform: &Platform, folder: &Path) -> Result<PathBuf, CommandError> {
+    if *platform == Platform::host() {
+        return Ok(folder.to_owned());
+    }
+    let name = platform.to_string().replace('/', "-");
+    let folder = folder.join(&name);
+    let launcher = folder.join("launcher");
+    let problem = if !launcher.is_file() {
+        format!("is not there: nothing could start an app for {platform}")
+    } else if launcher::machine(&launcher)?.as_deref() != Some(platform.architecture.as_str()) {
+        format!("is not a program for {platform}")
+    } else {
+        return Ok(folder);
+    };
+    Err(
+        CommandError::undecided(Message(format!("`{}` {problem}", launcher.display()))).hint(
+            format!("put one there, or name the folder above `{name}` with `--lifecycle DIR`"),
+        ),
+    )
+}
+
+/// What is built for: each once.
+fn platforms(given: Vec<Platform>) -> Result<Vec<Platform>, CommandError> {
+    let mut all: Vec<Platform> = Vec::new();
+    for platform in given {
+        if platform.os != "linux" {
+            return Err(Message(format!(
+                "an image for {platform} cannot be built: buildpacks run on Linux"
+            ))
+            .into());
+        }
+        if all.contains(&platform) {
+            return Err(Message(format!("`--platform` names {platform} twice")).into());
+        }
+        all.push(platform);
+    }
+    if all.is_empty() {
+        all.push(Platform::host());
+    }
+    Ok(all)
 }
 
 /// Sorts the values of `--output`: where the image goes, and how what is printed looks.

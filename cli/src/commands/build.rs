@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use crate::args::{Format, IdentityArgs};
 pub(crate) use crate::building::Build;
 use crate::building::links::{self, Watcher};
+use crate::building::platforms::{self, Begun};
 use crate::building::{self, Settings, Told, proof, publish};
 use crate::claims::Attached;
 use crate::commands::policy;
@@ -96,13 +97,29 @@ async fn line(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
     let run_image = building::run_image(settings, images, ui).await?;
+    let gate = gate(settings)?;
+    let targets = settings.targets()?;
+    let [target] = targets.as_slice() else {
+        let begun = Begun {
+            settings,
+            run_image: &run_image,
+            images,
+            gate: &gate,
+            started,
+            cancel,
+            environment,
+        };
+        return Box::pin(platforms::line(&begun, &targets, ui)).await;
+    };
+    let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
     let previous = building::previous(settings, images).await?;
-    let request = settings.request(&run_image, previous.as_ref(), cancel);
+    let request = settings.request(&run_image, previous.as_ref(), cancel, target);
     let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));
     let built = platform::run::run(&request, &staging, &Told::new(ui), &mut watcher).await?;
-    let attached = proof::attach(settings, &staging, &built, started, ui).await?;
+    let attached = proof::attach(settings, &staging, &built, started, ui)
+        .await?
+        .attached;
 
     let mut report = Report {
         image: staging.reference(&built.report.image.digest),
@@ -124,15 +141,6 @@ async fn line(
         links: Vec::new(),
         verdict: None,
     };
-    let accepted = settings.policies.iter().flat_map(|it| it.accepts());
-    let trusted = IdentityArgs {
-        trusted_root: settings.trusted_root.clone(),
-        ..IdentityArgs::default()
-    };
-    let gate = Gate::new(GateOptions {
-        trust: trusted.trust(accepted)?,
-        ..GateOptions::default()
-    });
     let mut verdicts = Vec::new();
     for policy in &settings.policies {
         // What is judged is what a stranger would find, not what we remember to have written.
@@ -192,6 +200,19 @@ async fn line(
     report.published = true;
     report.staged = None;
     ui.result(settings.format, &report, print)
+}
+
+/// Who judges what is made.
+fn gate(settings: &Settings) -> Result<Gate, CommandError> {
+    let accepted = settings.policies.iter().flat_map(|it| it.accepts());
+    let trusted = IdentityArgs {
+        trusted_root: settings.trusted_root.clone(),
+        ..IdentityArgs::default()
+    };
+    Ok(Gate::new(GateOptions {
+        trust: trusted.trust(accepted)?,
+        ..GateOptions::default()
+    }))
 }
 
 /// Judges the staged image. The same policy for another destination is answered from memory.

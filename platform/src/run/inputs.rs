@@ -27,14 +27,14 @@ pub(super) fn take_source(request: &Request<'_>, staging: &Staging) -> Result<So
 
 /// Brings the run image into the staged layout; its layers stay where they are.
 pub(super) async fn run_image(
-    run_image: &RunImage,
+    request: &Request<'_>,
     staging: &Staging,
     progress: &dyn Progress,
 ) -> Result<Named, RunError> {
     let store: Arc<dyn Store> = Arc::new(staging.borrowing().clone());
-    let RunImage::Found { name, shown, found } = run_image else {
+    let RunImage::Found { name, shown, found } = request.run_image else {
         progress.begin("run image", "making the static base");
-        let image = base::make(&*store, staging.root()).await?;
+        let image = base::make(&*store, staging.root(), request.platform).await?;
         return Ok(Named {
             name: base::NAME.to_owned(),
             digest: image.digest,
@@ -42,19 +42,19 @@ pub(super) async fn run_image(
         });
     };
     progress.begin("run image", shown);
-    let (host, limits) = (Platform::host(), Limits::default());
+    let (wanted, limits) = (request.platform, Limits::default());
     let failed = |source| RunError::RunImage {
         name: shown.clone(),
         source: Box::new(source),
     };
-    let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
+    let image = Image::read(&*found.store, &found.descriptor, wanted, &limits).await;
     let image = image.map_err(failed)?;
     let is_for = image.config().platform();
-    if !is_for.os.is_empty() && !is_for.is_for(&host) {
+    if !is_for.os.is_empty() && !is_for.is_for(wanted) {
         return Err(RunError::OtherPlatform {
             name: shown.clone(),
             is_for: is_for.into(),
-            host: host.into(),
+            host: wanted.clone().into(),
         });
     }
     let borrowed = staging.borrowing().borrow(&image, &found.store).await;
@@ -67,13 +67,13 @@ pub(super) async fn run_image(
 }
 
 /// The image that the new one replaces: its layers may be used again.
-pub(super) async fn previous(found: &Found) -> Result<Named, RunError> {
+pub(super) async fn previous(found: &Found, wanted: &Platform) -> Result<Named, RunError> {
     let failed = |source| RunError::Previous {
         name: found.reference.to_string(),
         source: Box::new(source),
     };
-    let (host, limits) = (Platform::host(), Limits::default());
-    let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
+    let limits = Limits::default();
+    let image = Image::read(&*found.store, &found.descriptor, wanted, &limits).await;
     let image = image.map_err(failed)?;
     // Every phase reads it again.
     let read = Borrowing::new(Arc::new(MemoryStore::new()));

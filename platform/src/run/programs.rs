@@ -36,17 +36,16 @@ impl Programs {
         digest(&self.path(name))
     }
 
-    /// Each program and its digest.
+    /// Each program that ran, and its digest.
     pub fn digests(&self) -> Result<Vec<(&'static str, Digest)>, RunError> {
         Ok(vec![
             ("sealpack", digest(&self.sealpack)?),
             ("lifecycle", self.digest("lifecycle")?),
-            ("launcher", self.digest("launcher")?),
         ])
     }
 }
 
-fn digest(path: &Path) -> Result<Digest, RunError> {
+pub(super) fn digest(path: &Path) -> Result<Digest, RunError> {
     let mut file = fs_err::File::open(path)?;
     let mut hasher = HashWriter(Hasher::default());
     std::io::copy(&mut file, &mut hasher)?;

@@ -82,6 +82,11 @@ impl Staging {
         &self.store
     }
 
+    /// The same, for who takes over what is in it.
+    pub fn lender(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
     /// The same, to lend layers to.
     pub(super) fn borrowing(&self) -> &Borrowing {
         &self.store

@@ -42,13 +42,13 @@ impl Bases {
         ui: &Ui,
     ) -> Result<Base, CommandError> {
         if let Some(name) = &settings.run_image {
-            let found = self.find(name, settings, images, ui).await?;
+            let found = self.find(name, platform, settings, images, ui).await?;
             return base(name, said, found, platform).await;
         }
         let names = offered(said, settings)?;
         let mut problems = Vec::new();
         for name in names {
-            match self.find(&name, settings, images, ui).await {
+            match self.find(&name, platform, settings, images, ui).await {
                 Ok(found) => return base(&name, said, found, platform).await,
                 // What is there and is refused is not passed over for something else.
                 Err(error) if error.is_rejection() => return Err(error),
@@ -67,17 +67,20 @@ impl Bases {
     async fn find(
         &mut self,
         name: &str,
+        platform: &Platform,
         settings: &Settings,
         images: &Images<'_>,
         ui: &Ui,
     ) -> Result<Found, CommandError> {
+        // It is made for one platform.
+        if name == base::NAME {
+            return made(settings, platform).await;
+        }
         if let Some(found) = self.found.get(name) {
             return Ok(found.clone());
         }
         ui.begin("run image", name.to_owned());
-        let found = if name == base::NAME {
-            made(settings).await?
-        } else {
+        let found = {
             let mut reference: Reference = name
                 .parse()
                 .context(|| format!("`{name}` is not a run image"))?;
@@ -95,10 +98,10 @@ impl Bases {
 }
 
 /// The base that this program makes itself.
-async fn made(settings: &Settings) -> Result<Found, CommandError> {
+async fn made(settings: &Settings, platform: &Platform) -> Result<Found, CommandError> {
     let scratch = tempfile::tempdir_in(&settings.temporary).map_err(CommandError::undecided)?;
     let store = Arc::new(MemoryStore::new());
-    let descriptor = base::make(&*store, scratch.path())
+    let descriptor = base::make(&*store, scratch.path(), platform)
         .await
         .map_err(CommandError::undecided)?;
     let reference: Reference = format!("sealpack.invalid/{}", base::NAME).parse()?;

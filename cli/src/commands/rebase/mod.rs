@@ -15,17 +15,15 @@ mod settings;
 
 use std::collections::BTreeMap;
 
-use lifecycle_core::provenance::{Member, of_index};
 use oci::{Descriptor, Found, Image, Index, Limits, Manifest, Platform, Reference, Store as _};
 use policies::Verdict;
-use sbom::{Document, Format, Sources, Subject};
 use serde::Serialize;
 
 pub(crate) use self::args::Rebase;
 use self::base::Bases;
 use self::image::{Done, Staging};
 use self::settings::Settings;
-use crate::claims::{self, Attached, Claims};
+use crate::claims::{Attached, Claims, Member};
 use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
@@ -200,7 +198,16 @@ async fn make(
         (Some(parent), done) => {
             let root = index(&parent, &members, done, staging).await?;
             if let Some(signer) = &settings.signer {
-                let claims = claims_of_index(&root, done, settings)?;
+                let members: Vec<_> = done
+                    .iter()
+                    .map(|it| Member {
+                        platform: &it.platform,
+                        image: &it.image,
+                        claims: &it.claims,
+                    })
+                    .collect();
+                let name = settings.image_name();
+                let claims = Claims::of_index(&root, name, &members, image::created())?;
                 attached.extend(claims.attach(&*staging.store, &root, signer, ui).await?);
             }
             root
@@ -287,55 +294,6 @@ async fn index(
     let (root, bytes) = index.encode().map_err(CommandError::undecided)?;
     staging.store.push_manifest(&root, bytes).await?;
     Ok(root)
-}
-
-/// What is claimed of an index: it is made of its images, and holds what they hold.
-fn claims_of_index(
-    root: &Descriptor,
-    made: &[Done],
-    settings: &Settings,
-) -> Result<Claims, CommandError> {
-    let limits = sbom::Limits::default();
-    let documents = made.iter().map(|it| {
-        let bytes = it.claims.sbom.cyclonedx.to_bytes();
-        Document::parse(Format::CycloneDx, &bytes, it.platform.to_string(), &limits)
-            .context(|| "the SBOM of an image cannot be read again".to_owned())
-    });
-    let documents = documents.collect::<Result<Vec<_>, _>>()?;
-    let subject = Subject {
-        name: settings.image_name(),
-        digest: root.digest.clone(),
-    };
-    let sbom = Sources {
-        about: Some(subject.component()),
-        created: image::created(),
-        documents: documents.iter().collect(),
-        found: Vec::new(),
-    }
-    .merge();
-    let members: Vec<_> = made
-        .iter()
-        .map(|it| Member {
-            platform: it.platform.to_string(),
-            image: it.image.digest.clone(),
-            provenance: it.claims.provenance.clone(),
-        })
-        .collect();
-    let byproducts =
-        claims::byproducts(&sbom)
-            .into_iter()
-            .map(|(name, digest)| intoto::ResourceDescriptor {
-                name: name.to_owned(),
-                ..intoto::ResourceDescriptor::of(&digest)
-            });
-    let provenance = of_index(
-        &members,
-        &claims::invocation_id()?,
-        &claims::now()?,
-        byproducts.collect(),
-    )
-    .ok_or_else(|| Message("an index without images has no provenance".to_owned()))?;
-    Ok(Claims { provenance, sbom })
 }
 
 /// Judges what was made, each image by itself, for each destination. The verdicts are those on what is
