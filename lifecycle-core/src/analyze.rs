@@ -297,7 +297,7 @@ async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunIma
 }
 
 /// What runs on `image`.
-pub(crate) fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
+pub fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
     let config = image.config();
     if config.os.is_empty() {
         return Err(AnalyzeError::NoOs);

@@ -234,6 +234,17 @@ impl Cancel {
         child.wait()
     }
 
+    /// Waits for the end, and ends what is left of its process group.
+    pub(crate) fn end(&self, child: &mut Child) -> io::Result<Exit> {
+        let id = i32::try_from(child.id()).map_err(io::Error::other)?;
+        if let Some(pid) = Pid::from_raw(id) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
+            kill(pid);
+        }
+        self.reap(child).map(Exit::of)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

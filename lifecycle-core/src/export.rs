@@ -4,6 +4,7 @@
 //!
 //! | layer | holds |
 //! |---|---|
+//! | of each extension | what it made of the run image, as the extender left it |
 //! | of each buildpack, by name | what it wants at launch |
 //! | `launch.sbom` | the SBOMs of these |
 //! | `slice-1` … | the app |
@@ -13,6 +14,7 @@
 //!
 //! A layer that the previous image has is hashed, and neither compressed nor uploaded.
 
+mod extended;
 pub(crate) mod glob;
 mod layers;
 pub(crate) mod run_image;
@@ -27,8 +29,10 @@ use std::path::{Path, PathBuf};
 
 use oci::{History, Image, ImageConfig, ImageError, Limits};
 
+use self::extended::Extended;
 use self::layers::{Layers, Made};
 use crate::api::PlatformApi;
+use crate::extend::hand_over::HandOverError;
 use crate::files::analyzed::{Analyzed, LayersMetadata, RunImageMetadata, StackMetadata};
 use crate::files::build_toml::BuildToml;
 use crate::files::group::Group;
@@ -43,6 +47,7 @@ use crate::report::{Report, ReportedRunImage};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
 
+pub use self::extended::ExtendedLayerError;
 pub(crate) use self::run_image::normal;
 pub(crate) use self::tree::{Content, View};
 pub use self::tree::{Owner, TreeError};
@@ -74,6 +79,8 @@ pub struct ExportContext<'a> {
     pub app_dir: &'a Path,
     /// What the buildpacks left; absolute.
     pub layers_dir: &'a Path,
+    /// What the extender left, if extensions may have extended the run image.
+    pub extended_dir: Option<&'a Path>,
     /// The launcher.
     pub launcher: &'a Path,
     /// Where the SBOMs of lifecycle and launcher are.
@@ -128,7 +135,8 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
             path: context.temporary_dir.to_owned(),
             source,
         })?;
-    let made = Layers {
+    let extended = extended::open(context).await?;
+    let mut made = Layers {
         context,
         build: &build,
         previous: previous.as_ref().map(|(_, image)| image),
@@ -138,7 +146,11 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     .make()
     .await?;
 
-    let config = configure(context, &base.1, &build, &made, log)?;
+    if let Some(extended) = &extended {
+        let below = extended.layers(temporary.path(), log)?;
+        made.layers.splice(..0, below);
+    }
+    let config = configure(context, &base.1, extended.as_ref(), &build, &made, log)?;
     let descriptors = base.1.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
     let image =
@@ -209,12 +221,16 @@ async fn previous_image(
 fn configure(
     context: &ExportContext<'_>,
     base: &Image,
+    extended: Option<&Extended>,
     build: &BuildMetadata,
     made: &Made,
     log: &dyn Log,
 ) -> Result<ImageConfig, ExportError> {
     let created = created(context)?;
     let mut config = base.config().clone().without_extra();
+    if let Some(extended) = extended {
+        config.config = extended.image.config().clone().without_extra().config;
+    }
     config.created = Some(created.clone());
     config.container.clear();
     config.history = history(context, base, made, &created);
@@ -424,6 +440,17 @@ pub enum ExportError {
     /// A label has no value.
     #[error("marshall metadata")]
     Label(#[source] LabelError),
+    /// A layer of an extension could not be made.
+    #[error("failed to create layer from tar path {}", path.display())]
+    ExtensionLayer {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: oci::layer::LayerError<ExtendedLayerError>,
+    },
+    /// The extended run image cannot be read.
+    #[error("get extended image config")]
+    Extended(#[source] HandOverError),
     /// A layer of a buildpack could not be made.
     #[error("creating layer")]
     Layer(#[source] oci::layer::LayerError<TreeError>),
@@ -455,6 +482,9 @@ pub enum ExportError {
     /// The builder's metadata cannot be read.
     #[error("read build metadata: failed to read build metadata file")]
     Metadata(#[source] FileError),
+    /// The extender left nothing.
+    #[error("missing extended run image")]
+    NotExtended,
     /// `analyzed.toml` names no run image.
     #[error("run image is missing in analyzed metadata")]
     NoRunImage,

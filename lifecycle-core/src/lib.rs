@@ -23,6 +23,8 @@ pub mod exec;
 #[cfg(feature = "phases")]
 pub mod export;
 #[cfg(feature = "phases")]
+pub mod extend;
+#[cfg(feature = "phases")]
 mod extract;
 pub mod files;
 #[cfg(feature = "phases")]

@@ -4,11 +4,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use oci::{DiffId, Limits};
+use oci::{DiffId, Image, ImageError, Limits};
 
 use crate::analyze::{self, AnalyzeError};
 use crate::api::PlatformApi;
 use crate::cache::{Cache, CacheError};
+use crate::extend::hand_over::{self, HandOverError};
 use crate::extract::LayersDir;
 use crate::files::analyzed::{Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata};
 use crate::files::group::{Group, GroupElement};
@@ -63,7 +64,7 @@ pub async fn confirm_run_image(
         })?;
     }
     let chosen = api.has_extensions() && !group.group_extensions.is_empty();
-    if chosen && api.has_targets() && run_image.target.is_none() {
+    if chosen && !run_image.reference.is_empty() && run_image.target.is_none() {
         let place = images.open(&run_image.reference).await;
         let place = place.map_err(RestoreError::Place)?;
         if let Some(place) = place {
@@ -75,12 +76,39 @@ pub async fn confirm_run_image(
                 })
             })?;
             if let Some(image) = image {
-                run_image.target = Some(analyze::target(&image).map_err(RestoreError::Target)?);
+                if api.has_targets() {
+                    let target = analyze::target(&image);
+                    run_image.target = Some(target.map_err(RestoreError::Target)?);
+                }
                 run_image.reference = place.identifier(&image.descriptor().digest);
             }
         }
     }
     Ok(analyzed)
+}
+
+/// Leaves manifest and config of the image `name`, which extensions are to extend, below `folder`;
+/// returns how it is called for good, and the image.
+pub async fn pull_base(
+    images: &dyn Images,
+    name: &str,
+    folder: &Path,
+    limits: &Limits,
+) -> Result<(String, Image), RestoreError> {
+    let place = images.open(name).await.map_err(RestoreError::Place)?;
+    let gone = || RestoreError::BaseGone {
+        name: name.to_owned(),
+    };
+    let place = place.ok_or_else(gone)?;
+    let image = place.image(&oci::Platform::host(), limits).await;
+    let image = image.map_err(|source| RestoreError::Base {
+        name: name.to_owned(),
+        source,
+    })?;
+    let image = image.ok_or_else(gone)?;
+    let left = hand_over::leave_base(folder, &image).await;
+    left.map_err(RestoreError::HandOver)?;
+    Ok((place.identifier(&image.descriptor().digest), image))
 }
 
 /// Restores metadata, layers and SBOMs.
@@ -391,9 +419,26 @@ fn remove(path: &Path) -> Result<(), RestoreError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
+    /// An image that is to be extended cannot be read.
+    #[error("failed to read the image '{name}'")]
+    Base {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// An image that is to be extended is not there.
+    #[error("image '{name}' was not found")]
+    BaseGone {
+        /// Which.
+        name: String,
+    },
     /// A file could not be written.
     #[error(transparent)]
     File(FileError),
+    /// What the extender needs could not be left.
+    #[error("failed to create cache directory")]
+    HandOver(#[source] HandOverError),
     /// A layer could not be restored.
     #[error("restoring data: restoring {what}")]
     Layer {

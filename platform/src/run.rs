@@ -310,6 +310,7 @@ async fn export(
         launcher_sbom_dir: request.launcher,
         process_type: request.process_type,
         exec_env: EXEC_ENV,
+        extended_dir: None,
         owner: OWNER,
         created: Some(request.created),
         lifecycle: &LifecycleVersion {

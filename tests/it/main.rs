@@ -21,6 +21,7 @@ mod cosign;
 mod daemon;
 mod delete;
 mod dockerfile;
+mod extend;
 mod extract;
 mod gate;
 mod golden;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
@@ -34,12 +35,14 @@ pub(crate) struct Inputs {
     pub(crate) cache_image: String,
     pub(crate) daemon: bool,
     pub(crate) deprecated_run_image: String,
+    pub(crate) extended: PathBuf,
     pub(crate) extensions: PathBuf,
     pub(crate) force: bool,
     pub(crate) generated: PathBuf,
     pub(crate) gid: i64,
     pub(crate) group: PathBuf,
     pub(crate) insecure_registries: Vec<String>,
+    pub(crate) kaniko_cache_ttl: Duration,
     pub(crate) kind: String,
     pub(crate) launch_cache: PathBuf,
     pub(crate) launcher: PathBuf,
@@ -123,6 +126,7 @@ impl Inputs {
             build_config,
             buildpacks,
             cache_dir,
+            extended,
             extensions,
             generated,
         ] = [
@@ -130,6 +134,7 @@ impl Inputs {
             "build-config",
             "buildpacks",
             "cache-dir",
+            "extended",
             "extensions",
             "generated",
         ]
@@ -151,12 +156,14 @@ impl Inputs {
             cache_image: values.text("cache-image"),
             daemon: values.switch("daemon"),
             deprecated_run_image: values.text("image"),
+            extended,
             extensions,
             force: values.switch("force"),
             generated,
             gid: values.number("gid"),
             group,
             insecure_registries: values.list("insecure-registry"),
+            kaniko_cache_ttl: values.duration("kaniko-cache-ttl"),
             kind: values.text("kind"),
             launch_cache,
             launcher,
@@ -324,6 +331,13 @@ impl Values {
 
     fn switch(&self, name: &str) -> bool {
         matches!(self.0.get(name), Some(Value::Switch(true)))
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        match self.0.get(name) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => Duration::ZERO,
+        }
     }
 
     fn number(&self, name: &str) -> i64 {

@@ -123,6 +123,17 @@ pub struct Run {
     pub devices: Vec<String>,
 }
 
+impl Run {
+    /// The text of the here-document that is all of it: a script.
+    pub fn only_document(&self) -> Option<String> {
+        let (Form::Shell(line), [document]) = (&self.form, self.documents.as_slice()) else {
+            return None;
+        };
+        let announced = super::here::document(line).ok().flatten()?;
+        (announced.name == document.name).then(|| document.text())
+    }
+}
+
 /// `HEALTHCHECK`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]

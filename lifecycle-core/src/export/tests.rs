@@ -214,6 +214,7 @@ impl World {
             launcher_sbom_dir: &self.path("none"),
             process_type: process,
             exec_env: "production",
+            extended_dir: None,
             owner: Owner { uid: 1, gid: 2 },
             created: None,
             lifecycle: &LifecycleVersion::default(),

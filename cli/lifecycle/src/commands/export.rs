@@ -16,6 +16,7 @@ use lifecycle_core::{Level, Log as _};
 use super::analyze::offered;
 use super::cache;
 use crate::console::Console;
+use crate::experimental::guard;
 use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS, chain};
 use crate::files::{read, read_or_default};
 use crate::inputs::Inputs;
@@ -58,6 +59,11 @@ pub(super) fn run(
     let group: Group = read(&inputs.group, "group", GENERIC)?;
     verify_apis(&group)?;
     let cache = cache::open(inputs, session, console)?;
+    let extended = inputs.extended.join("run");
+    let is_extended = std::fs::read_dir(extended).is_ok_and(|mut it| it.next().is_some());
+    if is_extended && !inputs.platform_api.has_stable_extensions() {
+        guard("Dockerfiles", &inputs.environment, console)?;
+    }
     export(inputs, &group, analyzed, cache, session, console)
 }
 
@@ -95,6 +101,7 @@ pub(super) fn export(
         project: &project,
         app_dir: &inputs.app,
         layers_dir: &inputs.layers,
+        extended_dir: Some(inputs.extended.as_path()).filter(|it| !it.as_os_str().is_empty()),
         launcher: &inputs.launcher,
         launcher_sbom_dir: &inputs.launcher_sbom,
         process_type: Some(inputs.process_type.as_str()).filter(|it| !it.is_empty()),
@@ -142,7 +149,7 @@ pub(super) fn verify_apis(group: &Group) -> Result<(), Failure> {
 }
 
 /// When the image is said to be made: `SOURCE_DATE_EPOCH`, from Platform API 0.9 on.
-fn created(inputs: &Inputs, console: Console) -> Option<i64> {
+pub(super) fn created(inputs: &Inputs, console: Console) -> Option<i64> {
     if !inputs.platform_api.has_source_date_epoch() {
         return None;
     }

@@ -6,6 +6,7 @@ mod cache;
 mod create;
 mod detect;
 mod export;
+mod extend;
 mod rebase;
 mod restore;
 
@@ -77,8 +78,9 @@ pub(crate) fn run(
             rebase::run(&inputs, &session, console)
         }
         Phase::Extend => {
-            let cause = "this lifecycle does not apply Dockerfiles";
-            Err(Failure::because(phase.failure(), phase.name(), cause))
+            console.line(Level::Debug, "Ensuring privileges...");
+            console.line(Level::Debug, "Executing command...");
+            extend::run(&mut inputs, cancel, console)
         }
     }
 }
@@ -89,7 +91,7 @@ fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Res
     if inputs.layout && matches!(phase, Phase::Analyze | Phase::Export | Phase::Create) {
         guard("export to OCI layout format", &inputs.environment, console)?;
     }
-    let kaniko = Path::new("/kaniko");
+    let kaniko = Path::new(extend::KANIKO);
     let folders: &[&Path] = match phase {
         Phase::Analyze => &[&inputs.layers, &inputs.cache_dir, &inputs.launch_cache],
         Phase::Restore => &[&inputs.layers, &inputs.cache_dir, kaniko],
@@ -97,14 +99,11 @@ fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Res
         Phase::Create => &[&inputs.cache_dir, &inputs.launch_cache, &inputs.layers],
         Phase::Detect | Phase::Build | Phase::Extend | Phase::Rebase => &[],
     };
-    // The run image is extended as root: its packages are root's.
-    if phase != Phase::Extend || inputs.kind == "build" {
-        let user = User::new(inputs.uid, inputs.gid)?;
-        privileges::own(user, folders)?;
-        privileges::become_user(user)?;
-        if matches!(phase, Phase::Create | Phase::Extend) {
-            privileges::set_home(user, &mut inputs.environment);
-        }
+    let user = User::new(inputs.uid, inputs.gid)?;
+    privileges::own(user, folders)?;
+    privileges::become_user(user)?;
+    if phase == Phase::Create {
+        privileges::set_home(user, &mut inputs.environment);
     }
     console.line(Level::Debug, "Executing command...");
     Ok(())

@@ -1,12 +1,14 @@
 use std::path::Path;
 
 use lifecycle_core::cache::Cache;
-use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
 use lifecycle_core::files::group::Group;
+use lifecycle_core::images::Images;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log as _};
+use oci::Image;
 
-use super::{analyze, cache, export};
+use super::{analyze, cache, export, extend};
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC};
 use crate::files::{read, read_or_default};
@@ -20,7 +22,7 @@ pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Resul
     // Without what the analyzer left the cache alone has to do.
     let read = read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console);
     let analyzed: Analyzed = match read {
-        Ok(analyzed) => confirmed(inputs, &group, analyzed, session)?,
+        Ok(analyzed) => confirmed(inputs, &group, analyzed, session, console)?,
         Err(cause) => {
             let text = format!("Not using analyzed data, usable file not found: {cause}");
             console.line(Level::Warn, &text);
@@ -37,15 +39,49 @@ fn confirmed(
     group: &Group,
     analyzed: Analyzed,
     session: &Session,
+    console: Console,
 ) -> Result<Analyzed, Failure> {
     let api = inputs.platform_api;
     let images = session.images();
+    let mut analyzed = analyzed;
+    if api.has_extensions() && !inputs.build_image.is_empty() {
+        let name = &inputs.build_image;
+        let text = format!("Pulling builder image metadata for {name}...");
+        console.line(Level::Debug, &text);
+        let (reference, _image) = pull(session.cache_images(), name, session)?;
+        analyzed.build_image = Some(ImageIdentifier { reference });
+    }
     let confirm = restore::confirm_run_image(images, api, group, analyzed, &session.limits);
-    let analyzed = session
+    let mut analyzed = session
         .wait(confirm)
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+    if api.has_targets()
+        && !inputs.layout
+        && let Some(run_image) = analyzed.run_image.as_mut().filter(|it| it.extend)
+    {
+        let name = if run_image.image.is_empty() {
+            &run_image.reference
+        } else {
+            &run_image.image
+        };
+        let text = format!("Pulling run image metadata for {name}...");
+        console.line(Level::Debug, &text);
+        let (reference, image) = pull(images, name, session)?;
+        let target = lifecycle_core::analyze::target(&image);
+        let target =
+            target.map_err(|error| Failure::new(GENERIC, "update analyzed metadata", &error))?;
+        run_image.reference = reference;
+        run_image.target = Some(target);
+    }
     analyze::write(inputs, &analyzed)?;
     Ok(analyzed)
+}
+
+/// Leaves for the extender what it needs of an image.
+fn pull(images: &dyn Images, name: &str, session: &Session) -> Result<(String, Image), Failure> {
+    let folder = extend::bases();
+    let pulled = session.wait(restore::pull_base(images, name, &folder, &session.limits));
+    pulled.map_err(|error| Failure::new(GENERIC, &format!("pull image {name}"), &error))
 }
 
 /// Brings back what buildpacks want to see again.

@@ -1,0 +1,200 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use lifecycle_core::Level;
+use lifecycle_core::exec::Cancel;
+use lifecycle_core::extend::{
+    ExtendContext, ExtendKind, Extended, InPlace, LayerCache, Times, extend, hand_over,
+};
+use lifecycle_core::files::analyzed::Analyzed;
+use lifecycle_core::files::group::Group;
+use oci::{Digest, Image, Limits};
+use tokio::runtime::{Builder, Runtime};
+
+use super::{build, export};
+use crate::console::Console;
+use crate::environment::Environment;
+use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
+use crate::files::{read, read_or_default};
+use crate::inputs::Inputs;
+use crate::phase::Phase;
+use crate::privileges::{self, User};
+
+/// The folder that restorer and extender share, and that platforms mount into both.
+pub(super) const KANIKO: &str = "/kaniko";
+
+/// Where the restorer leaves images.
+pub(super) fn bases() -> PathBuf {
+    Path::new(KANIKO).join("cache/base")
+}
+
+/// The extender: applies Dockerfiles to the root that it runs in; if it is the build image's, the
+/// builder follows, as the user of the build.
+pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
+    let kind = match inputs.kind.as_str() {
+        "build" => ExtendKind::Build,
+        "run" => ExtendKind::Run,
+        other => {
+            let cause = format!("`{other}` is no kind of image: `build` and `run` are");
+            return Err(Failure::because(
+                INVALID_ARGUMENTS,
+                "resolve inputs",
+                &cause,
+            ));
+        }
+    };
+    let failed = |cause: &dyn std::error::Error| {
+        let action = format!("extend {} image", kind.name());
+        Failure::new(Phase::Extend.failure(), &action, cause)
+    };
+    let refused = |cause: &str| {
+        let action = format!("extend {} image", kind.name());
+        Failure::because(Phase::Extend.failure(), &action, cause)
+    };
+    if !is_in_container(&inputs.environment) {
+        return Err(refused(
+            "instructions change the root file system that this runs in, which has to be a container's; if it is, set the variable `container` to any value",
+        ));
+    }
+    let generic = |text| Failure {
+        code: GENERIC,
+        text,
+    };
+    let analyzed: Analyzed =
+        read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(generic)?;
+    let group: Group = read(&inputs.group, "group", GENERIC)?;
+    export::verify_apis(&group)?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed(&error))?;
+    let reference = match kind {
+        ExtendKind::Build => analyzed
+            .build_image
+            .as_ref()
+            .map(|it| it.reference.as_str()),
+        ExtendKind::Run => analyzed.run_image.as_ref().map(|it| it.reference.as_str()),
+    };
+    let reference = reference.unwrap_or_default();
+    let base = base(reference, &runtime).map_err(|cause| refused(&cause))?;
+    // Its files are large, and other folders are part of the image.
+    let temporary = tempfile_in_kaniko().map_err(|error| failed(&error))?;
+    let left_out = [
+        inputs.app.as_path(),
+        &inputs.layers,
+        &inputs.platform,
+        &inputs.extended,
+    ];
+    let mut root = InPlace::new(&left_out, cancel.clone()).map_err(|error| failed(&error))?;
+    let build_ids = group.group_extensions.iter().map(|_it| random_id());
+    let build_ids: Vec<String> = build_ids
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(&error))?;
+    let context = ExtendContext {
+        api: inputs.platform_api,
+        kind,
+        reference,
+        base: &base,
+        group: &group,
+        generated_dir: &inputs.generated,
+        app_dir: &inputs.app,
+        build_ids: &build_ids,
+        cache: &LayerCache {
+            folder: Path::new(KANIKO).join("cache/layers/sealpack"),
+            ttl: inputs.kaniko_cache_ttl,
+            now: now(),
+        },
+        times: export::created(inputs, console).map_or(Times::Kept, Times::AtMost),
+        temporary_dir: temporary.path(),
+    };
+    let extended = console.time("Extender", || extend(&context, &mut root, &console));
+    let extended = extended.map_err(|error| failed(&error))?;
+    if kind == ExtendKind::Run {
+        let folder = inputs.extended.join("run");
+        let left = runtime.block_on(hand_over::leave_extended(&folder, &extended));
+        left.map_err(|error| failed(&error))?;
+        return temporary.close().map_err(|error| failed(&error));
+    }
+    temporary.close().map_err(|error| failed(&error))?;
+    become_builder(inputs, &extended)?;
+    build::run(inputs, cancel, console)
+}
+
+/// Goes on as the user of the build, in the environment of the extended image.
+fn become_builder(inputs: &mut Inputs, extended: &Extended) -> Result<(), Failure> {
+    for entry in &extended.image.config().config.env {
+        if let Some((name, value)) = entry.split_once('=') {
+            inputs.environment.set(name, value);
+        }
+    }
+    let user = User::new(inputs.uid, inputs.gid)?;
+    privileges::own(user, &[&inputs.layers])?;
+    privileges::become_user(user)?;
+    privileges::set_home(user, &mut inputs.environment);
+    if privileges::is_root() {
+        let cause = "refusing to run as root";
+        return Err(Failure::because(GENERIC, Phase::Build.name(), cause));
+    }
+    Ok(())
+}
+
+/// The image that the restorer left.
+fn base(reference: &str, runtime: &Runtime) -> Result<Image, String> {
+    let digest: Option<Digest> = reference
+        .rsplit_once('@')
+        .and_then(|(_name, digest)| digest.parse().ok());
+    let Some(digest) = digest else {
+        return Err(format!(
+            "getting image to extend: failed to get digest for reference '{reference}'"
+        ));
+    };
+    let (folder, limits) = (bases(), Limits::default());
+    let read = hand_over::read_base(&folder, &digest, &limits);
+    runtime.block_on(read).map_err(|error| {
+        let cause = crate::failure::chain(&error);
+        format!("getting base image for digest '{digest}': {cause}")
+    })
+}
+
+fn tempfile_in_kaniko() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new()
+        .prefix("work.dir")
+        .tempdir_in(KANIKO)
+}
+
+/// Whether this is a container, by what container engines leave in one, or because it is said.
+///
+/// <https://systemd.io/CONTAINER_INTERFACE/>
+fn is_in_container(environment: &Environment) -> bool {
+    let marks = [
+        "/.dockerenv",
+        "/run/.containerenv",
+        "/run/secrets/kubernetes.io",
+    ];
+    if environment.text("container").is_some() || marks.iter().any(|it| Path::new(it).exists()) {
+        return true;
+    }
+    let of_engines = [
+        "docker",
+        "kubepods",
+        "containerd",
+        "libpod",
+        "lxc",
+        "buildkit",
+    ];
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    of_engines.iter().any(|it| groups.contains(it))
+}
+
+/// What no other build has.
+fn random_id() -> std::io::Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(text.trim().to_owned())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how old a layer is, is known here only"
+)]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,433 @@
+//! The root of this process as the root that is changed: what upstream's extender does in a container
+//! that was started from the image.
+//!
+//! What a command changed is seen by looking at all files before and after. Nothing is read or hashed:
+//! what was written has another time of change. Mounts, and what belongs to the build and not to the
+//! image, are left out.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use oci::{ExtractError, ExtractOptions, Owners, extract};
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::paths::{outside, resolve};
+use super::root::{Changes, Command, Found, Look, Root};
+use super::users::Identity;
+use crate::exec::{Cancel, Exit, Output, RunError};
+use crate::files::OsError;
+
+/// What is no part of an image, besides mounts and what the caller names: as kaniko has it.
+const LEFT_OUT: &[&str] = &["/etc/mtab", "/kaniko", "/tmp/apt-key-gpghome", "/var/run"];
+
+/// The most files of an image.
+const MAX_FILES: usize = 10_000_000;
+
+/// The root of this process.
+#[derive(Debug)]
+pub struct InPlace {
+    /// `/`, but in tests.
+    root: PathBuf,
+    /// What is not looked at.
+    left_out: Vec<PathBuf>,
+    before: BTreeMap<PathBuf, State>,
+    cancel: Cancel,
+}
+
+/// All by which a change is seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct State {
+    mode: u32,
+    owner: (u32, u32),
+    size: u64,
+    device: u64,
+    modified: (i64, i64),
+    /// When anything of it was changed, and which file it is; of files only.
+    changed: Option<(i64, i64, u64)>,
+}
+
+impl State {
+    fn of(metadata: &Metadata) -> Self {
+        let is_dir = metadata.is_dir();
+        let changed = (metadata.ctime(), metadata.ctime_nsec(), metadata.ino());
+        Self {
+            mode: metadata.mode(),
+            owner: (metadata.uid(), metadata.gid()),
+            size: if is_dir { 0 } else { metadata.size() },
+            device: metadata.rdev(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: metadata.is_file().then_some(changed),
+        }
+    }
+}
+
+impl InPlace {
+    /// The root of this process. `left_out` is no part of the image.
+    pub fn new(left_out: &[&Path], cancel: Cancel) -> io::Result<Self> {
+        let mounts = match fs::read_to_string("/proc/self/mountinfo") {
+            Ok(text) => mounts(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let left_out = left_out.iter().map(|it| it.to_path_buf());
+        let always = LEFT_OUT.iter().map(PathBuf::from);
+        let left_out = left_out.filter(|it| !it.as_os_str().is_empty());
+        Ok(Self {
+            root: "/".into(),
+            left_out: left_out.chain(always).chain(mounts).collect(),
+            before: BTreeMap::new(),
+            cancel,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_folder(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            left_out: vec!["/left/out".into()],
+            before: BTreeMap::new(),
+            cancel: Cancel::default(),
+        }
+    }
+
+    fn walk(&self) -> io::Result<BTreeMap<PathBuf, State>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![PathBuf::new()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(self.root.join(&folder)) {
+                Ok(entries) => entries,
+                // It may go while we look.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let path = folder.join(entry.file_name());
+                let absolute = Path::new("/").join(&path);
+                if self.left_out.contains(&absolute) {
+                    continue;
+                }
+                let metadata = match entry.metadata() {
+                    Ok(metadata) => metadata,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                if metadata.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.insert(path, State::of(&metadata));
+                if found.len() > MAX_FILES {
+                    let text = format!("the image has more than {MAX_FILES} files");
+                    return Err(io::Error::other(text));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Root for InPlace {
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        let at = resolve(&self.root, path)?;
+        let found = match fs::symlink_metadata(outside(&self.root, &at)) {
+            Ok(metadata) => Some(Found {
+                is_dir: metadata.is_dir(),
+                mode: metadata.mode() & 0o7777,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                mtime: metadata.mtime(),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Look { path: at, found })
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Option<String>> {
+        let look = self.look(path)?;
+        if look.found.is_none() {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        let file = fs::File::open(outside(&self.root, &look.path))?;
+        file.take(limit + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(Some(text))
+    }
+
+    fn run(&mut self, command: &Command, output: &dyn Output) -> Result<Exit, RunError> {
+        run(command, &self.cancel, output)
+    }
+
+    fn remember(&mut self) -> io::Result<()> {
+        self.before = self.walk()?;
+        Ok(())
+    }
+
+    fn changes(&mut self) -> io::Result<Changes> {
+        let after = self.walk()?;
+        let is_new = |(path, state): &(&PathBuf, &State)| self.before.get(*path) != Some(*state);
+        let changed = after.iter().filter(is_new).map(|(path, _)| path.clone());
+        let changed = changed.collect();
+        let is_folder = |path: &Path| {
+            let is_dir = |it: &State| it.mode & 0o170_000 == 0o040_000;
+            path == Path::new("") || after.get(path).is_some_and(is_dir)
+        };
+        let gone = self.before.keys().filter(|it| !after.contains_key(*it));
+        let removed = gone.filter(|it| it.parent().is_some_and(is_folder));
+        let removed = removed.cloned().collect();
+        self.before = after;
+        Ok(Changes {
+            folder: self.root.clone(),
+            changed,
+            removed,
+        })
+    }
+
+    fn apply(&mut self, layer: &Path) -> Result<(), ExtractError> {
+        let file = fs::File::open(layer).map_err(ExtractError::Read)?;
+        let options = ExtractOptions {
+            owners: if rustix::process::geteuid().is_root() {
+                Owners::Keep
+            } else {
+                Owners::Drop
+            },
+            ..ExtractOptions::default()
+        };
+        extract(file, &self.root, &options).map(drop)
+    }
+}
+
+/// The places of mounts, but the root, of `/proc/self/mountinfo`: the fifth word of each line, in
+/// which blanks are `\040`.
+fn mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let places = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    let places = places.map(|it| {
+        let it = it.replace("\\040", " ").replace("\\011", "\t");
+        it.replace("\\012", "\n").replace("\\134", "\\")
+    });
+    places.filter(|it| it != "/").map(PathBuf::from).collect()
+}
+
+/// Runs a command in this root.
+///
+/// The numbers of its user are set in a thread of its own, which is gone when the command has started:
+/// what is started there has them, and nothing else has.
+fn run(command: &Command, cancel: &Cancel, output: &dyn Output) -> Result<Exit, RunError> {
+    let mut words = command.words.clone();
+    // A script is gone when its file is, so the file has to be there to the end.
+    let mut script = None;
+    if let Some(text) = &command.script {
+        let path = write_script(text).map_err(|source| RunError::Start {
+            program: "/tmp".into(),
+            source: OsError(source),
+        })?;
+        words = vec![path.to_string_lossy().into_owned()];
+        script = Some(path);
+    }
+    let program = find(words.first().map_or("", String::as_str), command);
+    let watch = |source| RunError::Watch {
+        program: program.clone(),
+        source: OsError(source),
+    };
+    let (mut reader, writer) = io::pipe().map_err(watch)?;
+    let mut process = std::process::Command::new(&program);
+    process
+        .args(words.iter().skip(1))
+        .env_clear()
+        .envs(&command.env)
+        .current_dir(&command.dir)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().map_err(watch)?)
+        .stderr(writer);
+    let started = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            become_identity(&command.identity).map_err(|source| RunError::Start {
+                program: program.clone(),
+                source: OsError(source),
+            })?;
+            cancel.spawn(&program, &mut process)
+        });
+        starting.join()
+    });
+    let mut child = match started {
+        Ok(child) => child?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    // It has the pipe's end for writing.
+    drop(process);
+    let (exit, read) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| pass_on(&mut reader, output));
+        let exit = cancel.end(&mut child);
+        (exit, reading.join())
+    });
+    let exit = exit.map_err(watch)?;
+    let read = match read {
+        Ok(read) => read,
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    read.map_err(watch)?;
+    if let Some(script) = script {
+        fs::remove_file(script).map_err(watch)?;
+    }
+    if cancel.is_cancelled() {
+        return Err(RunError::Cancelled);
+    }
+    Ok(exit)
+}
+
+/// Hands on what comes, to its end.
+fn pass_on(reader: &mut io::PipeReader, output: &dyn Output) -> io::Result<()> {
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => output.write(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Puts a script where every user can run it.
+fn write_script(text: &str) -> io::Result<PathBuf> {
+    let mut file = tempfile::Builder::new()
+        .prefix("run.")
+        .tempfile_in("/tmp")?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    let mode = fs::Permissions::from_mode(0o755);
+    file.as_file().set_permissions(mode)?;
+    Ok(file.into_temp_path().keep()?)
+}
+
+/// Where the program is.
+fn find(name: &str, command: &Command) -> PathBuf {
+    if name.contains('/') {
+        return command.dir.join(name);
+    }
+    let path = command.env.get("PATH").map_or("", String::as_str);
+    let is_program = |it: &PathBuf| {
+        fs::metadata(it).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    let places = path.split(':').map(|it| command.dir.join(it).join(name));
+    places
+        .into_iter()
+        .find(is_program)
+        .unwrap_or_else(|| name.into())
+}
+
+/// Gives the calling thread the numbers of `identity`, unless it has them.
+fn become_identity(identity: &Identity) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(paths: &[PathBuf]) -> Vec<&str> {
+        paths.iter().filter_map(|it| it.to_str()).collect()
+    }
+
+    #[test]
+    fn what_was_changed_is_seen_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        for path in ["a/b", "gone/below", "left/out", "same"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        for path in ["a/file", "a/mode", "gone/below/x", "left/out/x", "turned"] {
+            fs::write(at(path), "1").unwrap();
+        }
+        let mut root = InPlace::of_folder(folder.path());
+        root.remember().unwrap();
+        assert_eq!(root.changes().unwrap().changed, Vec::<PathBuf>::new());
+        fs::write(at("a/file"), "2").unwrap();
+        fs::set_permissions(at("a/mode"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::remove_dir_all(at("gone")).unwrap();
+        fs::write(at("left/out/x"), "2").unwrap();
+        fs::remove_file(at("turned")).unwrap();
+        fs::create_dir(at("turned")).unwrap();
+        fs::write(at("turned/x"), "").unwrap();
+        let changes = root.changes().unwrap();
+        assert_eq!(
+            texts(&changes.changed),
+            ["a/file", "a/mode", "turned", "turned/x"]
+        );
+        assert_eq!(texts(&changes.removed), ["gone"]);
+        let again = root.changes().unwrap();
+        assert!(again.changed.is_empty() && again.removed.is_empty());
+    }
+
+    #[test]
+    fn links_never_lead_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+        };
+        fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        link("/a", "absolute");
+        link("../../../a/b", "a/up");
+        link("loop", "loop");
+        let root = InPlace::of_folder(folder.path());
+        let look = |path: &str| {
+            root.look(Path::new(path))
+                .map(|it| (it.path, it.found.is_some()))
+        };
+        let is = |path: &str, found| (PathBuf::from(path), found);
+        assert_eq!(look("/absolute/b").unwrap(), is("/a/b", true));
+        assert_eq!(look("/a/up/..").unwrap(), is("/a", true));
+        assert_eq!(look("/../a/new/../x/y").unwrap(), is("/a/x/y", false));
+        look("/loop").unwrap_err();
+        assert_eq!(root.read(Path::new("/none"), 1).unwrap(), None);
+    }
+
+    #[test]
+    fn mounts_are_those_of_the_kernel() {
+        let text = "1 0 0:1 / / rw - overlay o rw\n2 1 0:2 / /with\\040blank rw - proc p rw\n";
+        assert_eq!(mounts(text), [PathBuf::from("/with blank")]);
+    }
+
+    #[test]
+    fn a_command_ends_with_all_that_it_started() {
+        let command = |script: &str| Command {
+            words: vec!["sh".into(), "-c".into(), script.into()],
+            env: BTreeMap::from([("PATH".into(), "/nowhere:/bin:/usr/bin".into())]),
+            dir: "/".into(),
+            identity: Identity {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+                groups: vec![],
+                home: "/".into(),
+            },
+            script: None,
+        };
+        let output = crate::exec::Capped::default();
+        let cancel = Cancel::default();
+        // What goes on in the background does not hold it up, and is ended.
+        let exit = run(&command("sleep 1000 & echo a; exit 3"), &cancel, &output);
+        assert_eq!(exit.unwrap(), Exit::Code(3));
+        let mut with_script = command("");
+        with_script.script = Some("#!/bin/sh\necho from $PATH\n".to_owned());
+        run(&with_script, &cancel, &output).unwrap();
+        let text = String::from_utf8(output.into_bytes()).unwrap();
+        assert_eq!(text, "a\nfrom /nowhere:/bin:/usr/bin\n");
+    }
+}
