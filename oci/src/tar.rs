@@ -26,6 +26,8 @@ const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 const OWNER: usize = 32;
+/// The record of what a program may do without being root.
+pub(crate) const CAPABILITY: &str = "SCHILY.xattr.security.capability";
 /// As Go's reader has it, so that what we write can be read.
 const MAX_PAX_BYTES: usize = 1 << 20;
 
@@ -56,8 +58,8 @@ pub struct Entry {
     pub mtime: i64,
 }
 
-/// How an entry was written that is passed on from another archive: who does so in Go keeps these, so
-/// they are part of the layer.
+/// What an entry may say besides, as one that is passed on from another archive: who does so in Go
+/// keeps these, so they are part of the layer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "Go keeps these and no more")]
 pub struct Manner {
@@ -67,6 +69,9 @@ pub struct Manner {
     pub user: Vec<u8>,
     /// The name of its group.
     pub group: Vec<u8>,
+    /// What a program may do without being root, as the attribute `security.capability` has it. In
+    /// GNU's form there is no place for it.
+    pub capability: Option<Vec<u8>>,
 }
 
 /// What an [`Entry`] is about.
@@ -280,6 +285,10 @@ fn headers(entry: &Entry, manner: &Manner) -> Result<Vec<[u8; BLOCK]>, TarError>
             records.insert(key, name.clone());
             ustar = false;
         }
+    }
+    if let Some(capability) = &manner.capability {
+        records.insert(CAPABILITY, capability.clone());
+        ustar = false;
     }
     for (key, width, value) in [
         ("uid", 8, entry.uid.into()),

@@ -4,14 +4,12 @@
 //! names of owners.
 
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Read};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
 use oci::layer::{self, Compression};
-use oci::tar::{Entry, EntryKind, TarError};
-use oci::{Image, tar};
+use oci::tar::{self, EntryKind, Manner, Seen, TarError};
+use oci::{ExtractError, ExtractOptions, Image};
 use thiserror::Error;
 
 use super::layers::MadeLayer;
@@ -91,62 +89,25 @@ fn write(
     target: &Path,
 ) -> Result<layer::Layer, layer::LayerError<ExtendedLayerError>> {
     layer::write(target, Compression::GoGzip, |archive| {
-        let mut file = BufReader::with_capacity(256 << 10, fs::File::open(blob)?);
-        let is_gzip = file.fill_buf()?.starts_with(b"\x1f\x8b");
-        if is_gzip {
-            pass(MultiGzDecoder::new(file), archive)
-        } else {
-            pass(file, archive)
+        let file = fs::File::open(blob).map_err(ExtractError::Read)?;
+        let options = ExtractOptions::default();
+        let file = BufReader::with_capacity(256 << 10, file);
+        let mut from = tar::Reader::new(file, options.entries, options.path)?;
+        while let Some(Seen { mut entry, manner }) = from.next_entry()? {
+            // Their numbers are not known here, and of a wrong one more comes than of none.
+            if matches!(entry.kind, EntryKind::Char { .. } | EntryKind::Block { .. }) {
+                continue;
+            }
+            entry.mtime = MTIME;
+            let manner = Manner {
+                user: Vec::new(),
+                group: Vec::new(),
+                ..manner
+            };
+            archive.write_as(&entry, &manner, &mut from)?;
         }
+        Ok(())
     })
-}
-
-fn pass(
-    content: impl Read,
-    archive: &mut tar::Writer<layer::Sink>,
-) -> Result<(), ExtendedLayerError> {
-    let mut from = ::tar::Archive::new(content);
-    for entry in from.entries()? {
-        let entry = entry?;
-        let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path_bytes()));
-        let header = entry.header();
-        let kind = header.entry_type();
-        let target = || -> PathBuf {
-            let target = entry.link_name_bytes().unwrap_or_default();
-            std::ffi::OsStr::from_bytes(&target).into()
-        };
-        let device = || -> io::Result<(u32, u32)> {
-            let (major, minor) = (header.device_major()?, header.device_minor()?);
-            Ok((major.unwrap_or_default(), minor.unwrap_or_default()))
-        };
-        let kind = match kind.as_byte() {
-            b'0' | 0 | b'7' => EntryKind::File { size: entry.size() },
-            b'1' => EntryKind::Hardlink { target: target() },
-            b'2' => EntryKind::Symlink { target: target() },
-            b'3' => {
-                let (major, minor) = device()?;
-                EntryKind::Char { major, minor }
-            }
-            b'4' => {
-                let (major, minor) = device()?;
-                EntryKind::Block { major, minor }
-            }
-            b'5' => EntryKind::Directory,
-            b'6' => EntryKind::Fifo,
-            b'g' => continue,
-            flag => return Err(ExtendedLayerError::UnknownType { path, flag }),
-        };
-        let new = Entry {
-            kind,
-            mode: header.mode()? & 0o7777,
-            uid: header.uid()?,
-            gid: header.gid()?,
-            mtime: MTIME,
-            path,
-        };
-        archive.write(&new, entry)?;
-    }
-    Ok(())
 }
 
 /// Why a layer of an extension could not be written anew.
@@ -155,16 +116,8 @@ fn pass(
 pub enum ExtendedLayerError {
     /// It could not be read.
     #[error("failed to read the layer")]
-    Read(#[from] io::Error),
+    Read(#[from] ExtractError),
     /// It could not be written.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// An entry of a kind that layers do not have.
-    #[error("`{}` is of the unknown type {flag}", path.display())]
-    UnknownType {
-        /// Which.
-        path: PathBuf,
-        /// Its type.
-        flag: u8,
-    },
 }

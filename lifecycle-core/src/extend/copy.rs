@@ -207,6 +207,7 @@ impl Copying<'_> {
             uid,
             gid,
             mtime: FIXED,
+            capability: None,
         };
         self.put(target, item)
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use oci::layer::{self, Compression, Layer, LayerError};
-use oci::tar::{self, EntryKind, TarError};
+use oci::tar::{self, EntryKind, Manner, TarError};
 use thiserror::Error;
 
 use super::root::{Changes, Found};
@@ -57,6 +57,8 @@ pub(super) struct Item {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) mtime: i64,
+    /// What it may, if it is a program.
+    pub(super) capability: Option<Vec<u8>>,
 }
 
 /// What it is.
@@ -136,6 +138,10 @@ fn add(archive: &mut tar::Writer<layer::Sink>, item: &Item) -> Result<(), FillEr
         gid: item.gid.into(),
         mtime: item.mtime,
     };
+    let manner = Manner {
+        capability: item.capability.clone(),
+        ..Manner::default()
+    };
     match &item.content {
         Content::Bytes(bytes) => archive.write(&entry, bytes.as_slice())?,
         Content::File { from, .. } => {
@@ -143,7 +149,7 @@ fn add(archive: &mut tar::Writer<layer::Sink>, item: &Item) -> Result<(), FillEr
                 path: from.clone(),
                 source,
             })?;
-            archive.write(&entry, file)?;
+            archive.write_as(&entry, &manner, file)?;
         }
         _ => archive.write(&entry, io::empty())?,
     }
@@ -168,6 +174,7 @@ pub(super) fn items(changes: &Changes, times: Times) -> io::Result<Vec<Item>> {
             uid: 0,
             gid: 0,
             mtime: 0,
+            capability: None,
         });
     }
     for path in &changes.changed {
@@ -199,6 +206,7 @@ impl Item {
             uid: found.uid,
             gid: found.gid,
             mtime: found.mtime,
+            capability: None,
         }
     }
 }
@@ -228,6 +236,7 @@ impl Items<'_> {
             let file = (metadata.dev(), metadata.ino());
             if let Some(first) = self.links.get(&file) {
                 item.content = Content::Hardlink(first.clone());
+                item.capability = None;
             } else {
                 self.links.insert(file, path.to_owned());
             }
@@ -266,6 +275,11 @@ pub(super) fn item(
     } else {
         return Ok(None);
     };
+    let capability = if kind.is_file() {
+        capability(file)?
+    } else {
+        None
+    };
     Ok(Some(Item {
         path: path.to_owned(),
         content,
@@ -273,7 +287,18 @@ pub(super) fn item(
         uid: metadata.uid(),
         gid: metadata.gid(),
         mtime: times.of(metadata.mtime()),
+        capability,
     }))
+}
+
+/// What the program `file` may, if it may something.
+fn capability(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut buffer = [0; 64];
+    match rustix::fs::lgetxattr(file, "security.capability", &mut buffer) {
+        Ok(size) => Ok(buffer.get(..size).map(<[u8]>::to_vec)),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Why a layer could not be filled.

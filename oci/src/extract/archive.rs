@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ExtractError;
-use crate::tar::Manner;
+use crate::tar::{self, Manner};
 
 const BLOCK: usize = 512;
 
@@ -33,8 +33,6 @@ pub(crate) struct Entry {
     pub(crate) gid: u64,
     pub(crate) mtime: i64,
     pub(crate) size: u64,
-    /// What a program may do without being root, as the attribute `security.capability` has it.
-    pub(crate) capability: Option<Vec<u8>>,
     pub(crate) manner: Manner,
 }
 
@@ -173,7 +171,6 @@ impl<R: Read> Archive<R> {
                 None => i64::try_from(header.number(136, 12).unwrap_or(0)).unwrap_or(0),
             },
             size: if has_content { size } else { 0 },
-            capability: extended.capability,
             manner: Manner {
                 gnu: header.field(257, 8) == b"ustar  \0",
                 user: extended
@@ -182,6 +179,7 @@ impl<R: Read> Archive<R> {
                 group: extended
                     .group
                     .unwrap_or_else(|| until_nul(header.field(297, 32)).to_vec()),
+                capability: extended.capability,
             },
         })
     }
@@ -337,7 +335,7 @@ impl Extended {
                     let whole = text(value).and_then(|it| it.split('.').next()?.parse().ok());
                     self.mtime = Some(whole.ok_or_else(bad)?);
                 }
-                b"SCHILY.xattr.security.capability" => self.capability = Some(value.to_vec()),
+                key if key == tar::CAPABILITY.as_bytes() => self.capability = Some(value.to_vec()),
                 _ if key.starts_with(b"GNU.sparse.") => {
                     return Err(malformed("it has a sparse file, and those are not read"));
                 }

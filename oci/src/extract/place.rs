@@ -509,7 +509,7 @@ impl Place {
 
     /// Sets what a program may do; writing to the file would take it away again.
     fn set_capability(&self, entry: &Entry, file: &std::fs::File) -> io::Result<()> {
-        let Some(capability) = &entry.capability else {
+        let Some(capability) = &entry.manner.capability else {
             return Ok(());
         };
         let value = match &self.options.owners {

@@ -107,6 +107,8 @@ mod tests {
                 gnu,
                 user: b"root".to_vec(),
                 group: b"wheel".to_vec(),
+                // GNU's form has no place for it.
+                capability: (!gnu).then(|| b"\x01\0\0\x02\0".to_vec()),
             };
             let mut writer = Writer::new(Vec::new());
             for path in ["short", &long, "é"] {
