@@ -2,6 +2,7 @@
 //! mean, words, proof, publishing. The command itself keeps them in order.
 
 mod args;
+mod builders;
 mod failure;
 mod images;
 mod launcher;

@@ -120,6 +120,16 @@ impl PlatformApi {
         self >= Self::V0_9
     }
 
+    /// Whether builder and detector are told where `build-config` is.
+    pub fn has_build_config(self) -> bool {
+        self >= Self::V0_11
+    }
+
+    /// Whether the detector is told of the run images that there are.
+    pub fn tells_detector_of_run_images(self) -> bool {
+        self >= Self::V0_12
+    }
+
     /// Whether the SBOM of the launcher is part of the image.
     pub fn has_launcher_sbom(self) -> bool {
         self >= Self::V0_11

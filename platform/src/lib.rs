@@ -4,6 +4,7 @@
 
 pub mod base;
 pub mod builder;
+pub mod rootfs;
 pub mod run;
 pub mod sandbox;
 pub mod source;

@@ -8,6 +8,7 @@
 
 mod borrowing;
 mod error;
+mod ground;
 mod inputs;
 mod phases;
 mod programs;
@@ -29,13 +30,13 @@ use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::files::run::{Run, RunImages};
-use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
 use oci::{Digest, Found, Limits, Platform};
 
 pub use self::borrowing::Borrowing;
 pub use self::error::{PhaseFailure, RunError};
+use self::ground::Ground;
 use self::phases::Phases;
 pub use self::programs::Programs;
 pub use self::progress::{Progress, Watch, WatchError};
@@ -44,7 +45,7 @@ use self::staging::{IMAGE, Named, StagedImages};
 use crate::builder::Builder;
 use crate::sandbox::{Isolation, IsolationReport, Network};
 
-/// The API that we speak with the lifecycle.
+/// The API that we speak with the lifecycle, unless a builder image knows none so new.
 pub const API: PlatformApi = PlatformApi::V0_15;
 
 /// What the image is built for.
@@ -81,6 +82,8 @@ pub struct Request<'a> {
     pub surroundings: &'a BTreeMap<OsString, OsString>,
     /// The process that the image starts by default.
     pub process_type: Option<&'a str>,
+    /// The folder in which the layers of builder images are kept.
+    pub roots: Option<&'a Path>,
     /// How far buildpacks are kept from this machine.
     pub isolation: Isolation,
     /// The network that they see.
@@ -138,11 +141,11 @@ pub struct Built {
     pub run_image: Ingredient,
     /// The buildpacks that took part, in order.
     pub buildpacks: Vec<Ingredient>,
-    /// The launcher in the image.
-    pub launcher: Digest,
     /// How they were kept from the machine.
     pub isolation: IsolationReport,
-    /// The version of the lifecycle.
+    /// The launcher in the image.
+    pub launcher: Digest,
+    /// The version of the lifecycle that ran.
     pub lifecycle_version: String,
     /// The API between platform and lifecycle.
     pub platform_api: PlatformApi,
@@ -163,19 +166,16 @@ pub async fn run(
         Some(found) => Some(inputs::previous(found, request.platform).await?),
         None => None,
     };
-    request
-        .builder
-        .lay_out(&staging.root().join("cnb"), EXEC_ENV)
-        .await
-        .map_err(RunError::LayOut)?;
     write_env(request, staging)?;
-    let sandbox = Arc::new(programs::open_sandbox(request, staging)?);
+    let ground = Ground::prepare(request, staging, progress).await?;
+    let sandbox = Arc::new(programs::open_sandbox(request, staging, &ground)?);
     if !sandbox.report().refused.is_empty() {
         progress.line(Level::Warn, &sandbox.report().to_string());
     }
     let phases = Phases {
         request,
         staging,
+        ground: &ground,
         sandbox: &sandbox,
         progress,
     };
@@ -183,7 +183,7 @@ pub async fn run(
     let version = phases.version().await?;
     let isolation = sandbox.report().clone();
 
-    runs_in(watch, request, &version, &isolation);
+    runs_in(watch, request, &phases, &version, &isolation);
     watch.begin("analyze", &["cnb"]).await.map_err(watched)?;
     watch.takes("run-image", &run_image.digest);
     if let Some(previous) = &previous {
@@ -192,10 +192,14 @@ pub async fn run(
     let found = staging.images(run_image.clone(), previous);
     let analyzed = phases.analyze(&found, &run_image, &limits).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
+    ground.hand_over(staging)?;
     watch
         .begin("detect", &["cnb", "layers", "workspace"])
         .await
         .map_err(watched)?;
+    if request.builder.image().is_some() {
+        watch.takes("builder", &request.builder.digest);
+    }
     phases.detect().await?;
     watch.end(&["layers"]).await.map_err(watched)?;
     let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
@@ -203,6 +207,7 @@ pub async fn run(
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
     let cache = phases.restore(&analyzed, &group).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
+    ground.hand_over(staging)?;
     watch
         .begin("build", &["cnb", "layers", "workspace"])
         .await
@@ -216,7 +221,7 @@ pub async fn run(
         .await
         .map_err(watched)?;
     watch.takes("run-image", &run_image.digest);
-    let launcher = programs::digest(&request.launcher.join("launcher"))?;
+    let launcher = programs::digest(&ground.launcher.join("launcher"))?;
     watch.takes("launcher", &launcher);
     let report = export(&phases, &found, &run_image, &analyzed, &group, &version).await?;
     watch.makes("image", &report.image.digest);
@@ -237,10 +242,10 @@ pub async fn run(
             name: run_image.name,
         },
         buildpacks,
-        launcher,
         isolation,
         lifecycle_version: version,
-        platform_api: API,
+        launcher,
+        platform_api: ground.api,
         created: request.created,
     })
 }
@@ -260,19 +265,34 @@ fn write_env(request: &Request<'_>, staging: &Staging) -> Result<(), RunError> {
     Ok(())
 }
 
+/// What is offered to apps that run on `run_image`: with its mirrors, if the builder has some.
+fn offered(request: &Request<'_>, run_image: &str) -> Run {
+    let known = request.builder.run.images.iter();
+    let mut known = known.filter(|it| it.all().any(|name| name == run_image));
+    let images = known.next().cloned().unwrap_or_else(|| RunImages {
+        image: run_image.to_owned(),
+        mirrors: Vec::new(),
+    });
+    Run {
+        images: vec![images],
+    }
+}
+
 /// Says where the phases run.
 fn runs_in(
     watch: &mut dyn Watch,
     request: &Request<'_>,
+    phases: &Phases<'_>,
     version: &str,
     isolation: &IsolationReport,
 ) {
+    let api = phases.ground.api.as_str();
     let isolation = serde_json::to_value(isolation).unwrap_or_default();
     watch.runs_in("exec-env", EXEC_ENV.into());
     watch.runs_in("isolation", isolation);
     watch.runs_in("lifecycle", version.into());
     watch.runs_in("network", request.network.name().into());
-    watch.runs_in("platform-api", API.as_str().into());
+    watch.runs_in("platform-api", api.into());
 }
 
 /// Makes the image in the staged layout.
@@ -286,17 +306,13 @@ async fn export(
 ) -> Result<Report, RunError> {
     let (request, staging, progress) = (phases.request, phases.staging, phases.progress);
     progress.begin("export", "making layers");
-    let run = Run {
-        images: vec![RunImages {
-            image: run_image.name.clone(),
-            mirrors: Vec::new(),
-        }],
-    };
+    let run = offered(request, &run_image.name);
+    let ground = phases.ground;
     let names = [IMAGE.to_owned()];
     let temporary = staging.root().join("tmp");
     fs_err::create_dir_all(&temporary)?;
     let context = ExportContext {
-        api: API,
+        api: ground.api,
         images,
         names: &names,
         analyzed,
@@ -306,17 +322,14 @@ async fn export(
         root: &phases.root(),
         app_dir: &staging.root().join("workspace"),
         layers_dir: &staging.layers(),
-        launcher: &request.launcher.join("launcher"),
-        launcher_sbom_dir: request.launcher,
+        launcher: &ground.launcher.join("launcher"),
+        launcher_sbom_dir: &ground.launcher,
         process_type: request.process_type,
         exec_env: EXEC_ENV,
         extended_dir: None,
-        owner: OWNER,
+        owner: ground.owner,
         created: Some(request.created),
-        lifecycle: &LifecycleVersion {
-            version: version.to_owned(),
-            ..LifecycleVersion::default()
-        },
+        lifecycle: &phases.named(version).await,
         temporary_dir: &temporary,
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         limits: &Limits::default(),

@@ -1,5 +1,7 @@
-//! The build environment: this machine as it is, but read-only, with folders of ours where a build
-//! expects them.
+//! The build environment: this machine as it is, but read-only, or the root of an image; with folders of
+//! ours where a build expects them.
+//!
+//! With this machine's root:
 //!
 //! | a build sees | which is |
 //! |---|---|
@@ -13,6 +15,18 @@
 //! | the network | a loopback of its own, or the machine's |
 //! | a user | whoever runs us, without any capability; root appears as [`BUILD_USER`] |
 //!
+//! With an image's root:
+//!
+//! | a build sees | which is |
+//! |---|---|
+//! | the root of the image | its layers on top of each other; what is written is in memory, and gone at the end |
+//! | folders such as `/layers` and `/workspace` | [`Mount`]s, where the image says that their paths lead |
+//! | `/dev`, `/proc` | as above |
+//! | `/sys` | the machine's, read-only |
+//! | a user | the one that the image names, without any capability; see [`UserMap`] |
+//!
+//! Nothing else of the machine is there.
+//!
 //! **How.** Namespaces are entered by a program that is started for it: [`Sandbox`] runs a command
 //! of ours (a hidden subcommand of the caller's binary), which calls [`enter`] and does nothing else.
 //! That process leaves for new namespaces and starts the same command again, which becomes the first
@@ -25,19 +39,19 @@
 //! left behind, even if all is killed.
 
 mod enter;
+mod image;
 mod network;
 mod report;
 mod rights;
 mod root;
 mod spec;
+mod start;
+mod task;
+mod users;
 
 use std::ffi::OsString;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use fs_err as fs;
 use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run, RunError};
@@ -45,8 +59,12 @@ use lifecycle_core::files::OsError;
 
 pub use self::enter::enter;
 use self::report::Facts;
-pub use self::report::{IsolationReport, Namespace};
-use self::spec::{Ids, Namespaces, NotStarted, Program, Reply, Spec, Stage};
+pub use self::report::{IsolationReport, Namespace, RootKind};
+use self::spec::{Namespaces, NotStarted, Program, Reply};
+use self::start::start;
+pub(crate) use self::start::work;
+pub(crate) use self::task::{Done, Task};
+pub use self::users::{User, UserMap};
 
 /// Who root appears to be inside: user and group.
 pub const BUILD_USER: u32 = 1000;
@@ -57,6 +75,8 @@ pub const BUILD_USER: u32 = 1000;
 pub struct Config {
     /// A program and arguments with which it does nothing but call [`enter`].
     pub enter: Vec<OsString>,
+    /// What a build sees as its root.
+    pub root: Root,
     /// What is where.
     pub mounts: Vec<Mount>,
     /// What is not to be seen inside, though it lies in the machine's root: keys and credentials.
@@ -68,6 +88,39 @@ pub struct Config {
     pub isolation: Isolation,
     /// Ends what runs in the sandbox early.
     pub cancel: Cancel,
+}
+
+/// What a build sees as its root.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a build has to have one of them")]
+pub enum Root {
+    /// This machine's, read-only.
+    Machine,
+    /// That of an image. What is written there is gone at the end.
+    Image(ImageRoot),
+}
+
+/// The root of an image: its layers, unpacked for a map of users.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the caller has to say all of it")]
+pub struct ImageRoot {
+    /// The layers, the highest first.
+    pub layers: Vec<LayerFolder>,
+    /// Who is who, inside and outside.
+    pub map: UserMap,
+    /// Who runs programs inside.
+    pub user: User,
+}
+
+/// A layer that was unpacked, as overlayfs wants it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
+pub struct LayerFolder {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// Folders that it does not have itself, but something in them, in the order of their names: mode
+    /// and owner are those of the layers below.
+    pub implied: Vec<PathBuf>,
 }
 
 /// A folder or file of ours, and where it is inside.
@@ -140,12 +193,13 @@ impl Sandbox {
             .filter_map(|it| fs::canonicalize(it).ok())
             .collect();
         let mut refused = Vec::new();
-        let root = rustix::process::geteuid().is_root();
-        for namespaces in Namespaces::choices(config.network, root) {
+        let of_image = matches!(config.root, Root::Image(_));
+        let without_user = rustix::process::geteuid().is_root() && !of_image;
+        for namespaces in Namespaces::choices(config.network, without_user) {
             let tried = attempt(&config, &namespaces)?;
             match tried {
                 Ok(facts) => {
-                    let report = IsolationReport::new(&namespaces, &facts, refused);
+                    let report = IsolationReport::new(&config.root, &namespaces, &facts, refused);
                     if config.isolation == Isolation::Required
                         && !report.is_complete(config.network)
                     {
@@ -163,6 +217,8 @@ impl Sandbox {
             }
         }
         match config.isolation {
+            // The machine's own root would be another build.
+            _ if of_image => Err(SandboxError::NoRoot { refused }),
             Isolation::Required => Err(SandboxError::Refused { refused }),
             Isolation::Auto => Ok(Self {
                 config,
@@ -237,7 +293,7 @@ impl Run for Sandbox {
                     },
                 })
             }
-            Some(Reply::Failed { .. } | Reply::Ready { .. }) | None => {
+            Some(_) | None => {
                 let reason = replies
                     .last()
                     .map_or("it was killed".to_owned(), ToString::to_string);
@@ -269,102 +325,6 @@ fn attempt(
     })
 }
 
-/// Starts the command that enters, tells it what to do, and waits for its end.
-fn start(
-    config: &Config,
-    namespaces: Option<&Namespaces>,
-    command: Option<Program>,
-    output: &dyn Output,
-) -> Result<Vec<Reply>, RunError> {
-    let (name, args) = config.enter.split_first().unzip();
-    let name = PathBuf::from(name.cloned().unwrap_or_default());
-    let watch = |source| RunError::Watch {
-        program: name.clone(),
-        source: OsError(source),
-    };
-    let (mut ours, theirs) = UnixStream::pair().map_err(watch)?;
-    let (mut reader, writer) = io::pipe().map_err(watch)?;
-    let mut child = {
-        let mut process = std::process::Command::new(&name);
-        process
-            .args(args.unwrap_or_default())
-            .env_clear()
-            .current_dir("/")
-            .process_group(0)
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(writer.try_clone().map_err(watch)?)
-            .stderr(writer);
-        // Both ends of theirs must not outlive this: reading would never end.
-        config.cancel.spawn(&name, &mut process)?
-    };
-    let mut spec = Spec {
-        stage: Stage::First,
-        parent: std::process::id(),
-        namespaces: namespaces.cloned(),
-        ids: Ids::new(),
-        host_network: config.network == Network::Host,
-        mounts: config.mounts.iter().map(Into::into).collect(),
-        hidden: config.hidden.iter().map(|it| it.clone().into()).collect(),
-        command,
-    };
-    // If it has died already, it has no use for this, and its end tells more.
-    let mut told = send(&mut ours, &spec);
-    if spec.namespaces.as_ref().is_some_and(|it| it.pid) {
-        spec.stage = Stage::Second;
-        told = told.and_then(|()| send(&mut ours, &spec));
-    }
-    let mut buffer = vec![0; 32 * 1024];
-    let read = loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break Ok(()),
-            Ok(count) => output.write(buffer.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break Err(error),
-        }
-    };
-    let status = config.cancel.reap(&mut child).map_err(watch)?;
-    read.map_err(watch)?;
-    if config.cancel.is_cancelled() {
-        return Err(RunError::Cancelled);
-    }
-    let mut replies = receive(&mut ours).map_err(watch)?;
-    // Without namespaces the program took the place of the command.
-    if spec.namespaces.is_none() && replies.is_empty() {
-        use std::os::unix::process::ExitStatusExt as _;
-
-        told.map_err(watch)?;
-        replies.push(match (status.code(), status.signal()) {
-            (Some(code), _) => Reply::Exited { code },
-            (None, signal) => Reply::Signaled {
-                signal: signal.unwrap_or_default(),
-            },
-        });
-    }
-    Ok(replies)
-}
-
-fn send(stream: &mut UnixStream, spec: &Spec) -> io::Result<()> {
-    let mut line = serde_json::to_vec(spec)?;
-    line.push(b'\n');
-    stream.write_all(&line)
-}
-
-fn receive(stream: &mut UnixStream) -> io::Result<Vec<Reply>> {
-    let mut text = Vec::new();
-    loop {
-        match stream.read_to_end(&mut text) {
-            Ok(_) => break,
-            // It died before it read all that it was told; what it said comes after this.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-            Err(error) => return Err(error),
-        }
-    }
-    text.split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| Ok(serde_json::from_slice(line)?))
-        .collect()
-}
-
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -384,6 +344,12 @@ pub enum SandboxError {
         target: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The root of an image cannot be made here.
+    #[error("this machine cannot run a build in the root of an image: {}", refused.join("; "))]
+    NoRoot {
+        /// What was tried, and why it failed.
+        refused: Vec<String>,
     },
     /// The machine refuses isolation that is required.
     #[error("isolation is required, but this machine refuses it: {}", refused.join("; "))]

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run as _, RunError};
-use platform::sandbox::{Config, Isolation, Mount, Network, Sandbox, SandboxError, enter};
+use platform::sandbox::{Config, Isolation, Mount, Network, Root, Sandbox, SandboxError, enter};
 use tempfile::TempDir;
 
 const NOBODY: u32 = 65_534;
@@ -139,6 +139,7 @@ impl Fixture {
                 mount(&self.layers, "/layers", true),
                 mount(&self.cnb, "/cnb", false),
             ],
+            root: Root::Machine,
             hidden: Vec::new(),
             network: Network::None,
             isolation: Isolation::Auto,

@@ -15,6 +15,7 @@ mod attacks;
 mod bad_input;
 mod borrowing;
 mod build;
+mod builder_image;
 mod cases;
 mod copy;
 mod cosign;

@@ -220,7 +220,7 @@ exit: 2
 error: the following required arguments were not provided:
   <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);
@@ -231,7 +231,7 @@ exit: 2
 error: the following required arguments were not provided:
   --output <IMAGE|FORMAT>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);
@@ -264,7 +264,7 @@ exit: 2
 --- stderr
 error: the argument '--unsigned' cannot be used with '--policy <FILE|DIR>'
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 "#);

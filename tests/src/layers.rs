@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use oci::layer::{self, Compression};
 use oci::tar::{Entry, EntryKind, TarError};
-use oci::{Descriptor, LayoutStore, MediaType, Store as _, Upload};
+use oci::{Descriptor, DiffId, LayoutStore, MediaType, Store as _, Upload};
 use serde_json::json;
 
 /// A layer in the making: its entries, in order.
@@ -90,6 +90,22 @@ impl LayerFiles {
         )
     }
 
+    /// Gives what was added last to this user and group.
+    pub fn owned(mut self, uid: u64, gid: u64) -> Self {
+        if let Some((entry, _)) = self.0.last_mut() {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        self
+    }
+
+    /// Gives what was added last this mode.
+    pub fn mode(mut self, mode: u32) -> Self {
+        if let Some((entry, _)) = self.0.last_mut() {
+            entry.mode = mode;
+        }
+        self
+    }
+
     /// Adds what is at `from` on this machine, with all below it: folders, files and symbolic links.
     ///
     /// # Panics
@@ -158,6 +174,18 @@ impl LayerFiles {
 /// # Panics
 /// If the disk is full.
 pub async fn write_image(folder: &Path, layers: &[LayerFiles]) -> Descriptor {
+    write_image_with(folder, layers, |_| json!({})).await
+}
+
+/// The same; what is to be run, and labels, are made of the layers' diff IDs.
+///
+/// # Panics
+/// If the disk is full.
+pub async fn write_image_with(
+    folder: &Path,
+    layers: &[LayerFiles],
+    config: impl FnOnce(&[DiffId]) -> serde_json::Value,
+) -> Descriptor {
     let store = LayoutStore::create(folder).expect("a new layout");
     let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
     for (number, files) in layers.iter().enumerate() {
@@ -172,7 +200,7 @@ pub async fn write_image(folder: &Path, layers: &[LayerFiles]) -> Descriptor {
         fs_err::remove_file(&file).expect("the file is ours");
     }
     let config = json!({
-        "architecture": "amd64", "os": "linux", "config": {},
+        "architecture": "amd64", "os": "linux", "config": config(&diff_ids),
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     let config_bytes = Bytes::from(config.to_string());

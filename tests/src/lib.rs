@@ -4,6 +4,7 @@
 
 mod binaries;
 mod browser;
+mod builder_image;
 mod certificates;
 pub mod daemon;
 mod distribution;
@@ -30,13 +31,14 @@ mod workspace;
 
 pub use binaries::{binary, repository};
 pub use browser::Browser;
+pub use builder_image::BuilderImage;
 pub use certificates::Certificates;
 pub use distribution::{Gate, distribution};
 pub use dockerd::Dockerd;
 pub use git::GitRepository;
 pub use https::{Https, Response};
 pub use kube::{Kube, KubeClient};
-pub use layers::{LayerFiles, write_image};
+pub use layers::{LayerFiles, write_image, write_image_with};
 pub use locks::is_waited_for;
 pub use many::{Leg, copy_many};
 pub use measured::Measured;

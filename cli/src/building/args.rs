@@ -13,6 +13,8 @@ use crate::args::{Access, ServiceArgs};
 Examples:
   Build, sign with a new key, judge, and write an OCI layout:
     sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --output oci:out:app
+  In a builder image, as any user, without a daemon:
+    sealpack build ./app --builder registry.example/builder:v1 --key release.key --output oci:out:app
   The same to a registry; the tag moves last:
     sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1")]
 pub(crate) struct Build {
@@ -20,10 +22,11 @@ pub(crate) struct Build {
     #[arg(value_name = "APP", default_value = ".")]
     pub(crate) app: PathBuf,
 
-    /// What builds it: a `builder.toml`, in pack's format. Without one it is sought as
-    /// `builder.toml` in the app's folder and beside it.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) builder: Option<PathBuf>,
+    /// What builds it: a builder image, in which the build runs, or a `builder.toml` in pack's format,
+    /// with which it runs on this machine's root. Without one it is sought as `builder.toml` in the
+    /// app's folder and beside it.
+    #[arg(long, value_name = "IMAGE|FILE")]
+    pub(crate) builder: Option<String>,
 
     /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
     /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. `text` or
@@ -52,6 +55,11 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) policy: Option<PathBuf>,
 
+    /// Judge the builder image and the run image by this policy before anything of them is used: a
+    /// `policy.toml`, its folder, or a folder of policies, of which those count that are about them.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) input_policy: Option<PathBuf>,
+
     /// An environment variable for the buildpacks: `NAME=VALUE`, or `NAME` to pass on ours.
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -71,6 +79,11 @@ pub(crate) struct Build {
     /// Where layers are kept between builds. Without it, a folder of the user's cache for this app.
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
+
+    /// Where the layers of builder images are kept, unpacked, for all builds. Without it, a folder of
+    /// the user's cache.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root_store: Option<PathBuf>,
 
     /// Use nothing of an earlier build.
     #[arg(long)]

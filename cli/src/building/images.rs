@@ -4,6 +4,7 @@ use oci::{Found, Location, Reference, Selector};
 use platform::base;
 use platform::run::RunImage;
 
+use super::builders::judge;
 use super::settings::Settings;
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _};
@@ -30,26 +31,19 @@ pub(crate) async fn run_image(
         .parse()
         .context(|| format!("`{name}` is not a run image"))?;
     let found = images.find(&reference).await?;
+    judge("run image", &found, settings.input_policies.as_ref(), ui).await?;
     Ok(RunImage::Found {
-        name: label(&reference),
+        name: label(name, &reference),
         shown: name.to_owned(),
         found: Box::new(found),
     })
 }
 
-/// What the image is to call its run image: a path of this machine says nothing elsewhere.
-fn label(reference: &Reference) -> String {
+/// What the image is to call its run image: where a rebase finds it, as the user or the builder wrote it.
+fn label(name: &str, reference: &Reference) -> String {
     match &reference.location {
-        Location::Registry(repository) => repository.to_string(),
-        Location::DockerArchive {
-            name: Some(name), ..
-        } => name.to_string(),
-        Location::Layout(path)
-        | Location::LayoutArchive(path)
-        | Location::DockerArchive { path, .. } => path
-            .file_name()
-            .map_or_else(|| "run".to_owned(), |it| it.to_string_lossy().into_owned()),
-        Location::DockerDaemon(_) => reference.location.to_string(),
+        Location::Registry(_) => name.to_owned(),
+        _ => reference.to_string(),
     }
 }
 

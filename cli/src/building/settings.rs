@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use attest::SignerPattern;
 use attest::key::PrivateKey;
+use gate::PolicySet;
 use lifecycle_core::Level;
 use lifecycle_core::exec::Cancel;
 use oci::{Found, Hasher, Location, Platform, Reference};
@@ -17,11 +18,13 @@ use platform::sandbox::{Isolation, Network};
 use policies::Policy;
 
 use super::args::{Build, BuildSigner};
+use super::builders::{self, Named};
 use super::launcher;
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::images::Images;
 use crate::keys::{self, Files};
 use crate::signing::{self, Signer};
 use crate::ui::Ui;
@@ -43,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) trusted_root: Option<PathBuf>,
     /// What the image has to prove: for each destination its policy; none, if it is not judged.
     pub(crate) policies: Vec<Arc<Policy>>,
+    /// What builder and run image have to prove.
+    pub(crate) input_policies: Option<PolicySet>,
     /// The policy, as the user named it.
     pub(crate) policy_name: String,
     /// What the buildpacks get.
@@ -62,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     /// Where layers are kept; none, if nothing of an earlier build is to be used.
     pub(crate) cache: Option<PathBuf>,
+    /// Where the layers of builder images are kept.
+    pub(crate) roots: Option<PathBuf>,
     pub(crate) builder_id: String,
     pub(crate) staging: Option<PathBuf>,
     /// Where in-toto links go; none, if nobody wants them.
@@ -74,6 +81,7 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) async fn resolve(
         args: Build,
+        images: &Images<'_>,
         environment: &Environment,
         ui: &Ui,
     ) -> Result<Self, CommandError> {
@@ -85,13 +93,30 @@ impl Settings {
             ))));
         }
         let (destinations, format) = destinations(&args.output)?;
-        let builder_path = find_builder(args.builder.as_deref(), &app, environment)?;
-        let builder = Builder::load(&builder_path)
-            .context(|| format!("failed to read the builder `{}`", builder_path.display()))?;
+        let input_policies = match &args.input_policy {
+            Some(path) => Some(policy::load(path, &[])?),
+            None => None,
+        };
+        let named = builders::find(args.builder.as_deref(), &app, environment)?;
+        let builder = match &named {
+            Named::File(path) => Builder::load(path)
+                .context(|| format!("failed to read the builder `{}`", path.display()))?,
+            Named::Image(reference) => {
+                builders::read(reference, input_policies.as_ref(), images, ui).await?
+            }
+        };
         let programs = programs(args.lifecycle.as_deref(), environment)?;
         let platforms = platforms(args.platforms)?;
         for it in &platforms {
             launcher_for(it, &programs.folder)?;
+            if matches!(named, Named::Image(_)) && *it != Platform::host() {
+                return Err(CommandError::undecided(Message(format!(
+                    "the builder image `{named}` cannot build for {it}: its programs run on this \
+                     machine, which is {}",
+                    Platform::host()
+                )))
+                .hint("build for other platforms with a `builder.toml`"));
+            }
         }
         // Keys come last of what can fail: a new one is made only for a build that can begin.
         let key = key(&args.signer, &app, environment, ui)?;
@@ -145,11 +170,12 @@ impl Settings {
             },
             path: environment.variables.get(&OsString::from("PATH")).cloned(),
             home: environment.home(),
-            builder_name: args
-                .builder
-                .unwrap_or_else(|| builder_path.clone())
-                .display()
-                .to_string(),
+            builder_name: args.builder.unwrap_or_else(|| named.to_string()),
+            input_policies,
+            roots: args
+                .root_store
+                .map(|it| environment.directory.join(it))
+                .or_else(|| Some(environment.cache()?.join("roots"))),
             app,
             builder,
             destinations,
@@ -193,6 +219,7 @@ impl Settings {
             env: &self.env,
             surroundings: &self.surroundings,
             process_type: self.process_type.as_deref(),
+            roots: self.roots.as_deref(),
             isolation: self.isolation,
             network: self.network,
             hidden: &self.secrets,
@@ -330,29 +357,6 @@ fn destinations(output: &[String]) -> Result<(Vec<Reference>, Format), CommandEr
         .hint("add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`"));
     }
     Ok((destinations, format))
-}
-
-/// The builder that was named, else the one in or beside the app's folder.
-fn find_builder(
-    named: Option<&Path>,
-    app: &Path,
-    environment: &Environment,
-) -> Result<PathBuf, CommandError> {
-    if let Some(path) = named {
-        return Ok(environment.directory.join(path));
-    }
-    let beside = app.parent().map(|it| it.join("builder.toml"));
-    [Some(app.join("builder.toml")), beside]
-        .into_iter()
-        .flatten()
-        .find(|it| it.is_file())
-        .ok_or_else(|| {
-            CommandError::undecided(Message(format!(
-                "there is no `builder.toml` in `{}` or beside it",
-                app.display()
-            )))
-            .hint("name one with `--builder FILE`")
-        })
 }
 
 /// The key that signs, if one does.

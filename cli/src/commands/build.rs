@@ -72,7 +72,7 @@ pub(crate) async fn run(
     let started = environment::now();
     let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
-    let settings = Settings::resolve(args, environment, ui).await?;
+    let settings = Settings::resolve(args, &images, environment, ui).await?;
     let cancel = Cancel::default();
     let build = line(&settings, &images, started, &cancel, environment, ui);
     let mut build = pin!(build);

@@ -160,12 +160,18 @@ pub(super) fn look(path: &Path) -> Result<Metadata, TreeError> {
 }
 
 /// A folder above a layer: as it is here. Below another root it is made up, or the layer would tell
-/// who built it; what is not below that root is not in the image.
+/// who built it: as builders have it, it belongs to who builds. What is not below that root is not in
+/// the image.
 fn put_parent(layer: &mut Writer<Sink>, path: &Path, view: &View) -> Result<(), TreeError> {
     if view.root != Path::new("/") {
         return match path.strip_prefix(&view.root) {
             Ok(below) if below != Path::new("") => {
-                put_made(layer, view.name(path), EntryKind::Directory)
+                let entry = Entry {
+                    uid: view.owner.uid.into(),
+                    gid: view.owner.gid.into(),
+                    ..made(view.name(path), EntryKind::Directory)
+                };
+                layer.write(&entry, io::empty()).map_err(TreeError::Tar)
             }
             _ => Ok(()),
         };

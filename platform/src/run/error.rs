@@ -14,6 +14,7 @@ use oci::{ImageError, Platform, StoreError};
 use super::WatchError;
 use crate::base::BaseError;
 use crate::builder::LayOutError;
+use crate::rootfs::RootfsError;
 use crate::sandbox::SandboxError;
 use crate::source::SourceError;
 
@@ -53,6 +54,15 @@ pub enum RunError {
         /// Which folder.
         path: PathBuf,
     },
+    /// The builder's lifecycle is of another time.
+    #[error("the lifecycle of the builder speaks no Platform API that is known here")]
+    NoCommonApi,
+    /// The builder has no launcher.
+    #[error("the builder has no launcher at `/cnb/lifecycle/launcher`")]
+    NoLauncher,
+    /// Nobody says where layers of builders are kept.
+    #[error("there is no folder to keep the layers of the builder in")]
+    NoRootStore,
     /// The lifecycle does not say which it is.
     #[error("the lifecycle does not say its version: {text}")]
     NoVersion {
@@ -98,6 +108,9 @@ pub enum RunError {
         /// Why.
         source: Box<ImageError>,
     },
+    /// The layers of the builder could not be unpacked.
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
     /// There is no sandbox.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),

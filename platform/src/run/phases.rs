@@ -12,24 +12,30 @@ use lifecycle_core::exec::Exit;
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
+use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::Named as Ingredient;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log};
 use oci::Limits;
 
+use super::ground::Ground;
 use super::programs::Ended;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{API, OWNER, PhaseFailure, Progress, Request, RunError};
+use super::{PhaseFailure, Progress, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.
 const VERSION_OF: &str = "lifecycle";
+
+/// Where the source of a lifecycle is that knows its commit.
+const SOURCE: &str = "github.com/buildpacks/lifecycle";
 
 /// What the phases of one build share.
 #[derive(Debug)]
 pub(super) struct Phases<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) staging: &'a Staging,
+    pub(super) ground: &'a Ground,
     pub(super) sandbox: &'a Arc<Sandbox>,
     pub(super) progress: &'a dyn Progress,
 }
@@ -56,6 +62,33 @@ impl Phases<'_> {
         }
     }
 
+    /// The lifecycle that the image is to name: that of the builder, if it has one. Its commit is known
+    /// only to itself.
+    pub(super) async fn named(&self, version: &str) -> LifecycleVersion {
+        let Some(version) = &self.ground.lifecycle else {
+            return LifecycleVersion {
+                version: version.to_owned(),
+                ..LifecycleVersion::default()
+            };
+        };
+        let mut named = LifecycleVersion {
+            version: version.clone(),
+            ..LifecycleVersion::default()
+        };
+        let program = Path::new("/cnb/lifecycle/lifecycle");
+        let said = self.program(program, vec!["-version".into()], false).await;
+        let text = said.map(|it| it.text()).unwrap_or_default();
+        if let Some((known, commit)) = text.trim().split_once('+')
+            && known == version
+            && (7..=64).contains(&commit.len())
+            && commit.bytes().all(|it| it.is_ascii_hexdigit())
+        {
+            SOURCE.clone_into(&mut named.repository);
+            commit.clone_into(&mut named.commit);
+        }
+        named
+    }
+
     pub(super) async fn analyze(
         &self,
         found: &StagedImages,
@@ -65,7 +98,7 @@ impl Phases<'_> {
         self.progress
             .begin("analyze", "looking at the image before");
         let context = AnalyzeContext {
-            api: API,
+            api: self.ground.api,
             images: found,
             cache_images: found,
             output: IMAGE,
@@ -93,7 +126,10 @@ impl Phases<'_> {
 
     pub(super) async fn detect(&self) -> Result<(), RunError> {
         self.progress.begin("detect", "asking the buildpacks");
-        let flags = [("-order", "/cnb/order.toml"), ("-run", "/cnb/run.toml")];
+        let mut flags = vec![("-order", "/cnb/order.toml")];
+        if self.ground.api.tells_detector_of_run_images() {
+            flags.push(("-run", "/cnb/run.toml"));
+        }
         let ended = self.phase("detector", &flags).await?;
         let (failure, what) = match ended.exit {
             Exit::Code(0) => return Ok(()),
@@ -157,7 +193,7 @@ impl Phases<'_> {
             None => None,
         };
         let context = RestoreContext {
-            api: API,
+            api: self.ground.api,
             group,
             metadata: &analyzed.metadata,
             layers_dir: &self.staging.layers(),
@@ -187,11 +223,11 @@ impl Phases<'_> {
             return;
         };
         let context = CacheContext {
-            api: API,
+            api: self.ground.api,
             group,
             layers_dir: &self.staging.layers(),
             root: &self.root(),
-            owner: OWNER,
+            owner: self.ground.owner,
         };
         if let Err(error) = export_cache(&context, cache, self.progress).await {
             let text = format!("nothing was cached: {error}");
@@ -216,13 +252,15 @@ impl Phases<'_> {
 
     /// Runs a phase in the sandbox.
     async fn phase(&self, name: &str, flags: &[(&str, &str)]) -> Result<Ended, RunError> {
-        let common = [
+        let mut common = vec![
             ("-app", "/workspace"),
             ("-buildpacks", "/cnb/buildpacks"),
-            ("-build-config", "/cnb/build-config"),
             ("-layers", "/layers"),
             ("-platform", "/platform"),
         ];
+        if self.ground.api.has_build_config() {
+            common.push(("-build-config", "/cnb/build-config"));
+        }
         let level = match self.request.log_level {
             Level::Debug => "debug",
             Level::Warn => "warn",

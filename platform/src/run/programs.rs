@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,9 +12,10 @@ use lifecycle_core::exec::{Capped, Command, Exit, Output, Run as _, RunError as 
 use lifecycle_core::files::OsError;
 use oci::{Digest, Hasher};
 
+use super::ground::{Ground, PROGRAMS};
 use super::phases::Phases;
-use super::{API, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
-use crate::sandbox::{Config, Mount, Sandbox};
+use super::{EXEC_ENV, PhaseFailure, Request, RunError, Staging};
+use crate::sandbox::{Config, Root, Sandbox};
 
 /// The programs that take part in a build.
 #[derive(Clone, Debug)]
@@ -48,26 +52,30 @@ impl Programs {
 pub(super) fn digest(path: &Path) -> Result<Digest, RunError> {
     let mut file = fs_err::File::open(path)?;
     let mut hasher = HashWriter(Hasher::default());
-    std::io::copy(&mut file, &mut hasher)?;
+    io::copy(&mut file, &mut hasher)?;
     Ok(hasher.0.finish())
 }
 
 /// Hashes what is written.
 struct HashWriter(Hasher);
 
-impl std::io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl io::Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// Opens the sandbox.
-pub(super) fn open_sandbox(request: &Request<'_>, staging: &Staging) -> Result<Sandbox, RunError> {
+pub(super) fn open_sandbox(
+    request: &Request<'_>,
+    staging: &Staging,
+    ground: &Ground,
+) -> Result<Sandbox, RunError> {
     // A copy, so that what runs is what was there at the beginning.
     let programs = staging.root().join("cnb/lifecycle");
     fs_err::create_dir_all(&programs)?;
@@ -78,25 +86,42 @@ pub(super) fn open_sandbox(request: &Request<'_>, staging: &Staging) -> Result<S
     for name in ["detector", "builder"] {
         fs_err::os::unix::fs::symlink("lifecycle", programs.join(name))?;
     }
-    let mount = |name: &str, writable: bool| Mount {
-        source: staging.root().join(name),
-        target: Path::new("/").join(name),
-        writable,
-    };
+    // Whoever builds may be somebody else, and has to be able to read all of it.
+    for folder in ["cnb", "platform"] {
+        make_readable(&staging.root().join(folder))?;
+    }
     let sandbox = Sandbox::new(Config {
         enter: request.programs.enter.clone(),
-        mounts: vec![
-            mount("layers", true),
-            mount("workspace", true),
-            mount("platform", false),
-            mount("cnb", false),
-        ],
+        mounts: ground.mounts.clone(),
+        root: ground.root.clone(),
         hidden: request.hidden.to_vec(),
         network: request.network,
         isolation: request.isolation,
         cancel: request.cancel.clone(),
     })?;
     Ok(sandbox)
+}
+
+fn make_readable(path: &Path) -> io::Result<()> {
+    let metadata = fs_err::symlink_metadata(path)?;
+    if metadata.is_symlink() {
+        return Ok(());
+    }
+    let mode = metadata.permissions().mode();
+    let readable = if metadata.is_dir() || mode & 0o111 != 0 {
+        mode | 0o555
+    } else {
+        mode | 0o444
+    };
+    if readable != mode {
+        fs_err::set_permissions(path, Permissions::from_mode(readable))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs_err::read_dir(path)? {
+            make_readable(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// How a program in the sandbox ended, and what it printed.
@@ -136,9 +161,23 @@ impl Phases<'_> {
         args: Vec<OsString>,
         shown: bool,
     ) -> Result<Ended, RunError> {
-        let program = Path::new("/cnb/lifecycle").join(name);
+        let folder = match self.ground.root {
+            Root::Machine => "/cnb/lifecycle",
+            Root::Image(_) => PROGRAMS,
+        };
+        self.program(&Path::new(folder).join(name), args, shown)
+            .await
+    }
+
+    /// Runs a program in the sandbox. What it prints is shown only if `shown`.
+    pub(super) async fn program(
+        &self,
+        program: &Path,
+        args: Vec<OsString>,
+        shown: bool,
+    ) -> Result<Ended, RunError> {
         let command = Command {
-            program: self.sandbox.path(&program),
+            program: self.sandbox.path(program),
             args,
             env: self.env(),
             dir: self.sandbox.path(Path::new("/workspace")),
@@ -158,12 +197,16 @@ impl Phases<'_> {
             self.progress.output(&bytes);
         }
         let failed = |source| RunError::Start {
-            name: name.to_owned(),
+            name: program
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             source,
         };
         let (exit, text) = running.await.map_err(|error| {
             failed(ExecError::Watch {
-                program: program.clone(),
+                program: program.to_owned(),
                 source: OsError(error.into()),
             })
         })?;
@@ -174,11 +217,11 @@ impl Phases<'_> {
     /// What the lifecycle's environment is in the sandbox.
     fn env(&self) -> BTreeMap<OsString, OsString> {
         let told = [
-            ("CNB_PLATFORM_API", API.as_str()),
+            ("CNB_PLATFORM_API", self.ground.api.as_str()),
             ("CNB_EXEC_ENV", EXEC_ENV),
             ("CNB_DEPRECATION_MODE", "quiet"),
         ];
-        let mut env = self.request.surroundings.clone();
+        let mut env = self.ground.env.clone();
         env.extend(told.map(|(name, value)| (name.into(), value.into())));
         env
     }

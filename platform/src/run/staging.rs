@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
 use oci::{
-    Descriptor, Digest, Image, LayoutStore, Limits, Platform, Selector, Store, StoreError, Tag,
+    Descriptor, Digest, Image, LayoutStore, Limits, Location, Platform, Reference, Selector, Store,
+    StoreError, Tag,
 };
 use tempfile::TempDir;
 
@@ -165,6 +166,16 @@ pub(super) struct Named {
     pub(super) store: Arc<dyn Store>,
 }
 
+impl Named {
+    /// The name without its tag.
+    fn repository(&self) -> String {
+        match self.name.parse().map(|it: Reference| it.location) {
+            Ok(Location::Registry(repository)) => repository.to_string(),
+            _ => self.name.clone(),
+        }
+    }
+}
+
 /// See [`Staging::images`].
 #[derive(Debug)]
 pub(super) struct StagedImages {
@@ -181,7 +192,8 @@ impl StagedImages {
 
     fn find(&self, name: &str) -> Option<&Named> {
         // The phases know an image by its name first, and then by its digest.
-        let is = |it: &&Named| name == it.name || name == format!("{}@{}", it.name, it.digest);
+        let by_digest = |it: &Named| name == format!("{}@{}", it.repository(), it.digest);
+        let is = |it: &&Named| name == it.name || by_digest(it);
         Some(&self.run)
             .filter(is)
             .or_else(|| self.previous.as_ref().filter(is))
@@ -198,7 +210,7 @@ impl PhaseImages for StagedImages {
         Ok(self.find(name).map(|it| Place {
             store: it.store.clone(),
             name: it.name.clone(),
-            repository: it.name.clone(),
+            repository: it.repository(),
             selector: Selector::Digest(it.digest.clone()),
         }))
     }

@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::report::Facts;
-use super::spec::{NotStarted, Program, Reply, Spec, Stage};
-use super::{network, rights, root};
+use super::spec::{Map, NotStarted, Program, Reply, Spec, SpecRoot, Stage};
+use super::{image, network, rights, root, task};
 
 /// More than any environment has.
 const MAX_SPEC: u64 = 64 << 20;
@@ -92,10 +92,25 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     rights::leave_groups();
     nix::sched::unshare(namespaces.flags()).map_err(Failed::new("make namespaces"))?;
     if namespaces.user {
-        rights::map_ids(&spec.ids)?;
+        match spec.map {
+            Map::One {
+                outer_uid,
+                outer_gid,
+                uid,
+                gid,
+            } => rights::map_ids((uid, outer_uid), (gid, outer_gid))?,
+            Map::Given => wait_for_maps(socket)?,
+        }
     }
     // The kernel forgets it when rights change.
     die_with_parent()?;
+    if let Some(task) = &spec.task {
+        return task::run(task, spec.map, socket).map(Some);
+    }
+    if let SpecRoot::Overlay { layers } = &spec.root {
+        image::prepare(spec, layers)?;
+        die_with_parent()?;
+    }
     if !namespaces.pid {
         return inside(spec, socket).map(Some);
     }
@@ -115,6 +130,15 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     Ok(None)
 }
 
+/// Lets who started us map users and groups.
+fn wait_for_maps(socket: &UnixStream) -> Result<(), Failed> {
+    let failed = || Failed::new("have its users mapped");
+    let mut talking = socket.try_clone().map_err(failed())?;
+    send(&mut talking, &Reply::Unmapped).map_err(failed())?;
+    let mut answer = [0];
+    talking.read_exact(&mut answer).map_err(failed())
+}
+
 /// Makes the new root, and runs the command in it.
 fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     let first_process = spec.stage == Stage::Second;
@@ -131,8 +155,14 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     if namespaces.network {
         network::raise_loopback().map_err(Failed::new("raise the loopback"))?;
     }
-    let own_proc = root::build(spec, namespaces.pid)?;
-    rights::give_up()?;
+    let own_proc = match spec.root {
+        SpecRoot::Machine => root::build(spec, namespaces.pid)?,
+        SpecRoot::Overlay { .. } => image::enter(namespaces.pid)?,
+    };
+    match (spec.user, spec.map) {
+        (Some(user), Map::Given) => rights::become_user(user)?,
+        _ => rights::give_up()?,
+    }
     die_with_parent()?;
     let facts = Facts { own_proc };
     let mut talking = socket
@@ -144,7 +174,13 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     let Some(program) = &spec.command else {
         return Ok(ready);
     };
-    let mut child = match command(program).and_then(|mut command| {
+    let mut program = program.clone();
+    if let Some(user) = spec.user
+        && !program.env.iter().any(|(name, _)| name == "HOME")
+    {
+        program.env.push(("HOME".into(), image::home(user)));
+    }
+    let mut child = match command(&program).and_then(|mut command| {
         let started = command.stdin(Stdio::null()).spawn();
         started.map_err(|error| not_started(NotStarted::Program, &error))
     }) {

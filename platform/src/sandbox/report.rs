@@ -2,8 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Network;
 use super::spec::Namespaces;
+use super::{Network, Root};
 
 /// How a build is kept from the machine: for one line to the user, and for provenance.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -15,13 +15,29 @@ pub struct IsolationReport {
     pub namespaces: Vec<Namespace>,
     /// Which network a build sees: `none` or `host`.
     pub network: &'static str,
-    /// Whether the machine's root is read-only for a build.
+    /// Whether a build cannot change the machine's root.
     pub read_only_root: bool,
+    /// Whose root a build has.
+    pub root: RootKind,
     /// Whether a build sees its own processes only.
     pub own_processes: bool,
     /// What this machine refused, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
+}
+
+/// Whose root a build has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum RootKind {
+    /// This machine's.
+    Machine,
+    /// An image's, whose files have the owners that it says.
+    Image,
+    /// An image's, all of whose files are the builder's: this machine gives whoever runs us no more
+    /// users than one.
+    ImageOfOneUser,
 }
 
 /// A kind of namespace, by name.
@@ -34,8 +50,18 @@ pub(super) struct Facts {
 }
 
 impl IsolationReport {
-    pub(super) fn new(namespaces: &Namespaces, facts: &Facts, refused: Vec<String>) -> Self {
+    pub(super) fn new(
+        root: &Root,
+        namespaces: &Namespaces,
+        facts: &Facts,
+        refused: Vec<String>,
+    ) -> Self {
         Self {
+            root: match root {
+                Root::Machine => RootKind::Machine,
+                Root::Image(image) if image.map.has_owners() => RootKind::Image,
+                Root::Image(_) => RootKind::ImageOfOneUser,
+            },
             namespaces: namespaces.names().collect(),
             network: if namespaces.network { "none" } else { "host" },
             read_only_root: true,
@@ -49,6 +75,7 @@ impl IsolationReport {
             namespaces: Vec::new(),
             network: "host",
             read_only_root: false,
+            root: RootKind::Machine,
             own_processes: false,
             refused,
         }

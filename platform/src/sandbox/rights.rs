@@ -1,10 +1,11 @@
 use std::io;
 
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use super::enter::Failed;
-use super::spec::Ids;
+use super::users::User;
 
 /// Leaves all further groups, if one may. Who may not, keeps no more than one has.
 pub(super) fn leave_groups() {
@@ -12,13 +13,14 @@ pub(super) fn leave_groups() {
 }
 
 /// Says who we are in the new user namespace.
-pub(super) fn map_ids(ids: &Ids) -> Result<(), Failed> {
+pub(super) fn map_ids(
+    (uid, outer_uid): (u32, u32),
+    (gid, outer_gid): (u32, u32),
+) -> Result<(), Failed> {
     let write = |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text);
-    write("uid_map", format!("{} {} 1", ids.uid, ids.outer_uid))
-        .map_err(Failed::new("map the user"))?;
+    write("uid_map", format!("{uid} {outer_uid} 1")).map_err(Failed::new("map the user"))?;
     write("setgroups", "deny".to_owned()).map_err(Failed::new("map the group"))?;
-    write("gid_map", format!("{} {} 1", ids.gid, ids.outer_gid))
-        .map_err(Failed::new("map the group"))
+    write("gid_map", format!("{gid} {outer_gid} 1")).map_err(Failed::new("map the group"))
 }
 
 /// Lets the next program have the rights that we have in the namespaces.
@@ -33,8 +35,39 @@ pub(super) fn hand_down() -> Result<(), Failed> {
     Ok(())
 }
 
+/// Becomes the root of the user namespace, with all rights in it and none outside.
+pub(super) fn become_root() -> Result<(), Failed> {
+    switch(User { uid: 0, gid: 0 })
+}
+
+/// Becomes `user`, without any right, for good.
+pub(super) fn become_user(user: User) -> Result<(), Failed> {
+    limit()?;
+    switch(user)?;
+    without_any()
+}
+
+/// Takes another user and group, and no further groups; there is one thread only.
+fn switch(user: User) -> Result<(), Failed> {
+    let User { uid, gid } = user;
+    let failed = || Failed::new(format!("become user {uid} of group {gid}"));
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(failed()(Errno::INVAL));
+    }
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    thread::set_thread_groups(&[]).map_err(failed())?;
+    thread::set_thread_res_gid(gid, gid, gid).map_err(failed())?;
+    thread::set_thread_res_uid(uid, uid, uid).map_err(failed())
+}
+
 /// Gives up all rights, for good.
 pub(super) fn give_up() -> Result<(), Failed> {
+    limit()?;
+    without_any()
+}
+
+/// Lets no program have more rights than none.
+fn limit() -> Result<(), Failed> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match thread::remove_capability_from_bounding_set(capability) {
@@ -43,6 +76,10 @@ pub(super) fn give_up() -> Result<(), Failed> {
             Err(error) => return Err(Failed::new("give up its rights")(error)),
         }
     }
+    Ok(())
+}
+
+fn without_any() -> Result<(), Failed> {
     thread::clear_ambient_capability_set().map_err(Failed::new("give up its rights"))?;
     let none = CapabilitySets {
         effective: CapabilitySet::empty(),

@@ -19,7 +19,7 @@ const OLD: &str = "/old";
 const NEW: &str = "/new";
 /// What of the machine's root a build sees nothing of, or its own.
 const OWN: [&str; 4] = ["dev", "proc", "run", "tmp"];
-const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+pub(super) const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// Builds the new root and moves there. Returns whether `/proc` is its own, or the machine's.
 pub(super) fn build(spec: &Spec, own_processes: bool) -> Result<bool, Failed> {
@@ -53,7 +53,9 @@ pub(super) fn build(spec: &Spec, own_processes: bool) -> Result<bool, Failed> {
             .rfind(|mount| path.starts_with(&mount.target))
             .map(|mount| mount.writable)
     };
-    make_read_only(&writable)?;
+    make_read_only(Path::new(NEW), &|inside| {
+        writable(inside).unwrap_or_else(|| is_own(inside))
+    })?;
     move_to_new()?;
     Ok(own_proc)
 }
@@ -183,17 +185,14 @@ fn hide_run(host_network: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Makes every mount read-only that is not meant to be written, and checks it.
-fn make_read_only(writable: &dyn Fn(&Path) -> Option<bool>) -> Result<(), Failed> {
+/// Makes every mount in `root` read-only that is not meant to be written, and checks it.
+pub(super) fn make_read_only(root: &Path, writable: &dyn Fn(&Path) -> bool) -> Result<(), Failed> {
     for (target, flags) in mounts()? {
-        let Ok(inside) = target.strip_prefix(NEW) else {
+        let Ok(inside) = target.strip_prefix(root) else {
             continue;
         };
         let inside = Path::new("/").join(inside);
-        let read_only = match writable(&inside) {
-            Some(writable) => !writable,
-            None => !is_own(&inside),
-        };
+        let read_only = !writable(&inside);
         let mut wanted = flags | MountFlags::BIND | MountFlags::NOSUID;
         if read_only {
             wanted |= MountFlags::RDONLY;
@@ -279,7 +278,9 @@ fn make_folder(path: &str, mode: u32) -> Result<(), Failed> {
 ///
 /// <https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html>
 fn mounts() -> Result<Vec<(PathBuf, MountFlags)>, Failed> {
-    let text = std::fs::read(Path::new(OLD).join("proc/self/mountinfo"))
+    // Before the root is left, and after.
+    let text = std::fs::read("/proc/self/mountinfo")
+        .or_else(|_| std::fs::read(Path::new(OLD).join("proc/self/mountinfo")))
         .map_err(Failed::new("list mounts"))?;
     let mut mounts = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -332,7 +333,7 @@ fn below(root: &str, path: impl AsRef<OsStr>) -> PathBuf {
     joined.into()
 }
 
-fn first_component(target: &Path) -> Result<OsString, Failed> {
+pub(super) fn first_component(target: &Path) -> Result<OsString, Failed> {
     let wrong = || Failed::new(format!("mount `{}`", target.display()))(rustix::io::Errno::INVAL);
     let mut components = target.components();
     if components.next() != Some(Component::RootDir)

@@ -6,7 +6,9 @@ use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
 use super::report::Facts;
-use super::{BUILD_USER, Mount, Network};
+use super::task::{Done, Task};
+use super::users::{User, UserMap};
+use super::{BUILD_USER, LayerFolder, Mount, Network, Root};
 
 /// All that a process has to know to enter.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -16,12 +18,48 @@ pub(super) struct Spec {
     pub(super) parent: u32,
     /// None: run the command as it is.
     pub(super) namespaces: Option<Namespaces>,
-    pub(super) ids: Ids,
+    pub(super) map: Map,
+    pub(super) root: SpecRoot,
+    /// Who runs the command: whoever is mapped, if nobody is named.
+    pub(super) user: Option<User>,
     pub(super) host_network: bool,
     pub(super) mounts: Vec<SpecMount>,
     pub(super) hidden: Vec<OsString>,
     /// None: enter, say so, and leave.
     pub(super) command: Option<Program>,
+    /// What to do in the user namespace instead of making a root.
+    pub(super) task: Option<Task>,
+}
+
+/// What a build sees as its root.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) enum SpecRoot {
+    /// The machine's, read-only.
+    Machine,
+    /// Folders on top of each other, the highest first.
+    Overlay { layers: Vec<SpecLayer> },
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct SpecLayer {
+    pub(super) folder: OsString,
+    /// See [`LayerFolder::implied`].
+    pub(super) implied: Vec<OsString>,
+}
+
+impl From<&Root> for SpecRoot {
+    fn from(root: &Root) -> Self {
+        let layer = |layer: &LayerFolder| SpecLayer {
+            folder: layer.folder.clone().into(),
+            implied: layer.implied.iter().map(|it| it.clone().into()).collect(),
+        };
+        match root {
+            Root::Machine => Self::Machine,
+            Root::Image(image) => Self::Overlay {
+                layers: image.layers.iter().map(layer).collect(),
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -57,28 +95,54 @@ impl From<&Mount> for SpecMount {
     }
 }
 
-/// Users and groups, outside and inside.
+/// How users and groups inside are found.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(super) struct Ids {
-    pub(super) outer_uid: u32,
-    pub(super) outer_gid: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(super) enum Map {
+    /// There is one of each, which one may map for oneself.
+    One {
+        outer_uid: u32,
+        outer_gid: u32,
+        uid: u32,
+        gid: u32,
+    },
+    /// Whoever starts us maps them, and says so.
+    Given,
 }
 
-impl Ids {
-    /// Of whoever runs us.
-    pub(super) fn new() -> Self {
-        let outer_uid = rustix::process::geteuid().as_raw();
-        let outer_gid = rustix::process::getegid().as_raw();
+impl Map {
+    /// Only whoever runs us; root appears as an ordinary user.
+    pub(super) fn own() -> Self {
         let inner = |id| if id == 0 { BUILD_USER } else { id };
-        Self {
+        let (outer_uid, outer_gid) = own_ids();
+        Self::One {
             outer_uid,
             outer_gid,
             uid: inner(outer_uid),
             gid: inner(outer_gid),
         }
     }
+}
+
+impl From<&UserMap> for Map {
+    fn from(map: &UserMap) -> Self {
+        let UserMap::One(user) = map else {
+            return Self::Given;
+        };
+        let (outer_uid, outer_gid) = own_ids();
+        Self::One {
+            outer_uid,
+            outer_gid,
+            uid: user.uid,
+            gid: user.gid,
+        }
+    }
+}
+
+fn own_ids() -> (u32, u32) {
+    (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    )
 }
 
 /// Which namespaces are new. That of mounts always is.
@@ -93,6 +157,17 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
+    /// Those in which files of an image are made, and no more.
+    pub(super) fn of_users() -> Self {
+        Self {
+            user: true,
+            pid: false,
+            ipc: false,
+            uts: false,
+            network: false,
+        }
+    }
+
     /// What to try, strongest first.
     pub(super) fn choices(network: Network, root: bool) -> Vec<Self> {
         let all = Self {
@@ -165,6 +240,12 @@ impl fmt::Display for Namespaces {
 /// What the processes inside have to say. The last one counts.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) enum Reply {
+    /// There is a user namespace that waits for its maps.
+    Unmapped,
+    /// The task is done.
+    Done { done: Done },
+    /// The task cannot be done.
+    NotDone { problem: String },
     /// All is in place.
     Ready { facts: Facts },
     /// It cannot be put in place.
@@ -190,6 +271,7 @@ impl fmt::Display for Reply {
                 let cause = io::Error::from_raw_os_error(*errno);
                 write!(f, "cannot {step}: {cause}")
             }
+            Self::NotDone { problem } => f.write_str(problem),
             _ => f.write_str("it ended early"),
         }
     }

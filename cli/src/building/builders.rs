@@ -1,0 +1,126 @@
+//! The builder that a build was asked for: a file, or an image, which is resolved once, here, and judged
+//! before anything of it is used.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use gate::PolicySet;
+use gate::{Gate, GateOptions, Image as Judging, Question};
+use oci::{Found, Image, Limits, Platform, Reference};
+use platform::builder::Builder;
+
+use crate::args::IdentityArgs;
+use crate::commands::policy;
+use crate::environment::{self, Environment};
+use crate::error::{CommandError, Context as _, Message};
+use crate::images::Images;
+use crate::ui::Ui;
+
+/// What a user means by the name of a builder.
+#[derive(Debug)]
+pub(crate) enum Named {
+    /// A `builder.toml`.
+    File(PathBuf),
+    /// A builder image.
+    Image(Box<Reference>),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Image(reference) => reference.fmt(f),
+        }
+    }
+}
+
+/// The builder that was named, else the file in or beside the app's folder.
+pub(crate) fn find(
+    named: Option<&str>,
+    app: &Path,
+    environment: &Environment,
+) -> Result<Named, CommandError> {
+    if let Some(name) = named {
+        let path = environment.directory.join(name);
+        let is_toml = path.extension().is_some_and(|it| it == "toml");
+        if path.is_file() || is_toml {
+            return Ok(Named::File(path));
+        }
+        let reference: Reference = name
+            .parse()
+            .context(|| format!("`{name}` is neither a file nor an image"))
+            .map_err(|it| {
+                it.hint("name a `builder.toml`, or an image: `HOST/REPO:TAG`, `oci:DIR:TAG`")
+            })?;
+        return Ok(Named::Image(Box::new(reference)));
+    }
+    let beside = app.parent().map(|it| it.join("builder.toml"));
+    [Some(app.join("builder.toml")), beside]
+        .into_iter()
+        .flatten()
+        .find(|it| it.is_file())
+        .map(Named::File)
+        .ok_or_else(|| {
+            CommandError::undecided(Message(format!(
+                "there is no `builder.toml` in `{}` or beside it",
+                app.display()
+            )))
+            .hint("name a builder image or a file with `--builder IMAGE|FILE`")
+        })
+}
+
+/// Reads what the builder image `reference` says of itself.
+pub(crate) async fn read(
+    reference: &Reference,
+    policies: Option<&PolicySet>,
+    images: &Images<'_>,
+    ui: &Ui,
+) -> Result<Builder, CommandError> {
+    ui.begin("builder", reference.to_string());
+    let found = images.find(reference).await?;
+    judge("builder", &found, policies, ui).await?;
+    let (host, limits) = (Platform::host(), Limits::default());
+    let failed = || format!("failed to read the builder `{reference}`");
+    let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
+    let image = image.context(failed)?;
+    let is_for = image.config().platform();
+    if !is_for.os.is_empty() && !is_for.is_for(&host) {
+        return Err(CommandError::undecided(Message(format!(
+            "the builder `{reference}` is for {is_for}, not for {host}"
+        ))));
+    }
+    Builder::of_image(reference.to_string(), image, found.store).context(failed)
+}
+
+/// Judges an image that a build begins with, before anything of it is used.
+pub(crate) async fn judge(
+    what: &'static str,
+    found: &Found,
+    policies: Option<&PolicySet>,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let Some(policies) = policies else {
+        return Ok(());
+    };
+    let policy = policy::choose(policies, &[&found.reference])?;
+    let gate = Gate::new(GateOptions {
+        trust: IdentityArgs::default().trust(policy.accepts())?,
+        ..GateOptions::default()
+    });
+    let question = Question {
+        image: Judging::Found(Box::new(found.clone())),
+        policy,
+        at: environment::now(),
+    };
+    let judged = gate.ask(&question).await?.judged;
+    if !judged.verdict.accepted() {
+        let notes = policy::notes(&judged)
+            .into_iter()
+            .chain([format!("it is the {what}: nothing of it was used")]);
+        let name = found.reference.to_string();
+        return Err(policy::rejected(&name, &judged.verdict, notes.collect()));
+    }
+    let count = judged.verdict.satisfied().len();
+    ui.done(what, format_args!("accepted: all {count} demands are met"));
+    Ok(())
+}

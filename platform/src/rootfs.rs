@@ -1,0 +1,167 @@
+//! The layers of builder images, unpacked once per machine and user, and shared by all builds.
+//!
+//! | in the store | is |
+//! |---|---|
+//! | `MAP/` | what was unpacked for a [map of users](UserMap): owners differ between maps |
+//! | `MAP/HEX/files` | the layer whose diff ID is `sha256:HEX`, as overlayfs wants it |
+//! | `MAP/HEX/layer.json` | what is known of it |
+//! | `MAP/HEX.new` | a layer that is being unpacked, or was when its build ended |
+//! | `MAP/HEX.lock` | held alone by who unpacks or removes the layer, and together by who uses it |
+//!
+//! A layer is verified while it is unpacked: its blob by the digest in the manifest, its content by the
+//! diff ID in the config. It gets its name when it is whole. Nothing waits for the disk: instead each
+//! layer remembers since which start of the machine it is there, and is unpacked again after another.
+
+mod find;
+mod layer;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs_err as fs;
+use lifecycle_core::exec::Cancel;
+use oci::{Image, Store, StoreError};
+use tokio::task::JoinSet;
+
+pub(crate) use self::find::find;
+use self::layer::Job;
+use crate::sandbox::{LayerFolder, UserMap};
+
+/// The folder in which layers are kept, and who unpacks them.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "the caller has to say all of it")]
+pub struct RootStore {
+    /// The folder. It belongs to whoever runs us, and to nobody else.
+    pub folder: PathBuf,
+    /// A program and arguments with which it does nothing but enter the sandbox.
+    pub enter: Vec<OsString>,
+    /// Ends it early.
+    pub cancel: Cancel,
+}
+
+/// The layers of an image, there to be used. While this is there, nobody removes them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Layers {
+    /// Each once, the highest first.
+    pub folders: Vec<LayerFolder>,
+    /// How many had to be unpacked for this.
+    pub unpacked: usize,
+    /// How many devices they would have, which are left out.
+    pub devices: u64,
+    locks: Vec<std::fs::File>,
+}
+
+impl RootStore {
+    /// Unpacks what is not there yet of `image`, which lies in `store`, for `map`.
+    pub async fn unpack(
+        &self,
+        image: &Image,
+        store: &Arc<dyn Store>,
+        map: &UserMap,
+    ) -> Result<Layers, RootfsError> {
+        let folder = self.folder.join(map.name());
+        make_private(&folder)?;
+        let boot = boot()?;
+        // One that comes twice hides itself.
+        let mut known = BTreeSet::new();
+        let mut jobs: VecDeque<_> = image
+            .layers()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .filter(|(_, diff_id)| known.insert((*diff_id).clone()))
+            .enumerate()
+            .map(|(at, (layer, diff_id))| {
+                let job = Job {
+                    store: Arc::clone(store),
+                    layer: layer.clone(),
+                    diff_id: diff_id.clone(),
+                    folder: folder.clone(),
+                    boot: boot.clone(),
+                    map: map.clone(),
+                    enter: self.enter.clone(),
+                    cancel: self.cancel.clone(),
+                };
+                (at, job)
+            })
+            .collect();
+        let workers = std::thread::available_parallelism().map_or(2, |it| it.get().max(2));
+        let mut running = JoinSet::new();
+        let mut done = Vec::new();
+        loop {
+            while running.len() < workers
+                && let Some((at, job)) = jobs.pop_front()
+            {
+                running.spawn(async move { (at, job.run().await) });
+            }
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            let (at, layer) = ended.map_err(io::Error::other)?;
+            done.push((at, layer?));
+        }
+        done.sort_by_key(|(at, _)| *at);
+        let mut layers = Layers {
+            folders: Vec::new(),
+            unpacked: 0,
+            devices: 0,
+            locks: Vec::new(),
+        };
+        for (_, layer) in done {
+            layers.folders.push(layer.folder);
+            layers.unpacked += usize::from(layer.is_new);
+            layers.devices += layer.devices;
+            layers.locks.push(layer.lock);
+        }
+        Ok(layers)
+    }
+}
+
+/// Makes a folder, and its parents, that nobody else can look into.
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", folder.display())))
+}
+
+/// Tells this start of the machine from all others.
+fn boot() -> io::Result<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(text.trim().to_owned())
+}
+
+/// Why there is no root.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RootfsError {
+    /// A layer cannot be unpacked.
+    #[error("failed to unpack the layer {layer}: {problem}")]
+    Layer {
+        /// Which, by its digest in the manifest.
+        layer: oci::Digest,
+        /// Why.
+        problem: String,
+    },
+    /// A layer cannot be read.
+    #[error("failed to read the layer {layer}")]
+    Fetch {
+        /// Which, by its digest in the manifest.
+        layer: oci::Digest,
+        /// Why.
+        source: StoreError,
+    },
+    /// The program that unpacks could not be run.
+    #[error("failed to run what unpacks layers")]
+    Start(#[source] lifecycle_core::exec::RunError),
+    /// The file system failed.
+    #[error("failed to keep the layers of a builder")]
+    Io(#[from] io::Error),
+}

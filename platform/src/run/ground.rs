@@ -1,0 +1,252 @@
+//! What a build stands on: this machine, with a builder that is laid out for it, or a builder image.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use lifecycle_core::Level;
+use lifecycle_core::api::PlatformApi;
+use lifecycle_core::export::Owner;
+
+use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
+use crate::builder::BuilderImage;
+use crate::rootfs::{Layers, RootStore, find};
+use crate::sandbox::{ImageRoot, Mount, Network, Root, User, UserMap};
+
+/// Where the programs of ours are inside.
+pub(super) const PROGRAMS: &str = "/cnb/sealpack";
+/// Where the launcher is in a builder image.
+const LAUNCHER: &str = "cnb/lifecycle/launcher";
+/// More than any launcher or SBOM of one has.
+const MAX_LAUNCHER: u64 = 256 << 20;
+/// What an image that names no `PATH` has.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const PROXIES: [&str; 6] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// What a build stands on, and what follows from it.
+#[derive(Debug)]
+pub(super) struct Ground {
+    /// What the phases speak.
+    pub(super) api: PlatformApi,
+    /// Who owns what is in the image.
+    pub(super) owner: Owner,
+    pub(super) root: Root,
+    pub(super) mounts: Vec<Mount>,
+    /// The environment of the lifecycle where it runs buildpacks, besides what it is told of the build.
+    pub(super) env: BTreeMap<OsString, OsString>,
+    /// The folder with the launcher that the image gets, and its SBOMs.
+    pub(super) launcher: PathBuf,
+    /// The version of the lifecycle that the image names, if it is not ours.
+    pub(super) lifecycle: Option<String>,
+    /// Held as long as the build needs them.
+    _layers: Option<Layers>,
+}
+
+impl Ground {
+    /// Makes ready what the builder needs.
+    pub(super) async fn prepare(
+        request: &Request<'_>,
+        staging: &Staging,
+        progress: &dyn Progress,
+    ) -> Result<Self, RunError> {
+        match request.builder.image() {
+            Some(image) => Self::of_image(image, request, staging, progress).await,
+            None => Self::of_machine(request, staging).await,
+        }
+    }
+
+    async fn of_machine(request: &Request<'_>, staging: &Staging) -> Result<Self, RunError> {
+        request
+            .builder
+            .lay_out(&staging.root().join("cnb"), EXEC_ENV)
+            .await
+            .map_err(RunError::LayOut)?;
+        let mount = |name: &str, writable: bool| Mount {
+            source: staging.root().join(name),
+            target: Path::new("/").join(name),
+            writable,
+        };
+        Ok(Self {
+            api: API,
+            owner: OWNER,
+            root: Root::Machine,
+            mounts: vec![
+                mount("layers", true),
+                mount("workspace", true),
+                mount("platform", false),
+                mount("cnb", false),
+            ],
+            env: request.surroundings.clone(),
+            launcher: request.launcher.to_owned(),
+            lifecycle: None,
+            _layers: None,
+        })
+    }
+
+    async fn of_image(
+        image: &BuilderImage,
+        request: &Request<'_>,
+        staging: &Staging,
+        progress: &dyn Progress,
+    ) -> Result<Self, RunError> {
+        progress.begin("builder", &image.name);
+        let user = User {
+            uid: image.uid,
+            gid: image.gid,
+        };
+        let (map, problem) = UserMap::choose(user);
+        if let Some(problem) = problem {
+            let text = format!("all files of the builder are its user's: {problem}");
+            progress.line(Level::Warn, &text);
+        }
+        let store = RootStore {
+            folder: request.roots.ok_or(RunError::NoRootStore)?.to_owned(),
+            enter: request.programs.enter.clone(),
+            cancel: request.cancel.clone(),
+        };
+        let layers = store.unpack(&image.image, &image.store, &map).await?;
+        let text = match layers.unpacked {
+            0 => "its layers are here".to_owned(),
+            count => format!("{count} of {} layers unpacked", layers.folders.len()),
+        };
+        progress.done("builder", &text);
+        let lifecycle = &request.builder.lifecycle;
+        let api = image
+            .platform_api(&lifecycle.apis)
+            .ok_or(RunError::NoCommonApi)?;
+        let launcher = staging.root().join("launcher");
+        take_launcher(&layers, &launcher)?;
+        Ok(Self {
+            api,
+            owner: Owner {
+                uid: user.uid,
+                gid: user.gid,
+            },
+            mounts: mounts(request, staging)?,
+            env: env(image, request),
+            launcher,
+            lifecycle: lifecycle.version.clone(),
+            root: Root::Image(ImageRoot {
+                layers: layers.folders.clone(),
+                map,
+                user,
+            }),
+            _layers: Some(layers),
+        })
+    }
+
+    /// Gives what buildpacks are to write to to the user that they run as.
+    pub(super) fn hand_over(&self, staging: &Staging) -> io::Result<()> {
+        let Root::Image(root) = &self.root else {
+            return Ok(());
+        };
+        if root.map != UserMap::Shifted {
+            return Ok(());
+        }
+        let user = root
+            .map
+            .outside(root.user)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        for folder in ["layers", "workspace"] {
+            give(&staging.root().join(folder), user)?;
+        }
+        Ok(())
+    }
+}
+
+fn give(path: &Path, user: User) -> io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))?;
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the launcher of the builder, and what it says of itself.
+fn take_launcher(layers: &Layers, to: &Path) -> Result<(), RunError> {
+    use std::io::Read as _;
+
+    fs::create_dir_all(to)?;
+    let sboms = ["cdx", "spdx", "syft"].map(|it| format!("{LAUNCHER}.sbom.{it}.json"));
+    for (at, path) in [LAUNCHER.to_owned()].iter().chain(&sboms).enumerate() {
+        let found = find(&layers.folders, Path::new(path))?;
+        let (Some(file), Some(name)) = (found, Path::new(path).file_name()) else {
+            if at == 0 {
+                return Err(RunError::NoLauncher);
+            }
+            continue;
+        };
+        let target = to.join(name);
+        let mut copy = fs::File::create(&target)?;
+        let copied = io::copy(&mut file.take(MAX_LAUNCHER + 1), &mut copy)?;
+        if copied > MAX_LAUNCHER {
+            return Err(RunError::NoLauncher);
+        }
+        fs::set_permissions(target, std::fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// What of ours there is in the root of a builder image.
+fn mounts(request: &Request<'_>, staging: &Staging) -> Result<Vec<Mount>, RunError> {
+    let mount = |name: &str, target: &str, writable: bool| Mount {
+        source: staging.root().join(name),
+        target: target.into(),
+        writable,
+    };
+    let mut mounts = vec![
+        mount("layers", "/layers", true),
+        mount("workspace", "/workspace", true),
+        mount("cnb/lifecycle", PROGRAMS, false),
+    ];
+    // Beside those that the builder has.
+    for name in request.env.keys() {
+        let path = format!("platform/env/{name}");
+        mounts.push(mount(&path, &format!("/{path}"), false));
+    }
+    fs::write(
+        staging.root().join("hosts"),
+        "127.0.0.1\tlocalhost sealpack\n::1\tlocalhost sealpack\n",
+    )?;
+    let readable = std::fs::Permissions::from_mode(0o644);
+    fs::set_permissions(staging.root().join("hosts"), readable)?;
+    mounts.push(mount("hosts", "/etc/hosts", false));
+    let resolver = Path::new("/etc/resolv.conf");
+    if request.network == Network::Host && resolver.exists() {
+        mounts.push(Mount {
+            source: resolver.to_owned(),
+            target: resolver.to_owned(),
+            writable: false,
+        });
+    }
+    Ok(mounts)
+}
+
+/// The environment of the image, and what a program cannot do without.
+fn env(image: &BuilderImage, request: &Request<'_>) -> BTreeMap<OsString, OsString> {
+    let mut env = BTreeMap::new();
+    env.insert("PATH".into(), PATH.into());
+    env.insert("HOSTNAME".into(), "sealpack".into());
+    let own = image.image.config().config.env.iter();
+    for (name, value) in own.filter_map(|it| it.split_once('=')) {
+        env.insert(name.into(), value.into());
+    }
+    for name in PROXIES {
+        if let Some(value) = request.surroundings.get(&OsString::from(name)) {
+            env.insert(name.into(), value.clone());
+        }
+    }
+    env
+}

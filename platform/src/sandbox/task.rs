@@ -1,0 +1,113 @@
+//! What is done in a user namespace, with the files of an image, without a root of its own: only there
+//! have they the owners that the image says.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use oci::{ExtractError, ExtractOptions, OverlayXattrs, Owners, Whiteouts, extract};
+use serde::{Deserialize, Serialize};
+
+use super::enter::Failed;
+use super::rights;
+use super::spec::{Map, Reply};
+
+/// What to do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Task {
+    /// Unpack what comes after this into a folder.
+    Unpack {
+        /// The folder, which is there.
+        folder: OsString,
+        /// What it has to be, uncompressed.
+        diff_id: String,
+    },
+    /// Remove all that is in a folder.
+    Empty {
+        /// The folder.
+        folder: OsString,
+    },
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Done {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) devices: u64,
+    pub(crate) implied: Vec<OsString>,
+}
+
+/// Does it; `data` is what comes after the task.
+pub(super) fn run(task: &Task, map: Map, data: impl Read) -> Result<Reply, Failed> {
+    let folder = match task {
+        Task::Unpack { folder, .. } | Task::Empty { folder } => Path::new(folder),
+    };
+    // Whoever runs us can get there, which the root of the namespace perhaps cannot.
+    let step = format!("open `{}`", folder.display());
+    rustix::process::chdir(folder).map_err(Failed::new(step))?;
+    let owners = match map {
+        Map::Given => {
+            rights::become_root()?;
+            Owners::Keep
+        }
+        Map::One { .. } => Owners::Drop,
+    };
+    let done = match task {
+        Task::Unpack { diff_id, .. } => unpack(diff_id, owners, data),
+        Task::Empty { .. } => empty(Path::new(".")).map_err(|it| it.to_string()),
+    };
+    Ok(match done {
+        Ok(done) => Reply::Done { done },
+        Err(problem) => Reply::NotDone { problem },
+    })
+}
+
+fn unpack(diff_id: &str, owners: Owners, mut data: impl Read) -> Result<Done, String> {
+    let diff_id = diff_id.parse().map(oci::DiffId);
+    let diff_id = diff_id.map_err(|_bad| "its digest is none".to_owned())?;
+    let options = ExtractOptions {
+        owners,
+        whiteouts: Whiteouts::Overlay(OverlayXattrs::User),
+        diff_id: Some(diff_id),
+        ..ExtractOptions::default()
+    };
+    let unpacked = extract(&mut data, Path::new("."), &options);
+    // Who sends it is not to fail, but to hear why we do.
+    io::copy(&mut data, &mut io::sink()).unwrap_or_default();
+    let summary = unpacked.map_err(|error| said(&error))?;
+    Ok(Done {
+        entries: summary.entries,
+        bytes: summary.bytes,
+        devices: summary.devices,
+        implied: summary.implied.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// The error and its causes in one line.
+fn said(error: &ExtractError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
+
+/// Removes all that is in `folder`.
+fn empty(folder: &Path) -> io::Result<Done> {
+    let mut done = Done::default();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+        done.entries += 1;
+    }
+    Ok(done)
+}

@@ -1,0 +1,299 @@
+//! `sealpack build` in a builder image: as whoever runs the tests, and as an ordinary user if that is root.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use testkit::{BuilderImage, Output, Workspace, binary, repository, skipped};
+
+use crate::build::json;
+
+const NOBODY: u32 = 65_534;
+
+/// What a buildpack sees, line by line.
+const LOOK: &str = r#"
+echo "I am $(id -u):$(id -g) at $HOME in $(pwd)"
+echo "greeting $GREETING, path $PATH"
+for it in /cnb/order.toml /cnb/lifecycle/launcher /cnb/buildpacks/test_inside /platform/env/GIVEN; do
+  [ -e "$it" ] && echo "there is $it"
+done
+for it in "$(cat /platform/env/CALLER_HOME)" "$(cat /platform/env/CALLER_KEY)" /etc/shadow /work /var; do
+  [ -e "$it" ] && echo "leaked $it"
+done
+env | grep CALLER_SECRET && echo "leaked a variable"
+cat /root/secret && echo "leaked root's"
+touch /usr/x && echo "wrote to /usr"
+touch /home/cnb/x /tmp/x && echo "wrote to its own"
+[ -e /home/cnb/before ] && echo "leaked of an earlier phase"
+mkdir -p "$CNB_LAYERS_DIR/one"
+echo content > "$CNB_LAYERS_DIR/one/file"
+printf '[types]\nlaunch = true\ncache = true\n' > "$CNB_LAYERS_DIR/one.toml"
+printf '[[processes]]\ntype = "web"\ncommand = ["/layers/x"]\ndefault = true\n' > "$CNB_LAYERS_DIR/launch.toml"
+true
+"#;
+
+/// An app, a key, a builder image in `builder`, and our programs where anybody may run them.
+struct Fixture {
+    workspace: Workspace,
+    folder: PathBuf,
+}
+
+impl Fixture {
+    async fn new(builder: &BuilderImage) -> Option<Self> {
+        let workspace = Workspace::new();
+        let folder = workspace.path().to_owned();
+        builder.write(&folder.join("builder")).await?;
+        workspace.write("app/hello.txt", "hello\n");
+        for (from, to) in [("p256-pkcs8.pem", "test.key"), ("p256.pub.pem", "test.pub")] {
+            let key = repository().join("tests/fixtures/keys").join(from);
+            workspace.write(to, fs_err::read(key).unwrap());
+        }
+        let policy = repository().join("examples/policy/policy.toml");
+        workspace.write("policy/policy.toml", fs_err::read(policy).unwrap());
+        for name in ["sealpack", "lifecycle", "launcher"] {
+            fs_err::copy(binary(name), folder.join(name)).unwrap();
+        }
+        Some(Self { workspace, folder })
+    }
+
+    /// `sealpack build` in the builder image to `oci:OUTPUT:app`.
+    fn command(&self, output: &str) -> Command {
+        let mut command = Command::new(self.folder.join("sealpack"));
+        command
+            .current_dir(&self.folder)
+            .env_clear()
+            .env("HOME", &self.folder)
+            .env("PATH", "/usr/bin:/bin:/nowhere")
+            .env("CALLER_SECRET", "secret")
+            .args([
+                "build",
+                "app",
+                "--builder",
+                "oci:builder:latest",
+                "--key",
+                "test.key",
+            ])
+            .args([
+                "--output",
+                &format!("oci:{output}:app"),
+                "--output",
+                "json",
+                "--no-cache",
+                "-v",
+            ])
+            .args(["--env", "GIVEN=1"])
+            .arg("--env")
+            .arg(format!("CALLER_HOME={}", self.folder.display()))
+            .arg("--env")
+            .arg(format!(
+                "CALLER_KEY={}",
+                self.folder.join("test.key").display()
+            ));
+        command
+    }
+
+    /// Gives all of it to somebody else.
+    fn give_to(&self, uid: u32) {
+        give(&self.folder, uid);
+    }
+}
+
+fn give(path: &Path, uid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+    if fs_err::symlink_metadata(path).unwrap().is_dir() {
+        for entry in fs_err::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), uid);
+        }
+    }
+}
+
+fn is_root() -> bool {
+    fs_err::read_to_string("/proc/self/status")
+        .unwrap()
+        .lines()
+        .any(|line| line.starts_with("Uid:\t0\t0"))
+}
+
+/// The config of the one image in a layout.
+fn config_of(layout: &Path) -> Value {
+    let read = |path: PathBuf| {
+        serde_json::from_slice::<Value>(&fs_err::read(layout.join(path)).unwrap()).unwrap()
+    };
+    let blob = |digest: &Value| {
+        let hex = digest.as_str().unwrap().trim_start_matches("sha256:");
+        read(Path::new("blobs/sha256").join(hex))
+    };
+    let index = read("index.json".into());
+    let all = index["manifests"].as_array().unwrap().iter();
+    let mut manifests = all.map(|it| blob(&it["digest"]));
+    let image = manifests.find(|it| it.get("subject").is_none()).unwrap();
+    blob(&image["config"]["digest"])
+}
+
+/// The output of a build in a builder image, and what it printed; nothing, loudly, if this machine
+/// cannot do it.
+fn built(command: &mut Command) -> Option<(Value, String)> {
+    let output = Output::of(command);
+    if output
+        .stderr
+        .contains("this machine cannot run a build in the root of an image")
+    {
+        skipped(&output.stderr);
+        return None;
+    }
+    let output = output.expect(0);
+    Some((json(&output), output.stderr))
+}
+
+/// Whether the buildpack saw what it shall, and nothing else.
+fn assert_inside(seen: &str, root: &str) {
+    for line in [
+        "I am 1001:1000 at /home/cnb in /workspace",
+        "greeting hello, path /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "there is /cnb/order.toml",
+        "there is /cnb/lifecycle/launcher",
+        "there is /cnb/buildpacks/test_inside",
+        "there is /platform/env/GIVEN",
+        "wrote to its own",
+    ] {
+        assert!(seen.contains(line), "`{line}` in\n{seen}");
+    }
+    // With one user all files are the builder's, and what is written there is gone at the end.
+    let leaks: Vec<_> = seen.lines().filter(|it| it.contains("leaked")).collect();
+    if root == "image" {
+        assert!(leaks.is_empty(), "{leaks:?}");
+        assert!(!seen.contains("wrote to /usr"), "{seen}");
+    } else {
+        assert!(
+            leaks.iter().all(|it| it.ends_with("leaked root's")),
+            "{leaks:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_build_sees_the_builder_and_nothing_of_the_machine() {
+    let Some(fixture) = Fixture::new(&BuilderImage::new().build(LOOK)).await else {
+        return;
+    };
+    let Some((report, seen)) = built(&mut fixture.command("one")) else {
+        return;
+    };
+    let root = report["isolation"]["root"].as_str().unwrap();
+    assert_inside(&seen, root);
+    assert!(seen.contains("5 of 5 layers unpacked"), "{seen}");
+    let (again, seen) = built(&mut fixture.command("two")).unwrap();
+    assert!(seen.contains("its layers are here"), "{seen}");
+    assert_inside(&seen, root);
+    assert_eq!(report["digest"], again["digest"]);
+
+    let run = |arguments: &[&str]| Output::of(&mut fixture.workspace.sealpack(arguments)).expect(0);
+    let config = config_of(&fixture.folder.join("one"));
+    let label = config["config"]["Labels"]["io.buildpacks.build.metadata"].as_str();
+    let label: Value = serde_json::from_str(label.unwrap()).unwrap();
+    assert_eq!(label["launcher"]["version"], "0.20.9");
+    let claims = json(&run(&[
+        "verify",
+        "oci:one:app",
+        "--key",
+        "test.pub",
+        "--claim",
+        "provenance",
+        "--output",
+        "json",
+    ]));
+    let provenance = claims["claims"][0]["statements"][0]["statement"].to_string();
+    let index = fs_err::read(fixture.folder.join("builder/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let builder = index["manifests"][0]["digest"].as_str().unwrap();
+    assert!(
+        provenance.contains(builder.trim_start_matches("sha256:")),
+        "{builder} in {provenance}"
+    );
+    assert!(provenance.contains("test/inside@1.0.0"), "{provenance}");
+}
+
+#[tokio::test]
+async fn an_ordinary_user_builds_the_same() {
+    if !is_root() {
+        skipped("the test above is as an ordinary user already");
+        return;
+    }
+    let Some(fixture) = Fixture::new(&BuilderImage::new().build(LOOK)).await else {
+        return;
+    };
+    let Some((of_root, _)) = built(&mut fixture.command("one")) else {
+        return;
+    };
+    fs_err::remove_dir_all(fixture.folder.join(".cache")).unwrap();
+    fs_err::set_permissions(&fixture.folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fixture.give_to(NOBODY);
+    let mut command = fixture.command("two");
+    let Some((report, seen)) = built(command.uid(NOBODY).gid(NOBODY)) else {
+        return;
+    };
+    assert_inside(&seen, report["isolation"]["root"].as_str().unwrap());
+    assert_eq!(report["digest"], of_root["digest"]);
+}
+
+#[tokio::test]
+async fn a_builder_that_is_not_proven_is_not_used() {
+    let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
+        return;
+    };
+    let mut command = fixture.command("out");
+    let output = Output::of(command.args(["--input-policy", "policy", "--run-image", "static"]));
+    assert_ne!(output.code, 0, "{}", output.stderr);
+    assert!(!fixture.folder.join(".cache/sealpack/roots").exists());
+    assert!(!fixture.folder.join("out").exists());
+}
+
+#[tokio::test]
+async fn a_layer_that_is_another_is_not_kept() {
+    let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
+        return;
+    };
+    if built(&mut fixture.command("good")).is_none() {
+        return;
+    }
+    // The config says of the last layer that it is something else.
+    let blobs = fixture.folder.join("builder/blobs/sha256");
+    let index_path = fixture.folder.join("builder/index.json");
+    let read = |digest: &Value| {
+        let hex = digest
+            .as_str()
+            .unwrap()
+            .trim_start_matches("sha256:")
+            .to_owned();
+        serde_json::from_slice::<Value>(&fs_err::read(blobs.join(hex)).unwrap()).unwrap()
+    };
+    let write = |value: &Value| {
+        let text = value.to_string();
+        let digest = oci::Digest::of(text.as_bytes());
+        fs_err::write(blobs.join(digest.hex()), &text).unwrap();
+        (Value::from(digest.to_string()), Value::from(text.len()))
+    };
+    let mut index: Value = serde_json::from_slice(&fs_err::read(&index_path).unwrap()).unwrap();
+    let mut manifest = read(&index["manifests"][0]["digest"]);
+    let mut config = read(&manifest["config"]["digest"]);
+    let other = oci::Digest::of(b"something else").to_string();
+    config["rootfs"]["diff_ids"][4] = Value::from(other.clone());
+    (manifest["config"]["digest"], manifest["config"]["size"]) = write(&config);
+    (
+        index["manifests"][0]["digest"],
+        index["manifests"][0]["size"],
+    ) = write(&manifest);
+    fs_err::write(&index_path, index.to_string()).unwrap();
+    let output = Output::of(&mut fixture.command("bad"));
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    let stderr = &output.stderr;
+    assert!(stderr.contains("failed to unpack the layer"), "{stderr}");
+    assert!(stderr.contains(&other), "{stderr}");
+    let roots = fixture.folder.join(".cache/sealpack/roots");
+    let hex = other.trim_start_matches("sha256:");
+    for map in fs_err::read_dir(roots).unwrap() {
+        assert!(!map.unwrap().path().join(hex).exists());
+    }
+}

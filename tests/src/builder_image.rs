@@ -1,0 +1,153 @@
+//! Builder images as pack makes them, but small: a busybox and buildpacks of shell scripts.
+
+use std::path::Path;
+
+use oci::Descriptor;
+use serde_json::json;
+
+use crate::{LayerFiles, binary, peer, write_image_with};
+
+/// The user and group that buildpacks run as.
+const USER: (u64, u64) = (1001, 1000);
+/// What the programs of busybox are called that scripts need.
+const PROGRAMS: [&str; 17] = [
+    "cat", "chmod", "cp", "echo", "env", "find", "grep", "id", "ls", "mkdir", "mv", "printf",
+    "pwd", "rm", "sh", "sleep", "touch",
+];
+
+/// A builder image in the making, with the one buildpack `test/inside`.
+#[derive(Clone, Debug)]
+pub struct BuilderImage {
+    detect: String,
+    build: String,
+}
+
+impl Default for BuilderImage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BuilderImage {
+    /// One whose buildpack fits all apps, and does nothing.
+    pub fn new() -> Self {
+        Self {
+            detect: String::new(),
+            build: String::new(),
+        }
+    }
+
+    /// What `bin/build` does, in busybox's shell.
+    #[must_use]
+    pub fn build(mut self, script: impl Into<String>) -> Self {
+        self.build = script.into();
+        self
+    }
+
+    /// The layers, lowest first; none, loudly, if there is no busybox.
+    ///
+    /// # Panics
+    /// If busybox cannot be read.
+    pub fn layers(&self) -> Option<Vec<LayerFiles>> {
+        let busybox = fs_err::read(peer("busybox")?).expect("busybox is readable");
+        let mut base = LayerFiles::new()
+            .folder("bin")
+            .program("bin/busybox", busybox)
+            .folder("etc")
+            .file(
+                "etc/passwd",
+                "root:x:0:0::/root:/bin/sh\ncnb:x:1001:1000::/home/cnb:/bin/sh\n",
+            )
+            .folder("home")
+            .folder("home/cnb")
+            .owned(USER.0, USER.1)
+            .folder("root")
+            .mode(0o700)
+            .file("root/secret", "of root")
+            .mode(0o600)
+            .folder("tmp")
+            .mode(0o1777)
+            .folder("usr");
+        for name in PROGRAMS {
+            base = base.symlink(&format!("bin/{name}"), "busybox");
+        }
+        let folders = LayerFiles::new()
+            .folder("workspace")
+            .owned(USER.0, USER.1)
+            .folder("layers")
+            .owned(USER.0, USER.1)
+            .folder("cnb")
+            .folder("cnb/buildpacks")
+            .folder("platform")
+            .folder("platform/env");
+        let launcher = fs_err::read(binary("launcher")).expect("the launcher is built");
+        let lifecycle = LayerFiles::new()
+            .folder("cnb")
+            .folder("cnb/lifecycle")
+            .program("cnb/lifecycle/launcher", launcher);
+        let script = |text: &str| format!("#!/bin/sh\nset -eu\n{text}\n");
+        let at = "cnb/buildpacks/test_inside/1.0.0";
+        let buildpack = LayerFiles::new()
+            .folder("cnb/buildpacks/test_inside")
+            .folder(at)
+            .file(
+                &format!("{at}/buildpack.toml"),
+                "api = \"0.12\"\n\n[buildpack]\nid = \"test/inside\"\nversion = \"1.0.0\"\n\n[[targets]]\nos = \"linux\"\n",
+            )
+            .folder(&format!("{at}/bin"))
+            .program(&format!("{at}/bin/detect"), script(&self.detect))
+            .program(&format!("{at}/bin/build"), script(&self.build));
+        let files = LayerFiles::new()
+            .file(
+                "cnb/order.toml",
+                "[[order]]\n[[order.group]]\nid = \"test/inside\"\nversion = \"1.0.0\"\n",
+            )
+            .file("cnb/run.toml", "[[images]]\nimage = \"static\"\n")
+            .folder("cnb/build-config")
+            .folder("cnb/build-config/env")
+            .file("cnb/build-config/env/GREETING", "hello");
+        Some(vec![base, folders, lifecycle, buildpack, files])
+    }
+
+    /// Writes it to a new layout at `folder`, and calls it `latest`; nothing, loudly, if there is no
+    /// busybox.
+    ///
+    /// # Panics
+    /// If the disk is full.
+    pub async fn write(&self, folder: &Path) -> Option<Descriptor> {
+        let layers = self.layers()?;
+        let image = write_image_with(folder, &layers, |diff_ids| {
+            let apis = json!({
+                "buildpack": { "deprecated": [], "supported": ["0.10", "0.12"] },
+                "platform": { "deprecated": [], "supported": ["0.12", "0.14"] },
+            });
+            let metadata = json!({
+                "description": "a test",
+                "buildpacks": [{ "id": "test/inside", "version": "1.0.0" }],
+                "stack": { "runImage": { "image": "static", "mirrors": null } },
+                "images": [{ "image": "static", "mirrors": [] }],
+                "lifecycle": {
+                    "version": "0.20.9",
+                    "api": { "buildpack": "0.10", "platform": "0.12" },
+                    "apis": apis,
+                },
+                "createdBy": { "name": "Pack CLI", "version": "0.38.2" },
+            });
+            let order = json!([{ "group": [{ "id": "test/inside", "version": "1.0.0" }] }]);
+            let layers = json!({ "test/inside": { "1.0.0": {
+                "api": "0.12", "layerDiffID": diff_ids.get(3), "targets": [{ "os": "linux" }],
+            } } });
+            json!({
+                "Env": ["CNB_USER_ID=1001", "CNB_GROUP_ID=1000", "FROM_THE_IMAGE=yes"],
+                "User": "1001:1000",
+                "WorkingDir": "/layers",
+                "Labels": {
+                    "io.buildpacks.builder.metadata": metadata.to_string(),
+                    "io.buildpacks.buildpack.order": order.to_string(),
+                    "io.buildpacks.buildpack.layers": layers.to_string(),
+                },
+            })
+        });
+        Some(image.await)
+    }
+}
