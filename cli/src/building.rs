@@ -3,12 +3,15 @@
 
 mod args;
 mod builders;
+mod env;
 mod failure;
 mod images;
 mod launcher;
 pub(crate) mod links;
+mod modules;
 pub(crate) mod platforms;
 mod progress;
+mod project;
 pub(crate) mod proof;
 pub(crate) mod publish;
 mod settings;

@@ -35,6 +35,8 @@ pub struct Ingredients {
     pub invocation_id: String,
     /// The app's source.
     pub source: Source,
+    /// The `project.toml`, if there was one.
+    pub project: Option<Named>,
     /// The `builder.toml`.
     pub builder: Named,
     /// The buildpacks that took part, in order.
@@ -54,6 +56,9 @@ pub struct Ingredients {
     pub process_type: Option<String>,
     /// Which network buildpacks saw: `none` or `host`.
     pub network: String,
+    /// What else of the machine they saw, as the user said it: `SOURCE:TARGET` and `:rw`, if it could be
+    /// written.
+    pub volumes: Vec<String>,
     /// How buildpacks were kept from the machine.
     pub isolation: Value,
     /// Whether layers of an earlier build could be used.
@@ -147,7 +152,9 @@ impl Ingredients {
             source.insert("git".to_owned(), json!(git));
         }
         let modules: Vec<_> = self.buildpacks.iter().map(|it| it.name.clone()).collect();
-        Map::from_iter([
+        // A policy refuses what it does not know: so it hears of volumes only where there are some.
+        let volumes = (!self.volumes.is_empty()).then(|| json!(self.volumes));
+        let parameters = [
             ("source".to_owned(), source),
             ("builder".to_owned(), json!({ "uri": self.builder.uri })),
             ("runImage".to_owned(), json!(self.run_image.name)),
@@ -155,7 +162,9 @@ impl Ingredients {
             ("env".to_owned(), json!(self.env)),
             ("processType".to_owned(), json!(self.process_type)),
             ("network".to_owned(), json!(self.network)),
-        ])
+        ];
+        let volumes = volumes.map(|it| ("volumes".to_owned(), it));
+        parameters.into_iter().chain(volumes).collect()
     }
 
     fn internal_parameters(&self) -> Map<String, Value> {
@@ -181,13 +190,13 @@ impl Ingredients {
             }
             source.uri = git.uri.as_ref().map(|it| format!("git+{it}"));
         }
+        let others = self
+            .project
+            .iter()
+            .chain([&self.builder, &self.run_image])
+            .chain(&self.buildpacks);
         std::iter::once(source)
-            .chain(
-                [&self.builder, &self.run_image]
-                    .into_iter()
-                    .chain(&self.buildpacks)
-                    .map(Named::resource),
-            )
+            .chain(others.map(Named::resource))
             .collect()
     }
 }
@@ -228,6 +237,7 @@ mod tests {
                     dirty: false,
                 }),
             },
+            project: Some(named("project.toml")),
             builder: named("builder"),
             buildpacks: vec![named("example/rust@0.1.0")],
             run_image: named("run"),
@@ -237,6 +247,7 @@ mod tests {
             env: BTreeMap::from([("SECRET".to_owned(), None)]),
             process_type: None,
             network: "none".to_owned(),
+            volumes: Vec::new(),
             isolation: json!({}),
             cache: true,
             started_on: time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap(),
@@ -250,7 +261,16 @@ mod tests {
         let provenance = ingredients().provenance();
         let dependencies = &provenance.build_definition.resolved_dependencies;
         let names: Vec<_> = dependencies.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["source", "builder", "run", "example/rust@0.1.0"]);
+        assert_eq!(
+            names,
+            [
+                "source",
+                "project.toml",
+                "builder",
+                "run",
+                "example/rust@0.1.0"
+            ]
+        );
         assert!(
             dependencies
                 .iter()

@@ -6,6 +6,7 @@
 //! | [`file`] | `builder.toml` |
 //! | [`image`], [`layout`] | builder images: labels and config; the files in them |
 //! | [`package`] | buildpacks and extensions from folders, archives, `.cnb` files and images |
+//! | [`Locator`] | what a user means by the name of one |
 //! | [`add`] | what a user adds to a builder, and the order that this gives |
 //! | [`module`], [`id`], [`target`], [`lifecycle`] | what builders and packages are made of |
 
@@ -19,6 +20,7 @@ pub mod image;
 pub(crate) mod labels;
 pub mod layout;
 pub(crate) mod lifecycle;
+mod locator;
 pub(crate) mod module;
 pub mod package;
 mod target;
@@ -42,6 +44,7 @@ pub use self::image::{BuilderImage, BuilderImageError};
 pub use self::labels::{CreatedBy, LabelError, LabelProblem};
 pub use self::layout::{BuilderFiles, BuilderFilesError};
 pub use self::lifecycle::{Apis, Lifecycle, Versions};
+pub use self::locator::{Locator, LocatorError};
 pub use self::module::{Content, LayerContent, Module, Origin};
 pub use self::package::{Package, PackageError};
 pub use self::target::{Target, TargetDistro, TargetError};

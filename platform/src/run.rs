@@ -14,6 +14,7 @@ mod phases;
 mod programs;
 mod progress;
 mod staging;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::files::run::{Run, RunImages};
+use lifecycle_core::images::Place;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
 use oci::{Digest, Found, Limits, Platform};
@@ -42,8 +44,10 @@ pub use self::programs::Programs;
 pub use self::progress::{Progress, Watch, WatchError};
 pub use self::staging::Staging;
 use self::staging::{IMAGE, Named, StagedImages};
+pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
-use crate::sandbox::{Isolation, IsolationReport, Network};
+use crate::project::Files;
+use crate::sandbox::{Isolation, IsolationReport, Mount, Network};
 
 /// The API that we speak with the lifecycle, unless a builder image knows none so new.
 pub const API: PlatformApi = PlatformApi::V0_15;
@@ -63,6 +67,10 @@ const OWNER: Owner = Owner {
 pub struct Request<'a> {
     /// The folder with the app's source.
     pub app: &'a Path,
+    /// Which of its files take part.
+    pub files: &'a Files,
+    /// What the image's labels say of the source.
+    pub metadata: &'a ProjectMetadata,
     /// What builds it.
     pub builder: &'a Builder,
     /// What it is built for. Buildpacks run on this machine, and are told.
@@ -90,8 +98,12 @@ pub struct Request<'a> {
     pub network: Network,
     /// What they are not to see of this machine: keys, credentials.
     pub hidden: &'a [PathBuf],
-    /// The folder where layers are kept between builds; nothing of an earlier build is used without.
-    pub cache: Option<&'a Path>,
+    /// What else of this machine they see.
+    pub volumes: &'a [Mount],
+    /// Where layers are kept between builds; nothing of an earlier build is used without.
+    pub cache: Option<CachePlace<'a>>,
+    /// Whether what was kept is left aside, and replaced at the end.
+    pub clear_cache: bool,
     /// When the image says that it was made, in seconds since 1970.
     pub created: i64,
     /// How much the phases have to say.
@@ -100,6 +112,16 @@ pub struct Request<'a> {
     pub git: Git<'a>,
     /// Ends the build early.
     pub cancel: &'a Cancel,
+}
+
+/// Where layers are kept between builds.
+#[derive(Clone, Copy, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "here or elsewhere")]
+pub enum CachePlace<'a> {
+    /// In a folder.
+    Folder(&'a Path),
+    /// In an image. Whoever may write it has a say in what is built.
+    Image(&'a Place),
 }
 
 /// How `git` is found, and whose settings it reads.
@@ -318,7 +340,7 @@ async fn export(
         analyzed,
         group,
         run: &run,
-        project: &ProjectMetadata::default(),
+        project: request.metadata,
         root: &phases.root(),
         app_dir: &staging.root().join("workspace"),
         layers_dir: &staging.layers(),

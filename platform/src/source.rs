@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 use lifecycle_core::provenance::Git;
 use oci::{Digest, Hasher};
 
+use crate::project::Files;
+
 /// What a folder may hold.
 const MAX_ENTRIES: usize = 1_000_000;
 const MAX_DEPTH: usize = 128;
@@ -25,7 +27,12 @@ const MAX_DEPTH: usize = 128;
 /// a link, or nothing; then a line feed. Owners and times are no part of it, nor are the permission
 /// bits beyond "executable by its owner". Sockets, pipes and devices are an error.
 pub fn copy(from: &Path, to: &Path) -> Result<Digest, SourceError> {
-    let mut records = BTreeMap::new();
+    copy_files(from, to, &Files::All)
+}
+
+/// [`copy`], of some files. Of those that are left out there is no record, nor of the folders that
+/// they alone lie in, if only some are taken.
+pub fn copy_files(from: &Path, to: &Path, files: &Files) -> Result<Digest, SourceError> {
     let metadata = fs::metadata(from).map_err(|source| SourceError::new("read", from, source))?;
     if !metadata.is_dir() {
         return Err(SourceError::NotAFolder {
@@ -33,15 +40,17 @@ pub fn copy(from: &Path, to: &Path) -> Result<Digest, SourceError> {
         });
     }
     fs::create_dir_all(to).map_err(|source| SourceError::new("create", to, source))?;
-    folder(from, Some(to), Path::new(""), 0, &mut records)?;
-    Ok(digest_of(&records))
+    let to = Some(to);
+    let mut walk = Walk::new(from, to, files);
+    walk.folder(Path::new(""), 0, matches!(files, Files::Include(_)))?;
+    Ok(digest_of(&walk.records))
 }
 
 /// The digest of the folder `of`, as [`copy`] has it.
 pub fn digest(of: &Path) -> Result<Digest, SourceError> {
-    let mut records = BTreeMap::new();
-    folder(of, None, Path::new(""), 0, &mut records)?;
-    Ok(digest_of(&records))
+    let mut walk = Walk::new(of, None, &Files::All);
+    walk.folder(Path::new(""), 0, false)?;
+    Ok(digest_of(&walk.records))
 }
 
 fn digest_of(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
@@ -55,40 +64,110 @@ fn digest_of(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
     hasher.finish()
 }
 
-fn folder(
-    from: &Path,
-    to: Option<&Path>,
-    relative: &Path,
-    depth: usize,
-    records: &mut BTreeMap<Vec<u8>, Vec<u8>>,
-) -> Result<(), SourceError> {
-    let here = from.join(relative);
-    if depth > MAX_DEPTH {
-        return Err(SourceError::TooDeep { path: here });
-    }
-    let failed = |source| SourceError::new("read", &here, source);
-    for entry in fs::read_dir(&here).map_err(failed)? {
-        let path = relative.join(entry.map_err(failed)?.file_name());
-        if records.len() >= MAX_ENTRIES {
-            return Err(SourceError::TooMany {
-                path: from.to_owned(),
-            });
+/// A folder that is read, and perhaps copied.
+struct Walk<'a> {
+    from: &'a Path,
+    to: Option<&'a Path>,
+    files: &'a Files,
+    /// How many entries were looked at.
+    seen: usize,
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(from: &'a Path, to: Option<&'a Path>, files: &'a Files) -> Self {
+        Self {
+            from,
+            to,
+            files,
+            seen: 0,
+            records: BTreeMap::new(),
         }
-        let source = from.join(&path);
-        let target = to.map(|it| it.join(&path));
+    }
+
+    /// Takes what is in a folder; `seeking` if only what the patterns mean is taken, and they do not
+    /// mean this folder.
+    fn folder(&mut self, relative: &Path, depth: usize, seeking: bool) -> Result<(), SourceError> {
+        let here = self.from.join(relative);
+        if depth > MAX_DEPTH {
+            return Err(SourceError::TooDeep { path: here });
+        }
+        let failed = |source| SourceError::new("read", &here, source);
+        for entry in fs::read_dir(&here).map_err(failed)? {
+            let path = relative.join(entry.map_err(failed)?.file_name());
+            self.seen += 1;
+            if self.seen > MAX_ENTRIES {
+                return Err(SourceError::TooMany {
+                    path: self.from.to_owned(),
+                });
+            }
+            self.entry(&path, depth, seeking)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &Path, depth: usize, seeking: bool) -> Result<(), SourceError> {
+        let source = self.from.join(path);
         let metadata = fs::symlink_metadata(&source)
             .map_err(|error| SourceError::new("read", &source, error))?;
-        let record = entry_record(&source, target.as_deref(), &metadata)?;
-        records.insert(path.as_os_str().as_bytes().to_vec(), record);
-        if metadata.is_dir() {
-            folder(from, to, &path, depth + 1, records)?;
-            if let Some(target) = &target {
-                // Only now: a folder may say that nobody writes to it.
-                set_mode(target, &metadata)?;
+        let bytes = path.as_os_str().as_bytes();
+        let seeking = match self.files {
+            Files::All => false,
+            Files::Exclude(patterns) => {
+                if patterns.says(bytes, metadata.is_dir()) == Some(true) {
+                    return Ok(());
+                }
+                false
             }
+            Files::Include(patterns) => {
+                seeking && patterns.says(bytes, metadata.is_dir()) != Some(true)
+            }
+        };
+        if seeking {
+            // What is sought may lie below; the folder is made when it is found.
+            return if metadata.is_dir() {
+                self.folder(path, depth + 1, true)?;
+                self.close(path, &metadata)
+            } else {
+                Ok(())
+            };
+        }
+        self.open_folders(path)?;
+        let target = self.to.map(|it| it.join(path));
+        let record = entry_record(&source, target.as_deref(), &metadata)?;
+        self.records.insert(bytes.to_vec(), record);
+        if metadata.is_dir() {
+            self.folder(path, depth + 1, false)?;
+            self.close(path, &metadata)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the folders that `path` lies in, as far as there are none: something in them is taken.
+    fn open_folders(&mut self, path: &Path) -> Result<(), SourceError> {
+        let Some(folder) = path.parent() else {
+            return Ok(());
+        };
+        let bytes = folder.as_os_str().as_bytes();
+        if bytes.is_empty() || self.records.contains_key(bytes) {
+            return Ok(());
+        }
+        self.open_folders(folder)?;
+        if let Some(target) = self.to.map(|it| it.join(folder)) {
+            fs::create_dir(&target).map_err(|error| SourceError::new("create", &target, error))?;
+        }
+        self.records.insert(bytes.to_vec(), b"d\0".to_vec());
+        Ok(())
+    }
+
+    /// Gives a folder its mode, if it was made. Only now: it may say that nobody writes to it.
+    fn close(&self, path: &Path, metadata: &Metadata) -> Result<(), SourceError> {
+        let taken = self.records.contains_key(path.as_os_str().as_bytes());
+        match self.to {
+            Some(to) if taken => set_mode(&to.join(path), metadata),
+            _ => Ok(()),
         }
     }
-    Ok(())
 }
 
 /// Copies one entry, but for what is in a folder.
@@ -339,6 +418,7 @@ impl SourceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::Patterns;
 
     fn app(folder: &Path) {
         fs::create_dir_all(folder.join("sub")).unwrap();
@@ -377,6 +457,45 @@ mod tests {
         changed();
         fs::create_dir(folder.path().join("empty")).unwrap();
         changed();
+    }
+
+    #[test]
+    fn only_some_files_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = folder.path().join("from");
+        for name in [
+            "a.rs",
+            "src/b.rs",
+            "src/deep/c.txt",
+            "target/d.rs",
+            "empty/e.txt",
+        ] {
+            let path = from.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, name).unwrap();
+        }
+        // What is left out may be what could not be taken.
+        let pipe = from.join("target/pipe");
+        let (fifo, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::from(0o600));
+        rustix::fs::mknodat(rustix::fs::CWD, pipe, fifo, mode, 0).unwrap();
+        let taken = |name: &str, files: &Files| {
+            let to = folder.path().join(name);
+            let digest = copy_files(&from, &to, files).unwrap();
+            assert_eq!(digest, super::digest(&to).unwrap());
+            let mut walk = Walk::new(&to, None, &Files::All);
+            walk.folder(Path::new(""), 0, false).unwrap();
+            let names = walk.records.into_keys();
+            names
+                .map(|it| String::from_utf8(it).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let include = Files::Include(Patterns::new(["*.rs", "!target/", "!target/*"]));
+        assert_eq!(taken("include", &include), ["a.rs", "src", "src/b.rs"]);
+        let exclude = Files::Exclude(Patterns::new(["target/", "*.txt"]));
+        assert_eq!(
+            taken("exclude", &exclude),
+            ["a.rs", "empty", "src", "src/b.rs", "src/deep"]
+        );
     }
 
     #[test]

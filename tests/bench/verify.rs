@@ -17,6 +17,11 @@ use testkit::{Output, Workspace, docker_registry, olareg, peer, repository};
 
 const ROUNDS: usize = 30;
 const DIGEST: &str = "sha256:900ba210f34615e96cc5560c1177cc82499c1460eb6bb418199a63d512713ded";
+/// A signature of the image, by key.
+const KEY_BUNDLE: &str = "sha256:7f30505a247c89c499dfd0fe259abcfa3240d1b637a9a629eeac1888becaa20a";
+/// A signature of the image, by identity.
+const IDENTITY_BUNDLE: &str =
+    "sha256:b5e459346ab3eb5d2820912d05b15d245ea1e63de0dfe15e514e085b0795645d";
 
 fn main() {
     // `cargo test --all-targets` runs benchmarks too, to see that they start.

@@ -89,11 +89,19 @@ impl Root {
             };
             self.write(&path, dockerfile);
         }
-        if is_new {
-            self.write("layers/generated/a_one/context/file", "from context");
+        let (file, content) = if is_new {
+            ("layers/generated/a_one/context/file", "from context")
         } else {
-            self.write("workspace/file", "from app");
-        }
+            ("workspace/file", "from app")
+        };
+        self.write(file, content);
+        // What is copied keeps its time, which then is part of the layer.
+        let file = fs::File::options()
+            .write(true)
+            .open(self.path(file))
+            .unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        file.set_modified(time).unwrap();
     }
 
     /// Has the restorer leave what is to be extended, of both kinds.

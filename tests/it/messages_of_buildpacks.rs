@@ -70,13 +70,14 @@ error: failed to read the builder `[workspace]/builder.toml`
   cause: failed to read `[workspace]/nowhere`
   cause: failed to canonicalize path `[workspace]/nowhere`: No such file or directory (os error 2)
 "#);
-    let image = nowhere.replace("nowhere", "docker://example.test/buildpack");
+    let image = nowhere.replace("nowhere", "https://example.test/buildpack.tgz");
     assert_snapshot!(build_says(&with_builder(&image), &[]), @r#"
 exit: 2
 --- stdout
 --- stderr
-error: failed to read the builder `[workspace]/builder.toml`
-  cause: `[workspace]/builder.toml`, line 4: `docker://example.test/buildpack` is not a local folder: packages in registries and archives cannot be used yet
+error: `https://example.test/buildpack.tgz` is neither on this machine nor an image
+  note: failed to read the builder `[workspace]/builder.toml`
+hint: download it first, and name the file
 "#);
     let other = "[[buildpacks]]\nid = \"test/typical\"\nversion = \"2.0.0\"\nuri = \"buildpacks/test/typical\"\n\n[[order]]\n[[order.group]]\nid = \"test/typical\"\nversion = \"2.0.0\"\n";
     assert_snapshot!(build_says(&with_builder(other), &[]), @r#"

@@ -73,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keyless",
             "links",
             "admission",
+            "platform",
             "health",
         ],
     ),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use oci::layer::{self, Compression};
 use oci::tar::{Entry, EntryKind, TarError};
 use oci::{Descriptor, DiffId, LayoutStore, MediaType, Store as _, Upload};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A layer in the making: its entries, in order.
 #[derive(Debug, Default)]
@@ -177,14 +177,14 @@ pub async fn write_image(folder: &Path, layers: &[LayerFiles]) -> Descriptor {
     write_image_with(folder, layers, |_| json!({})).await
 }
 
-/// The same; what is to be run, and labels, are made of the layers' diff IDs.
+/// The same, with a configuration (`Labels`, say) that is made of the layers' diff IDs.
 ///
 /// # Panics
 /// If the disk is full.
 pub async fn write_image_with(
     folder: &Path,
     layers: &[LayerFiles],
-    config: impl FnOnce(&[DiffId]) -> serde_json::Value,
+    config: impl FnOnce(&[DiffId]) -> Value,
 ) -> Descriptor {
     let store = LayoutStore::create(folder).expect("a new layout");
     let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use oci::Platform;
+use oci::{Platform, Reference};
 use platform::sandbox::{Isolation, Network};
 
 use crate::args::{Access, ServiceArgs};
@@ -16,7 +16,9 @@ Examples:
   In a builder image, as any user, without a daemon:
     sealpack build ./app --builder registry.example/builder:v1 --key release.key --output oci:out:app
   The same to a registry; the tag moves last:
-    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1")]
+    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1
+  With a buildpack of one's own in front of those of the builder:
+    sealpack build ./app --pre-buildpack ./my-buildpack --unsigned --output oci:out:app")]
 pub(crate) struct Build {
     /// The folder with the app's source.
     #[arg(value_name = "APP", default_value = ".")]
@@ -28,11 +30,43 @@ pub(crate) struct Build {
     #[arg(long, value_name = "IMAGE|FILE")]
     pub(crate) builder: Option<String>,
 
+    /// A buildpack in place of the builder's: a folder, a `.tgz` or `.cnb` file, an image, `ID@VERSION`
+    /// of the builder; `from=builder` for all groups of the builder. Repeatable, in order.
+    #[arg(long, short, value_name = "BUILDPACK", value_delimiter = ',')]
+    pub(crate) buildpack: Vec<String>,
+
+    /// A buildpack in front of each group of the builder. Repeatable; the last one is the first.
+    #[arg(
+        long,
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpack"
+    )]
+    pub(crate) pre_buildpack: Vec<String>,
+
+    /// A buildpack behind each group of the builder. Repeatable, in order.
+    #[arg(
+        long,
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpack"
+    )]
+    pub(crate) post_buildpack: Vec<String>,
+
+    /// What the app says of its build, in place of `project.toml` in its folder
+    /// (docs/project-toml.md).
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) descriptor: Option<PathBuf>,
+
     /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
     /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. `text` or
     /// `json` instead sets the form of what is printed. Repeatable.
     #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
     pub(crate) output: Vec<String>,
+
+    /// Where else the image goes. Repeatable; the same as a further `--output IMAGE`.
+    #[arg(long, short, value_name = "IMAGE")]
+    pub(crate) tag: Vec<String>,
 
     /// What the app runs on: an image, or `static` for the base that sealpack makes itself.
     /// Without one, the builder's run image, else `static`.
@@ -64,6 +98,16 @@ pub(crate) struct Build {
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
 
+    /// Environment variables for the buildpacks, one a line, as for `--env`, which wins. Lines that
+    /// begin with `#` mean nothing. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+
+    /// When the image says that it was made: seconds since 1970, or `now`. Without it,
+    /// `SOURCE_DATE_EPOCH`, else 1980, so that the same source gives the same image.
+    #[arg(long, value_name = "SECONDS|now")]
+    pub(crate) creation_time: Option<String>,
+
     /// The process that the image starts by default.
     #[arg(long, value_name = "TYPE")]
     pub(crate) process_type: Option<String>,
@@ -71,6 +115,12 @@ pub(crate) struct Build {
     /// How far the buildpacks are kept from this machine.
     #[arg(long, value_name = "HOW", default_value = "auto")]
     pub(crate) isolation: IsolationArg,
+
+    /// A folder or file that buildpacks see, read only unless it ends with `:rw`:
+    /// `SOURCE:TARGET[:ro|rw]`. Never what is, holds or lies in keys, credentials and sockets that are
+    /// known. Repeatable.
+    #[arg(long, value_name = "VOLUME")]
+    pub(crate) volume: Vec<String>,
 
     /// The network that buildpacks see.
     #[arg(long, value_name = "WHICH", default_value = "none")]
@@ -85,9 +135,23 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR")]
     pub(crate) root_store: Option<PathBuf>,
 
-    /// Use nothing of an earlier build.
+    /// Keep layers between builds in this image, instead of a folder: `HOST/REPO:TAG` or `oci:DIR:TAG`.
+    /// Whoever may write it has a say in what is built.
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["cache", "no_cache"])]
+    pub(crate) cache_image: Option<Reference>,
+
+    /// Use nothing of what is cached, and begin the cache anew.
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) clear_cache: bool,
+
+    /// Use nothing of an earlier build, and keep nothing for a later one.
     #[arg(long)]
     pub(crate) no_cache: bool,
+
+    /// The image that the new one replaces, whose layers may be used again. Without it, what is there
+    /// at the first destination.
+    #[arg(long, value_name = "IMAGE", conflicts_with = "no_cache")]
+    pub(crate) previous_image: Option<Reference>,
 
     /// The URI that the provenance names as the builder.
     #[arg(long, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]

@@ -1,5 +1,6 @@
 //! The images that a build begins with: each name is resolved once, here.
 
+use lifecycle_core::images::Place;
 use oci::{Found, Location, Reference, Selector};
 use platform::base;
 use platform::run::RunImage;
@@ -7,7 +8,7 @@ use platform::run::RunImage;
 use super::builders::judge;
 use super::settings::Settings;
 use crate::commands::copy::tag;
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Images, with_hint};
 use crate::ui::Ui;
 
@@ -47,16 +48,57 @@ fn label(name: &str, reference: &Reference) -> String {
     }
 }
 
+/// Where layers are kept between builds.
+pub(crate) async fn cache(
+    reference: &Reference,
+    images: &Images<'_>,
+) -> Result<Place, CommandError> {
+    let is_good = matches!(
+        reference.location,
+        Location::Registry(_) | Location::Layout(_)
+    );
+    if !is_good || reference.digest.is_some() {
+        return Err(
+            CommandError::undecided(Message(format!("`{reference}` cannot be a cache")))
+                .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"),
+        );
+    }
+    Ok(Place {
+        store: images.create(reference).await?,
+        name: reference.to_string(),
+        repository: reference.location.to_string(),
+        selector: Selector::Tag(tag(reference)?),
+    })
+}
+
 /// Finds the image that the new one replaces: its layers may be used again.
 pub(crate) async fn previous(
     settings: &Settings,
     images: &Images<'_>,
+    ui: &Ui,
 ) -> Result<Option<Found>, CommandError> {
+    if let Some(reference) = &settings.previous_image {
+        let found = find(reference, images).await?;
+        if found.is_none() {
+            ui.warn(format_args!(
+                "`{reference}`, which was to be replaced, is not there"
+            ));
+        }
+        return Ok(found);
+    }
     let destination = settings.destinations.first();
-    let Some(destination) = destination.filter(|_| settings.cache.is_some()) else {
-        return Ok(None);
+    match destination.filter(|_| settings.keeps()) {
+        Some(destination) => find(destination, images).await,
+        None => Ok(None),
+    }
+}
+
+/// The image that is at `destination`, if there is one.
+async fn find(destination: &Reference, images: &Images<'_>) -> Result<Option<Found>, CommandError> {
+    let selector = match &destination.digest {
+        Some(digest) => Selector::Digest(digest.clone()),
+        None => Selector::Tag(tag(destination)?),
     };
-    let selector = Selector::Tag(tag(destination)?);
     let Some(store) = images.existing(destination).await? else {
         return Ok(None);
     };

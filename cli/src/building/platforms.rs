@@ -169,7 +169,7 @@ async fn run_images_are_there(
 async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, CommandError> {
     let settings = begun.settings;
     let staging = Staging::create(&begun.environment.temporary(), None)?;
-    let previous = previous(settings, begun.images).await?;
+    let previous = previous(settings, begun.images, ui).await?;
     let previous = previous_for(previous, target).await;
     let request = settings.request(begun.run_image, previous.as_ref(), begun.cancel, target);
     let mut watcher = Watcher::new(None);

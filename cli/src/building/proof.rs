@@ -115,6 +115,11 @@ fn ingredients(
         builder_id: settings.builder_id.clone(),
         invocation_id: claims::invocation_id()?,
         source: built.source.clone(),
+        project: settings.project.as_ref().map(|it| Named {
+            name: platform::project::FILE.to_owned(),
+            uri: Some(settings.project_name.clone()),
+            digest: it.digest.clone(),
+        }),
         builder: Named {
             name: "builder".to_owned(),
             uri: Some(settings.builder_name.clone()),
@@ -136,8 +141,9 @@ fn ingredients(
             .collect(),
         process_type: settings.process_type.clone(),
         network: settings.network.name().to_owned(),
+        volumes: settings.volume_names.clone(),
         isolation: serde_json::to_value(&built.isolation).map_err(CommandError::undecided)?,
-        cache: settings.cache.is_some(),
+        cache: settings.kept().is_some(),
         started_on: claims::timestamp(started)?,
         finished_on: claims::now()?,
         byproducts: [("report.toml", Digest::of(&report))]

@@ -11,18 +11,25 @@ use attest::key::PrivateKey;
 use gate::PolicySet;
 use lifecycle_core::Level;
 use lifecycle_core::exec::Cancel;
+use lifecycle_core::files::project_metadata::ProjectMetadata;
+use lifecycle_core::images::Place;
 use oci::{Found, Hasher, Location, Platform, Reference};
 use platform::builder::Builder;
-use platform::run::{Git, Programs, Request, RunImage};
-use platform::sandbox::{Isolation, Network};
+use platform::project::{Files as AppFiles, Project};
+use platform::run::{CachePlace, Git, Programs, Request, RunImage, parse_volume};
+use platform::sandbox::{Isolation, Mount, Network};
 use policies::Policy;
+use tempfile::TempDir;
+use time::OffsetDateTime;
 
 use super::args::{Build, BuildSigner};
 use super::builders::{self, Named};
-use super::launcher;
+use super::env::Variables;
+use super::modules::Finder;
+use super::{launcher, modules, project};
 use crate::args::Format;
 use crate::commands::policy;
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::keys::{self, Files};
@@ -33,7 +40,15 @@ use crate::ui::Ui;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) app: PathBuf,
+    /// What the app says of its build.
+    pub(crate) project: Option<Project>,
+    /// Its file, as the user named it, or its name in the app's folder.
+    pub(crate) project_name: String,
+    /// What the image's labels say of its source.
+    metadata: ProjectMetadata,
     pub(crate) builder: Builder,
+    /// Buildpacks of it that are scripts; gone with this.
+    _scripts: Option<TempDir>,
     /// The builder, as the user named it.
     pub(crate) builder_name: String,
     pub(crate) destinations: Vec<Reference>,
@@ -52,7 +67,7 @@ pub(crate) struct Settings {
     pub(crate) policy_name: String,
     /// What the buildpacks get.
     pub(crate) env: BTreeMap<String, OsString>,
-    /// Those of it whose value was written on the command line.
+    /// Those of it whose value everybody may know.
     pub(crate) literal: BTreeSet<String>,
     /// What the lifecycle gets beside it.
     pub(crate) surroundings: BTreeMap<OsString, OsString>,
@@ -65,10 +80,20 @@ pub(crate) struct Settings {
     pub(crate) process_type: Option<String>,
     pub(crate) isolation: Isolation,
     pub(crate) network: Network,
-    /// Where layers are kept; none, if nothing of an earlier build is to be used.
+    /// What else of this machine buildpacks see.
+    volumes: Vec<Mount>,
+    /// The same, as the user said it.
+    pub(crate) volume_names: Vec<String>,
+    /// The image that the new one replaces, if it is not the one at the first destination.
+    pub(crate) previous_image: Option<Reference>,
+    /// The folder where layers are kept, if they are.
     pub(crate) cache: Option<PathBuf>,
     /// Where the layers of builder images are kept.
     pub(crate) roots: Option<PathBuf>,
+    /// The image where layers are kept, if they are.
+    cache_image: Option<Place>,
+    /// Whether what was kept is left aside.
+    clear_cache: bool,
     pub(crate) builder_id: String,
     pub(crate) staging: Option<PathBuf>,
     /// Where in-toto links go; none, if nobody wants them.
@@ -79,6 +104,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "one thing after the other, each in a function of its own"
+    )]
     pub(crate) async fn resolve(
         args: Build,
         images: &Images<'_>,
@@ -92,21 +121,43 @@ impl Settings {
                 args.app.display()
             ))));
         }
-        let (destinations, format) = destinations(&args.output)?;
+        let (destinations, format) = destinations(&args.output, &args.tag)?;
         let input_policies = match &args.input_policy {
             Some(path) => Some(policy::load(path, &[])?),
             None => None,
         };
-        let named = builders::find(args.builder.as_deref(), &app, environment)?;
+        let project = project::load(&args, &app, environment, ui)?;
+        let named = project::builder(&args, project.as_ref(), ui);
+        let named = args.builder.clone().or(named);
+        let named = builders::find(named.as_deref(), &app, environment)?;
+        let finder = Finder {
+            images,
+            environment,
+            ui,
+        };
         let builder = match &named {
-            Named::File(path) => Builder::load(path)
-                .context(|| format!("failed to read the builder `{}`", path.display()))?,
+            Named::File(path) => finder.builder(path).await?,
             Named::Image(reference) => {
                 builders::read(reference, input_policies.as_ref(), images, ui).await?
             }
         };
+        if let Named::Image(reference) = &named
+            && modules::are_added(&args, project.as_ref())
+        {
+            return Err(CommandError::undecided(Message(format!(
+                "buildpacks cannot be added to the builder image `{reference}`"
+            )))
+            .hint("make a builder that has them: `sealpack builder create`, or a `builder.toml`"));
+        }
+        let complete = finder.complete(builder, &args, project.as_ref()).await?;
         let programs = programs(args.lifecycle.as_deref(), environment)?;
         let platforms = platforms(args.platforms)?;
+        if platforms.len() > 1 && args.cache_image.is_some() {
+            return Err(CommandError::undecided(Message(
+                "a cache image is for one platform, and several are built for".to_owned(),
+            ))
+            .hint("keep layers in a folder, with `--cache DIR`, or build one platform at a time"));
+        }
         for it in &platforms {
             launcher_for(it, &programs.folder)?;
             if matches!(named, Named::Image(_)) && *it != Platform::host() {
@@ -151,19 +202,36 @@ impl Settings {
                 policies.push(policy::choose(&set, &[destination])?);
             }
         }
-        let cache = match (args.no_cache, args.cache) {
+        let cache = match (args.no_cache || args.cache_image.is_some(), args.cache) {
             (true, _) => None,
             (false, Some(path)) => Some(environment.directory.join(path)),
             (false, None) => environment
                 .cache()
                 .map(|it| it.join("build").join(name_of(&app))),
         };
-        let (env, literal) = env(&args.env, environment)?;
+        let cache_image = match &args.cache_image {
+            Some(reference) => Some(super::images::cache(reference, images).await?),
+            None => None,
+        };
+        let volumes = args
+            .volume
+            .iter()
+            .map(|it| parse_volume(it, &environment.directory))
+            .collect::<Result<_, _>>()
+            .map_err(CommandError::undecided)?;
+        let variables =
+            Variables::read(project.as_ref(), &args.env_file, &args.env, environment, ui)?;
         Ok(Self {
-            env,
-            literal,
+            env: variables.values,
+            literal: variables.literal,
+            project_name: args.descriptor.map_or_else(
+                || platform::project::FILE.to_owned(),
+                |it| it.display().to_string(),
+            ),
+            metadata: project.as_ref().map(Project::metadata).unwrap_or_default(),
+            project,
             surroundings: surroundings(args.network.into(), environment),
-            created: created(environment)?,
+            created: created(args.creation_time.as_deref(), environment)?,
             log_level: match ui.verbosity() {
                 0 | 1 => Level::Info,
                 _ => Level::Debug,
@@ -177,7 +245,8 @@ impl Settings {
                 .map(|it| environment.directory.join(it))
                 .or_else(|| Some(environment.cache()?.join("roots"))),
             app,
-            builder,
+            builder: complete.builder,
+            _scripts: complete.scripts,
             destinations,
             format,
             run_image: args.run_image,
@@ -187,6 +256,11 @@ impl Settings {
             policies,
             policy_name,
             process_type: args.process_type,
+            previous_image: args.previous_image,
+            volumes,
+            volume_names: args.volume,
+            cache_image,
+            clear_cache: args.clear_cache,
             isolation: args.isolation.into(),
             network: args.network.into(),
             cache,
@@ -210,6 +284,8 @@ impl Settings {
     ) -> Request<'a> {
         Request {
             app: &self.app,
+            files: self.project.as_ref().map_or(&AppFiles::All, |it| &it.files),
+            metadata: &self.metadata,
             builder: &self.builder,
             platform: &target.platform,
             launcher: &target.launcher,
@@ -223,7 +299,9 @@ impl Settings {
             isolation: self.isolation,
             network: self.network,
             hidden: &self.secrets,
-            cache: target.cache.as_deref(),
+            volumes: &self.volumes,
+            cache: self.kept(target),
+            clear_cache: self.clear_cache,
             created: self.created,
             log_level: self.log_level,
             git: Git {
@@ -232,6 +310,17 @@ impl Settings {
             },
             cancel,
         }
+    }
+
+    /// Whether layers are kept between builds.
+    pub(crate) fn keeps(&self) -> bool {
+        self.cache_image.is_some() || self.cache.is_some()
+    }
+
+    /// Where layers are kept between builds; none, if nothing of an earlier build is to be used.
+    fn kept<'a>(&'a self, target: &'a Target) -> Option<CachePlace<'a>> {
+        let image = self.cache_image.as_ref().map(CachePlace::Image);
+        image.or(target.cache.as_deref().map(CachePlace::Folder))
     }
 
     /// What the image is called, wherever it goes: the repository of its first destination, or the
@@ -328,26 +417,17 @@ fn platforms(given: Vec<Platform>) -> Result<Vec<Platform>, CommandError> {
 }
 
 /// Sorts the values of `--output`: where the image goes, and how what is printed looks.
-fn destinations(output: &[String]) -> Result<(Vec<Reference>, Format), CommandError> {
+fn destinations(
+    output: &[String],
+    tags: &[String],
+) -> Result<(Vec<Reference>, Format), CommandError> {
     let mut format = Format::Text;
     let mut destinations = Vec::new();
     for it in output {
         match it.as_str() {
             "json" => format = Format::Json,
             "text" => format = Format::Text,
-            other => {
-                let reference: Reference = other
-                    .parse()
-                    .context(|| format!("`{other}` is not a place for an image"))
-                    .map_err(|it| it.hint("use `HOST/REPO:TAG` or `oci:DIR:TAG`"))?;
-                if reference.digest.is_some() {
-                    return Err(CommandError::undecided(Message(format!(
-                        "`{other}` names a digest, but nobody knows the digest of an image before it is built"
-                    )))
-                    .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"));
-                }
-                destinations.push(reference);
-            }
+            other => destinations.push(destination(other)?),
         }
     }
     if destinations.is_empty() {
@@ -356,7 +436,24 @@ fn destinations(output: &[String]) -> Result<(Vec<Reference>, Format), CommandEr
         ))
         .hint("add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`"));
     }
+    for tag in tags {
+        destinations.push(destination(tag)?);
+    }
     Ok((destinations, format))
+}
+
+fn destination(text: &str) -> Result<Reference, CommandError> {
+    let reference: Reference = text
+        .parse()
+        .context(|| format!("`{text}` is not a place for an image"))
+        .map_err(|it| it.hint("use `HOST/REPO:TAG` or `oci:DIR:TAG`"))?;
+    if reference.digest.is_some() {
+        return Err(CommandError::undecided(Message(format!(
+            "`{text}` names a digest, but nobody knows the digest of an image before it is built"
+        )))
+        .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"));
+    }
+    Ok(reference)
 }
 
 /// The key that signs, if one does.
@@ -427,13 +524,30 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
         ".pypirc",
         ".ssh",
     ];
+    // Who may speak to them may do whatever their servers may.
+    const SOCKETS: [&str; 6] = [
+        "/run/buildkit",
+        "/run/containerd",
+        "/run/crio",
+        "/run/docker.sock",
+        "/run/podman",
+        "/var/run/docker.sock",
+    ];
     let home = environment.home();
     let in_home = home
         .iter()
         .flat_map(|home| IN_HOME.map(|name| home.join(name)));
-    let named = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE"]
-        .into_iter()
-        .filter_map(|name| environment.text(name).map(PathBuf::from));
+    let named = [
+        "DOCKER_CONFIG",
+        "REGISTRY_AUTH_FILE",
+        "SSH_AUTH_SOCK",
+        "XDG_RUNTIME_DIR",
+    ]
+    .into_iter()
+    .filter_map(|name| environment.text(name).map(PathBuf::from));
+    let docker = environment.text("DOCKER_HOST");
+    let docker = docker.and_then(|it| it.strip_prefix("unix://"));
+    let sockets = SOCKETS.into_iter().chain(docker).map(PathBuf::from);
     let key = match (&signer.key, &signer.new_key) {
         (Some(path), _) => Some(path.clone()),
         (None, prefix) => prefix.as_deref().map(|it| Files::of(it).private),
@@ -441,43 +555,8 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
     let key = key.map(|it| environment.directory.join(it));
     let token = signing::token_file(&signer.services);
     let token = token.map(|it| environment.directory.join(it));
-    in_home.chain(named).chain(key).chain(token).collect()
-}
-
-/// The variables for the buildpacks, and the names of those whose value was written there.
-fn env(
-    given: &[String],
-    environment: &Environment,
-) -> Result<(BTreeMap<String, OsString>, BTreeSet<String>), CommandError> {
-    let (mut env, mut literal) = (BTreeMap::new(), BTreeSet::new());
-    for it in given {
-        let (name, value) = match it.split_once('=') {
-            Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (it.as_str(), None),
-        };
-        // It becomes the name of a file.
-        if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(Message(format!("`{name}` is not the name of a variable")).into());
-        }
-        if value.is_some() {
-            literal.insert(name.to_owned());
-        } else {
-            literal.remove(name);
-        }
-        let value = match value {
-            Some(value) => value,
-            None => environment
-                .variables
-                .get(&OsString::from(name))
-                .cloned()
-                .ok_or_else(|| {
-                    CommandError::undecided(Message(format!("the variable `{name}` is not set")))
-                        .hint("give it a value: `--env NAME=VALUE`")
-                })?,
-        };
-        env.insert(name.to_owned(), value);
-    }
-    Ok((env, literal))
+    let all = in_home.chain(named).chain(sockets).chain(key).chain(token);
+    all.filter(|it| it.is_absolute()).collect()
 }
 
 /// A name for what belongs to the app in this folder.
@@ -535,10 +614,25 @@ fn surroundings(network: Network, environment: &Environment) -> BTreeMap<OsStrin
         .collect()
 }
 
-/// The time in the image: `SOURCE_DATE_EPOCH`, else the one that is always the same.
-fn created(environment: &Environment) -> Result<i64, CommandError> {
+/// The time in the image: the one that was given, or `SOURCE_DATE_EPOCH`, else the one that is always the
+/// same.
+fn created(given: Option<&str>, environment: &Environment) -> Result<i64, CommandError> {
     /// 1980-01-01T00:00:01Z: when an image was made that is to be the same whenever it is made.
     const CREATED: i64 = 315_532_801;
+    match given {
+        Some("now") => return Ok(OffsetDateTime::from(environment::now()).unix_timestamp()),
+        Some(text) => {
+            let seconds: i64 = text.parse().context(|| {
+                format!("`{text}` is no creation time: it is a number of seconds, or `now`")
+            })?;
+            if OffsetDateTime::from_unix_timestamp(seconds).is_err() {
+                let problem = format!("`{text}` is no time that an image can be made at");
+                return Err(CommandError::undecided(Message(problem)));
+            }
+            return Ok(seconds);
+        }
+        None => {}
+    }
     match environment.text("SOURCE_DATE_EPOCH") {
         None | Some("") => Ok(CREATED),
         Some(text) => text

@@ -113,7 +113,7 @@ async fn line(
         return Box::pin(platforms::line(&begun, &targets, ui)).await;
     };
     let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
-    let previous = building::previous(settings, images).await?;
+    let previous = building::previous(settings, images, ui).await?;
     let request = settings.request(&run_image, previous.as_ref(), cancel, target);
     let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));
     let built = platform::run::run(&request, &staging, &Told::new(ui), &mut watcher).await?;

@@ -49,7 +49,7 @@ use crate::ui::Ui;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Turn app source into a signed, attested and judged image.
-    Build(Build),
+    Build(Box<Build>),
     /// Make keys.
     #[command(subcommand)]
     Key(Key),
@@ -104,7 +104,7 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     match command {
         // Large: on the heap, once.
-        Command::Build(args) => Box::pin(build::run(args, environment, ui)).await,
+        Command::Build(args) => Box::pin(build::run(*args, environment, ui)).await,
         Command::Key(command) => key::run(&command, environment, ui),
         Command::Sign(args) => attest::sign(args, environment, ui).await,
         Command::Attest(args) => attest::attest(args, environment, ui).await,

@@ -43,6 +43,18 @@ impl ImageCache {
         log: &dyn Log,
     ) -> Result<Self, CacheError> {
         let place = images.create(name).await.map_err(CacheError::Place)?;
+        Self::at(place, name, deletes_old, temporary_dir, limits, log).await
+    }
+
+    /// Opens the cache in `place`, which is called `name`, as [`open`](Self::open) does.
+    pub async fn at(
+        place: Place,
+        name: &str,
+        deletes_old: bool,
+        temporary_dir: &Path,
+        limits: &Limits,
+        log: &dyn Log,
+    ) -> Result<Self, CacheError> {
         let previous = match place.image(&Platform::host(), limits).await {
             Ok(previous) => previous,
             Err(ImageError::Store(

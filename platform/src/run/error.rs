@@ -11,7 +11,7 @@ use lifecycle_core::files::FileError;
 use lifecycle_core::restore::RestoreError;
 use oci::{ImageError, Platform, StoreError};
 
-use super::WatchError;
+use super::{VolumeError, WatchError};
 use crate::base::BaseError;
 use crate::builder::LayOutError;
 use crate::rootfs::RootfsError;
@@ -25,6 +25,9 @@ pub enum RunError {
     /// Looking at the images failed.
     #[error("failed to analyze")]
     Analyze(#[source] Box<AnalyzeError>),
+    /// Buildpacks may not see what they were to see.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// The static base could not be made.
     #[error(transparent)]
     Base(#[from] BaseError),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifecycle_core::analyze::{self, AnalyzeContext};
-use lifecycle_core::cache::{Cache, CacheContext, CacheError, DirectoryCache, export_cache};
+use lifecycle_core::cache::{
+    Cache, CacheContext, CacheError, DirectoryCache, ImageCache, export_cache,
+};
 use lifecycle_core::exec::Exit;
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
@@ -21,7 +23,7 @@ use oci::Limits;
 use super::ground::Ground;
 use super::programs::Ended;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{PhaseFailure, Progress, Request, RunError};
+use super::{CachePlace, PhaseFailure, Progress, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.
@@ -108,7 +110,7 @@ impl Phases<'_> {
             run_image: &run_image.name,
             root: &self.root(),
             layers_dir: &self.staging.layers(),
-            skip_layers: false,
+            skip_layers: self.request.clear_cache,
             limits,
         };
         let analyzed = analyze::analyze(&context, self.progress)
@@ -186,9 +188,22 @@ impl Phases<'_> {
         self.progress.begin("restore", "waiting for the cache");
         let log = self.progress;
         let cache = match self.request.cache {
-            Some(folder) => {
+            Some(CachePlace::Folder(folder)) => {
                 fs_err::create_dir_all(folder)?;
                 Some(Cache::Directory(open_cache(folder, log).await?))
+            }
+            Some(CachePlace::Image(place)) => {
+                let temporary = self.staging.root().join("tmp");
+                fs_err::create_dir_all(&temporary)?;
+                let limits = Limits::default();
+                let opened =
+                    ImageCache::at(place.clone(), &place.name, false, &temporary, &limits, log)
+                        .await;
+                let cache = opened.map_err(|source| RunError::Cache {
+                    name: place.name.clone(),
+                    source,
+                })?;
+                Some(Cache::Image(Box::new(cache)))
             }
             None => None,
         };
@@ -198,7 +213,7 @@ impl Phases<'_> {
             metadata: &analyzed.metadata,
             layers_dir: &self.staging.layers(),
             root: &self.root(),
-            skip_layers: false,
+            skip_layers: self.request.clear_cache,
         };
         let counting = Counting {
             inner: log,
@@ -209,6 +224,7 @@ impl Phases<'_> {
             .map_err(|error| RunError::Restore(Box::new(error)))?;
         let text = match counting.restored.into_inner() {
             _ if cache.is_none() => "nothing: there is no cache".to_owned(),
+            _ if self.request.clear_cache => "nothing: the cache begins anew".to_owned(),
             0 => "nothing was cached".to_owned(),
             count => format!("{count} from the cache"),
         };

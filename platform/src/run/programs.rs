@@ -14,7 +14,8 @@ use oci::{Digest, Hasher};
 
 use super::ground::{Ground, PROGRAMS};
 use super::phases::Phases;
-use super::{EXEC_ENV, PhaseFailure, Request, RunError, Staging};
+use super::volumes::{self, VolumeError};
+use super::{CachePlace, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
 use crate::sandbox::{Config, Root, Sandbox};
 
 /// The programs that take part in a build.
@@ -90,15 +91,30 @@ pub(super) fn open_sandbox(
     for folder in ["cnb", "platform"] {
         make_readable(&staging.root().join(folder))?;
     }
+    let mut mounts = ground.mounts.clone();
+    for volume in request.volumes {
+        let mut hidden = request.hidden.to_vec();
+        // Whoever writes there decides what later builds find.
+        if let Some(CachePlace::Folder(folder)) = request.cache {
+            hidden.push(folder.to_owned());
+        }
+        hidden.extend(request.roots.map(Path::to_owned));
+        let on_machine = matches!(ground.root, Root::Machine);
+        mounts.push(volumes::check(volume, &hidden, on_machine)?);
+    }
     let sandbox = Sandbox::new(Config {
         enter: request.programs.enter.clone(),
-        mounts: ground.mounts.clone(),
+        mounts,
         root: ground.root.clone(),
         hidden: request.hidden.to_vec(),
         network: request.network,
         isolation: request.isolation,
         cancel: request.cancel.clone(),
     })?;
+    let layers = Path::new("/layers");
+    if !request.volumes.is_empty() && sandbox.path(layers) != layers {
+        return Err(VolumeError::NoSandbox.into());
+    }
     Ok(sandbox)
 }
 

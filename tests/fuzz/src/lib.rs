@@ -21,6 +21,7 @@ mod index;
 mod link;
 mod manifest;
 pub mod mutate;
+mod project;
 mod proof;
 mod reference;
 mod registries_conf;
@@ -75,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     index::TARGET,
     link::TARGET,
     manifest::TARGET,
+    project::TARGET,
     reference::TARGET,
     registries_conf::TARGET,
     sbom::TARGET,
