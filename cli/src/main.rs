@@ -11,6 +11,7 @@ mod gated;
 mod identities;
 mod images;
 mod keys;
+mod making;
 mod prompt;
 mod registries;
 mod signing;

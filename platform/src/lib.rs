@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod builder;
+pub mod make;
 pub mod project;
 pub mod rootfs;
 pub mod run;

@@ -52,9 +52,9 @@ fn main() {
         &root,
     ];
     // A key says nothing of a log; cosign wants to be told so.
-    let (no_log, nothing) = (["--insecure-ignore-tlog"], []);
-    let signers: [(&str, &str, &str, &[&str], &[&str]); 2] = [
-        ("key", "cosign-v3-key", KEY_BUNDLE, &by_key, &no_log),
+    let (no_log, nothing): (_, [&str; 0]) = (["--insecure-ignore-tlog"], []);
+    let signers = [
+        ("key", "cosign-v3-key", KEY_BUNDLE, &by_key[..], &no_log[..]),
         (
             "identity",
             "cosign-v3-keyless",

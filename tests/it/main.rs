@@ -35,6 +35,7 @@ mod lasting;
 mod layout;
 mod links;
 mod login;
+mod making;
 mod manifest;
 mod messages;
 mod messages_of_buildpacks;

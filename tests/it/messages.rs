@@ -173,6 +173,9 @@ fn arguments_that_are_missing_or_wrong() {
 
     Commands:
       build       Turn app source into a signed, attested and judged image
+      builder     Make and inspect builder images
+      buildpack   Make and inspect packages of buildpacks
+      extension   Make and inspect packages of image extensions
       key         Make keys
       sign        Sign an image
       attest      Attach a signed claim to an image
@@ -182,7 +185,9 @@ fn arguments_that_are_missing_or_wrong() {
       sbom        Say what is in an image, and work with what others say
       policy      Judge images by policies
       copy        Copy an image and what is attached to it
+      manifest    Put images that were built elsewhere, each for its platform, into one index
       mirror      Mirror images that a policy accepts
+      rebase      Put an image on another run image, without building it again
       serve       Answer a Kubernetes API server whether images may run: an admission webhook
       unpack      Unpack the root file system of an image into a folder
       delete      Delete an image, or something that is attached to one
@@ -207,7 +212,7 @@ exit: 2
 --- stderr
 error: unrecognized subcommand 'bild'
 
-  tip: a similar subcommand exists: 'build'
+  tip: some similar subcommands exist: 'buildpack', 'builder', 'build'
 
 Usage: sealpack [OPTIONS] <COMMAND>
 
@@ -273,7 +278,7 @@ exit: 2
 --- stdout
 --- stderr
 error: the variable `NOT_SET` is not set
-hint: give it a value: `--env NAME=VALUE`
+hint: give it a value: `NAME=VALUE`
 "#);
     assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "A/B=C"]), @r#"
 exit: 2

@@ -34,7 +34,7 @@ exit: 2
 --- stdout
 --- stderr
 error: there is no `builder.toml` in `[workspace]/app` or beside it
-hint: name one with `--builder FILE`
+hint: name a builder image or a file with `--builder IMAGE|FILE`
 "#);
     assert_snapshot!(build_says(&with_builder("[[buildpacks]\n"), &[]), @r#"
 exit: 2
@@ -85,7 +85,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the builder `[workspace]/builder.toml`
-  cause: `[workspace]/builder.toml`, line 3: the version is `2.0.0`, but `[workspace]/buildpacks/test/typical/buildpack.toml` says `1.0.0`
+  cause: `[workspace]/builder.toml`, line 3: the version is `2.0.0`, but `buildpacks/test/typical` says `1.0.0`
 "#);
 }
 
@@ -123,7 +123,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the builder `[workspace]/builder.toml`
-  cause: `[workspace]/buildpacks/test/typical/buildpack.toml`, line 1: missing field `api`
+  cause: `[workspace]/buildpacks/test/typical/buildpack.toml`, line 1: the table `buildpack` is missing
 "#);
     let project = Project::typical();
     fs_err::remove_file(project.join("buildpacks/test/typical/bin/detect")).unwrap();

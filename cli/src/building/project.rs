@@ -1,6 +1,6 @@
 //! The app's `project.toml`, and what of it the command line overrules.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use platform::project::{FILE, Project};
 

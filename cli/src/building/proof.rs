@@ -143,7 +143,7 @@ fn ingredients(
         network: settings.network.name().to_owned(),
         volumes: settings.volume_names.clone(),
         isolation: serde_json::to_value(&built.isolation).map_err(CommandError::undecided)?,
-        cache: settings.kept().is_some(),
+        cache: settings.keeps(),
         started_on: claims::timestamp(started)?,
         finished_on: claims::now()?,
         byproducts: [("report.toml", Digest::of(&report))]

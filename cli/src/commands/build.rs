@@ -89,6 +89,32 @@ pub(crate) async fn run(
     Err(Message("interrupted: nothing was published".to_owned()).into())
 }
 
+impl Report {
+    /// What was built, before anything is published.
+    fn new(staging: &Staging, built: &Built, attached: Vec<Attached>) -> Self {
+        Self {
+            image: staging.reference(&built.report.image.digest),
+            digest: built.report.image.digest.to_string(),
+            media_type: built.report.image.media_type.to_string(),
+            size: built.report.image.size,
+            image_id: built.report.image_id.to_string(),
+            published: false,
+            staged: Some(staging.reference(&built.report.image.digest)),
+            buildpacks: built
+                .report
+                .buildpacks
+                .iter()
+                .map(|it| format!("{}@{}", it.id, it.version))
+                .collect(),
+            isolation: built.isolation.clone(),
+            layers: Layers::of(built),
+            attached,
+            links: Vec::new(),
+            verdict: None,
+        }
+    }
+}
+
 async fn line(
     settings: &Settings,
     images: &Images<'_>,
@@ -121,26 +147,7 @@ async fn line(
         .await?
         .attached;
 
-    let mut report = Report {
-        image: staging.reference(&built.report.image.digest),
-        digest: built.report.image.digest.to_string(),
-        media_type: built.report.image.media_type.to_string(),
-        size: built.report.image.size,
-        image_id: built.report.image_id.to_string(),
-        published: false,
-        staged: Some(staging.reference(&built.report.image.digest)),
-        buildpacks: built
-            .report
-            .buildpacks
-            .iter()
-            .map(|it| format!("{}@{}", it.id, it.version))
-            .collect(),
-        isolation: built.isolation.clone(),
-        layers: Layers::of(&built),
-        attached,
-        links: Vec::new(),
-        verdict: None,
-    };
+    let mut report = Report::new(&staging, &built, attached);
     let mut verdicts = Vec::new();
     for policy in &settings.policies {
         // What is judged is what a stranger would find, not what we remember to have written.

@@ -2,6 +2,8 @@
 
 mod attest;
 pub(crate) mod build;
+mod builder;
+mod buildpack;
 pub(crate) mod copy;
 mod delete;
 mod gc;
@@ -24,6 +26,8 @@ use clap::{CommandFactory as _, Subcommand};
 
 use self::attest::{Attest, Sign};
 use self::build::Build;
+use self::builder::BuilderCommand;
+use self::buildpack::{BuildpackCommand, ExtensionCommand};
 use self::copy::Copy;
 use self::delete::Delete;
 use self::gc::Gc;
@@ -50,6 +54,15 @@ use crate::ui::Ui;
 pub(crate) enum Command {
     /// Turn app source into a signed, attested and judged image.
     Build(Box<Build>),
+    /// Make and inspect builder images.
+    #[command(subcommand)]
+    Builder(BuilderCommand),
+    /// Make and inspect packages of buildpacks.
+    #[command(subcommand)]
+    Buildpack(BuildpackCommand),
+    /// Make and inspect packages of image extensions.
+    #[command(subcommand)]
+    Extension(ExtensionCommand),
     /// Make keys.
     #[command(subcommand)]
     Key(Key),
@@ -74,7 +87,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Manifest(Manifest),
     Mirror(Mirror),
-    Rebase(Rebase),
+    Rebase(Box<Rebase>),
     Serve(Serve),
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
@@ -105,6 +118,11 @@ pub(crate) async fn run(
     match command {
         // Large: on the heap, once.
         Command::Build(args) => Box::pin(build::run(*args, environment, ui)).await,
+        Command::Builder(command) => Box::pin(builder::run(command, environment, ui)).await,
+        Command::Buildpack(command) => Box::pin(buildpack::run(command, environment, ui)).await,
+        Command::Extension(command) => {
+            Box::pin(buildpack::run_extension(command, environment, ui)).await
+        }
         Command::Key(command) => key::run(&command, environment, ui),
         Command::Sign(args) => attest::sign(args, environment, ui).await,
         Command::Attest(args) => attest::attest(args, environment, ui).await,
@@ -117,7 +135,7 @@ pub(crate) async fn run(
         Command::Copy(args) => copy::run(args, environment, ui).await,
         Command::Manifest(command) => Box::pin(manifest::run(command, environment, ui)).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
-        Command::Rebase(args) => Box::pin(rebase::run(args, environment, ui)).await,
+        Command::Rebase(args) => Box::pin(rebase::run(*args, environment, ui)).await,
         Command::Serve(args) => Box::pin(serve::run(args, environment)).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,

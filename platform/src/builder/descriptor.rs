@@ -126,7 +126,7 @@ impl ModuleDescriptor {
         let Some(table) = table else {
             return Err(Mistake {
                 line: 1,
-                problem: format!("there is no table `{}`", word(kind)),
+                problem: format!("the table `{}` is missing", word(kind)),
             });
         };
         let mistake = |value: &Spanned<String>, problem: String| Mistake {
@@ -290,6 +290,14 @@ impl From<&Member> for GroupElement {
     }
 }
 
+/// Groups, as labels have them.
+pub(crate) fn to_members(groups: &[OrderGroup]) -> Vec<Members> {
+    let members = |group: &OrderGroup| Members {
+        group: group.group.iter().map(Into::into).collect(),
+    };
+    groups.iter().map(members).collect()
+}
+
 /// Groups, out of labels.
 pub(crate) fn from_members(groups: &[Members]) -> Vec<OrderGroup> {
     let group = |group: &Members| OrderGroup::new(group.group.iter().map(Into::into).collect());
@@ -323,7 +331,7 @@ mod tests {
     fn each_mistake_is_named() {
         for (text, line, words) in [
             ("api = 3", 1, "invalid type"),
-            ("api = \"0.9\"", 1, "no table `buildpack`"),
+            ("api = \"0.9\"", 1, "the table `buildpack` is missing"),
             (
                 "[buildpack]\nid = \"app\"\nversion = \"1.0.0\"",
                 2,

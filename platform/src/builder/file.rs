@@ -14,8 +14,10 @@ use lifecycle_core::files::system::System;
 use oci::Digest;
 use toml::Spanned;
 
+pub(crate) use self::schema::TargetEntry;
 use self::schema::{BuilderFile, GroupEntry, ModuleEntry};
-use super::descriptor::line;
+use super::descriptor::{Member, Members, line};
+use super::labels::{SystemLabel, SystemMembers};
 use super::lifecycle::{Apis, Lifecycle};
 use super::module::Module;
 use super::package::{Package, PackageError};
@@ -117,6 +119,32 @@ impl BuilderToml {
     /// The id of the stack, as there were before targets.
     pub fn stack_id(&self) -> Option<&str> {
         self.file.stack.as_ref()?.get_ref().id.as_deref()
+    }
+
+    /// The groups as the file has them, for a label: a member may be without its version.
+    pub(crate) fn groups_for_label(&self, kind: Kind) -> Option<Vec<Members>> {
+        let groups = match kind {
+            Kind::Buildpack => &self.file.order,
+            Kind::Extension => &self.file.order_extensions,
+        };
+        let members = |group: &schema::Group| Members {
+            group: member_list(&group.group, kind),
+        };
+        (!groups.is_empty()).then(|| groups.iter().map(members).collect())
+    }
+
+    /// The system buildpacks as the file has them, for a label.
+    pub(crate) fn system_for_label(&self) -> Option<SystemLabel> {
+        let list = |group: &[GroupEntry]| SystemMembers {
+            buildpacks: member_list(group, Kind::Buildpack),
+        };
+        let system = &self.file.system;
+        let label = SystemLabel {
+            pre: list(&system.pre.buildpacks),
+            post: list(&system.post.buildpacks),
+        };
+        let is_empty = label.pre.buildpacks.is_empty() && label.post.buildpacks.is_empty();
+        (!is_empty).then_some(label)
     }
 
     /// The builder, its modules being these: one package for each locator, in order.
@@ -233,6 +261,16 @@ impl BuilderToml {
         }
         Ok(modules)
     }
+}
+
+fn member_list(group: &[GroupEntry], kind: Kind) -> Vec<Member> {
+    let member = |it: &GroupEntry| Member {
+        id: it.id.get_ref().clone(),
+        version: it.version.clone().unwrap_or_default(),
+        // An extension is optional in any case.
+        optional: it.optional && kind == Kind::Buildpack,
+    };
+    group.iter().map(member).collect()
 }
 
 /// A `builder.toml` that is being read.
@@ -375,7 +413,10 @@ pub(crate) fn read(path: &Path) -> Result<String, BuilderError> {
     Ok(text)
 }
 
-fn parse<T: serde::de::DeserializeOwned>(path: &Path, text: &str) -> Result<T, BuilderError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    text: &str,
+) -> Result<T, BuilderError> {
     toml::from_str(text).map_err(|error| BuilderError::Invalid {
         path: path.to_owned(),
         line: line(text, error.span().map_or(0, |span| span.start)),

@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 
 use lifecycle_core::buildpack::Kind;
+use oci::{DiffId, go_json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::descriptor::{Members, ModuleDescriptor, ModuleInfo, Stack, from_members, nullable};
+use super::descriptor::{
+    Members, ModuleDescriptor, ModuleInfo, Stack, from_members, nullable, to_members,
+};
 use super::id::{IdError, ModuleName};
 use super::lifecycle::{Apis, OldApi};
 use super::module::Module;
@@ -251,6 +254,19 @@ pub(crate) struct SystemMembers {
 }
 
 impl ModuleLayer {
+    /// What a label says of `module`, which lies in the layer `diff_id`.
+    pub(crate) fn of(module: &Module, diff_id: &DiffId) -> Self {
+        Self {
+            api: Some(module.api.clone()),
+            stacks: module.stacks.clone(),
+            targets: module.targets.clone(),
+            order: to_members(&module.order),
+            layer_diff_id: diff_id.0.to_string(),
+            homepage: module.info.homepage.clone(),
+            name: module.info.name.clone(),
+        }
+    }
+
     /// What it says of the module `name`, without where it lies.
     pub(crate) fn descriptor(&self, name: ModuleName) -> Result<ModuleDescriptor, LabelProblem> {
         let api = self.api.clone().ok_or_else(|| LabelProblem::Missing {
@@ -313,6 +329,11 @@ pub(crate) fn read<T: DeserializeOwned>(
         label: name,
         problem,
     })
+}
+
+/// The text of a label: JSON as Go writes it.
+pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    go_json::to_string(value)
 }
 
 /// A label says what cannot be.
@@ -394,8 +415,6 @@ impl LabelProblem {
 
 #[cfg(test)]
 mod tests {
-    use oci::go_json;
-
     use super::*;
 
     #[test]
@@ -407,7 +426,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            go_json::to_string(&metadata).unwrap(),
+            text(&metadata).unwrap(),
             r#"{"description":"","buildpacks":[{"id":"a","name":"A","version":"1.0.0","homepage":"h"}],"extensions":null,"stack":{"runImage":{"image":"","mirrors":null}},"lifecycle":{"version":"0.21.0","api":{"buildpack":null,"platform":null},"apis":{"buildpack":{"deprecated":null,"supported":[]},"platform":{"deprecated":null,"supported":["0.12"]}}},"createdBy":{"name":"n","version":"1"},"images":[{"image":"r","mirrors":null}]}"#
         );
         let package = PackageMetadata {
@@ -418,7 +437,7 @@ mod tests {
             }]),
         };
         assert_eq!(
-            go_json::to_string(&package).unwrap(),
+            text(&package).unwrap(),
             r#"{"id":"a","name":"A","version":"1.0.0","homepage":"h","stacks":[{"id":"*"}]}"#
         );
     }

@@ -52,6 +52,21 @@ pub(crate) struct OldApi {
     pub(crate) platform: Option<String>,
 }
 
+/// `lifecycle.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LifecycleToml {
+    pub(crate) lifecycle: LifecycleTable,
+    pub(crate) api: OldApi,
+    pub(crate) apis: Apis,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LifecycleTable {
+    pub(crate) version: Option<String>,
+}
+
 impl Versions {
     /// Deprecated and supported ones.
     pub fn all(&self) -> impl Iterator<Item = &str> {

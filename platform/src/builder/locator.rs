@@ -147,7 +147,8 @@ fn is_registry_name(text: &str) -> bool {
     let (name, version) = text.split_once('@').unwrap_or((text, "0.0.0"));
     let good = |part: &str| {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-        !part.is_empty() && part.chars().all(fits)
+        // `../gone` is a path.
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(fits)
     };
     let is_version = version
         .parse::<ModuleVersion>()
@@ -160,7 +161,7 @@ fn is_registry_name(text: &str) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LocatorError {
-    /// To pack it is no image.
+    /// To pack it is not an image.
     #[error(
         "`{text}` is neither there nor in the builder, and would be a buildpack of a registry of buildpacks, which cannot be asked yet"
     )]
@@ -169,12 +170,12 @@ pub enum LocatorError {
         text: String,
     },
     /// It leads to no file of this machine.
-    #[error("`{text}` is no path of this machine")]
+    #[error("`{text}` is not a path of this machine")]
     FileUrl {
         /// What was said.
         text: String,
     },
-    /// It is no id.
+    /// It cannot be an id.
     #[error("`{text}` cannot be a buildpack of the builder")]
     Id {
         /// What was said.
@@ -195,7 +196,7 @@ pub enum LocatorError {
         text: String,
     },
     /// It is nothing of all these.
-    #[error("`{text}` is no file, no folder, nothing that the builder has, and no image")]
+    #[error("`{text}` is neither a file, a folder, something that the builder has, nor an image")]
     Unknown {
         /// What was said.
         text: String,

@@ -54,6 +54,11 @@ impl Package {
         std::iter::once(&self.main).chain(&self.others)
     }
 
+    /// The same, to be changed.
+    pub(crate) fn modules_mut(&mut self) -> impl Iterator<Item = &mut Module> {
+        std::iter::once(&mut self.main).chain(&mut self.others)
+    }
+
     /// The same, as values.
     pub fn into_modules(self) -> impl Iterator<Item = Module> {
         std::iter::once(self.main).chain(self.others)

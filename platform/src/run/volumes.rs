@@ -252,7 +252,7 @@ mod tests {
                 target: "/data".into(),
                 writable: false,
             };
-            super::check(&volume, &hidden, true)
+            check(&volume, &hidden, true)
         };
         for path in [
             "home",
@@ -289,7 +289,7 @@ mod tests {
                 target: target.into(),
                 writable: false,
             };
-            super::check(&volume, &[], on_machine)
+            check(&volume, &[], on_machine)
         };
         for target in [
             "/layers",

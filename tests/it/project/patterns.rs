@@ -99,12 +99,14 @@ fn patterns_mean_what_git_says() {
             && !file.exists()
             && fs_err::write(&file, "").is_ok()
         {
-            let folders = path.match_indices('/').map(|(at, _)| path[..at].to_owned());
+            let folders = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+            let folders = folders.map(ToOwned::to_owned);
             paths.extend(folders.chain([path.clone()]));
         }
     }
     assert!(paths.len() > 40, "{paths:?}");
-    let question: String = paths.iter().map(|it| format!("{it}\0")).collect();
+    let question: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let question = format!("{}\0", question.join("\0"));
     let mut meant = 0;
     for _ in 0..400 {
         let lines: Vec<_> = (0..=random.below(4)).map(|_| random.pattern()).collect();

@@ -1,0 +1,433 @@
+//! What commands share that make images of other things: where parts are had from, and how what was
+//! made is staged, signed, judged and published, the tag last.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use gate::{Gate, GateOptions, Image as GateImage, Question};
+use intoto::Timestamp;
+use lifecycle_core::buildpack::Kind;
+use oci::{
+    CopyOptions, Descriptor, Found, Image, LayoutStore, Limits, Location, MediaType, Platform,
+    Reference, Store, copy_graph, go_json,
+};
+use platform::builder::{Package, Target};
+use platform::make::Made;
+use policies::Verdict;
+use serde::Serialize;
+use tempfile::TempDir;
+use time::OffsetDateTime;
+
+use crate::args::{Access, IdentityArgs, Printed, SignerArgs};
+use crate::commands::copy::tag;
+use crate::commands::policy;
+use crate::environment::{self, Environment};
+use crate::error::{CommandError, Context as _, Message};
+use crate::images::Images;
+use crate::keys;
+use crate::signing::Signer;
+use crate::transfer::Transfer;
+use crate::ui::{Tone, Ui, size};
+
+/// Who signs what was made, and who judges it.
+#[derive(Args, Debug)]
+pub(crate) struct MakingArgs {
+    /// Add a label: `NAME=VALUE`. Repeatable.
+    #[arg(long = "label", short = 'l', value_name = "NAME=VALUE")]
+    pub(crate) labels: Vec<String>,
+
+    /// What it is for: OS/ARCH[/VARIANT][:DISTRO@VERSION]. Repeatable: several make an index.
+    #[arg(long = "target", short = 't', value_name = "TARGET")]
+    pub(crate) targets: Vec<Target>,
+
+    /// Publish it only if this policy accepts it: a `policy.toml`, its folder, or a folder of policies.
+    /// Whom it calls `given` is who signs.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
+
+    #[command(flatten)]
+    pub(crate) access: Access,
+
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+impl MakingArgs {
+    /// Labels by name.
+    pub(crate) fn labels(&self) -> Result<BTreeMap<String, String>, CommandError> {
+        let label = |it: &String| match it.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Message(format!("`{it}` is not of the form NAME=VALUE")).into()),
+        };
+        self.labels.iter().map(label).collect()
+    }
+
+    /// Who signs, if anybody does.
+    pub(crate) async fn signer(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<Signer>, CommandError> {
+        let SignerArgs { key, services } = &self.signer;
+        if key.is_none() && services.identity_token.is_none() && services.signing_config.is_none() {
+            return Ok(None);
+        }
+        let key = key.as_deref().map(|it| keys::private(it, environment));
+        let signer = Signer::open(key.transpose()?, services, &self.access, environment).await?;
+        Ok(Some(signer))
+    }
+}
+
+/// What a command prints that made an image. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    pub(crate) image: String,
+    digest: String,
+    media_type: String,
+    /// The images, by platform; one, if there is no index.
+    images: Vec<OneImage>,
+    /// The manifests that were attached to it.
+    attached: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+}
+
+#[derive(Debug, Serialize)]
+struct OneImage {
+    platform: String,
+    digest: String,
+}
+
+/// A folder for what is made, which is gone at the end.
+pub(crate) fn scratch(environment: &Environment) -> Result<TempDir, CommandError> {
+    let temporary = environment.temporary();
+    TempDir::with_prefix_in("sealpack-make-", &temporary)
+        .context(|| format!("failed to make a folder in `{}`", temporary.display()))
+}
+
+/// Where parts are had from.
+pub(crate) struct Parts<'a> {
+    pub(crate) images: &'a Images<'a>,
+    /// What is relative is so to this folder.
+    pub(crate) folder: &'a Path,
+}
+
+impl Parts<'_> {
+    /// The package at `locator`, for `target`: a folder, an archive, a `.cnb` file, an image.
+    pub(crate) async fn package(
+        &self,
+        kind: Kind,
+        locator: &str,
+        target: &Target,
+        ui: &Ui,
+    ) -> Result<Package, CommandError> {
+        let what = || format!("failed to use `{locator}`");
+        let package = if let Some(path) = self.path(locator) {
+            if path.is_dir() {
+                Package::of_folder(kind, &path, locator, Some(target)).context(what)?
+            } else {
+                let platform = target.platform();
+                let package = Package::of_file(kind, &path, locator, &platform).await;
+                package.context(what)?
+            }
+        } else {
+            let found = self.image(locator).await?;
+            let platform = target.platform();
+            let store = Arc::clone(&found.store);
+            let package =
+                Package::of_image(kind, store, &found.descriptor, locator, &platform).await;
+            package.context(what)?
+        };
+        for note in &package.notes {
+            ui.warn(note);
+        }
+        Ok(package)
+    }
+
+    /// The image that `locator` names.
+    pub(crate) async fn image(&self, locator: &str) -> Result<Found, CommandError> {
+        let name = locator
+            .strip_prefix("docker://")
+            .or_else(|| locator.strip_prefix("docker:/"))
+            .unwrap_or(locator);
+        if name.contains("://") || name.starts_with("urn:") {
+            return Err(CommandError::undecided(Message(format!(
+                "`{locator}` is neither on this machine nor an image"
+            )))
+            .hint("download it first, and name the file"));
+        }
+        let reference: Reference = name
+            .parse()
+            .context(|| format!("`{locator}` is neither a file or folder nor an image"))?;
+        self.images.find(&reference).await
+    }
+
+    /// The file or folder that `locator` names, if it is one.
+    pub(crate) fn path(&self, locator: &str) -> Option<PathBuf> {
+        let local = match locator.split_once("://") {
+            Some(("file", path)) => path,
+            Some(_) => return None,
+            None => locator,
+        };
+        let path = self.folder.join(local);
+        path.exists().then_some(path)
+    }
+}
+
+/// The image that `found` is for `target`; an image that is for another platform is an error.
+pub(crate) async fn image_for(found: &Found, target: &Target) -> Result<Image, CommandError> {
+    let limits = Limits::default();
+    let wanted = target.platform();
+    let image = Image::read(&*found.store, &found.descriptor, &wanted, &limits)
+        .await
+        .map_err(CommandError::undecided)?;
+    let own = Target::from(&image.config().platform());
+    if Target::fits(target, &own) {
+        return Ok(image);
+    }
+    Err(Message(format!(
+        "`{}` is for {own}, and {target} was asked for",
+        found.reference
+    ))
+    .into())
+}
+
+/// Stages what was made, signs it, judges it, and moves it to `destination`, the tag last. Of several,
+/// an index is made, in their order.
+pub(crate) async fn publish(
+    made: &[(Platform, Made)],
+    destination: &Reference,
+    (args, signer): (&MakingArgs, Option<&Signer>),
+    (images, environment, ui): (&Images<'_>, &Environment, &Ui),
+) -> Result<Report, CommandError> {
+    let folder = scratch(environment)?;
+    let staged = LayoutStore::create(folder.path().join("staged"))?;
+    let mut all = Vec::new();
+    for (platform, made) in made {
+        for note in &made.notes {
+            ui.warn(note);
+        }
+        ui.begin("stage", platform.to_string());
+        let descriptor = made.store(&staged).await.map_err(CommandError::undecided)?;
+        all.push((platform.clone(), descriptor));
+    }
+    let root = match all.as_slice() {
+        [(_, only)] => only.clone(),
+        _ => index(&staged, &all).await?,
+    };
+    let mut attached = Vec::new();
+    if let Some(signer) = signer {
+        let mut subjects: Vec<&Descriptor> = all.iter().map(|(_, it)| it).collect();
+        if !subjects.contains(&&root) {
+            subjects.push(&root);
+        }
+        for subject in subjects {
+            let manifest = sign(signer, &staged, subject, ui).await?;
+            attached.push(manifest);
+        }
+        ui.done("sign", format_args!("{} signatures", attached.len()));
+    } else {
+        ui.warn("it is not signed: give `--key` to sign it");
+    }
+    let verdict = judge(args, &folder, destination, &root, signer).await?;
+    let name = move_to(destination, &staged, &root, images, ui).await?;
+    Ok(Report {
+        image: name,
+        digest: root.digest.to_string(),
+        media_type: root.media_type.to_string(),
+        images: all
+            .iter()
+            .map(|(platform, it)| OneImage {
+                platform: shown(platform),
+                digest: it.digest.to_string(),
+            })
+            .collect(),
+        attached,
+        verdict,
+    })
+}
+
+/// Prints what was made, for people.
+pub(crate) fn print(ui: &Ui, report: &Report) {
+    let made = ui.paint(Tone::Good, "made");
+    ui.line(format_args!("{made} {}", report.image));
+    for image in &report.images {
+        ui.line(format_args!("  {} {}", image.platform, image.digest));
+    }
+}
+
+/// A platform, which need not have an architecture.
+fn shown(platform: &Platform) -> String {
+    platform.to_string().trim_end_matches('/').to_owned()
+}
+
+/// Makes an index of `all`, in their order.
+async fn index(
+    store: &LayoutStore,
+    all: &[(Platform, Descriptor)],
+) -> Result<Descriptor, CommandError> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Entry<'a> {
+        media_type: &'a MediaType,
+        size: u64,
+        digest: String,
+        platform: &'a Platform,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct IndexText<'a> {
+        schema_version: u32,
+        media_type: MediaType,
+        manifests: Vec<Entry<'a>>,
+    }
+    let entry = |(platform, it): &'_ (Platform, Descriptor)| {
+        (
+            it.media_type.clone(),
+            it.size,
+            it.digest.to_string(),
+            platform.clone(),
+        )
+    };
+    let parts: Vec<_> = all.iter().map(entry).collect();
+    let text = IndexText {
+        schema_version: 2,
+        media_type: MediaType::IMAGE_INDEX,
+        manifests: parts
+            .iter()
+            .map(|(media_type, size, digest, platform)| Entry {
+                media_type,
+                size: *size,
+                digest: digest.clone(),
+                platform,
+            })
+            .collect(),
+    };
+    let bytes = go_json::to_string(&text).map_err(CommandError::undecided)?;
+    let descriptor = Descriptor::of(MediaType::IMAGE_INDEX, bytes.as_bytes());
+    store.push_manifest(&descriptor, bytes.into()).await?;
+    Ok(descriptor)
+}
+
+async fn sign(
+    signer: &Signer,
+    store: &LayoutStore,
+    subject: &Descriptor,
+    ui: &Ui,
+) -> Result<String, CommandError> {
+    let claim = attest::image_signature(std::slice::from_ref(subject), &BTreeMap::new())
+        .map_err(CommandError::undecided)?;
+    let bundle = signer.sign(&claim, subject, ui).await?;
+    let created: Timestamp = OffsetDateTime::from(environment::now())
+        .try_into()
+        .context(|| "the clock is wrong".to_owned())?;
+    let referrer = attest::attach(store, subject, &bundle, Some(&created))
+        .await
+        .map_err(CommandError::undecided)?;
+    Ok(referrer.manifest.digest.to_string())
+}
+
+/// Judges what a stranger would find in the staged layout.
+async fn judge(
+    args: &MakingArgs,
+    folder: &TempDir,
+    destination: &Reference,
+    root: &Descriptor,
+    signer: Option<&Signer>,
+) -> Result<Option<Verdict>, CommandError> {
+    let Some(path) = &args.policy else {
+        return Ok(None);
+    };
+    let key = signer.and_then(Signer::key);
+    let given: Vec<_> = key
+        .iter()
+        .map(|it| attest::SignerPattern::Key(it.public_key().clone()))
+        .collect();
+    let policies = policy::load(path, &given)?;
+    let policy = policy::choose(&policies, &[destination])?;
+    let trusted = IdentityArgs {
+        trusted_root: args.signer.services.trusted_root.clone(),
+        ..IdentityArgs::default()
+    };
+    let gate = Gate::new(GateOptions {
+        trust: trusted.trust(policy.accepts())?,
+        ..GateOptions::default()
+    });
+    let layout = folder.path().join("staged");
+    let reference = format!("oci:{}@{}", layout.display(), root.digest);
+    let question = Question {
+        image: GateImage::Found(Box::new(Found {
+            reference: reference.parse()?,
+            descriptor: root.clone(),
+            store: Arc::new(LayoutStore::open(&layout)?),
+        })),
+        policy,
+        at: environment::now(),
+    };
+    let judged = gate.ask(&question).await?.judged;
+    if judged.verdict.accepted() {
+        return Ok(Some(judged.verdict.clone()));
+    }
+    let notes = policy::notes(&judged).into_iter();
+    let notes = notes.chain(["nothing was published".to_owned()]);
+    Err(policy::rejected(
+        &destination.to_string(),
+        &judged.verdict,
+        notes.collect(),
+    ))
+}
+
+/// Moves the staged image; says where it is then.
+async fn move_to(
+    destination: &Reference,
+    staged: &LayoutStore,
+    root: &Descriptor,
+    images: &Images<'_>,
+    ui: &Ui,
+) -> Result<String, CommandError> {
+    ui.begin("publish", destination.to_string());
+    let failed = || format!("failed to publish to `{destination}`");
+    let transfer = Transfer::new(ui, "publish");
+    if let Location::DockerDaemon(repository) = &destination.location {
+        let daemon = images.daemon()?;
+        let platform = None;
+        let tag = tag(destination)?;
+        let loaded = daemon
+            .load(staged, root, platform, repository, &tag, &transfer)
+            .await
+            .context(failed)?;
+        let new = size(loaded.copied.new.bytes);
+        ui.done(
+            "publish",
+            format_args!("{destination} as {} ({new} new)", loaded.id),
+        );
+        return Ok(destination.to_string());
+    }
+    let store = images.create(destination).await?;
+    let name = tag(destination)?;
+    let options = CopyOptions {
+        referrers: true,
+        ..CopyOptions::default()
+    };
+    if matches!(destination.location, Location::LayoutArchive(_)) {
+        // Nothing of it is to be seen before it is finished. Who reads a `.cnb` file takes the first
+        // image for the package, so the tag comes before what is attached.
+        let alone = CopyOptions::default();
+        let copied = copy_graph(staged, &*store, root, &alone, &transfer).await;
+        copied.context(failed)?;
+        store.tag(root, &name).await?;
+    }
+    let copied = copy_graph(staged, &*store, root, &options, &transfer)
+        .await
+        .context(failed)?;
+    store.tag(root, &name).await?;
+    store.finish().await?;
+    let new = size(copied.new.bytes);
+    ui.done("publish", format_args!("{destination} ({new} new)"));
+    Ok(destination.at(root.digest.clone()).to_string())
+}
