@@ -176,8 +176,9 @@ fn help(program: &Path, pid: u32, map: &IdMap) -> io::Result<()> {
 fn subordinate(builder: User) -> Result<UserMap, String> {
     let uid = rustix::process::getuid().as_raw();
     let gid = rustix::process::getgid().as_raw();
-    let name = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid));
-    let name = name.ok().flatten().map(|it| it.name);
+    // Not by the C library: what it loads to look up a name breaks programs that are linked statically.
+    let name = read(Path::new("/etc/passwd")).ok();
+    let name = name.as_deref().and_then(|it| name_of(it, uid));
     let helpers = HELPERS
         .iter()
         .map(Path::new)
@@ -186,7 +187,7 @@ fn subordinate(builder: User) -> Result<UserMap, String> {
     let range = |table: &str| {
         let path = Path::new("/etc").join(table);
         let text = read(&path).map_err(|error| error.to_string())?;
-        range_of(&text, uid, name.as_deref())
+        range_of(&text, uid, name)
             .ok_or_else(|| format!("`{}` has no range for this user", path.display()))
     };
     Ok(UserMap::Subordinate {
@@ -202,6 +203,15 @@ fn read(path: &Path) -> io::Result<String> {
     let file = fs_err::File::open(path)?;
     file.take(MAX_TABLE).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The name that `/etc/passwd` has for a user.
+fn name_of(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|it| !it.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
 }
 
 /// The largest range that a table has for a user: first number, count.
@@ -270,6 +280,15 @@ mod tests {
         assert_eq!(lines(&root), "0 7 1\n1 100 10\n");
         let far = around(70_000, 7, (100, 10));
         assert_eq!(lines(&far), "0 100 10\n70000 7 1\n");
+    }
+
+    #[test]
+    fn a_user_has_the_name_of_the_first_line_with_its_number() {
+        let passwd = "root:x:0:0::/:/bin/sh\n:x:7::\nann:x:7:7::/:\neve:x:7\nodd\nbob:7:8";
+        assert_eq!(name_of(passwd, 7), Some("ann"));
+        assert_eq!(name_of(passwd, 0), Some("root"));
+        assert_eq!(name_of(passwd, 8), Some("bob"));
+        assert_eq!(name_of(passwd, 9), None);
     }
 
     #[test]
