@@ -38,7 +38,7 @@ pub(crate) struct MakingArgs {
     #[arg(long = "label", short = 'l', value_name = "NAME=VALUE")]
     pub(crate) labels: Vec<String>,
 
-    /// What it is for: OS/ARCH[/VARIANT][:DISTRO@VERSION]. Repeatable: several make an index.
+    /// What it is for: `OS/ARCH[/VARIANT][:DISTRO@VERSION]`. Repeatable: several make an index.
     #[arg(long = "target", short = 't', value_name = "TARGET")]
     pub(crate) targets: Vec<Target>,
 

@@ -3,12 +3,12 @@
 //!
 //! | file | about |
 //! |---|---|
-//! | [`file`] | `builder.toml` |
-//! | [`image`], [`layout`] | builder images: labels and config; the files in them |
-//! | [`package`] | buildpacks and extensions from folders, archives, `.cnb` files and images |
-//! | [`Locator`] | what a user means by the name of one |
-//! | [`add`] | what a user adds to a builder, and the order that this gives |
-//! | [`module`], [`id`], [`target`], [`lifecycle`] | what builders and packages are made of |
+//! | `file` | `builder.toml` |
+//! | `image`, `layout` | builder images: labels and config; the files in them |
+//! | `package` | buildpacks and extensions from folders, archives, `.cnb` files and images |
+//! | `locator` | what a user means by the name of one |
+//! | `add` | what a user adds to a builder, and the order that this gives |
+//! | `module`, `id`, `target`, `lifecycle` | what builders and packages are made of |
 
 pub mod add;
 mod cnb;

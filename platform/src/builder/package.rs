@@ -3,7 +3,7 @@
 //!
 //! | from | digest | files |
 //! |---|---|---|
-//! | folder | of the folder, see [`source::copy`](crate::source::copy) | in the folder |
+//! | folder | of the folder, see [`source::copy`] | in the folder |
 //! | `.tgz`, `.tar` | of the file | in the file |
 //! | `.cnb`, image | of the manifest | in layers, each verified by its diff ID when it is laid out |
 //!
