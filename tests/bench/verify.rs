@@ -81,7 +81,7 @@ fn main() {
             }
             Output::of(&mut workspace.sealpack(copy)).expect(0);
             if bundles == 1 {
-                let (bundle_source, target) = (source(bundle), format!("{repository}@{bundle}"));
+                let (bundle_source, target) = (source(bundle), format!("{repository}:bundle"));
                 Output::of(&mut workspace.sealpack(["copy", &bundle_source, &target])).expect(0);
             }
             let ours = || {
