@@ -121,15 +121,28 @@ impl RootStore {
     }
 }
 
-/// Makes a folder, and its parents, that nobody else can look into.
+/// Makes a folder, and its parents, that nobody else can look into. What is in it is believed, so one
+/// that is there already must be ours, and nobody else's to write.
 fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
+    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", folder.display())))
+        .map_err(|error| {
+            io::Error::new(error.kind(), format!("`{}`: {error}", folder.display()))
+        })?;
+    let own = rustix::process::geteuid().as_raw();
+    for it in [Some(folder), folder.parent()].into_iter().flatten() {
+        let found = fs::metadata(it)?;
+        if found.uid() != own || found.mode() & 0o022 != 0 {
+            let path = it.display();
+            let problem = format!("`{path}` is not allowed to keep layers: others may write there");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+        }
+    }
+    Ok(())
 }
 
 /// Tells this start of the machine from all others.

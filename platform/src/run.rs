@@ -223,8 +223,15 @@ pub async fn run(
         watch.takes("builder", &request.builder.digest);
     }
     phases.detect().await?;
+    staging.refuse_links()?;
     watch.end(&["layers"]).await.map_err(watched)?;
     let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
+    if let Some(extension) = group.group_extensions.first() {
+        return Err(RunError::Extension {
+            id: extension.id.clone(),
+            version: extension.version.clone(),
+        });
+    }
     let buildpacks = phases.buildpacks(&group)?;
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
     let cache = phases.restore(&analyzed, &group).await?;
@@ -236,6 +243,7 @@ pub async fn run(
         .map_err(watched)?;
     watch.told(buildpacks.iter().map(|it| it.name.clone()).collect());
     phases.build(&group).await?;
+    staging.refuse_links()?;
     watch.end(&["layers", "workspace"]).await.map_err(watched)?;
 
     watch

@@ -53,6 +53,15 @@ pub fn digest(of: &Path) -> Result<Digest, SourceError> {
     Ok(digest_of(&walk.records))
 }
 
+/// The digest of the folder `of` with one more file at its root, or another in its place.
+pub fn digest_with(of: &Path, name: &str, content: &[u8]) -> Result<Digest, SourceError> {
+    let mut walk = Walk::new(of, None, &Files::All);
+    walk.folder(Path::new(""), 0, false)?;
+    let record = [&b"f\0"[..], Digest::of(content).hex().as_bytes()].concat();
+    walk.records.insert(name.as_bytes().to_vec(), record);
+    Ok(digest_of(&walk.records))
+}
+
 fn digest_of(records: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
     let mut hasher = Hasher::default();
     for (path, rest) in records {
@@ -326,6 +335,9 @@ impl GitCommand<'_> {
             .arg(self.app)
             .args(arguments)
             .env_clear()
+            // What a partial clone lacks would be fetched, by programs that the repository names.
+            .env("GIT_ALLOW_PROTOCOL", "none")
+            .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("LC_ALL", "C")
@@ -564,6 +576,44 @@ mod tests {
         assert!(!proof.exists());
         assert_eq!(git(folder.path(), Some(path), None), None);
         assert_eq!(git(&app, Some(OsStr::new("/nowhere")), None), None);
+    }
+
+    #[test]
+    fn git_fetches_nothing_that_a_partial_clone_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let (app, proof) = (folder.path().join("app"), folder.path().join("proof"));
+        fs::create_dir_all(&app).unwrap();
+        fs::write(app.join("a"), "1").unwrap();
+        let run = |arguments: &[&str]| {
+            Command::new("git")
+                .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+                .arg("-C")
+                .arg(&app)
+                .args(arguments)
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .output()
+        };
+        if run(&["init", "--quiet"]).is_err() {
+            eprintln!("SKIPPED: there is no `git` here");
+            return;
+        }
+        run(&["add", "."]).unwrap();
+        run(&["commit", "--quiet", "-m", "a"]).unwrap();
+        let head = String::from_utf8(run(&["rev-parse", "HEAD"]).unwrap().stdout).unwrap();
+        let (start, rest) = head.trim().split_at(2);
+        let touch = format!("sh -c 'touch {}; false'", proof.display());
+        for (name, value) in [
+            ("core.repositoryformatversion", "1"),
+            ("extensions.partialClone", "origin"),
+            ("remote.origin.promisor", "true"),
+            ("remote.origin.url", "ssh://git.example/a"),
+            ("core.sshCommand", touch.as_str()),
+        ] {
+            run(&["config", name, value]).unwrap();
+        }
+        fs::remove_file(app.join(".git/objects").join(start).join(rest)).unwrap();
+        assert_eq!(git(&app, Some(OsStr::new("/usr/bin:/bin")), None), None);
+        assert!(!proof.exists());
     }
 
     #[test]

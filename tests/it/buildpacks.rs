@@ -295,3 +295,25 @@ fn an_app_names_its_buildpacks() {
     let said = output(&project, &[]).expect(2).stderr;
     assert!(said.contains("line 3"), "{said}");
 }
+
+#[test]
+fn an_extension_that_would_not_be_applied_ends_the_build() {
+    let project = project();
+    if !crate::flags::has_sandbox(&project) {
+        return;
+    }
+    let toml = "api = \"0.10\"\n[extension]\nid = \"test/ext\"\nversion = \"1.0.0\"\n";
+    project.write("ext/extension.toml", toml);
+    for name in ["detect", "generate"] {
+        let path = project.write(format!("ext/bin/{name}"), "#!/bin/sh\n");
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let builder = fs_err::read_to_string(project.join("builder.toml")).unwrap();
+    let with = "\n[[extensions]]\nuri = \"ext\"\n[[order-extensions]]\n\
+                [[order-extensions.group]]\nid = \"test/ext\"\nversion = \"1.0.0\"\n";
+    project.write("builder.toml", format!("{builder}{with}"));
+    let said = output(&project, &[]).expect(2).stderr;
+    let expected = "the extension `test/ext@1.0.0` takes part";
+    assert!(said.contains(expected), "{said}");
+    assert!(!project.join("out").exists());
+}

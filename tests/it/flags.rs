@@ -27,7 +27,7 @@ fn facts(project: &Project, image: &str) -> Value {
 }
 
 /// Whether this machine has a sandbox; says so if not.
-fn has_sandbox(project: &Project) -> bool {
+pub(crate) fn has_sandbox(project: &Project) -> bool {
     let output = build(
         project,
         &[
@@ -193,7 +193,8 @@ fn an_image_is_as_old_as_it_is_said_to_be() {
     assert!(created(&["--creation-time", "now"]).as_str() > "2025");
     for time in ["tomorrow", "99999999999999"] {
         let arguments = ["--creation-time", time, "--output", "oci:out:v1"];
-        build(&project, &arguments).expect(2);
+        let said = build(&project, &arguments).expect(2).stderr;
+        assert!(said.contains("is not a creation time"), "{said}");
     }
 }
 
@@ -213,7 +214,8 @@ fn an_image_has_as_many_names_as_are_said() {
         assert_eq!(facts(&project, name)["digest"], built["digest"], "{name}");
     }
     let arguments = ["--output", "oci:out:v1", "--tag", "not a name"];
-    build(&project, &arguments).expect(2);
+    let said = build(&project, &arguments).expect(2).stderr;
+    assert!(said.contains("is not a place for an image"), "{said}");
 }
 
 #[test]

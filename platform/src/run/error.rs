@@ -60,11 +60,35 @@ pub enum RunError {
     /// The builder's lifecycle is of another time.
     #[error("the lifecycle of the builder speaks no Platform API that is known here")]
     NoCommonApi,
+    /// An extension takes part, and what it generates would not be applied.
+    #[error(
+        "the extension `{id}@{version}` takes part, and builds here cannot apply extensions yet"
+    )]
+    Extension {
+        /// The extension's id.
+        id: String,
+        /// Its version.
+        version: String,
+    },
+    /// A buildpack left something that would lead later phases elsewhere.
+    #[error("`{}` is not allowed in the layers: it is a link, or not a file", path.display())]
+    LinkInLayers {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The launcher, or an SBOM of it, is too large.
+    #[error("`/{path}` of the builder is larger than {limit} bytes")]
+    LauncherTooLarge {
+        /// Which file.
+        path: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The builder has no launcher.
-    #[error("the builder has no launcher at `/cnb/lifecycle/launcher`")]
+    #[error("`/cnb/lifecycle/launcher` is missing in the builder")]
     NoLauncher,
     /// Nobody says where layers of builders are kept.
-    #[error("there is no folder to keep the layers of the builder in")]
+    #[error("a folder to keep the layers of the builder in is missing")]
     NoRootStore,
     /// The lifecycle does not say which it is.
     #[error("the lifecycle does not say its version: {text}")]

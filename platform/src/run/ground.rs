@@ -192,7 +192,10 @@ fn take_launcher(layers: &Layers, to: &Path) -> Result<(), RunError> {
         let mut copy = fs::File::create(&target)?;
         let copied = io::copy(&mut file.take(MAX_LAUNCHER + 1), &mut copy)?;
         if copied > MAX_LAUNCHER {
-            return Err(RunError::NoLauncher);
+            return Err(RunError::LauncherTooLarge {
+                path: path.clone(),
+                limit: MAX_LAUNCHER,
+            });
         }
         fs::set_permissions(target, std::fs::Permissions::from_mode(0o755))?;
     }

@@ -99,6 +99,8 @@ pub(super) fn open_sandbox(
             hidden.push(folder.to_owned());
         }
         hidden.extend(request.roots.map(Path::to_owned));
+        // What the build itself runs, and makes.
+        hidden.extend(staging.folders().map(Path::to_owned));
         let on_machine = matches!(ground.root, Root::Machine);
         mounts.push(volumes::check(volume, &hidden, on_machine)?);
     }

@@ -23,9 +23,32 @@ pub(super) const IMAGE: &str = "sealpack.invalid/staged";
 #[derive(Debug)]
 pub struct Staging {
     /// Seen by buildpacks as `/`: `layers`, `workspace`, `platform`, `cnb`.
-    root: TempDir,
+    root: Root,
     layout: Layout,
     store: Borrowing,
+}
+
+/// A folder that is removed at the end, whatever modes buildpacks gave to folders in it.
+#[derive(Debug)]
+struct Root(TempDir);
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let mut folders = vec![self.0.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            // What cannot be opened is left behind.
+            let private = std::fs::Permissions::from_mode(0o700);
+            fs_err::set_permissions(&folder, private).unwrap_or_default();
+            let entries = fs_err::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(
+                entries
+                    .filter(|it| it.file_type().is_ok_and(|it| it.is_dir()))
+                    .map(|it| it.path()),
+            );
+        }
+    }
 }
 
 /// The folder of the staged layout.
@@ -47,9 +70,9 @@ impl Staging {
                 source,
             })
         };
-        let root = new("sealpack-build-")?;
+        let root = Root(new("sealpack-build-")?);
         for folder in ["layers", "workspace", "platform/env", "cnb"] {
-            fs_err::create_dir_all(root.path().join(folder))?;
+            fs_err::create_dir_all(root.0.path().join(folder))?;
         }
         let layout = match layout {
             Some(path) if path.join("index.json").exists() => {
@@ -70,7 +93,37 @@ impl Staging {
 
     /// What buildpacks see as `/`.
     pub fn root(&self) -> &Path {
-        self.root.path()
+        self.root.0.path()
+    }
+
+    /// Its folders, which no buildpack gets but by the mounts of a build.
+    pub(super) fn folders(&self) -> [&Path; 2] {
+        [self.root(), self.layout.path()]
+    }
+
+    /// Refuses what buildpacks may leave in `/layers` to lead the phases that run outside of the sandbox
+    /// elsewhere, or to make them wait: a link where they expect a folder, and a `.toml` that is not a
+    /// file.
+    pub(super) fn refuse_links(&self) -> Result<(), RunError> {
+        let layers = self.layers();
+        let sboms = layers.join("sbom");
+        let mut waiting = vec![layers.clone()];
+        while let Some(folder) = waiting.pop() {
+            let is_top = folder == layers;
+            for entry in fs_err::read_dir(&folder)? {
+                let entry = entry?;
+                let (path, kind) = (entry.path(), entry.file_type()?);
+                let is_toml = entry.file_name().as_encoded_bytes().ends_with(b".toml");
+                let leads_away = kind.is_symlink() && (is_top || folder == sboms);
+                if leads_away || is_toml && !(kind.is_file() || kind.is_dir()) {
+                    return Err(RunError::LinkInLayers { path });
+                }
+                if is_top && kind.is_dir() {
+                    waiting.push(path);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What buildpacks see as `/layers`.
@@ -233,5 +286,42 @@ impl PhaseImages for StagedImages {
 
     async fn check_write(&self, _name: &str) -> Result<(), PlaceError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_in_layers_leads_nowhere_else() {
+        let folder = TempDir::new().unwrap();
+        let staging = Staging::create(folder.path(), None).unwrap();
+        let at = |name: &str| staging.layers().join(name);
+        fs_err::create_dir_all(at("good/layer")).unwrap();
+        fs_err::write(at("good/layer.toml"), "").unwrap();
+        symlink("/etc", at("good/layer/link")).unwrap();
+        staging.refuse_links().unwrap();
+        for name in ["evil", "group.toml", "good/x.toml"] {
+            symlink("/etc", at(name)).unwrap();
+            assert!(staging.refuse_links().is_err(), "{name}");
+            fs_err::remove_file(at(name)).unwrap();
+        }
+        fs_err::create_dir_all(at("sbom")).unwrap();
+        symlink("/etc", at("sbom/launch")).unwrap();
+        assert!(staging.refuse_links().is_err());
+    }
+
+    #[test]
+    fn folders_that_cannot_be_written_are_removed_too() {
+        let folder = TempDir::new().unwrap();
+        let staging = Staging::create(folder.path(), None).unwrap();
+        let closed = staging.layers().join("a");
+        fs_err::create_dir_all(closed.join("b")).unwrap();
+        fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+        drop(staging);
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

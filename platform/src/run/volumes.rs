@@ -154,7 +154,7 @@ pub enum VolumeError {
         covered: PathBuf,
     },
     /// It is not written as volumes are.
-    #[error("`{text}` is no volume: {problem}")]
+    #[error("`{text}` is not a volume: {problem}")]
     Form {
         /// What was said.
         text: String,
@@ -163,7 +163,7 @@ pub enum VolumeError {
     },
     /// Keys, credentials, sockets.
     #[error(
-        "`{}` is no volume for a build: it is, holds or lies in `{}`, which buildpacks must not see",
+        "`{}` is not allowed as a volume: it is, holds or lies in `{}`, which buildpacks must not see",
         source_path.display(), hidden.display()
     )]
     Hidden {
@@ -173,7 +173,7 @@ pub enum VolumeError {
         hidden: PathBuf,
     },
     /// There is nothing.
-    #[error("`{}` is no volume: there is no such file or folder", source_path.display())]
+    #[error("`{}` is not a volume: there is no such file or folder", source_path.display())]
     NotThere {
         /// What was to be given.
         source_path: PathBuf,
@@ -190,7 +190,7 @@ pub enum VolumeError {
         own: &'static str,
     },
     /// A socket, pipe or device.
-    #[error("`{}` is no volume: it is neither a file nor a folder", source_path.display())]
+    #[error("`{}` is not a volume: it is neither a file nor a folder", source_path.display())]
     Special {
         /// What was to be given.
         source_path: PathBuf,
@@ -228,7 +228,7 @@ mod tests {
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("`{text}` is no volume: ")),
+                error.starts_with(&format!("`{text}` is not a volume: ")),
                 "{error}"
             );
         }

@@ -197,7 +197,11 @@ fn as_below(root: &OwnedFd, layers: &[SpecLayer], opened: &[OwnedFd]) -> Result<
     };
     let has = |at: usize, path: &OsString| {
         let layer = opened.get(at)?;
-        let found = rustix::fs::statat(layer, path.as_os_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        // A link on the way would lead out of the layer, to the machine.
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let file = openat2(layer, path.as_os_str(), flags, Mode::empty(), how).ok()?;
+        let found = rustix::fs::fstat(&file).ok()?;
         (FileType::from_raw_mode(found.st_mode) == FileType::Directory && !is_implied(at, path))
             .then_some(found)
     };

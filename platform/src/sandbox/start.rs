@@ -226,15 +226,38 @@ fn send(stream: &mut UnixStream, spec: &Spec) -> io::Result<()> {
 fn receive(stream: &mut UnixStream) -> io::Result<Vec<Reply>> {
     let mut text = Vec::new();
     loop {
-        match stream.read_to_end(&mut text) {
+        let room = (MAX_REPLY + 1).saturating_sub(text.len()) as u64;
+        match io::Read::take(&mut *stream, room).read_to_end(&mut text) {
             Ok(_) => break,
             // It died before it read all that it was told; what it said comes after this.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
             Err(error) => return Err(error),
         }
     }
+    if text.len() > MAX_REPLY {
+        // Whoever still writes is not to wait for us.
+        stream.shutdown(Shutdown::Both).unwrap_or_default();
+        return Err(io::ErrorKind::InvalidData.into());
+    }
     text.split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
         .map(|line| Ok(serde_json::from_slice(line)?))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_an_end() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let writing = std::thread::spawn(move || {
+            let chunk = vec![b' '; 1 << 20];
+            while theirs.write_all(&chunk).is_ok() {}
+        });
+        let error = receive(&mut ours).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        writing.join().unwrap();
+    }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(task: &Task, map: Map, data: impl Read) -> Result<Reply, Faile
 
 fn unpack(diff_id: &str, owners: Owners, mut data: impl Read) -> Result<Done, String> {
     let diff_id = diff_id.parse().map(oci::DiffId);
-    let diff_id = diff_id.map_err(|_bad| "its digest is none".to_owned())?;
+    let diff_id = diff_id.map_err(|_bad| "its diff ID is malformed".to_owned())?;
     let options = ExtractOptions {
         owners,
         whiteouts: Whiteouts::Overlay(OverlayXattrs::User),

@@ -68,8 +68,17 @@ impl UserMap {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Shifted => "shifted".to_owned(),
-            Self::Subordinate { builder, .. } => {
-                format!("subordinate-{}-{}", builder.uid, builder.gid)
+            Self::Subordinate {
+                builder,
+                users,
+                groups,
+                ..
+            } => {
+                // Ranges may change, and what was unpacked for others has other owners.
+                let ranges = format!("{}\n{}", lines(users), lines(groups));
+                let ranges = oci::Digest::of(ranges.as_bytes());
+                let ranges: String = ranges.hex().chars().take(16).collect();
+                format!("subordinate-{}-{}-{ranges}", builder.uid, builder.gid)
             }
             Self::One(user) => format!("one-{}-{}", user.uid, user.gid),
         }
@@ -183,7 +192,7 @@ fn subordinate(builder: User) -> Result<UserMap, String> {
         .iter()
         .map(Path::new)
         .find(|it| it.join("newuidmap").is_file() && it.join("newgidmap").is_file())
-        .ok_or("there is no `newuidmap` and `newgidmap`")?;
+        .ok_or("`newuidmap` or `newgidmap` is missing")?;
     let range = |table: &str| {
         let path = Path::new("/etc").join(table);
         let text = read(&path).map_err(|error| error.to_string())?;
@@ -280,6 +289,21 @@ mod tests {
         assert_eq!(lines(&root), "0 7 1\n1 100 10\n");
         let far = around(70_000, 7, (100, 10));
         assert_eq!(lines(&far), "0 100 10\n70000 7 1\n");
+    }
+
+    #[test]
+    fn other_ranges_have_another_name() {
+        let map = |first| UserMap::Subordinate {
+            users: around(1001, 7, (first, 9)),
+            groups: around(1001, 7, (100_000, 9)),
+            helpers: PathBuf::new(),
+            builder: User {
+                uid: 1001,
+                gid: 1001,
+            },
+        };
+        assert_eq!(map(100_000).name(), map(100_000).name());
+        assert_ne!(map(100_000).name(), map(200_000).name());
     }
 
     #[test]
