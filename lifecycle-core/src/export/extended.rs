@@ -4,12 +4,12 @@
 //! names of owners.
 
 use std::fs;
-use std::io::BufReader;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use oci::layer::{self, Compression};
 use oci::tar::{self, EntryKind, Manner, Seen, TarError};
-use oci::{ExtractError, ExtractOptions, Image};
+use oci::{DiffId, ExtractError, ExtractOptions, Hasher, Image};
 use thiserror::Error;
 
 use super::layers::MadeLayer;
@@ -54,7 +54,7 @@ impl Extended {
             .map(|it| it.created_by.as_str())
             .collect();
         let mut layers = Vec::new();
-        for (index, (descriptor, _diff_id)) in self.image.layers().enumerate() {
+        for (index, (descriptor, diff_id)) in self.image.layers().enumerate() {
             let digest = &descriptor.digest;
             let blobs = self.folder.join("blobs").join(digest.algorithm().name());
             let path = blobs.join(digest.hex());
@@ -66,7 +66,7 @@ impl Extended {
             let extension = extension.map_or("", |(_, id)| id);
             let id = format!("{extension}:extended-layer-{index}");
             log.line(Level::Info, &format!("Adding extension layer '{id}'"));
-            let made = write(&path, &temporary.join(format!("extended-{index}")));
+            let made = write(&path, diff_id, &temporary.join(format!("extended-{index}")));
             let made = made.map_err(|source| ExportError::ExtensionLayer {
                 path: path.clone(),
                 source,
@@ -83,16 +83,20 @@ impl Extended {
     }
 }
 
-/// Writes the layer of `blob` anew to `target`.
+/// Writes the layer of `blob`, which is `diff_id` when it is not compressed, anew to `target`.
 fn write(
     blob: &Path,
+    diff_id: &DiffId,
     target: &Path,
 ) -> Result<layer::Layer, layer::LayerError<ExtendedLayerError>> {
     layer::write(target, Compression::GoGzip, |archive| {
         let file = fs::File::open(blob).map_err(ExtractError::Read)?;
         let options = ExtractOptions::default();
-        let file = BufReader::with_capacity(256 << 10, file);
-        let mut from = tar::Reader::new(file, options.entries, options.path)?;
+        let mut plain = Hashed {
+            inner: tar::decompressed(file)?.take(options.bytes),
+            hasher: Hasher::default(),
+        };
+        let mut from = tar::Reader::new(&mut plain, options.entries, options.path)?;
         while let Some(Seen { mut entry, manner }) = from.next_entry()? {
             // Their numbers are not known here, and of a wrong one more comes than of none.
             if matches!(entry.kind, EntryKind::Char { .. } | EntryKind::Block { .. }) {
@@ -106,8 +110,33 @@ fn write(
             };
             archive.write_as(&entry, &manner, &mut from)?;
         }
+        drop(from);
+        io::copy(&mut plain, &mut io::sink()).map_err(ExtractError::Read)?;
+        let presented = DiffId(plain.hasher.finish());
+        if presented != *diff_id {
+            let expected = diff_id.clone();
+            return Err(ExtractError::OtherContent {
+                expected,
+                presented,
+            }
+            .into());
+        }
         Ok(())
     })
+}
+
+/// Hashes what is read.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
 }
 
 /// Why a layer of an extension could not be written anew.

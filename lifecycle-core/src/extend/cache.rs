@@ -207,5 +207,12 @@ mod tests {
         assert_eq!(at(0).find(&one), None);
         at(0).prune();
         assert_eq!(at(0).find(&two), Some(Made::Nothing));
+        let modified = fs::metadata(&found.file).unwrap().modified().unwrap();
+        let late = LayerCache {
+            now: modified + Duration::from_secs(11),
+            ..at(0)
+        };
+        late.prune();
+        assert_eq!(fs::read_dir(&late.folder).unwrap().count(), 0);
     }
 }

@@ -104,12 +104,12 @@ pub(super) fn copy(
             look.path.clone()
         };
         if metadata.is_dir() {
-            copying.contents(&from, source, &below, request.owner.or(Some((0, 0))))?;
+            copying.contents(&from, Some(source), &below, request.owner.or(Some((0, 0))))?;
         } else if request.unpacks && is_archive(&from)? {
             let unpacked = unpack(&from, temporary)?;
             let folder = unpacked.path().to_owned();
             copying.unpacked.push(unpacked);
-            copying.contents(&folder, Path::new(""), &look.path, request.owner)?;
+            copying.contents(&folder, None, &look.path, request.owner)?;
         } else {
             let target = match source.file_name() {
                 Some(name) if is_folder && !request.keeps_parents => below.join(name),
@@ -143,11 +143,12 @@ struct Copying<'a> {
 }
 
 impl Copying<'_> {
-    /// What is in the folder `from`, which the context calls `name`, to the folder `target`.
+    /// What is in the folder `from`, to the folder `target`. `name` is what the context calls it; the
+    /// content of an archive has no name there, and all of it counts.
     fn contents(
         &mut self,
         from: &Path,
-        name: &Path,
+        name: Option<&Path>,
         target: &Path,
         owner: Option<(u32, u32)>,
     ) -> Result<(), CopyError> {
@@ -164,8 +165,10 @@ impl Copying<'_> {
                 if is_dir {
                     pending.push(relative.clone());
                 }
-                let is_left_out = ignores(&self.context.ignore, &name.join(&relative))
-                    || ignores(&self.request.excludes, &relative);
+                let is_left_out = name.is_some_and(|name| {
+                    ignores(&self.context.ignore, &name.join(&relative))
+                        || ignores(&self.request.excludes, &relative)
+                });
                 if is_left_out {
                     continue;
                 }
@@ -273,8 +276,10 @@ impl Copying<'_> {
                     }
                 }
             };
-            self.items
-                .insert(folder.clone(), Item::folder(folder.clone(), &found));
+            self.items.insert(
+                folder.clone(),
+                Item::folder(folder.clone(), &found, self.times),
+            );
         }
         Ok(place)
     }
@@ -391,7 +396,7 @@ pub enum CopyError {
         path: PathBuf,
     },
     /// A folder would be put over a file, or a file over a folder.
-    #[error("`{}` is there already, and cannot be replaced: one is a folder, the other is none", path.display())]
+    #[error("`{}` is there already, and cannot be replaced: only one of the two is a folder", path.display())]
     Conflict {
         /// What.
         path: PathBuf,
@@ -405,7 +410,9 @@ pub enum CopyError {
         source: io::Error,
     },
     /// Several files are copied to what is no folder.
-    #[error("several files are copied to `{target}`, which does not end in `/` and is no folder")]
+    #[error(
+        "several files are copied to `{target}`, which does not end in `/` and is not a folder"
+    )]
     NoFolder {
         /// Where to.
         target: String,
@@ -416,8 +423,8 @@ pub enum CopyError {
         /// Which.
         pattern: String,
     },
-    /// A wildcard that is none.
-    #[error("`{pattern}` is no pattern")]
+    /// A malformed wildcard.
+    #[error("the pattern `{pattern}` is malformed")]
     Pattern {
         /// Which.
         pattern: String,

@@ -182,8 +182,8 @@ pub enum HandOverError {
         /// Why not.
         source: io::Error,
     },
-    /// What was left is no image.
-    #[error("`{}` is no image that the phase before left", path.display())]
+    /// What was left is not an image.
+    #[error("`{}` is not an image of the phase before", path.display())]
     Image {
         /// Where.
         path: PathBuf,
@@ -191,7 +191,7 @@ pub enum HandOverError {
         source: ImageError,
     },
     /// What was left is damaged.
-    #[error("`{}` is no image that the phase before left: {problem}", path.display())]
+    #[error("`{}` is not an image of the phase before: {problem}", path.display())]
     Malformed {
         /// Where.
         path: PathBuf,

@@ -12,10 +12,14 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::SystemTime;
 
 use oci::{ExtractError, ExtractOptions, Owners, extract};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use tempfile::TempPath;
 
 use super::paths::{outside, resolve};
 use super::root::{Changes, Command, Found, Look, Root};
@@ -226,19 +230,28 @@ fn run(command: &Command, cancel: &Cancel, output: &dyn Output) -> Result<Exit, 
     // A script is gone when its file is, so the file has to be there to the end.
     let mut script = None;
     if let Some(text) = &command.script {
-        let path = write_script(text).map_err(|source| RunError::Start {
+        let made = Script::write(text).map_err(|source| RunError::Start {
             program: "/tmp".into(),
             source: OsError(source),
         })?;
-        words = vec![path.to_string_lossy().into_owned()];
-        script = Some(path);
+        words = vec![made.file.to_string_lossy().into_owned()];
+        script = Some(made);
+    }
+    // For the system a folder that is missing looks like a program that is.
+    let chdir = |source| RunError::Chdir {
+        dir: command.dir.clone(),
+        source: OsError(source),
+    };
+    if !fs::metadata(&command.dir).map_err(chdir)?.is_dir() {
+        return Err(chdir(io::ErrorKind::NotADirectory.into()));
     }
     let program = find(words.first().map_or("", String::as_str), command);
     let watch = |source| RunError::Watch {
         program: program.clone(),
         source: OsError(source),
     };
-    let (mut reader, writer) = io::pipe().map_err(watch)?;
+    let (reader, writer) = io::pipe().map_err(watch)?;
+    let (ended, end) = io::pipe().map_err(watch)?;
     let mut process = std::process::Command::new(&program);
     process
         .args(words.iter().skip(1))
@@ -266,8 +279,9 @@ fn run(command: &Command, cancel: &Cancel, output: &dyn Output) -> Result<Exit, 
     // It has the pipe's end for writing.
     drop(process);
     let (exit, read) = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| pass_on(&mut reader, output));
+        let reading = scope.spawn(|| pass_on(&reader, &ended, output));
         let exit = cancel.end(&mut child);
+        drop(end);
         (exit, reading.join())
     });
     let exit = exit.map_err(watch)?;
@@ -277,7 +291,7 @@ fn run(command: &Command, cancel: &Cancel, output: &dyn Output) -> Result<Exit, 
     };
     read.map_err(watch)?;
     if let Some(script) = script {
-        fs::remove_file(script).map_err(watch)?;
+        script.remove().map_err(watch)?;
     }
     if cancel.is_cancelled() {
         return Err(RunError::Cancelled);
@@ -285,28 +299,78 @@ fn run(command: &Command, cancel: &Cancel, output: &dyn Output) -> Result<Exit, 
     Ok(exit)
 }
 
-/// Hands on what comes, to its end.
-fn pass_on(reader: &mut io::PipeReader, output: &dyn Output) -> io::Result<()> {
+/// Hands on what comes, to its end. Who left the process group may keep the pipe, so after the command
+/// has `ended` only what a pipe holds is taken.
+fn pass_on(reader: &io::PipeReader, ended: &io::PipeReader, output: &dyn Output) -> io::Result<()> {
+    /// What a pipe holds, in bytes.
+    const HELD: usize = 64 * 1024;
     let mut buffer = vec![0; 32 * 1024];
+    let mut left: Option<usize> = None;
     loop {
+        let mut files = [
+            PollFd::new(reader, PollFlags::IN),
+            PollFd::new(ended, PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut files, None) {
+            Err(Errno::INTR) => continue,
+            polled => polled?,
+        };
+        let [from, over] = &files;
+        let (has_more, is_over) = (!from.revents().is_empty(), !over.revents().is_empty());
+        if is_over {
+            left.get_or_insert(HELD);
+        }
+        if is_over && (!has_more || left == Some(0)) {
+            return Ok(());
+        }
+        if !has_more {
+            continue;
+        }
+        let mut reader = reader;
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
-            Ok(count) => output.write(buffer.get(..count).unwrap_or_default()),
+            Ok(count) => {
+                output.write(buffer.get(..count).unwrap_or_default());
+                left = left.map(|it| it.saturating_sub(count));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Puts a script where every user can run it.
-fn write_script(text: &str) -> io::Result<PathBuf> {
-    let mut file = tempfile::Builder::new()
-        .prefix("run.")
-        .tempfile_in("/tmp")?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    let mode = fs::Permissions::from_mode(0o755);
-    file.as_file().set_permissions(mode)?;
-    Ok(file.into_temp_path().keep()?)
+/// A script in `/tmp`, gone with this.
+struct Script {
+    file: TempPath,
+    folder: fs::File,
+    /// When `/tmp` was changed before: a script is not a change of the image.
+    changed: SystemTime,
+}
+
+impl Script {
+    /// Puts a script where every user can run it.
+    fn write(text: &str) -> io::Result<Self> {
+        let folder = fs::File::open("/tmp")?;
+        let changed = folder.metadata()?.modified()?;
+        let mut file = tempfile::Builder::new()
+            .prefix("run.")
+            .tempfile_in("/tmp")?;
+        io::Write::write_all(&mut file, text.as_bytes())?;
+        let mode = fs::Permissions::from_mode(0o755);
+        file.as_file().set_permissions(mode)?;
+        Ok(Self {
+            file: file.into_temp_path(),
+            folder,
+            changed,
+        })
+    }
+
+    fn remove(self) -> io::Result<()> {
+        self.file.close()?;
+        // Whoever may not set it has a `/tmp` that is another's, and no part of an image.
+        self.folder.set_modified(self.changed).ok();
+        Ok(())
+    }
 }
 
 /// Where the program is.
@@ -427,7 +491,13 @@ mod tests {
         let mut with_script = command("");
         with_script.script = Some("#!/bin/sh\necho from $PATH\n".to_owned());
         run(&with_script, &cancel, &output).unwrap();
+        // What made a session of its own goes on, and is not waited for.
+        let folder = tempfile::tempdir().unwrap();
+        let done = folder.path().join("done");
+        let script = format!("setsid sh -c 'sleep 3; touch {}' & echo b", done.display());
+        run(&command(&script), &cancel, &output).unwrap();
+        assert!(!done.exists());
         let text = String::from_utf8(output.into_bytes()).unwrap();
-        assert_eq!(text, "a\nfrom /nowhere:/bin:/usr/bin\n");
+        assert_eq!(text, "a\nfrom /nowhere:/bin:/usr/bin\nb\n");
     }
 }

@@ -198,14 +198,14 @@ struct Items<'a> {
 
 impl Item {
     /// A folder.
-    pub(super) fn folder(path: PathBuf, found: &Found) -> Self {
+    pub(super) fn folder(path: PathBuf, found: &Found, times: Times) -> Self {
         Self {
             path,
             content: Content::Directory,
             mode: found.mode,
             uid: found.uid,
             gid: found.gid,
-            mtime: found.mtime,
+            mtime: times.of(found.mtime),
             capability: None,
         }
     }

@@ -176,7 +176,7 @@ pub fn extend(
             });
         }
         let (now, _group) = user(&stage.config.config.user);
-        if is_root(now) {
+        if is_left_to_root(&stage, now, &before) {
             let text = format!(
                 "Extension from {} changed the user ID from {before} to {now}; this must not be the final user ID (a following extension must reset the user).",
                 path.display()
@@ -185,7 +185,7 @@ pub fn extend(
         }
     }
     let (last_user, _group) = user(&stage.config.config.user);
-    if is_root(last_user) && context.kind == ExtendKind::Run {
+    if is_left_to_root(&stage, last_user, &original_user) && context.kind == ExtendKind::Run {
         return Err(ExtendError::Root);
     }
     if last_user != original_user {
@@ -300,8 +300,15 @@ fn user(text: &str) -> (&str, &str) {
     }
 }
 
+/// Whether `now`, the user of the image, is root. By another name, or none, it is root all the same; but
+/// an image that had no other user `before` may stay so.
+fn is_left_to_root(stage: &Stage<'_>, now: &str, before: &str) -> bool {
+    let named = || users::identity(&*stage.root, &stage.config.config.user);
+    is_root(now) || now != before && named().is_ok_and(|it| it.uid == 0)
+}
+
 fn is_root(user: &str) -> bool {
-    user == "0" || user == "root"
+    user == "root" || user.parse::<i64>() == Ok(0)
 }
 
 /// As Go's `strconv.ParseBool`; what it does not take is false.
@@ -333,7 +340,7 @@ pub enum ExtendError {
         /// Why not.
         source: FileError,
     },
-    /// A Dockerfile is none.
+    /// A Dockerfile is malformed.
     #[error("{}", path.display())]
     Dockerfile {
         /// Which.
@@ -420,7 +427,7 @@ pub enum StepError {
     #[error("failed to look at the root file system")]
     Look(#[source] io::Error),
     /// Permissions that are not in octal digits.
-    #[error("`{mode}` is no permission: octal digits are, up to 7777")]
+    #[error("`{mode}` is not a permission: octal digits are, up to 7777")]
     Mode {
         /// What was given.
         mode: String,
@@ -437,7 +444,7 @@ pub enum StepError {
     /// A command could not be run.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// A user that there is not.
+    /// A missing user.
     #[error(transparent)]
     User(#[from] UserError),
     /// Variables that cannot be replaced.

@@ -380,7 +380,7 @@ impl Stage<'_> {
             folder.push(part);
             let there = self.root.look(&Path::new("/").join(&folder));
             let found = there.map_err(StepError::Look)?.found.unwrap_or(new);
-            items.push(Item::folder(folder.clone(), &found));
+            items.push(Item::folder(folder.clone(), &found, self.times));
         }
         self.add(&items, step)
     }

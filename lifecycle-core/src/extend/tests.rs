@@ -265,7 +265,7 @@ fn all_extensions_have_to_allow_a_rebase() {
 
 #[test]
 fn a_run_image_is_not_left_to_root() {
-    for user in ["root", "0", "0:0"] {
+    for user in ["root", "0", "0:0", "00", "+0", ":1000", "\"\""] {
         let mut case = Case::new(&[("a", &format!("FROM x\nUSER {user}\n"))]);
         let error = case
             .extend(&mut case.root(), &Lines::default())
@@ -328,7 +328,7 @@ fn what_cannot_be_done_is_told_by_file_line_and_text() {
         ("COPY * /new", "several files are copied to `/new`"),
         ("COPY --from=x a b", "--from is not supported"),
         ("COPY --chown=nobody file /", "no user `nobody`"),
-        ("COPY --chmod=u+x file /", "`u+x` is no permission"),
+        ("COPY --chmod=u+x file /", "`u+x` is not a permission"),
         ("COPY sub /etc/passwd", "is there already"),
         ("COPY sub /etc/passwd/x", "failed to use `/etc/passwd/x`"),
         ("ADD https://x.example/a /", "use RUN"),
@@ -365,11 +365,30 @@ fn archives_are_unpacked_unless_that_is_not_wanted() {
     header.set_size(1);
     header.set_mode(0o600);
     archive.append_data(&mut header, "d/x", &b"x"[..]).unwrap();
+    // `.dockerignore` is about the context, and not about what is in an archive.
+    let ignored = archive.append_data(&mut header, "left.out", &b"x"[..]);
+    ignored.unwrap();
     let context = case.folder.path().join("generated/a/context");
     fs::write(context.join("a.tar"), archive.into_inner().unwrap()).unwrap();
     let extended = case.extend(&mut case.root(), &Lines::default()).unwrap();
     let layers: Vec<_> = extended.layers.iter().map(names).collect();
-    assert_eq!(layers[0], ["in/", "in/d/", "in/d/x"]);
+    assert_eq!(layers[0], ["in/", "in/d/", "in/d/x", "in/left.out"]);
     assert_eq!(layers[1], ["out/", "out/a.tar"]);
     assert_eq!(layers[2], ["copy"]);
+}
+
+#[test]
+fn no_folder_is_younger_than_is_allowed() {
+    let case = Case::new(&[("a", "FROM x\nCOPY file /old/\nWORKDIR /old/new\n")]);
+    let extended = case.extend(&mut case.root(), &Lines::default()).unwrap();
+    let mut count = 0;
+    for layer in &extended.layers {
+        let file = fs::File::open(&layer.file).unwrap();
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+        for entry in archive.entries().unwrap() {
+            assert!(entry.unwrap().header().mtime().unwrap() <= 315_532_801);
+            count += 1;
+        }
+    }
+    assert!(count > 2);
 }

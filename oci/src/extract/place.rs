@@ -227,6 +227,12 @@ impl Place {
         let is_lifecycle = self.options.rules == ExtractRules::Lifecycle;
         let mode = if is_lifecycle { 0o777 } else { 0o755 };
         let overlay = self.overlay();
+        let root = match &self.options.owners {
+            Owners::Map { users, groups } if !is_lifecycle => {
+                users.outside(0).zip(groups.outside(0))
+            }
+            _ => None,
+        };
         let mut made = Vec::new();
         let folder = open_folder(
             &self.root,
@@ -248,20 +254,15 @@ impl Place {
                 if let Some(xattrs) = hides {
                     make_opaque(&new, xattrs)?;
                 }
+                if let Some((uid, gid)) = root {
+                    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+                    rustix::fs::fchown(&new, Some(uid), Some(gid))?;
+                }
                 rustix::fs::fchmod(new, Mode::from_raw_mode(mode))?;
                 made.push((inode(folder)?, name.to_owned()));
                 Ok(())
             },
         )?;
-        if let Owners::Map { users, groups } = &self.options.owners
-            && let (false, Some(uid), Some(gid)) =
-                (made.is_empty(), users.outside(0), groups.outside(0))
-        {
-            for ancestor in path.ancestors().take(made.len()) {
-                let made = open_folder(&self.root, ancestor, self.follow(), &mut nothing_missing)?;
-                rustix::fs::fchown(&*made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-            }
-        }
         if overlay.is_some() {
             // The last ones, as what is above was there.
             let ancestors = path.ancestors().take(made.len());

@@ -36,7 +36,7 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         "build" => ExtendKind::Build,
         "run" => ExtendKind::Run,
         other => {
-            let cause = format!("`{other}` is no kind of image: `build` and `run` are");
+            let cause = format!("`{other}` is not a kind of image: `build` and `run` are");
             return Err(Failure::because(
                 INVALID_ARGUMENTS,
                 "resolve inputs",
