@@ -248,6 +248,7 @@ impl Labels {
             ("app", "app"),
             ("launcher", "lifecycle"),
             ("config", "lifecycle"),
+            ("process-types", "lifecycle"),
         ] {
             let found = layers.get(field);
             let many = found.and_then(Value::as_array).into_iter().flatten();
@@ -268,10 +269,16 @@ impl Labels {
         }
         if let Some(run_image) = layers.get("runImage") {
             let top = run_image.get("topLayer").and_then(Value::as_str);
-            let all: Vec<&DiffId> = image.layers().map(|(_, diff_id)| diff_id).collect();
-            if let Some(last) = all.iter().position(|it| Some(it.0.as_str()) == top) {
-                labels.base = all.iter().take(last + 1).map(|it| it.0.clone()).collect();
-            }
+            let ids: Vec<String> = image.layers().map(|(_, id)| id.to_string()).collect();
+            let own = labels.owners.keys().chain(&labels.sbom);
+            let own = own.map(ToString::to_string).collect();
+            let top = lifecycle_core::rebase::top_of_run_image(&ids, top.unwrap_or_default(), &own);
+            let base = top.map_or(0, |it| it + 1);
+            labels.base = image
+                .layers()
+                .take(base)
+                .map(|(_, id)| id.0.clone())
+                .collect();
             let reference = run_image.get("reference").and_then(Value::as_str);
             labels.run_image =
                 reference

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 
 use oci::{
     Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
-    Platform, Tag,
+    Platform, Reference, Tag,
 };
 use serde::Serialize;
 
@@ -290,9 +290,10 @@ fn target_json(target: &TargetMetadata) -> String {
     oci::go_json::to_string(&target).unwrap_or_default()
 }
 
-/// Where the old run image ends among the layers of an image: at the layer that the label names. A run image can have that
-/// layer several times; then it ends at the one above which all layers are the app's own.
-fn top_of_run_image(ids: &[String], top: &str, own: &BTreeSet<String>) -> Option<usize> {
+/// Where the old run image ends among the layers of an image: at the layer that the label names. A run
+/// image can have that layer several times; then it ends at the one above which all layers are the
+/// app's own.
+pub fn top_of_run_image(ids: &[String], top: &str, own: &BTreeSet<String>) -> Option<usize> {
     let ends = || ids.iter().enumerate().filter(|(_, id)| *id == top);
     let is_own = |above: usize| ids.iter().skip(above).all(|it| own.contains(it));
     ends()
@@ -320,7 +321,13 @@ fn rename(
     if !context.api.has_targets() || named(&run_image.images) {
         return Ok(());
     }
-    if let Some(tag) = other_tag(context, name, run_image, stack.as_ref()) {
+    if let Some(same) = same_repository(context, name, run_image, stack.as_ref()) {
+        // A digest alone says nothing of tags: then those that the image names stay.
+        let tag = match (same.tag, same.digest) {
+            (Some(tag), _) => tag,
+            (None, None) => Tag::latest(),
+            (None, Some(_)) => return Ok(()),
+        };
         retag(&mut run_image.images, &tag);
         if let Some(stack) = stack {
             retag(&mut stack.run_image, &tag);
@@ -351,20 +358,19 @@ fn rename(
     Ok(())
 }
 
-/// The tag of `name`, if it is a repository that the image names with another tag, and that is no matter.
-fn other_tag(
+/// `name`, if it is a repository that the image names with another tag, and any tag will do.
+fn same_repository(
     context: &RebaseContext<'_>,
     name: &str,
     run_image: &RunImageMetadata,
     stack: Option<&StackMetadata>,
-) -> Option<Tag> {
+) -> Option<Reference> {
     let parsed = parse_name(name).ok().filter(|_| context.any_tag)?;
     let is_same = |it: &str| parse_name(it).is_ok_and(|it| it.location == parsed.location);
     let known = run_image.images.all();
     let mut known = known.chain(stack.into_iter().flat_map(|it| it.run_image.all()));
-    known
-        .any(is_same)
-        .then(|| parsed.tag.unwrap_or_else(Tag::latest))
+    let found = known.any(is_same);
+    found.then_some(parsed)
 }
 
 /// Gives all of `images` this tag: a mirror that has one has the other.

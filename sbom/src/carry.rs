@@ -127,7 +127,9 @@ fn rest(root: &Object) -> Inventory {
     let metadata = root.get("metadata").and_then(Value::as_object);
     let gaps = metadata.into_iter().flat_map(|it| ours(it, "gap"));
     for (path, reason) in gaps.filter_map(|it| it.split_once(": ")) {
-        if OWN.iter().any(|it| path.starts_with(it)) {
+        // `layers` alone stands for all of them.
+        let is_own = |it: &&str| path.starts_with(*it) || path == it.trim_end_matches('/');
+        if OWN.iter().any(is_own) {
             rest.gaps.push(Gap {
                 path: path.to_owned(),
                 reason: reason.to_owned(),
@@ -179,7 +181,7 @@ mod tests {
         };
         let run_image = inventory.add(run.component());
         inventory.relate(Node::Subject, RelationKind::BuiltFrom, run_image);
-        for path in ["usr/bin/x", "layers/y"] {
+        for path in ["usr/bin/x", "layers", "layers/y"] {
             inventory.gaps.push(Gap {
                 path: path.to_owned(),
                 reason: "executable that no package owns".to_owned(),
@@ -221,7 +223,7 @@ mod tests {
             .iter()
             .map(|it| it.path.as_str())
             .collect();
-        assert_eq!(gaps, ["layers/y"]);
+        assert_eq!(gaps, ["layers/y", "layers"]);
 
         // Merged again, and taken apart again, it is the same.
         let merged = Sources {

@@ -115,7 +115,7 @@ async fn its_words_are_packs() {
     exit: 2
     --- stdout
     --- stderr
-    error: there is no manifest list '[registry]/team/app:v1' in `[workspace]/home/.pack/manifests`
+    error: the manifest list '[registry]/team/app:v1' is not in `[workspace]/home/.pack/manifests`
     hint: create it first: `sealpack manifest create`
     exit: 2
     --- stdout
@@ -146,13 +146,13 @@ async fn a_list_that_makes_no_sense_is_not_pushed() {
     say(run(&["push", list, "oci:out:v1"]), "both for linux/amd64");
     run(&["rm", list, "oci:arm64:v1", "oci:amd64:v1"]).expect(0);
     say(run(&["push", list, "oci:out:v1"]), "holds no image");
-    say(
-        run(&["push", "registry.example/none"]),
-        "there is no manifest list",
-    );
+    say(run(&["push", "registry.example/none"]), "the manifest list");
     assert!(!project.join("out").exists());
     for name in ["..", "oci:x:y", "UPPER", "a@sha256:0", "../x"] {
-        say(run(&["create", name, "oci:amd64:v1"]), "");
+        say(
+            run(&["create", name, "oci:amd64:v1"]),
+            "is not a name for a manifest list",
+        );
     }
     // Two names that share a folder are told apart.
     run(&["create", "registry.example/a_b", "oci:amd64:v1"]).expect(0);
@@ -161,10 +161,10 @@ async fn a_list_that_makes_no_sense_is_not_pushed() {
     let lists = project.join("home/.pack/manifests");
     fs_err::create_dir_all(lists.join("precious")).unwrap();
     fs_err::write(lists.join("precious/file"), "x").unwrap();
-    say(run(&["remove", "precious"]), "there is no manifest list");
+    say(run(&["remove", "precious"]), "the manifest list");
     say(
         run(&["create", "precious", "oci:amd64:v1"]),
-        "is no manifest list",
+        "is not a manifest list",
     );
     assert!(lists.join("precious/file").exists());
 }

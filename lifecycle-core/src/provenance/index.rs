@@ -2,7 +2,7 @@
 
 use intoto::{BuildMetadata, Provenance, ResourceDescriptor, Timestamp};
 use oci::Digest;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// An image of an index.
 #[derive(Clone, Debug)]
@@ -38,14 +38,30 @@ pub fn of_index(
             ..ResourceDescriptor::of(&it.image)
         })
         .collect();
+    // What one of them does not say, all together do not say either.
+    let all_have_source = members.iter().all(|it| {
+        let all = &it.provenance.build_definition.resolved_dependencies;
+        all.iter().any(|it| it.name == "source")
+    });
     for member in members {
         for dependency in &member.provenance.build_definition.resolved_dependencies {
-            if !dependencies.contains(dependency) {
+            let is_said = all_have_source || dependency.name != "source";
+            if is_said && !dependencies.contains(dependency) {
                 dependencies.push(dependency.clone());
             }
         }
     }
     provenance.build_definition.resolved_dependencies = dependencies;
+    // Who is isolated the least need not be the one whose source was not committed.
+    let isolation = members
+        .iter()
+        .map(|it| isolation(&it.provenance))
+        .min_by_key(|it| isolated(*it))
+        .flatten()
+        .cloned();
+    let internal = &mut provenance.build_definition.internal_parameters;
+    internal.remove("isolation");
+    internal.extend(isolation.map(|it| ("isolation".to_owned(), it)));
     let metadata = members.iter().map(|it| &it.provenance.run_details.metadata);
     provenance.run_details.metadata = BuildMetadata {
         invocation_id: Some(invocation_id.to_owned()),
@@ -57,19 +73,29 @@ pub fn of_index(
 }
 
 /// How much a statement promises: more is better.
-fn strength(provenance: &Provenance) -> (bool, usize) {
-    let definition = &provenance.build_definition;
-    let dirty = find(&definition.external_parameters, "/source/git/dirty");
-    let namespaces = find(&definition.internal_parameters, "/isolation/namespaces");
+fn strength(provenance: &Provenance) -> (bool, (bool, usize)) {
+    let source = provenance
+        .build_definition
+        .external_parameters
+        .get("source");
+    let dirty = source.and_then(|it| it.pointer("/git/dirty"));
     let is_clean = matches!(dirty, None | Some(Value::Bool(false)));
-    let namespaces = namespaces.and_then(|it| it.as_array().map(Vec::len));
-    (is_clean, namespaces.unwrap_or_default())
+    (is_clean, isolated(isolation(provenance)))
 }
 
-fn find(parameters: &Map<String, Value>, path: &str) -> Option<Value> {
-    let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
-    let value = parameters.get(first)?;
-    value.pointer(&format!("/{rest}")).cloned()
+fn isolation(provenance: &Provenance) -> Option<&Value> {
+    let internal = &provenance.build_definition.internal_parameters;
+    internal.get("isolation")
+}
+
+/// Whether there was no network, and how many namespaces there were: more is better.
+fn isolated(isolation: Option<&Value>) -> (bool, usize) {
+    let network = isolation.and_then(|it| it.get("network"));
+    let namespaces = isolation.and_then(|it| it.get("namespaces")?.as_array());
+    (
+        network.is_some_and(|it| it == "none"),
+        namespaces.map_or(0, Vec::len),
+    )
 }
 
 #[cfg(test)]
@@ -109,7 +135,7 @@ mod tests {
         let all = of(&[clean.clone(), bare.clone(), dirty]).unwrap();
         let external = &all.build_definition.external_parameters;
         assert_eq!(external["source"]["git"]["dirty"], true);
-        let two = of(&[clean, bare]).unwrap();
+        let two = of(&[clean, bare.clone()]).unwrap();
         let internal = &two.build_definition.internal_parameters;
         assert_eq!(internal["isolation"]["namespaces"], json!([]));
         let dependencies = &two.build_definition.resolved_dependencies;
@@ -123,6 +149,26 @@ mod tests {
                 "linux/amd64",
                 "linux/arm64"
             ]
+        );
+
+        // One weakness does not hide another.
+        let mut without = bare;
+        let definition = &mut without.provenance.build_definition;
+        definition
+            .resolved_dependencies
+            .retain(|it| it.name != "source");
+        let dirty = member("linux/amd64", true, &["user"]);
+        let mixed = of(&[dirty, without]).unwrap().build_definition;
+        assert_eq!(mixed.external_parameters["source"]["git"]["dirty"], true);
+        assert_eq!(
+            mixed.internal_parameters["isolation"]["namespaces"],
+            json!([])
+        );
+        assert!(
+            mixed
+                .resolved_dependencies
+                .iter()
+                .all(|it| it.name != "source")
         );
     }
 }

@@ -90,7 +90,11 @@ impl Ingredients {
         let dependencies = self.dependencies(definition, old_run_image.as_deref());
 
         external.insert("runImage".to_owned(), json!(self.run_image.name));
-        let rebase = json!({ "image": self.image.name, "force": self.force });
+        // An image that was forced once stays one.
+        let was_forced =
+            external.get("rebase").and_then(|it| it.get("force")) == Some(&json!(true));
+        let force = self.force || was_forced;
+        let rebase = json!({ "image": self.image.name, "force": force });
         external.insert("rebase".to_owned(), rebase);
         let mut rebase = json!({ "platformApi": self.platform_api.as_str() });
         if let (Some(before), Some(rebase)) = (before, rebase.as_object_mut()) {
@@ -144,7 +148,13 @@ impl Ingredients {
             ..ResourceDescriptor::of(&it.digest)
         };
         let mut all: Vec<ResourceDescriptor> = kept.cloned().collect();
-        all.push(self.run_image.resource());
+        // The name may come from a label, and must not pass for something else.
+        let name = self.run_image.name.as_str();
+        all.push(if name == "source" || OWN.contains(&name) {
+            called("run image", &self.run_image)
+        } else {
+            self.run_image.resource()
+        });
         all.push(called("image before", &self.image));
         if let Some(before) = &self.before {
             all.push(ResourceDescriptor {

@@ -16,3 +16,15 @@ problem contains p if {
 		"solution": "read what it does, then add it to `parameters.external-parameters`",
 	}
 }
+
+problem contains p if {
+	some s in provenance
+	object.get(input.parameters, "allow-forced-rebase", false) != true
+	rebase := object.get(s.predicate, ["buildDefinition", "externalParameters", "rebase"], {})
+	object.get(rebase, "force", false) != false
+	p := {
+		"statement": s.digest,
+		"message": "the image was rebased by force: what its run image may be was not looked at",
+		"solution": "rebase it without `--force`, or set `parameters.allow-forced-rebase`",
+	}
+}

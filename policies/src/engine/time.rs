@@ -37,7 +37,7 @@ fn add_date(arguments: &[Value]) -> Result<Value, String> {
     let [years, months, days] = [years, months, days].map(|it| it.as_i64().ok());
     // Like Go's: the 31st of a month that has 30 days is the first of the next.
     let added = || {
-        let months = i64::from(time.month()) - 1 + months?;
+        let months = (i64::from(time.month()) - 1).checked_add(months?)?;
         let year = i64::from(time.year()).checked_add(years?)?;
         let year = year.checked_add(months.div_euclid(12))?;
         let month = i8::try_from(months.rem_euclid(12)).ok()? + 1;

@@ -65,6 +65,28 @@ pub(super) struct Member {
     pub(super) place: Reference,
 }
 
+impl Member {
+    /// The same, with a place that is found from any folder.
+    pub(super) fn found_anywhere(mut self, directory: &Path) -> Self {
+        let mut place = self.place.clone();
+        if let Location::Layout(path)
+        | Location::LayoutArchive(path)
+        | Location::DockerArchive { path, .. } = &mut place.location
+        {
+            *path = directory.join(&*path);
+        }
+        // A folder with `@` in its name cannot be said so.
+        if place
+            .to_string()
+            .parse()
+            .is_ok_and(|it: Reference| it == place)
+        {
+            self.place = place;
+        }
+        self
+    }
+}
+
 impl Lists {
     /// Those of this user, or of this session.
     pub(super) fn of(environment: &Environment) -> Result<Self, CommandError> {
@@ -97,7 +119,7 @@ impl Lists {
         }
         if list.folder.exists() {
             return Err(Message(format!(
-                "`{}` is there, and is no manifest list",
+                "`{}` is there already, and is not a manifest list",
                 list.folder.display()
             ))
             .into());
@@ -157,7 +179,7 @@ impl Lists {
     pub(super) fn load(&self, name: &str) -> Result<List, CommandError> {
         self.find(name)?.ok_or_else(|| {
             CommandError::undecided(Message(format!(
-                "there is no manifest list '{name}' in `{}`",
+                "the manifest list '{name}' is not in `{}`",
                 self.folder.display()
             )))
             .hint("create it first: `sealpack manifest create`")
@@ -230,8 +252,8 @@ impl List {
 
     /// Takes an image out.
     pub(super) fn take_out(&mut self, digest: &Digest) {
+        // Where it was is not forgotten: the list on the disk may still name it.
         self.index.manifests.retain(|it| it.digest != *digest);
-        self.sources.images.remove(digest.as_str());
     }
 
     /// Where an image is: where it was added from, else in the repository that the list is named after.
@@ -258,7 +280,7 @@ impl List {
         Ok(())
     }
 
-    /// Removes the list, and nothing that is none of it.
+    /// Removes the files of the list, and no others.
     pub(super) fn remove(&self) -> Result<(), CommandError> {
         for name in [INDEX, LAYOUT, SOURCES] {
             let path = self.folder.join(name);

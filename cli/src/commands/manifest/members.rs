@@ -31,7 +31,7 @@ pub(super) async fn find(
     for entry in &index.manifests {
         if !entry.media_type.is_image_manifest() {
             return Err(CommandError::undecided(Message(format!(
-                "the index `{reference}` holds {}, which is no image but {}",
+                "the index `{reference}` holds {}, which is not an image but {}",
                 entry.digest, entry.media_type
             )))
             .hint("add its images one by one, by digest"));

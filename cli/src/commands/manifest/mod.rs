@@ -102,7 +102,7 @@ async fn create(
     let images = Images::new(&args.access, environment, ui);
     for reference in &args.images {
         for member in members::find(reference, &list.name, &images).await? {
-            list.add(member)?;
+            list.add(member.found_anywhere(&environment.directory))?;
         }
     }
     if args.publish {
@@ -126,7 +126,7 @@ async fn add(
     let images = Images::new(&args.access, environment, ui);
     for reference in &args.images {
         for member in members::find(reference, &list.name, &images).await? {
-            list.add(member)?;
+            list.add(member.found_anywhere(&environment.directory))?;
         }
     }
     list.save(ui)?;

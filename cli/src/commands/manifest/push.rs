@@ -24,8 +24,7 @@ pub(super) struct Pushed {
 
 /// Whether someone signs, by what was typed.
 pub(super) fn signs(args: &SignerArgs) -> bool {
-    let services = &args.services;
-    args.key.is_some() || services.signing_config.is_some() || services.fulcio_url.is_some()
+    args.key.is_some() || args.services.are_named()
 }
 
 /// Pushes `list` to `destination`.

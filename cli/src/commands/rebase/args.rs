@@ -88,7 +88,7 @@ pub(crate) struct RebaseSigner {
     pub(crate) key: Option<PathBuf>,
 
     /// Sign nothing: the image goes out without proof.
-    #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url"])]
+    #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url", "rekor_url", "timestamp_server_url", "identity_token"])]
     pub(crate) unsigned: bool,
 
     #[command(flatten)]

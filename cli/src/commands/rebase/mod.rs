@@ -134,9 +134,10 @@ pub(crate) async fn run(
     })
 }
 
-/// Finds the image. A tag that is to move is not taken from a mirror.
+/// Finds the image: not in a mirror, if it goes to its own repository.
 async fn find(settings: &Settings, images: &Images<'_>) -> Result<Found, CommandError> {
-    let moves = settings.destinations.contains(&settings.source);
+    let mut destinations = settings.destinations.iter();
+    let moves = destinations.any(|it| it.location == settings.source.location);
     if moves {
         images.find_to_change(&settings.source).await
     } else {
@@ -194,7 +195,7 @@ async fn make(
     }
     let root = match (parent, made.as_slice()) {
         (None, [one]) => one.image.clone(),
-        (None, _) => return Err(Message("there is no image to rebase".to_owned()).into()),
+        (None, _) => return Err(Message("the image to rebase is missing".to_owned()).into()),
         (Some(parent), done) => {
             let root = index(&parent, &members, done, staging).await?;
             if let Some(signer) = &settings.signer {

@@ -79,7 +79,8 @@ impl Settings {
             destinations,
             run_image: args.run_image,
             force: args.force,
-            base_packages: !args.no_base_packages,
+            // Without a signer nothing is attached, and nothing has to be looked into.
+            base_packages: !args.no_base_packages && signer.is_some(),
             builder_id: args.builder_id,
             signer,
             judges,
