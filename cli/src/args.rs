@@ -174,6 +174,17 @@ fn service_url(text: &str) -> Result<Url, String> {
     }
 }
 
+impl ServiceArgs {
+    /// Whether it was typed who is to sign without a key, or by which services: then somebody signs.
+    pub(crate) fn are_named(&self) -> bool {
+        self.identity_token.is_some()
+            || self.signing_config.is_some()
+            || self.fulcio_url.is_some()
+            || self.rekor_url.is_some()
+            || self.timestamp_server_url.is_some()
+    }
+}
+
 /// Whom to believe.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct IdentityArgs {

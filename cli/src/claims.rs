@@ -48,18 +48,16 @@ impl Claims {
     ) -> Result<Vec<Attached>, CommandError> {
         let by = (signer, image, ui);
         let Self { provenance, sbom } = self;
-        let mut bundles = vec![
+        let bundles = [
             sign(&Statement::about(image, provenance.clone()), by).await?,
             sign(&Statement::about(image, sbom.cyclonedx.clone()), by).await?,
             sign(&Statement::about(image, sbom.spdx.clone()), by).await?,
         ];
-        let signature = attest::image_signature(std::slice::from_ref(image), &BTreeMap::new())
-            .map_err(CommandError::undecided)?;
-        bundles.push(sign(&signature, by).await?);
         let mut attached = Vec::new();
         for (predicate_type, bundle) in bundles {
             attached.push(attach_one(store, image, predicate_type, &bundle).await?);
         }
+        attached.push(attach_signature(store, image, signer, ui).await?);
         Ok(attached)
     }
 }

@@ -7,25 +7,24 @@ use std::sync::Arc;
 
 use clap::Args;
 use gate::{Gate, GateOptions, Image as GateImage, Question};
-use intoto::Timestamp;
 use lifecycle_core::buildpack::Kind;
 use oci::{
     CopyOptions, Descriptor, Found, Image, LayoutStore, Limits, Location, MediaType, Platform,
     Reference, Store, copy_graph, go_json,
 };
-use platform::builder::{Package, Target};
+use platform::builder::{Locator, LocatorError, Package, Target};
 use platform::make::Made;
 use policies::Verdict;
 use serde::Serialize;
 use tempfile::TempDir;
-use time::OffsetDateTime;
 
 use crate::args::{Access, IdentityArgs, Printed, SignerArgs};
+use crate::claims;
 use crate::commands::copy::tag;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::{Images, NO_PLACE};
 use crate::keys;
 use crate::signing::Signer;
 use crate::transfer::Transfer;
@@ -73,7 +72,7 @@ impl MakingArgs {
         environment: &Environment,
     ) -> Result<Option<Signer>, CommandError> {
         let SignerArgs { key, services } = &self.signer;
-        if key.is_none() && services.identity_token.is_none() && services.signing_config.is_none() {
+        if key.is_none() && !services.are_named() {
             return Ok(None);
         }
         let key = key.as_deref().map(|it| keys::private(it, environment));
@@ -118,65 +117,89 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// The package at `locator`, for `target`: a folder, an archive, a `.cnb` file, an image.
+    /// The package that `text` names, for `target`: a folder, an archive, a `.cnb` file, an image.
     pub(crate) async fn package(
         &self,
         kind: Kind,
-        locator: &str,
+        text: &str,
         target: &Target,
         ui: &Ui,
     ) -> Result<Package, CommandError> {
-        let what = || format!("failed to use `{locator}`");
-        let package = if let Some(path) = self.path(locator) {
-            if path.is_dir() {
-                Package::of_folder(kind, &path, locator, Some(target)).context(what)?
-            } else {
-                let platform = target.platform();
-                let package = Package::of_file(kind, &path, locator, &platform).await;
-                package.context(what)?
-            }
-        } else {
-            let found = self.image(locator).await?;
-            let platform = target.platform();
-            let store = Arc::clone(&found.store);
-            let package =
-                Package::of_image(kind, store, &found.descriptor, locator, &platform).await;
-            package.context(what)?
-        };
-        for note in &package.notes {
+        let locator = Locator::parse(text, kind, self.folder, None).map_err(unknown)?;
+        let found = self.found(kind, text, locator, target).await?;
+        for note in &found.notes {
             ui.warn(note);
         }
-        Ok(package)
+        Ok(found)
     }
 
-    /// The image that `locator` names.
-    pub(crate) async fn image(&self, locator: &str) -> Result<Found, CommandError> {
-        let name = locator
-            .strip_prefix("docker://")
-            .or_else(|| locator.strip_prefix("docker:/"))
-            .unwrap_or(locator);
-        if name.contains("://") || name.starts_with("urn:") {
-            return Err(CommandError::undecided(Message(format!(
-                "`{locator}` is neither on this machine nor an image"
-            )))
-            .hint("download it first, and name the file"));
+    async fn found(
+        &self,
+        kind: Kind,
+        text: &str,
+        locator: Locator,
+        target: &Target,
+    ) -> Result<Package, CommandError> {
+        let failed = || format!("failed to use the {kind} `{text}`");
+        let platform = target.platform();
+        match locator {
+            Locator::Path(path) if path.is_dir() => {
+                Package::of_folder(kind, &path, text, Some(target)).context(failed)
+            }
+            Locator::Path(path) => {
+                let package = Package::of_file(kind, &path, text, &platform).await;
+                package.context(failed)
+            }
+            Locator::Image(reference) => {
+                let found = self.images.find(&reference).await?;
+                let package =
+                    Package::of_image(kind, found.store, &found.descriptor, text, &platform).await;
+                package.context(failed)
+            }
+            Locator::Builder | Locator::Named { .. } => Err(of_a_builder(text)),
         }
+    }
+
+    /// The image that `text` names, where nothing but an image can be meant.
+    pub(crate) async fn image(&self, text: &str) -> Result<Found, CommandError> {
+        let name = text.strip_prefix("docker://").unwrap_or(text);
         let reference: Reference = name
             .parse()
-            .context(|| format!("`{locator}` is neither a file or folder nor an image"))?;
+            .context(|| format!("`{text}` is not an image"))?;
         self.images.find(&reference).await
     }
+}
 
-    /// The file or folder that `locator` names, if it is one.
-    pub(crate) fn path(&self, locator: &str) -> Option<PathBuf> {
-        let local = match locator.split_once("://") {
-            Some(("file", path)) => path,
-            Some(_) => return None,
-            None => locator,
-        };
-        let path = self.folder.join(local);
-        path.exists().then_some(path)
+/// What is said where only what a builder has already would do.
+pub(crate) fn of_a_builder(text: &str) -> CommandError {
+    let problem = format!("`{text}` is of a builder, which is not allowed here");
+    CommandError::undecided(Message(problem))
+}
+
+/// What to do where nobody knows what a name means.
+pub(crate) fn unknown(error: LocatorError) -> CommandError {
+    let hint = match &error {
+        LocatorError::Ambiguous { text } => {
+            format!("if it is an image, say `docker://{text}`; else name its image or file")
+        }
+        LocatorError::Url { .. } => "download it first, and name the file".to_owned(),
+        LocatorError::Registry { .. } => {
+            "name the image that the registry names: `docker://IMAGE@DIGEST`".to_owned()
+        }
+        _ => "name a folder, a `.cnb` or `.tgz` file, an image, or `ID@VERSION` of the builder"
+            .to_owned(),
+    };
+    CommandError::undecided(error).hint(hint)
+}
+
+/// Refuses a target that is there twice: one image would stand in place of the other.
+pub(crate) fn once_each(targets: &[Target]) -> Result<(), CommandError> {
+    for (at, target) in targets.iter().enumerate() {
+        if targets.iter().take(at).any(|it| it == target) {
+            return Err(Message(format!("the target {target} is given twice")).into());
+        }
     }
+    Ok(())
 }
 
 /// The image that `found` is for `target`; an image that is for another platform is an error.
@@ -227,8 +250,8 @@ pub(crate) async fn publish(
             subjects.push(&root);
         }
         for subject in subjects {
-            let manifest = sign(signer, &staged, subject, ui).await?;
-            attached.push(manifest);
+            let manifest = claims::attach_signature(&staged, subject, signer, ui).await?;
+            attached.push(manifest.manifest);
         }
         ui.done("sign", format_args!("{} signatures", attached.len()));
     } else {
@@ -236,6 +259,9 @@ pub(crate) async fn publish(
     }
     let verdict = judge(args, &folder, destination, &root, signer).await?;
     let name = move_to(destination, &staged, &root, images, ui).await?;
+    if matches!(destination.location, Location::DockerDaemon(_)) {
+        attached.clear();
+    }
     Ok(Report {
         image: name,
         digest: root.digest.to_string(),
@@ -266,7 +292,7 @@ fn shown(platform: &Platform) -> String {
     platform.to_string().trim_end_matches('/').to_owned()
 }
 
-/// Makes an index of `all`, in their order.
+/// Makes an index of `all`, in their order, with the fields in the order in which pack writes them.
 async fn index(
     store: &LayoutStore,
     all: &[(Platform, Descriptor)],
@@ -312,24 +338,6 @@ async fn index(
     let descriptor = Descriptor::of(MediaType::IMAGE_INDEX, bytes.as_bytes());
     store.push_manifest(&descriptor, bytes.into()).await?;
     Ok(descriptor)
-}
-
-async fn sign(
-    signer: &Signer,
-    store: &LayoutStore,
-    subject: &Descriptor,
-    ui: &Ui,
-) -> Result<String, CommandError> {
-    let claim = attest::image_signature(std::slice::from_ref(subject), &BTreeMap::new())
-        .map_err(CommandError::undecided)?;
-    let bundle = signer.sign(&claim, subject, ui).await?;
-    let created: Timestamp = OffsetDateTime::from(environment::now())
-        .try_into()
-        .context(|| "the clock is wrong".to_owned())?;
-    let referrer = attest::attach(store, subject, &bundle, Some(&created))
-        .await
-        .map_err(CommandError::undecided)?;
-    Ok(referrer.manifest.digest.to_string())
 }
 
 /// Judges what a stranger would find in the staged layout.
@@ -406,6 +414,11 @@ async fn move_to(
             "publish",
             format_args!("{destination} as {} ({new} new)", loaded.id),
         );
+        if loaded.copied.left_behind > 0 {
+            ui.warn(format_args!(
+                "{NO_PLACE}: `{destination}` is without its proof"
+            ));
+        }
         return Ok(destination.to_string());
     }
     let store = images.create(destination).await?;

@@ -4,7 +4,7 @@
 //! | file | about |
 //! |---|---|
 //! | `file` | `builder.toml` |
-//! | `image`, `layout` | builder images: labels and config; the files in them |
+//! | `image` | builder images: labels and config |
 //! | `package` | buildpacks and extensions from folders, archives, `.cnb` files and images |
 //! | `locator` | what a user means by the name of one |
 //! | `add` | what a user adds to a builder, and the order that this gives |
@@ -18,7 +18,6 @@ pub mod file;
 mod id;
 pub mod image;
 pub(crate) mod labels;
-pub mod layout;
 pub(crate) mod lifecycle;
 mod locator;
 pub(crate) mod module;
@@ -42,7 +41,6 @@ pub use self::file::{BuilderError, BuilderToml};
 pub use self::id::{IdError, ModuleId, ModuleName, ModuleVersion};
 pub use self::image::{BuilderImage, BuilderImageError};
 pub use self::labels::{CreatedBy, LabelError, LabelProblem};
-pub use self::layout::{BuilderFiles, BuilderFilesError};
 pub use self::lifecycle::{Apis, Lifecycle, Versions};
 pub use self::locator::{Locator, LocatorError};
 pub use self::module::{Content, LayerContent, Module, Origin};

@@ -211,7 +211,7 @@ pub enum MakeError {
     #[error(transparent)]
     Image(#[from] ImageError),
     /// What was made cannot be read, so nobody else could.
-    #[error("what was made is no good builder")]
+    #[error("the builder that was made is malformed")]
     ReadBack(#[source] Box<BuilderImageError>),
     /// The description does not go together with what it names.
     #[error("the description of the builder cannot be used")]

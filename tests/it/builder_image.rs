@@ -12,6 +12,13 @@ use crate::build::json;
 
 const NOBODY: u32 = 65_534;
 
+/// One whose buildpack leaves something in detecting, and looks around in building.
+fn looking() -> BuilderImage {
+    BuilderImage::new()
+        .detect("touch /home/cnb/before")
+        .build(LOOK)
+}
+
 /// What a buildpack sees, line by line.
 const LOOK: &str = r#"
 echo "I am $(id -u):$(id -g) at $HOME in $(pwd)"
@@ -19,7 +26,7 @@ echo "greeting $GREETING, path $PATH"
 for it in /cnb/order.toml /cnb/lifecycle/launcher /cnb/buildpacks/test_inside /platform/env/GIVEN; do
   [ -e "$it" ] && echo "there is $it"
 done
-for it in "$(cat /platform/env/CALLER_HOME)" "$(cat /platform/env/CALLER_KEY)" /etc/shadow /work /var; do
+for it in "$(cat /platform/env/CALLER_HOME)" "$(cat /platform/env/CALLER_KEY)" /etc/shadow /var; do
   [ -e "$it" ] && echo "leaked $it"
 done
 env | grep CALLER_SECRET && echo "leaked a variable"
@@ -175,7 +182,7 @@ fn assert_inside(seen: &str, root: &str) {
 
 #[tokio::test]
 async fn a_build_sees_the_builder_and_nothing_of_the_machine() {
-    let Some(fixture) = Fixture::new(&BuilderImage::new().build(LOOK)).await else {
+    let Some(fixture) = Fixture::new(&looking()).await else {
         return;
     };
     let Some((report, seen)) = built(&mut fixture.command("one")) else {
@@ -221,7 +228,7 @@ async fn an_ordinary_user_builds_the_same() {
         skipped("the test above is as an ordinary user already");
         return;
     }
-    let Some(fixture) = Fixture::new(&BuilderImage::new().build(LOOK)).await else {
+    let Some(fixture) = Fixture::new(&looking()).await else {
         return;
     };
     let Some((of_root, _)) = built(&mut fixture.command("one")) else {
@@ -243,10 +250,38 @@ async fn a_builder_that_is_not_proven_is_not_used() {
     let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
         return;
     };
+    let policy = "[[accept]]\nclaims = [\"signature\"]\nsigner = { key = \"../test.pub\" }\n\n\
+                  [[require]]\nclaim = \"signature\"\n\n[rules]\nuse = [\"signature\"]\n";
+    fixture.workspace.write("inputs/policy.toml", policy);
+    let judged = ["--input-policy", "inputs", "--run-image"];
+    let refused = |run_image: &str, expected: &str| {
+        let mut command = fixture.command("out");
+        let output = Output::of(command.args(judged).arg(run_image)).expect(1);
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+        assert!(!fixture.folder.join(".cache/sealpack/roots").exists());
+        assert!(!fixture.folder.join("out").exists());
+    };
+    refused("static", "it is the builder: nothing of it was used");
+    let sign = ["sign", "oci:builder:latest", "--key", "test.key"];
+    Output::of(&mut fixture.workspace.sealpack(sign)).expect(0);
+    // The builder is good now, and a copy of it without its proof is not.
+    let copy = ["copy", "oci:builder:latest", "oci:unsigned:latest"];
+    Output::of(&mut fixture.workspace.sealpack(copy)).expect(0);
+    refused(
+        "oci:unsigned:latest",
+        "it is the run image: nothing of it was used",
+    );
+}
+
+#[tokio::test]
+async fn what_a_builder_image_cannot_do_is_refused() {
+    let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
+        return;
+    };
     let mut command = fixture.command("out");
-    let output = Output::of(command.args(["--input-policy", "policy", "--run-image", "static"]));
-    assert_ne!(output.code, 0, "{}", output.stderr);
-    assert!(!fixture.folder.join(".cache/sealpack/roots").exists());
+    let output = Output::of(command.args(["--buildpack", "app"])).expect(2);
+    let expected = "buildpacks cannot be added to the builder image";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
     assert!(!fixture.folder.join("out").exists());
 }
 

@@ -1,5 +1,5 @@
 //! Builders and packages that are made: as pack makes them, signed, and refused where they would be
-//! none.
+//! malformed.
 
 mod faults;
 mod pack;

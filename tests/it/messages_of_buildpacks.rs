@@ -33,7 +33,7 @@ error: failed to read the builder `[workspace]/builder.toml`
 exit: 2
 --- stdout
 --- stderr
-error: there is no `builder.toml` in `[workspace]/app` or beside it
+error: `builder.toml` is missing in `[workspace]/app` and beside it
 hint: name a builder image or a file with `--builder IMAGE|FILE`
 "#);
     assert_snapshot!(build_says(&with_builder("[[buildpacks]\n"), &[]), @r#"

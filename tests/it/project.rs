@@ -71,7 +71,7 @@ fn files_and_variables_are_those_that_the_app_asks_for() {
     }});
     assert_eq!(source, expected);
 
-    // What is not taken is not there for provenance either, and what is taken has another digest.
+    // Of the sources only some are taken.
     project.write(
         "app/project.toml",
         "[build]\ninclude = [\"src/*.c\"]\n[[build.env]]\nname = \"MY_A\"\nvalue = \"old\"\n",

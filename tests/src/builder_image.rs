@@ -37,6 +37,13 @@ impl BuilderImage {
         }
     }
 
+    /// What `bin/detect` does, in busybox's shell.
+    #[must_use]
+    pub fn detect(mut self, script: impl Into<String>) -> Self {
+        self.detect = script.into();
+        self
+    }
+
     /// What `bin/build` does, in busybox's shell.
     #[must_use]
     pub fn build(mut self, script: impl Into<String>) -> Self {

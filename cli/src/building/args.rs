@@ -89,8 +89,9 @@ pub(crate) struct Build {
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) policy: Option<PathBuf>,
 
-    /// Judge the builder image and the run image by this policy before anything of them is used: a
-    /// `policy.toml`, its folder, or a folder of policies, of which those count that are about them.
+    /// Judge the builder image, the run image and images of buildpacks by this policy before anything
+    /// of them is used: a `policy.toml`, its folder, or a folder of policies, of which those count that
+    /// are about them.
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) input_policy: Option<PathBuf>,
 
@@ -191,12 +192,12 @@ pub(crate) struct BuildSigner {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["new_key", "unsigned"])]
     pub(crate) key: Option<PathBuf>,
 
-    /// Sign with PREFIX.key; make it and PREFIX.pub first if there is none.
+    /// Sign with PREFIX.key; make it and PREFIX.pub first if it is missing.
     #[arg(long, value_name = "PREFIX", conflicts_with = "unsigned")]
     pub(crate) new_key: Option<PathBuf>,
 
     /// Sign nothing: the image goes out without proof.
-    #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url"])]
+    #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url", "rekor_url", "timestamp_server_url", "identity_token"])]
     pub(crate) unsigned: bool,
 
     #[command(flatten)]

@@ -62,7 +62,7 @@ pub(crate) fn find(
         .map(Named::File)
         .ok_or_else(|| {
             CommandError::undecided(Message(format!(
-                "there is no `builder.toml` in `{}` or beside it",
+                "`builder.toml` is missing in `{}` and beside it",
                 app.display()
             )))
             .hint("name a builder image or a file with `--builder IMAGE|FILE`")
@@ -72,13 +72,13 @@ pub(crate) fn find(
 /// Reads what the builder image `reference` says of itself.
 pub(crate) async fn read(
     reference: &Reference,
-    policies: Option<&PolicySet>,
+    by: Inputs<'_>,
     images: &Images<'_>,
     ui: &Ui,
 ) -> Result<Builder, CommandError> {
     ui.begin("builder", reference.to_string());
     let found = images.find(reference).await?;
-    judge("builder", &found, policies, ui).await?;
+    judge("builder", &found, by, ui).await?;
     let (host, limits) = (Platform::host(), Limits::default());
     let failed = || format!("failed to read the builder `{reference}`");
     let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
@@ -92,19 +92,32 @@ pub(crate) async fn read(
     Builder::of_image(reference.to_string(), image, found.store).context(failed)
 }
 
+/// What images have to satisfy before anything of them is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inputs<'a> {
+    /// None, if they are used as they are.
+    pub(crate) policies: Option<&'a PolicySet>,
+    /// What certificates are believed by; without it, what is built in.
+    pub(crate) trusted_root: Option<&'a Path>,
+}
+
 /// Judges an image that a build begins with, before anything of it is used.
 pub(crate) async fn judge(
     what: &'static str,
     found: &Found,
-    policies: Option<&PolicySet>,
+    by: Inputs<'_>,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let Some(policies) = policies else {
+    let Some(policies) = by.policies else {
         return Ok(());
+    };
+    let trusted = IdentityArgs {
+        trusted_root: by.trusted_root.map(Path::to_owned),
+        ..IdentityArgs::default()
     };
     let policy = policy::choose(policies, &[&found.reference])?;
     let gate = Gate::new(GateOptions {
-        trust: IdentityArgs::default().trust(policy.accepts())?,
+        trust: trusted.trust(policy.accepts())?,
         ..GateOptions::default()
     });
     let question = Question {

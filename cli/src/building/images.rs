@@ -5,7 +5,7 @@ use oci::{Found, Location, Reference, Selector};
 use platform::base;
 use platform::run::RunImage;
 
-use super::builders::judge;
+use super::builders::{Inputs, judge};
 use super::settings::Settings;
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
@@ -32,7 +32,11 @@ pub(crate) async fn run_image(
         .parse()
         .context(|| format!("`{name}` is not a run image"))?;
     let found = images.find(&reference).await?;
-    judge("run image", &found, settings.input_policies.as_ref(), ui).await?;
+    let inputs = Inputs {
+        policies: settings.input_policies.as_ref(),
+        trusted_root: settings.trusted_root.as_deref(),
+    };
+    judge("run image", &found, inputs, ui).await?;
     Ok(RunImage::Found {
         name: label(name, &reference),
         shown: name.to_owned(),

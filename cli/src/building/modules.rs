@@ -5,17 +5,17 @@ use std::path::Path;
 
 use lifecycle_core::buildpack::Kind;
 use oci::Platform;
-use platform::builder::{
-    Additions, Builder, BuilderToml, Locator, LocatorError, Package, Part, Target,
-};
+use platform::builder::{Additions, Builder, BuilderToml, Locator, Package, Part, Target};
 use platform::project::{Project, Wanted, What};
 use platform::run::EXEC_ENV;
 use tempfile::TempDir;
 
 use super::args::Build;
+use super::builders::{Inputs, judge};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
+use crate::making::unknown;
 use crate::ui::Ui;
 
 /// Whether the command line or `project` adds buildpacks.
@@ -35,6 +35,7 @@ pub(super) fn are_added(args: &Build, project: Option<&Project>) -> bool {
 pub(super) struct Finder<'a> {
     pub(super) images: &'a Images<'a>,
     pub(super) environment: &'a Environment,
+    pub(super) inputs: Inputs<'a>,
     pub(super) ui: &'a Ui,
 }
 
@@ -204,6 +205,7 @@ impl Finder<'_> {
             Locator::Image(reference) => {
                 self.ui.begin("buildpack", text);
                 let found = self.images.find(&reference).await?;
+                judge("buildpack", &found, self.inputs, self.ui).await?;
                 let package =
                     Package::of_image(kind, found.store, &found.descriptor, text, &platform).await;
                 package.context(failed)?
@@ -214,20 +216,4 @@ impl Finder<'_> {
         }
         Ok(Part::Package(Box::new(package)))
     }
-}
-
-/// What to do where nobody knows what a name means.
-fn unknown(error: LocatorError) -> CommandError {
-    let hint = match &error {
-        LocatorError::Ambiguous { text } | LocatorError::NotThere { text } => {
-            format!("if it is an image, say `docker://{text}`; else name its image or file")
-        }
-        LocatorError::Url { .. } => "download it first, and name the file".to_owned(),
-        LocatorError::Registry { .. } => {
-            "name the image that the registry names: `docker://IMAGE@DIGEST`".to_owned()
-        }
-        _ => "name a folder, a `.cnb` or `.tgz` file, an image, or `ID@VERSION` of the builder"
-            .to_owned(),
-    };
-    CommandError::undecided(error).hint(hint)
 }

@@ -126,6 +126,10 @@ impl Settings {
             Some(path) => Some(policy::load(path, &[])?),
             None => None,
         };
+        let inputs = builders::Inputs {
+            policies: input_policies.as_ref(),
+            trusted_root: args.signer.services.trusted_root.as_deref(),
+        };
         let project = project::load(&args, &app, environment, ui)?;
         let named = project::builder(&args, project.as_ref(), ui);
         let named = args.builder.clone().or(named);
@@ -133,13 +137,12 @@ impl Settings {
         let finder = Finder {
             images,
             environment,
+            inputs,
             ui,
         };
         let builder = match &named {
             Named::File(path) => finder.builder(path).await?,
-            Named::Image(reference) => {
-                builders::read(reference, input_policies.as_ref(), images, ui).await?
-            }
+            Named::Image(reference) => builders::read(reference, inputs, images, ui).await?,
         };
         if let Named::Image(reference) = &named
             && modules::are_added(&args, project.as_ref())
@@ -169,6 +172,15 @@ impl Settings {
                 .hint("build for other platforms with a `builder.toml`"));
             }
         }
+        let volumes = args
+            .volume
+            .iter()
+            .map(|it| parse_volume(it, &environment.directory))
+            .collect::<Result<_, _>>()
+            .map_err(CommandError::undecided)?;
+        let variables =
+            Variables::read(project.as_ref(), &args.env_file, &args.env, environment, ui)?;
+        let created = created(args.creation_time.as_deref(), environment)?;
         // Keys come last of what can fail: a new one is made only for a build that can begin.
         let key = key(&args.signer, &app, environment, ui)?;
         let given: Vec<_> = key
@@ -213,14 +225,6 @@ impl Settings {
             Some(reference) => Some(super::images::cache(reference, images).await?),
             None => None,
         };
-        let volumes = args
-            .volume
-            .iter()
-            .map(|it| parse_volume(it, &environment.directory))
-            .collect::<Result<_, _>>()
-            .map_err(CommandError::undecided)?;
-        let variables =
-            Variables::read(project.as_ref(), &args.env_file, &args.env, environment, ui)?;
         Ok(Self {
             env: variables.values,
             literal: variables.literal,
@@ -231,7 +235,7 @@ impl Settings {
             metadata: project.as_ref().map(Project::metadata).unwrap_or_default(),
             project,
             surroundings: surroundings(args.network.into(), environment),
-            created: created(args.creation_time.as_deref(), environment)?,
+            created,
             log_level: match ui.verbosity() {
                 0 | 1 => Level::Info,
                 _ => Level::Debug,
@@ -538,13 +542,20 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
         .iter()
         .flat_map(|home| IN_HOME.map(|name| home.join(name)));
     let named = [
+        "DOCKER_CERT_PATH",
         "DOCKER_CONFIG",
-        "REGISTRY_AUTH_FILE",
         "SSH_AUTH_SOCK",
         "XDG_RUNTIME_DIR",
     ]
     .into_iter()
-    .filter_map(|name| environment.text(name).map(PathBuf::from));
+    .filter_map(|name| environment.text(name).filter(|it| !it.is_empty()))
+    .map(PathBuf::from)
+    // Where we read them ourselves.
+    .chain(oci::auth::config_paths(
+        home.as_deref(),
+        &environment.texts(),
+    ))
+    .map(|it| environment.directory.join(it));
     let docker = environment.text("DOCKER_HOST");
     let docker = docker.and_then(|it| it.strip_prefix("unix://"));
     let sockets = SOCKETS.into_iter().chain(docker).map(PathBuf::from);
@@ -622,21 +633,24 @@ fn created(given: Option<&str>, environment: &Environment) -> Result<i64, Comman
     match given {
         Some("now") => return Ok(OffsetDateTime::from(environment::now()).unix_timestamp()),
         Some(text) => {
-            let seconds: i64 = text.parse().context(|| {
-                format!("`{text}` is no creation time: it is a number of seconds, or `now`")
-            })?;
-            if OffsetDateTime::from_unix_timestamp(seconds).is_err() {
-                let problem = format!("`{text}` is no time that an image can be made at");
-                return Err(CommandError::undecided(Message(problem)));
-            }
-            return Ok(seconds);
+            let wrong = || {
+                format!("`{text}` is not a creation time: that is a number of seconds, or `now`")
+            };
+            return seconds(text, wrong);
         }
         None => {}
     }
     match environment.text("SOURCE_DATE_EPOCH") {
         None | Some("") => Ok(CREATED),
-        Some(text) => text
-            .parse()
-            .context(|| format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds")),
+        Some(text) => seconds(text, || {
+            format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds")
+        }),
     }
+}
+
+/// A number of seconds since 1970 that stands for a time.
+fn seconds(text: &str, wrong: impl Fn() -> String) -> Result<i64, CommandError> {
+    let seconds: i64 = text.parse().context(&wrong)?;
+    OffsetDateTime::from_unix_timestamp(seconds).context(wrong)?;
+    Ok(seconds)
 }

@@ -84,9 +84,11 @@ pub(crate) async fn run(
         _ = interrupt.recv() => {}
     }
     cancel.cancel();
-    // Whether it ends in time or not, the answer is the same.
-    drop(timeout(GRACE, build).await);
-    Err(Message("interrupted: nothing was published".to_owned()).into())
+    // What was as good as done is done.
+    match timeout(GRACE, build).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Message("interrupted before all was published".to_owned()).into()),
+    }
 }
 
 impl Report {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use lifecycle_core::buildpack::Kind;
 use oci::{Image, Limits, Platform, Reference};
-use platform::builder::{Builder, BuilderToml, CreatedBy, ModuleName, Target};
+use platform::builder::{Builder, BuilderToml, CreatedBy, Locator, ModuleName, Target};
 use platform::make::builder::{BuilderRecipe, make};
 use platform::make::{LifecycleFiles, Made};
 use serde::Serialize;
@@ -120,6 +120,7 @@ async fn create(args: Create, environment: &Environment, ui: &Ui) -> Result<(), 
     if targets.is_empty() {
         targets.push(Target::from(&Platform::host()));
     }
+    making::once_each(&targets)?;
     let mut made: Vec<(Platform, Made)> = Vec::new();
     for (at, target) in targets.iter().enumerate() {
         let base = making::image_for(&found, target).await?;
@@ -175,14 +176,21 @@ async fn lifecycle(
 ) -> Result<LifecycleFiles, CommandError> {
     let what = || "failed to use the lifecycle".to_owned();
     match toml.lifecycle() {
+        (Some(_), _) if args.lifecycle.is_some() => {
+            Err(Message("`--lifecycle` is not allowed beside `lifecycle.uri`".to_owned()).into())
+        }
         (Some(uri), _) => {
-            if let Some(path) = parts.path(uri) {
-                return LifecycleFiles::of_archive(&path).context(what);
+            let locator = Locator::parse(uri, Kind::Buildpack, parts.folder, None);
+            match locator.map_err(making::unknown)? {
+                Locator::Path(path) => LifecycleFiles::of_archive(&path).context(what),
+                Locator::Image(reference) => {
+                    let found = parts.images.find(&reference).await?;
+                    let image = making::image_for(&found, target).await?;
+                    let files = LifecycleFiles::of_image(&found.store, &image, scratch).await;
+                    files.context(what)
+                }
+                Locator::Builder | Locator::Named { .. } => Err(making::of_a_builder(uri)),
             }
-            let found = parts.image(uri).await?;
-            let image = making::image_for(&found, target).await?;
-            let files = LifecycleFiles::of_image(&found.store, &image, scratch).await;
-            files.context(what)
         }
         (None, Some(version)) => Err(CommandError::undecided(Message(format!(
             "lifecycle {version} is not on this machine"

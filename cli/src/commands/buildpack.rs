@@ -149,7 +149,8 @@ async fn package(
         images: &images,
         folder: &folder,
     };
-    let host = Target::from(&Platform::host());
+    let asked_first = args.making.targets.first().cloned();
+    let host = asked_first.unwrap_or_else(|| Target::from(&Platform::host()));
     let first = parts.package(kind, &uri, &host, ui).await?;
     // A composite buildpack says it in `package.toml`, any other itself.
     let own = if first.main.is_composite() {
@@ -254,9 +255,10 @@ fn file_name(name: &str, target: Option<&Target>) -> PathBuf {
         return PathBuf::from(format!("{stem}.cnb"));
     };
     let mut full = format!("{stem}-{}", target.os);
-    if !target.arch.is_empty() {
-        full.push('-');
-        full.push_str(&target.arch);
+    for part in [&target.arch, &target.variant] {
+        if !part.is_empty() {
+            full.extend(["-", part.as_str()]);
+        }
     }
     for distro in &target.distros {
         full.extend(["-", &distro.name, "-", &distro.version]);
@@ -276,7 +278,7 @@ fn runnable(module: &Module) -> Result<(), CommandError> {
         let with = |ending: &str| folder.join(format!("{name}{ending}")).exists();
         if !(with("") || with(".exe") || with(".bat")) {
             return Err(Message(format!(
-                "`{}` has no `{name}`: it is no buildpack that can run",
+                "`{}` lacks `{name}`: it is not a buildpack that can run",
                 folder.display()
             ))
             .into());

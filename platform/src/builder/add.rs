@@ -69,6 +69,10 @@ impl Builder {
                     .iter()
                     .map(|it| OrderGroup::new([lead.as_slice(), &it.group].concat()))
                     .collect();
+                // A builder without groups takes nothing away.
+                if order.is_empty() && !lead.is_empty() {
+                    order.push(OrderGroup::new(lead));
+                }
                 continue;
             }
             let member = self.add(Kind::Buildpack, part)?;
@@ -248,7 +252,7 @@ pub enum AddError {
         other: String,
     },
     /// It is of the other kind.
-    #[error("`{module}` is no {expected}")]
+    #[error("`{module}` is not of the kind `{expected}`")]
     Kind {
         /// Which.
         module: String,

@@ -69,10 +69,11 @@ async fn lay_out(modules: &[&Module], folder: &Path) -> Result<(), LayOutError> 
                 folder: source,
                 descriptor,
             } => {
-                copy(source, &target, module)?;
+                source::copy(source, &target)?;
                 let name = format!("{}.toml", word(module.kind));
                 let bytes = fs::read(descriptor).map_err(LayOutError::Write)?;
                 files::write_bytes(&target.join(name), &bytes)?;
+                unchanged(source, source::digest(&target)?, module)?;
             }
             Content::Archive(archive) => unpack(archive, &target, module)?,
             Content::Layer(layer) => {
@@ -91,12 +92,16 @@ async fn lay_out(modules: &[&Module], folder: &Path) -> Result<(), LayOutError> 
 }
 
 fn copy(folder: &Path, target: &Path, module: &Module) -> Result<(), LayOutError> {
-    let presented = source::copy(folder, target)?;
+    unchanged(folder, source::copy(folder, target)?, module)
+}
+
+/// Whether what was copied is what was read.
+fn unchanged(from: &Path, presented: Digest, module: &Module) -> Result<(), LayOutError> {
     if presented == module.origin.digest {
         return Ok(());
     }
     Err(LayOutError::Changed {
-        folder: folder.to_owned(),
+        folder: from.to_owned(),
         expected: module.origin.digest.clone(),
         presented,
     })
@@ -114,15 +119,7 @@ fn unpack(archive: &Path, target: &Path, module: &Module) -> Result<(), LayOutEr
     };
     extract(&mut reader, target, &ExtractOptions::default()).map_err(failed)?;
     io::copy(&mut reader, &mut io::sink()).map_err(LayOutError::Write)?;
-    let presented = reader.hasher.finish();
-    if presented == module.origin.digest {
-        return Ok(());
-    }
-    Err(LayOutError::Changed {
-        folder: archive.to_owned(),
-        expected: module.origin.digest.clone(),
-        presented,
-    })
+    unchanged(archive, reader.hasher.finish(), module)
 }
 
 /// Hashes what is read.

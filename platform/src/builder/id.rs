@@ -214,7 +214,7 @@ pub enum IdError {
         text: String,
     },
     /// It cannot be a version.
-    #[error("`{text}` is no version")]
+    #[error("`{text}` is not a version")]
     Version {
         /// What was given.
         text: String,

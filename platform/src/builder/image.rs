@@ -1,5 +1,5 @@
-//! Builder images: what their labels and config say. No layer is read here; the files in them are
-//! read by [`layout`](super::layout), from layers or from where these were unpacked.
+//! Builder images: what their labels and config say. No layer is read here: what the lifecycle runs is
+//! decided by the files in them, and what took part is held against the labels afterwards.
 //!
 //! Builders by pack of all ages are read, and those by kpack, which have neither run images but the
 //! one of `stack`, nor targets, extensions and system buildpacks.
@@ -52,8 +52,6 @@ pub struct BuilderImage {
     pub mixins: Vec<String>,
     /// Who made it.
     pub created_by: CreatedBy,
-    /// The order as the label has it: a member may be without its version.
-    pub(crate) order_label: Option<Order>,
 }
 
 impl BuilderImage {
@@ -98,10 +96,6 @@ impl Builder {
         let extensions = modules(Kind::Extension, &image)?;
         let order = groups(ORDER, &image)?;
         let order_extensions = groups(ORDER_EXTENSIONS, &image)?;
-        let order_label = order.as_ref().map(|order| Order {
-            order: order.clone(),
-            order_extensions: order_extensions.clone().unwrap_or_default(),
-        });
         let order = Order {
             order: resolved(ORDER, order.unwrap_or_default(), &buildpacks)?,
             order_extensions: resolved(
@@ -136,7 +130,6 @@ impl Builder {
                 stack_id,
                 mixins: mixins.unwrap_or_default(),
                 created_by: metadata.created_by,
-                order_label,
                 image,
             })),
         })
@@ -307,7 +300,9 @@ fn run(metadata: &BuilderMetadata) -> Option<Run> {
 #[non_exhaustive]
 pub enum BuilderImageError {
     /// A variable is no number.
-    #[error("the variable `{variable}` of the builder is `{value}`, which is no number of a user")]
+    #[error(
+        "the variable `{variable}` of the builder is `{value}`, which is not the number of a user"
+    )]
     Id {
         /// Which.
         variable: &'static str,
@@ -336,7 +331,7 @@ pub enum BuilderImageError {
         variable: &'static str,
     },
     /// The image is no builder.
-    #[error("the image has no label `{label}`: it is no builder, or has to be made anew")]
+    #[error("the image has no label `{label}`: it is not a builder, or has to be made anew")]
     NoLabel {
         /// Which.
         label: &'static str,

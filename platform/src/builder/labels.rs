@@ -368,7 +368,7 @@ pub enum LabelProblem {
         limit: usize,
     },
     /// It names what can be no module.
-    #[error("it names what can be no buildpack or extension")]
+    #[error("it names what cannot be a buildpack or extension")]
     Id(#[source] IdError),
     /// It leaves out what has to be known.
     #[error("it does not say `{key}` of `{module}`")]

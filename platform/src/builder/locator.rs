@@ -133,12 +133,14 @@ impl Locator {
 
 /// Whether a name says where an image is: by a registry's host, or by a word such as `oci:`. What does
 /// not would be sought at Docker's registry, where anybody may have taken it: a file that is missing, or
-/// misspelt, is none of these.
+/// misspelt, says neither.
 fn names_its_place(text: &str) -> bool {
     match text.split_once('/') {
         Some((host, _)) if host.contains(':') => true,
         Some((host, _)) => host == "localhost" || (host.contains('.') && !host.starts_with('.')),
-        None => text.contains(':'),
+        None => ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"]
+            .iter()
+            .any(|it| text.starts_with(it)),
     }
 }
 

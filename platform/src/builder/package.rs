@@ -10,7 +10,7 @@
 //! <https://github.com/buildpacks/spec/blob/distribution/0.3/distribution.md#buildpackage>
 
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
@@ -88,11 +88,15 @@ impl Package {
         };
         let text = read_text(&path)?;
         let descriptor = parse(kind, &path, &text)?;
-        let digest = source::digest(&place).map_err(|source| PackageError::Hash {
+        let inherited = (path != place.join(&file)).then_some(path);
+        let digest = match &inherited {
+            None => source::digest(&place),
+            Some(_) => source::digest_with(&place, &file, text.as_bytes()),
+        };
+        let digest = digest.map_err(|source| PackageError::Hash {
             path: place.clone(),
             source,
         })?;
-        let inherited = (path != place.join(&file)).then_some(path);
         let content = match inherited {
             None => Content::Folder(place),
             Some(descriptor) => Content::PlatformFolder {
@@ -294,12 +298,21 @@ impl Contents {
         let mut archive = Reader::new(file, MAX_ENTRIES, MAX_PATH).map_err(bad)?;
         let mut text = None;
         while let Some(seen) = archive.next_entry().map_err(bad)? {
-            let name = seen.entry.path.to_string_lossy().into_owned();
-            let name = name.trim_start_matches("./").trim_start_matches('/');
-            if name == "oci-layout" {
+            let parts = seen.entry.path.components();
+            let name: PathBuf = parts
+                .filter(|it| matches!(it, Component::Normal(_)))
+                .collect();
+            if name == Path::new("oci-layout") {
                 return Ok(Self::Layout);
             }
-            if name == wanted && text.is_none() {
+            if name == Path::new(&wanted) {
+                // What is read here has to be what runs, and of two the last one would.
+                if text.is_some() {
+                    return Err(PackageError::Twice {
+                        path: path.to_owned(),
+                        file: wanted,
+                    });
+                }
                 let mut bytes = Vec::new();
                 let mut limited = (&mut archive).take(MAX_TOML + 1);
                 limited.read_to_end(&mut bytes).map_err(unreadable)?;
@@ -369,8 +382,16 @@ fn parse(kind: Kind, path: &Path, text: &str) -> Result<ModuleDescriptor, Packag
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageError {
+    /// An archive has its descriptor more than once.
+    #[error("`{}` has `{file}` twice", path.display())]
+    Twice {
+        /// The archive.
+        path: PathBuf,
+        /// What it has twice.
+        file: String,
+    },
     /// A file is no tar archive, or a broken one.
-    #[error("`{}` is no archive of a buildpack", path.display())]
+    #[error("`{}` is not an archive of a buildpack", path.display())]
     Archive {
         /// Which.
         path: PathBuf,
@@ -416,7 +437,7 @@ pub enum PackageError {
         member: String,
     },
     /// An archive has no descriptor at its root.
-    #[error("`{}` has no `{file}` at its root, and is no OCI layout", path.display())]
+    #[error("`{}` has no `{file}` at its root, and is not an OCI layout", path.display())]
     NoDescriptor {
         /// The archive.
         path: PathBuf,
@@ -424,13 +445,13 @@ pub enum PackageError {
         file: String,
     },
     /// What should be a file is none.
-    #[error("`{}` is no file", path.display())]
+    #[error("`{}` is not a file", path.display())]
     NoFile {
         /// Which.
         path: PathBuf,
     },
     /// An image is no package.
-    #[error("the image has no label `{label}`: it is no package of this kind")]
+    #[error("the image has no label `{label}`: it is not a package of this kind")]
     NoLabel {
         /// Which label.
         label: &'static str,

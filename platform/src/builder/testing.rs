@@ -38,10 +38,6 @@ impl TestImage {
         self
     }
 
-    pub(super) fn clear_layers(&mut self) {
-        self.layers.clear();
-    }
-
     /// A label may name the diff ID of a layer as `{0}`, `{1}` and so on.
     pub(super) async fn make(self) -> (Arc<MemoryStore>, Image) {
         let store = Arc::new(MemoryStore::new());

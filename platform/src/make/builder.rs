@@ -349,6 +349,16 @@ fn check_modules(recipe: &BuilderRecipe<'_>, metadata: &BuilderMetadata) -> Resu
     if known.len() > MAX_MODULES {
         return unfit(format!("there are more than {MAX_MODULES} buildpacks"));
     }
+    let modules = recipe.buildpacks.iter().chain(&recipe.extensions);
+    let names: BTreeSet<ModuleName> = modules
+        .flat_map(Package::modules)
+        .map(Module::name)
+        .collect();
+    let mut flat = recipe.flatten.iter().flatten();
+    if let Some(name) = flat.find(|it| !names.contains(it)) {
+        let problem = "is to share a layer, and is not in the builder";
+        return unfit(format!("`{name}` {problem}"));
+    }
     let base = target_of(&recipe.base);
     let stack_id = recipe.base.label(STACK).unwrap_or_default();
     let mixins: Option<Vec<String>> = labels::read(&recipe.base.config().config.labels, MIXINS)?;

@@ -274,7 +274,7 @@ fn each(
 #[non_exhaustive]
 pub enum LifecycleError {
     /// It is no archive, or a broken one.
-    #[error("`{}` is no archive of a lifecycle", path.display())]
+    #[error("`{}` is not an archive of a lifecycle", path.display())]
     Archive {
         /// Which.
         path: PathBuf,
@@ -290,13 +290,13 @@ pub enum LifecycleError {
         problem: String,
     },
     /// Its description is missing.
-    #[error("`{}` has no `lifecycle.toml`: it is no lifecycle", path.display())]
+    #[error("`{}` has no `lifecycle.toml`: it is not a lifecycle", path.display())]
     NoDescription {
         /// Which.
         path: PathBuf,
     },
     /// An image has no layers.
-    #[error("the image has no layers: it is no lifecycle")]
+    #[error("the image has no layers: it is not a lifecycle")]
     NoLayer,
     /// A program is missing.
     #[error("`{}` has no `{name}`: the lifecycle is not whole", path.display())]

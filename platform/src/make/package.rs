@@ -42,6 +42,10 @@ pub struct PackageRecipe {
 
 /// Makes a package; its layers are written to `scratch`.
 pub async fn make(mut recipe: PackageRecipe, scratch: &Path) -> Result<Made, MakeError> {
+    if matches!(recipe.main.content, Content::Layer(_)) {
+        let problem = "is in a package already: name its folder, or an archive of that";
+        return unfit(format!("`{}` {problem}", recipe.main.name()));
+    }
     let mut spooled: BTreeMap<DiffId, Layer> = BTreeMap::new();
     for module in recipe.dependencies.iter().flat_map(Package::modules) {
         if let Content::Layer(layer) = &module.content
@@ -55,6 +59,11 @@ pub async fn make(mut recipe: PackageRecipe, scratch: &Path) -> Result<Made, Mak
     unify(all.flat_map(Package::modules_mut), &spooled)?;
     let (modules, listed) = collected(&recipe.main, recipe.dependencies)?;
     check(&recipe.main, &modules)?;
+    let mut excluded = recipe.flatten.iter().flatten();
+    if let Some(name) = excluded.find(|it| !modules.contains_key(*it)) {
+        let problem = "is to have a layer of its own, and is not in the package";
+        return unfit(format!("`{name}` {problem}"));
+    }
     let mut stack = Stack::new(scratch, MediaType::LAYER_GZIP);
     let mut layers = ModuleLayers::new();
     let note = |layers: &mut ModuleLayers, module: &Module, diff_id: &DiffId| {
@@ -234,7 +243,7 @@ fn stacks<'a>(
             common = merged(&common, &own);
             if common.is_empty() {
                 return unfit(format!(
-                    "there is no stack on which both `{}` and `{}` run",
+                    "`{}` and `{}` do not share a stack",
                     main.name(),
                     module.name()
                 ));

@@ -28,12 +28,12 @@ async fn what_does_not_go_together_is_named() {
         (
             "uri = \"one\"",
             "uri = \"./nowhere\"",
-            "neither a file or folder nor an image",
+            "is neither there nor in the builder",
         ),
         (
             "uri = \"one\"",
             "uri = \"https://example.org/one\"",
-            "neither on this machine nor an image",
+            "`https://example.org/one`",
         ),
         (
             "uri = \"two\"",
@@ -118,7 +118,7 @@ async fn a_base_that_does_not_say_who_builds_is_no_base() {
         (json!(["CNB_GROUP_ID=1"]), "no variable `CNB_USER_ID`"),
         (
             json!(["CNB_USER_ID=me", "CNB_GROUP_ID=1"]),
-            "is `me`, which is no number",
+            "is `me`, which is not the number",
         ),
     ] {
         fs_err::remove_dir_all(workspace.join("base")).unwrap();
@@ -160,11 +160,11 @@ async fn a_lifecycle_is_whole_and_stays_inside() {
         ),
         (
             lifecycle().program("../out", ""),
-            "is no archive of a lifecycle",
+            "is not an archive of a lifecycle",
         ),
         (
             lifecycle().symlink("lifecycle/extender", "../../../etc/passwd"),
-            "is no archive of a lifecycle",
+            "is not an archive of a lifecycle",
         ),
     ] {
         workspace.write("lifecycle.tar", files.tar());
@@ -214,15 +214,27 @@ async fn packages_hold_what_is_stood_for_and_no_more() {
     }
     fs_err::remove_file(workspace.join("one/bin/build")).unwrap();
     let package = ["buildpack", "package", "out.cnb", "--path", "one"];
-    refused(&workspace, &package, "has no `bin/build`");
-    let cases: [&[&str]; 3] = [
-        &["--label", "io.buildpacks.stack.id=x"],
-        &["--label", "x"],
-        &["--key", "nowhere.key"],
+    refused(&workspace, &package, "lacks `bin/build`");
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["--label", "io.buildpacks.stack.id=x"],
+            "names that begin with `io.buildpacks.` are written here",
+        ),
+        (&["--label", "x"], "is not of the form NAME=VALUE"),
+        (&["--key", "nowhere.key"], "nowhere.key"),
+        // Who names a service wants to sign.
+        (
+            &["--rekor-url", "http://127.0.0.1:1"],
+            "missing trusted root",
+        ),
+        (
+            &["--flatten", "--flatten-exclude", "example/none@1.0.0"],
+            "is not in the package",
+        ),
     ];
-    for more in cases {
+    for (more, words) in cases {
         let package = ["buildpack", "package", "out.cnb", "--path", "two"];
-        refused(&workspace, &[&package[..], more].concat(), "");
+        refused(&workspace, &[&package[..], more].concat(), words);
     }
 }
 
@@ -230,9 +242,12 @@ async fn packages_hold_what_is_stood_for_and_no_more() {
 #[tokio::test]
 async fn a_policy_judges_before_anything_is_published() {
     let workspace = workspace().await;
-    let policy =
-        "[[accept]]\nkind = \"signature\"\nsigner = \"given\"\n\n[require]\nsignature = true\n";
-    workspace.write("policy.toml", policy);
+    let require = |claim: &str| {
+        format!(
+            "[[accept]]\nclaims = [\"signature\", \"provenance\"]\nsigner = \"given\"\n\n\
+             [[require]]\nclaim = \"{claim}\"\n\n[rules]\nuse = [\"signature\"]\n"
+        )
+    };
     let create = [
         "builder",
         "create",
@@ -241,8 +256,17 @@ async fn a_policy_judges_before_anything_is_published() {
         "builder.toml",
         "--policy",
         "policy.toml",
+        "--key",
+        "test.key",
     ];
-    let output = Output::of(&mut workspace.sealpack(create));
-    assert_ne!(output.code, 0, "{}", output.stderr);
+    workspace.write("policy.toml", require("provenance"));
+    let output = Output::of(&mut workspace.sealpack(create)).expect(1);
+    assert!(
+        output.stderr.contains("nothing was published"),
+        "{}",
+        output.stderr
+    );
     assert!(!workspace.join("out").exists());
+    workspace.write("policy.toml", require("signature"));
+    Output::of(&mut workspace.sealpack(create)).expect(0);
 }

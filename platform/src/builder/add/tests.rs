@@ -103,7 +103,7 @@ async fn mistakes_are_named() {
                 extensions: vec![x.clone()],
                 ..Additions::default()
             },
-            "`x@1.0.0` is no extension",
+            "`x@1.0.0` is not of the kind `extension`",
         ),
         (
             Additions {

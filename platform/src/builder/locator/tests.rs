@@ -74,7 +74,16 @@ fn what_could_be_something_else_is_refused() {
     }
     let error = parse("file://other.example/a").unwrap_err();
     assert!(matches!(error, LocatorError::FileUrl { .. }), "{error}");
-    for text in ["", "../gone", "gone.tgz", "./a/b", "a/b/c", "Not An Image"] {
+    for text in [
+        "",
+        "../gone",
+        "gone.tgz",
+        "gone:1",
+        "gone@sha256:aa",
+        "./a/b",
+        "a/b/c",
+        "Not An Image",
+    ] {
         let error = parse(text).unwrap_err();
         assert!(matches!(error, LocatorError::NotThere { .. }), "{error}");
     }
