@@ -33,7 +33,7 @@ struct Rule {
 #[derive(Clone, Debug, Eq, PartialEq, Error)]
 #[non_exhaustive]
 pub enum IgnoreError {
-    /// A pattern that is none.
+    /// A malformed pattern.
     #[error("illegal exclusion pattern: {pattern:?}")]
     Pattern {
         /// Which.

@@ -118,7 +118,7 @@ pub fn statements(text: &str) -> Result<(char, Vec<Statement>), DockerfileError>
     Ok((escape, statements))
 }
 
-/// Why a text is no Dockerfile. What is wrong is said in BuildKit's words.
+/// Why a text is not a Dockerfile. What is wrong is said in BuildKit's words.
 #[derive(Clone, Debug, Eq, PartialEq, Error)]
 #[non_exhaustive]
 pub enum DockerfileError {

@@ -129,7 +129,7 @@ fn arguments(name: &str, rest: &str, escape: char) -> Result<Arguments, Problem>
 }
 
 /// The list in JSON that `text` is, if it is one at all. A list with anything but texts in it is an
-/// error; what is no JSON is no list.
+/// error; what is not JSON is not a list.
 pub(super) fn json(text: &str) -> Option<Result<Vec<String>, Problem>> {
     let text = text.trim_start();
     if !text.starts_with('[') {

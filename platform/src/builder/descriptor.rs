@@ -337,7 +337,11 @@ mod tests {
                 2,
                 "`app` cannot be an id",
             ),
-            ("[buildpack]\nid = \"a\"\nversion = \"..\"", 3, "not a version"),
+            (
+                "[buildpack]\nid = \"a\"\nversion = \"..\"",
+                3,
+                "not a version",
+            ),
             (
                 "[buildpack]\nid = \"a\"\nversion = \"1.0.0\"\n[[order]]\n[[order.group]]\nid = \"b\"",
                 1,

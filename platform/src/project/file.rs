@@ -274,7 +274,7 @@ fn patterns(
     if !lines.is_empty() && patterns.is_empty() {
         reader.warn(
             span.clone(),
-            format!("`{key}` has no pattern: nothing is left out"),
+            format!("`{key}` has no pattern that means a file: all files are taken"),
         );
     }
     Ok(Some(Spanned::new(span, patterns)))
@@ -354,7 +354,7 @@ fn script_of(
     let parsed = said.parse().ok().filter(ModuleVersion::is_semantic);
     let version = parsed.ok_or_else(|| {
         let span = version.map(Spanned::span).unwrap_or_default();
-        reader.invalid(span, format!("`{said}` is no version"))
+        reader.invalid(span, format!("`{said}` is not a version"))
     })?;
     let shell = match shell.filter(|it| !it.get_ref().is_empty()) {
         // The kernel reads one line, and not much of it.

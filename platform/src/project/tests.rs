@@ -268,7 +268,7 @@ fn what_cannot_be_is_refused_with_its_line() {
         (
             script("api = \"0.10\", inline = \"a\"")
                 .replace("\nscript", "\nversion = \"../1\"\nscript"),
-            "line 6: `../1` is no version",
+            "line 6: `../1` is not a version",
         ),
         (
             script("api = \"0.10\", inline = \"a\", shell = \"/bin/a\\n\""),
