@@ -10,7 +10,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("oci", &["net"]),
     ("intoto", &["oci"]),
     ("sbom", &["oci", "intoto"]),
-    ("lifecycle-core", &["oci", "intoto", "sbom"]),
+    ("lifecycle-core/launch", &[]),
+    ("lifecycle-core", &["oci", "intoto", "sbom", "launch"]),
     ("attest", &["oci", "intoto"]),
     ("attest/links", &["oci", "intoto", "attest"]),
     ("attest/keyless", &["net", "attest"]),
@@ -24,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli/report",
         &["oci", "intoto", "sbom", "attest", "policies", "health"],
     ),
-    ("cli/launcher", &["lifecycle-core"]),
+    ("cli/launcher", &["launch"]),
     ("cli/lifecycle", &["oci", "lifecycle-core"]),
     (
         "cli",

@@ -15,11 +15,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use lifecycle_core::api;
-use lifecycle_core::env::Env;
-use lifecycle_core::files;
-use lifecycle_core::files::metadata::BuildMetadata;
-use lifecycle_core::launch::{self, LaunchContext};
+use launch::env::Env;
+use launch::files::metadata::BuildMetadata;
+use launch::{LaunchContext, api, files};
 use signal_hook::consts::SIGPIPE;
 
 fn main() -> ExitCode {

@@ -20,7 +20,8 @@ use self::outputs::{Outputs, read_outputs};
 use self::processes::Processes;
 pub use self::sbom::{SbomFile, SbomKind};
 use crate::buildpack::{
-    ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target, user_env,
+    ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target, tell_target,
+    user_env,
 };
 use crate::env::{Env, EnvError};
 use crate::exec::{Command, Exit, RunError, ToLog};
@@ -207,7 +208,7 @@ impl One<'_> {
             env.set("CNB_BP_PLAN_PATH", &plan);
             env.set("CNB_LAYERS_DIR", layers_dir);
         }
-        env.tell(api, self.target, &modules.exec_env);
+        tell_target(&mut env, api, self.target, &modules.exec_env);
         let command = Command {
             program: descriptor.root.join("bin").join("build"),
             args: vec![

@@ -44,25 +44,28 @@ pub(crate) fn user_env(
     Ok(env)
 }
 
-impl Env {
-    /// Sets what the module's API has it told of the target and the execution environment.
-    pub(crate) fn tell(&mut self, api: BuildpackApi, target: &TargetMetadata, exec_env: &str) {
-        if api.has_targets() {
-            self.set("CNB_TARGET_OS", &target.os);
-            self.set("CNB_TARGET_ARCH", &target.arch);
-            let distro = target.distro.as_ref();
-            for (name, value) in [
-                ("CNB_TARGET_ARCH_VARIANT", Some(&target.arch_variant)),
-                ("CNB_TARGET_DISTRO_NAME", distro.map(|it| &it.name)),
-                ("CNB_TARGET_DISTRO_VERSION", distro.map(|it| &it.version)),
-            ] {
-                if let Some(value) = value.filter(|it| !it.is_empty()) {
-                    self.set(name, value);
-                }
+/// Sets in `env` what the module's API has it told of the target and the execution environment.
+pub(crate) fn tell_target(
+    env: &mut Env,
+    api: BuildpackApi,
+    target: &TargetMetadata,
+    exec_env: &str,
+) {
+    if api.has_targets() {
+        env.set("CNB_TARGET_OS", &target.os);
+        env.set("CNB_TARGET_ARCH", &target.arch);
+        let distro = target.distro.as_ref();
+        for (name, value) in [
+            ("CNB_TARGET_ARCH_VARIANT", Some(&target.arch_variant)),
+            ("CNB_TARGET_DISTRO_NAME", distro.map(|it| &it.name)),
+            ("CNB_TARGET_DISTRO_VERSION", distro.map(|it| &it.version)),
+        ] {
+            if let Some(value) = value.filter(|it| !it.is_empty()) {
+                env.set(name, value);
             }
         }
-        if api.has_exec_env() {
-            self.set("CNB_EXEC_ENV", exec_env);
-        }
+    }
+    if api.has_exec_env() {
+        env.set("CNB_EXEC_ENV", exec_env);
     }
 }

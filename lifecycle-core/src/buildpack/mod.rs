@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use self::descriptor::BuildpackDescriptor;
-pub(crate) use self::environment::{base_env, user_env};
+pub(crate) use self::environment::{base_env, tell_target, user_env};
 use crate::api::{BuildpackApi, PlatformApi};
 use crate::exec::Run;
 use crate::files::analyzed::TargetMetadata;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::DetectError;
 use crate::api::BuildpackApi;
 use crate::buildpack::descriptor::Target;
-use crate::buildpack::{BuildpackDescriptor, Kind, ModuleContext, user_env};
+use crate::buildpack::{BuildpackDescriptor, Kind, ModuleContext, tell_target, user_env};
 use crate::env::Env;
 use crate::exec::{Capped, Command, Exit, RunError};
 use crate::files::analyzed::TargetMetadata;
@@ -136,7 +136,7 @@ fn start(
         .map_err(|error| Stop::because(&error))?;
     tell_paths(&mut env, api, context, descriptor, &plan);
     if let Some(target) = target {
-        env.tell(api, target, &context.exec_env);
+        tell_target(&mut env, api, target, &context.exec_env);
     }
     let command = Command {
         program: descriptor.root.join("bin").join("detect"),

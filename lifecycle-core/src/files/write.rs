@@ -12,7 +12,7 @@ use super::{FileError, OsError, go_toml};
 pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileError> {
     let text = go_toml::to_string(value).map_err(|source| FileError::Unwritable {
         path: path.to_owned(),
-        source,
+        source: Box::new(source),
     })?;
     write_bytes(path, text.as_bytes())
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use self::outputs::{Generator, Image, Made, read_outputs};
 use crate::buildpack::{
-    ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, user_env,
+    ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, tell_target, user_env,
 };
 use crate::dockerfile::DockerfileError;
 use crate::env::EnvError;
@@ -141,7 +141,7 @@ fn run(
     env.set("CNB_BP_PLAN_PATH", &plan_path);
     env.set("CNB_OUTPUT_DIR", &output);
     env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
-    env.tell(api, target, &modules.exec_env);
+    tell_target(&mut env, api, target, &modules.exec_env);
     let command = Command {
         program,
         args: [&output, &modules.platform_dir, &plan_path]

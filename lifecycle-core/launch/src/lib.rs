@@ -7,10 +7,18 @@
 //! 5. The process takes the launcher's place, directly or by bash, which reads `profile.d` before.
 //!
 //! <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md#launcher>
+//!
+//! What it shares with the phases lies here too: the versions of the [`api`]s, variables that come
+//! from files ([`mod@env`]), the [`files`] that it reads, and Go's words for errors. The launcher is
+//! copied into every image, so nothing here depends on more than that takes.
 
+pub mod api;
+pub mod env;
 mod environment;
 mod exec_d;
+pub mod files;
 mod folder;
+pub mod go_words;
 mod lookup;
 mod process;
 mod shell;

@@ -90,11 +90,8 @@ pub fn escape_id(id: &str) -> String {
     id.replace('/', "_")
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde asks for"
-)]
-pub(super) fn is_false(value: &bool) -> bool {
+/// Whether a flag is not set: then it is not written.
+pub fn is_false(value: &bool) -> bool {
     !*value
 }
 

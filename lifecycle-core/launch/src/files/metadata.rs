@@ -146,7 +146,7 @@ impl Serialize for Command {
 }
 
 /// The name by which our TOML writer knows a text that is to be escaped as JSON.
-pub(crate) const JSON_TEXT: &str = "$json-text";
+pub const JSON_TEXT: &str = "$json-text";
 
 struct JsonText<'a>(&'a str);
 

@@ -257,7 +257,7 @@ pub enum EnvError {
     },
 }
 
-#[cfg(all(test, feature = "phases"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
