@@ -38,4 +38,20 @@ fn main() {
     }
     println!("cargo::rustc-link-arg-bins=-L{}", out.display());
     println!("cargo::rustc-link-arg-bins=-static-pie");
+    if packs_relocations() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+}
+
+/// Whether the C library that is linked in reads packed relocations at the start: glibc does from
+/// 2.36 on. A third of the time that a short command takes is its start, and unpacked they are
+/// 24 bytes each in place of some bits.
+fn packs_relocations() -> bool {
+    let printed = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let printed = printed.map(|it| String::from_utf8_lossy(&it.stdout).into_owned());
+    let printed = printed.unwrap_or_default();
+    let version = printed.trim().strip_prefix("glibc 2.");
+    version
+        .and_then(|it| it.parse().ok())
+        .is_some_and(|it: u32| it >= 36)
 }

@@ -32,6 +32,7 @@ mod health;
 mod identities;
 mod keyless;
 mod lasting;
+mod launcher;
 mod layout;
 mod links;
 mod login;
