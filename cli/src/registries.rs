@@ -28,6 +28,9 @@ pub(crate) fn options(
     environment: &Environment,
 ) -> Result<RegistryOptions, CommandError> {
     let (home, variables) = (environment.home(), environment.texts());
-    RegistryOptions::find(home.as_deref(), &variables, &settings(access))
-        .map_err(CommandError::undecided)
+    let found = RegistryOptions::find(home.as_deref(), &variables, &settings(access));
+    Ok(RegistryOptions {
+        loopback_only: access.offline,
+        ..found.map_err(CommandError::undecided)?
+    })
 }

@@ -70,6 +70,11 @@ impl PredicateType {
         &self.0
     }
 
+    /// The short names that are read.
+    pub fn short_names() -> impl Iterator<Item = &'static str> {
+        Self::SHORT.into_iter().map(|(name, _)| name)
+    }
+
     /// The short name for it, if there is one: cosign's, but for `health`, `provenance`, `signature`
     /// and `vsa`, which are ours.
     pub fn short_name(&self) -> Option<&'static str> {

@@ -64,6 +64,7 @@ pub struct Credentials {
     given: BTreeMap<String, Credential>,
     cnb: BTreeMap<String, Credential>,
     files: Vec<ConfigFile>,
+    unreadable: Vec<PathBuf>,
 }
 
 impl Credentials {
@@ -90,7 +91,9 @@ impl Credentials {
     }
 
     /// Finds what the user keeps, as other clients do: `CNB_REGISTRY_AUTH`, and those of
-    /// [`config_paths`] that exist, in this order. Reads these files, and nothing else.
+    /// [`config_paths`] that exist, in this order. Reads these files, and nothing else. A file that
+    /// nobody named and that this user may not read is as good as absent: where root's Podman has run,
+    /// there is one.
     pub fn find(
         home: Option<&Path>,
         environment: &BTreeMap<String, String>,
@@ -99,12 +102,24 @@ impl Credentials {
         if let Some(text) = set(environment, "CNB_REGISTRY_AUTH") {
             found = found.with_cnb_registry_auth(text)?;
         }
-        for path in config_paths(home, environment) {
-            if let Some(file) = ConfigFile::read(&path)? {
-                found = found.with_file(file);
+        for (path, is_named) in places(home, environment) {
+            match ConfigFile::read(&path) {
+                Ok(Some(file)) => found = found.with_file(file),
+                Ok(None) => {}
+                Err(CredentialsError::Io { source, .. })
+                    if !is_named && source.kind() == io::ErrorKind::PermissionDenied =>
+                {
+                    found.unreadable.push(path);
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
+    }
+
+    /// The files at usual places that this user may not read, and that are left out.
+    pub fn unreadable(&self) -> &[PathBuf] {
+        &self.unreadable
     }
 
     /// The credential for `repository`: the one for the longest path that contains it. May run a
@@ -142,6 +157,12 @@ pub fn docker_config_path(
 /// Where clients keep credentials, in the order in which they are asked: Docker's `config.json`,
 /// `$REGISTRY_AUTH_FILE`, and Podman's `auth.json` of this session and of this user.
 pub fn config_paths(home: Option<&Path>, environment: &BTreeMap<String, String>) -> Vec<PathBuf> {
+    let places = places(home, environment);
+    places.into_iter().map(|(path, _)| path).collect()
+}
+
+/// The same, each with whether the user has named that very file, or its folder.
+fn places(home: Option<&Path>, environment: &BTreeMap<String, String>) -> Vec<(PathBuf, bool)> {
     let session = match set(environment, "XDG_RUNTIME_DIR") {
         Some(folder) => Path::new(folder).join("containers/auth.json"),
         None => format!("/run/containers/{}/auth.json", rustix::process::getuid()).into(),
@@ -150,11 +171,13 @@ pub fn config_paths(home: Option<&Path>, environment: &BTreeMap<String, String>)
         Some(folder) => Some(PathBuf::from(folder)),
         None => home.map(|it| it.join(".config")),
     };
+    let docker = docker_config_path(home, environment);
+    let named = set(environment, "REGISTRY_AUTH_FILE").map(PathBuf::from);
     [
-        docker_config_path(home, environment),
-        set(environment, "REGISTRY_AUTH_FILE").map(PathBuf::from),
-        Some(session),
-        user.map(|it| it.join("containers/auth.json")),
+        docker.map(|it| (it, set(environment, "DOCKER_CONFIG").is_some())),
+        named.map(|it| (it, true)),
+        Some((session, false)),
+        user.map(|it| (it.join("containers/auth.json"), false)),
     ]
     .into_iter()
     .flatten()
@@ -190,7 +213,8 @@ fn normalise(key: &str) -> String {
 /// All keys that a credential for `repository` may stand under, the most exact one first.
 fn keys_of(repository: &Repository) -> Vec<String> {
     let mut keys = Vec::new();
-    let mut key = repository.to_string();
+    // The name of a registry may have upper-case letters, which mean nothing.
+    let mut key = repository.to_string().to_ascii_lowercase();
     loop {
         keys.push(key.clone());
         match key.rsplit_once('/') {
@@ -330,6 +354,16 @@ mod tests {
         let user = Path::new("/home/me/.config/containers/auth.json");
         assert_eq!(paths.last().unwrap(), user);
         assert_eq!(paths.len(), 3);
+    }
+
+    #[test]
+    fn only_a_variable_names_a_file() {
+        let places = places(
+            Some(Path::new("/home/me")),
+            &BTreeMap::from([("REGISTRY_AUTH_FILE".to_owned(), "named".to_owned())]),
+        );
+        let is_named: Vec<_> = places.iter().map(|(_, it)| *it).collect();
+        assert_eq!(is_named, [false, true, false, false]);
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::json::null;
+use crate::json::{null, texts};
 use crate::{DiffId, Platform};
 
 /// The config of an image: how its layers make a root file system, and how it is run.
@@ -122,7 +122,7 @@ pub struct RunConfig {
     #[serde(deserialize_with = "null", skip_serializing_if = "String::is_empty")]
     pub image: String,
     /// What is said of the image.
-    #[serde(deserialize_with = "null", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "texts", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Docker's: what to do in builds on top.
     #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::null;
+use crate::json::{null, texts};
 use crate::{Digest, MediaType, Platform};
 
 /// Says what a piece of content is, which it is, and how long: the only way this workspace refers
@@ -30,7 +30,7 @@ pub struct Descriptor {
     /// Extra facts, sorted so that they serialise one way only.
     #[serde(
         default,
-        deserialize_with = "null",
+        deserialize_with = "texts",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,

@@ -210,7 +210,7 @@ impl Default for Hasher {
 #[non_exhaustive]
 pub enum DigestError {
     /// The text names an algorithm but is not as many lower-case hex digits as it has.
-    #[error("malformed digest `{text}`")]
+    #[error("malformed digest `{text}`: `sha256:` and 64 lower-case hex digits are expected")]
     Malformed {
         /// What was given.
         text: String,

@@ -1,6 +1,7 @@
 //! JSON objects, and nothing else: serde also reads a list as a struct, field by field, so that two
 //! readers could see two things in one document.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -44,6 +45,17 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Reads a map of texts, in which `null` is an empty one, as it is for programs in Go.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let read = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?;
+    let read = read.unwrap_or_default().into_iter();
+    Ok(read
+        .map(|(name, text)| (name, text.unwrap_or_default()))
+        .collect())
 }
 
 /// Lets types that derive `#[serde(remote = "Self")]` be read from objects only.

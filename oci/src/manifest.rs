@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::null;
+use crate::json::{null, texts};
 use crate::{Descriptor, Limits, MediaType};
 
 /// A parsed manifest: the one place that knows what refers to what.
@@ -36,7 +36,7 @@ pub struct ImageManifest {
     /// Extra facts.
     #[serde(
         default,
-        deserialize_with = "null",
+        deserialize_with = "texts",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ pub struct Index {
     /// Extra facts.
     #[serde(
         default,
-        deserialize_with = "null",
+        deserialize_with = "texts",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub annotations: BTreeMap<String, String>,

@@ -85,6 +85,7 @@ impl Places {
 
     /// Opens the place that `reference` names, to read from it, or from its mirrors.
     pub async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, PlacesError> {
+        let reference = &self.meant(reference);
         match self.site(reference) {
             Site::Layout(path) if !path.exists() => Err(PlacesError::NoFolder { path }),
             Site::Layout(path) => Ok(Arc::new(LayoutStore::open(path)?)),
@@ -133,8 +134,9 @@ impl Places {
 
     /// Finds the image that `reference` names: a tag is resolved here, once.
     pub async fn find(&self, reference: &Reference) -> Result<Found, PlacesError> {
-        let store = self.open(reference).await?;
-        find_in(reference, store).await
+        let reference = self.meant(reference);
+        let store = self.open(&reference).await?;
+        find_in(&reference, store).await
     }
 
     /// The same, to read its proof: it has to lie where proof can lie.
@@ -146,8 +148,9 @@ impl Places {
     /// The same, to add to it: what a tag means is not taken from a mirror.
     pub async fn find_to_change(&self, reference: &Reference) -> Result<Found, PlacesError> {
         can_be_proven(reference)?;
-        let store = self.open_itself(reference).await?;
-        find_in(reference, store).await
+        let reference = self.meant(reference);
+        let store = self.open_itself(&reference).await?;
+        find_in(&reference, store).await
     }
 
     /// The Docker daemon that the environment names.
@@ -184,6 +187,22 @@ impl Places {
             Location::Registry(_) => self.create(reference).await,
             _ => self.open(reference).await,
         }
+    }
+
+    /// The reading of a reference by which there is something: names in layouts may have colons and
+    /// slashes in them, and so may folders.
+    fn meant(&self, reference: &Reference) -> Reference {
+        let is_there = |it: &Reference| match &it.location {
+            Location::Layout(path) | Location::LayoutArchive(path) => {
+                self.directory.join(path).exists()
+            }
+            _ => true,
+        };
+        if is_there(reference) {
+            return reference.clone();
+        }
+        let mut readings = reference.readings().into_iter();
+        readings.find(is_there).unwrap_or_else(|| reference.clone())
     }
 
     fn site<'r>(&self, reference: &'r Reference) -> Site<'r> {
@@ -230,8 +249,9 @@ impl Places {
         if self.offline {
             settings.mirrors = MirrorSettings::Nowhere;
         }
-        let options = RegistryOptions::find(self.home.as_deref(), &self.variables, &settings)
+        let mut options = RegistryOptions::find(self.home.as_deref(), &self.variables, &settings)
             .map_err(PlacesError::Registries)?;
+        options.loopback_only = self.offline;
         Ok(client.insert(RegistryClient::new(options)).clone())
     }
 }

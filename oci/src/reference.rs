@@ -106,8 +106,8 @@ impl Registry {
 impl FromStr for Registry {
     type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let lower = text.to_ascii_lowercase();
+    fn from_str(given: &str) -> Result<Self, ReferenceError> {
+        let lower = given.to_ascii_lowercase();
         let text = if lower == "docker.io" {
             Self::DOCKER_HUB
         } else {
@@ -127,6 +127,8 @@ impl FromStr for Registry {
                 it.bytes().all(|b| b.is_ascii_digit()) && it.parse::<u16>().is_ok()
             });
         if host_ok && port_ok {
+            // Only its case tells such a name from a folder of Docker's registry.
+            let text = if is_host(text) { text } else { given };
             Ok(Self(text.to_owned()))
         } else {
             Err(ReferenceError::Registry {
@@ -138,6 +140,12 @@ impl FromStr for Registry {
 
 /// What references begin with that are none to a registry.
 const TRANSPORTS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker-daemon"];
+
+/// Whether what stands before the first slash of a name is a registry, as Docker has it. There it is
+/// one, too, if it has an upper-case letter, which no repository has.
+fn is_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost"
+}
 
 /// A part of the name of a host. Some have `_` in theirs, though no standard has it.
 fn is_label(text: &str) -> bool {
@@ -225,7 +233,9 @@ impl FromStr for Repository {
     /// `library/`, as everywhere in this field.
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
         match text.split_once('/') {
-            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" => {
+            Some((first, path))
+                if is_host(first) || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+            {
                 let registry: Registry = first.parse()?;
                 if registry.as_str() == Registry::DOCKER_HUB && !path.contains('/') {
                     return Self::new(registry, &format!("library/{path}"));
@@ -264,6 +274,41 @@ impl Tag {
     }
 }
 
+impl Tag {
+    /// A name of an image in a layout, which may be more than a registry takes as a tag: `a/b:1.0+git`.
+    ///
+    /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>, the grammar of
+    /// `org.opencontainers.image.ref.name`. It does not allow `_`, which tags have.
+    pub fn in_layout(text: &str) -> Result<Self, ReferenceError> {
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        let is_component = |it: &str| {
+            let ends = [it.bytes().next(), it.bytes().last()];
+            ends.into_iter().all(|it| it.is_some_and(is_word))
+                && it
+                    .bytes()
+                    .all(|b| is_word(b) || matches!(b, b'-' | b'.' | b':' | b'@' | b'+'))
+        };
+        if let Ok(tag) = text.parse() {
+            return Ok(tag);
+        }
+        if text.len() <= MAX_NAME && text.split('/').all(is_component) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ReferenceError::Name {
+                text: text.to_owned(),
+            })
+        }
+    }
+
+    /// Whether a registry takes it, too.
+    pub fn is_plain(&self) -> bool {
+        self.0.parse::<Self>().is_ok()
+    }
+}
+
+/// The longest name of an image in a layout that is read, in bytes.
+const MAX_NAME: usize = 512;
+
 impl FromStr for Tag {
     type Err = ReferenceError;
 
@@ -293,6 +338,32 @@ impl Reference {
         }
     }
 
+    /// What else a reference to a layout may mean, whose name has a slash in it: `oci:DIR:a/b:c` is the
+    /// image `a/b:c` in `DIR`, if there is no folder `DIR:a/b`. With shorter folders first.
+    pub fn readings(&self) -> Vec<Self> {
+        let (path, location): (_, fn(PathBuf) -> Location) = match &self.location {
+            Location::Layout(path) => (path, Location::Layout),
+            Location::LayoutArchive(path) => (path, Location::LayoutArchive),
+            _ => return Vec::new(),
+        };
+        let Some(path) = path.to_str() else {
+            return Vec::new();
+        };
+        let last = self.tag.as_ref().map(|it| format!(":{it}"));
+        let splits = path.match_indices(':').map(|(at, _)| path.split_at(at));
+        splits
+            .filter_map(|(folder, name)| {
+                let name = name.strip_prefix(':')?;
+                let name = format!("{name}{}", last.as_deref().unwrap_or_default());
+                Some(Self {
+                    location: location(PathBuf::from(folder)),
+                    tag: Some(Tag::in_layout(&name).ok()?),
+                    digest: self.digest.clone(),
+                })
+            })
+            .collect()
+    }
+
     /// The same place, but this very image.
     pub fn at(&self, digest: Digest) -> Self {
         Self {
@@ -311,6 +382,46 @@ fn split_selector(text: &str) -> Result<(&str, Option<Tag>, Option<Digest>), Ref
     };
     match rest.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') => Ok((path, Some(tag.parse()?), digest)),
+        _ => Ok((rest, None, digest)),
+    }
+}
+
+/// What is meant, where a text is written as other tools have it, or is a path alone.
+fn instead(text: &str) -> Option<String> {
+    let schemes = ["docker://", "https://", "http://"];
+    if let Some(rest) = schemes.iter().find_map(|it| text.strip_prefix(it)) {
+        return Some(rest.trim_end_matches('/').to_owned());
+    }
+    for scheme in ["oci", "oci-archive", "docker-archive", "docker-daemon"] {
+        let rest = text
+            .strip_prefix(scheme)
+            .and_then(|it| it.strip_prefix("://"));
+        if let Some(rest) = rest {
+            return Some(format!("{scheme}:{rest}"));
+        }
+    }
+    let is_path = ["/", "./", "../"].iter().any(|it| text.starts_with(it));
+    is_path.then(|| format!("oci:{text}"))
+}
+
+/// Parses `PATH[:name][@digest]`. What is behind the last colon is a name, unless there is a slash in it:
+/// paths have colons, too (`mirror/registry.example:5000/app`). For names with a slash see
+/// [`Reference::readings`].
+fn layout(text: &str) -> Result<(&str, Option<Tag>, Option<Digest>), ReferenceError> {
+    // A name may have an `@`, too; a digest has a colon behind it, and stands where there is no name.
+    let (rest, digest) = match text.rsplit_once('@') {
+        Some((rest, digest))
+            if !digest.contains('/') && (digest.contains(':') || !rest.contains(':')) =>
+        {
+            let digest = digest.parse().map_err(ReferenceError::Digest)?;
+            (rest, Some(digest))
+        }
+        _ => (text, None),
+    };
+    match rest.rsplit_once(':') {
+        Some((path, name)) if !name.contains('/') => {
+            Ok((path, Some(Tag::in_layout(name)?), digest))
+        }
         _ => Ok((rest, None, digest)),
     }
 }
@@ -349,9 +460,15 @@ impl FromStr for Reference {
         if text.is_empty() {
             return Err(ReferenceError::Empty);
         }
+        if let Some(instead) = instead(text) {
+            return Err(ReferenceError::Form {
+                text: text.to_owned(),
+                instead,
+            });
+        }
         for (prefix, location) in PATHS {
             if let Some(rest) = text.strip_prefix(prefix) {
-                let (path, tag, digest) = split_selector(rest)?;
+                let (path, tag, digest) = layout(rest)?;
                 if path.is_empty() {
                     return Err(ReferenceError::Empty);
                 }
@@ -449,8 +566,16 @@ impl fmt::Display for Reference {
 #[non_exhaustive]
 pub enum ReferenceError {
     /// The digest is none.
-    #[error("reference has a bad digest")]
-    Digest(#[source] DigestError),
+    #[error(transparent)]
+    Digest(DigestError),
+    /// It is written in another way.
+    #[error("`{text}` is not the name of an image: did you mean `{instead}`?")]
+    Form {
+        /// What was given.
+        text: String,
+        /// What may be meant.
+        instead: String,
+    },
     /// Nothing was given.
     #[error("reference is empty")]
     Empty,
@@ -465,6 +590,14 @@ pub enum ReferenceError {
         "`{text}` is not the name of a repository: lower-case letters, digits, `.`, `_`, `-` and `/`"
     )]
     Repository {
+        /// What was given.
+        text: String,
+    },
+    /// The name of an image in a layout is none.
+    #[error(
+        "`{text}` is not a name of an image in a layout: at most 512 letters, digits, `-`, `.`, `_`, `:`, `@`, `+`, and `/` between them"
+    )]
+    Name {
         /// What was given.
         text: String,
     },
@@ -492,6 +625,12 @@ mod tests {
             "[::1]:5000/app:v1".to_owned(),
             "oci:out:hello".to_owned(),
             "oci:/some/where".to_owned(),
+            "oci:many:localhost/hello:world".to_owned(),
+            "oci-archive:x.tar:1.0.0+git1530.gad89e4f4".to_owned(),
+            "oci:many:stable/2024".to_owned(),
+            "oci:many:a@b".to_owned(),
+            format!("oci:many:a@b@{digest}"),
+            "LOCALDOMAIN/debian:v1".to_owned(),
             format!("oci:./here@{digest}"),
             "oci-archive:x.tar:v1".to_owned(),
             "docker-archive:x.tar".to_owned(),
@@ -506,6 +645,33 @@ mod tests {
             let reference: Reference = text.parse().unwrap();
             assert_eq!(reference.to_string(), text);
         }
+    }
+
+    #[test]
+    fn names_in_layouts_may_have_slashes() {
+        let readings = |text: &str| {
+            let readings = text.parse::<Reference>().unwrap().readings();
+            let split = readings.into_iter().map(|it| match it.location {
+                Location::Layout(path) => (path.display().to_string(), it.tag.unwrap().to_string()),
+                other => (other.to_string(), String::new()),
+            });
+            split.collect::<Vec<_>>()
+        };
+        let pair = |path: &str, name: &str| (path.to_owned(), name.to_owned());
+        assert_eq!(
+            readings("oci:many:localhost/hello:world"),
+            [pair("many", "localhost/hello:world")]
+        );
+        assert_eq!(
+            readings("oci:many:stable/2024"),
+            [pair("many", "stable/2024")]
+        );
+        assert_eq!(
+            readings("oci:a:b/c:d/e:v1"),
+            [pair("a", "b/c:d/e:v1"), pair("a:b/c", "d/e:v1")]
+        );
+        assert_eq!(readings("oci:out:v1"), []);
+        assert_eq!(readings("r.example:5000/app:v1"), []);
     }
 
     #[test]
@@ -582,6 +748,12 @@ mod tests {
             "registry.example/a/.b",
             "registry.example/a..b",
             "app:.v1",
+            "oci:out:a:",
+            "oci:out:",
+            "oci:out@sha256:00",
+            "oci:out:v1@sha256:00",
+            "app:a/b:c",
+            "Docker/Docker/App",
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

@@ -262,6 +262,16 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// The store cannot have a tag like this, as a layout can.
+    #[error(
+        "`{tag}` is not a tag that `{place}` can have: at most 128 letters, digits, `.`, `_` and `-`"
+    )]
+    Tag {
+        /// The tag.
+        tag: String,
+        /// Which store.
+        place: String,
+    },
     /// A manifest could not be read.
     #[error("manifest {digest} cannot be read")]
     Manifest {

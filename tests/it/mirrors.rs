@@ -86,13 +86,11 @@ async fn mirrors_are_asked_in_order_and_the_origin_last() {
     assert_eq!(store.resolve(&v1()).await.unwrap(), image);
     read(&*store, &image).await.unwrap();
     assert_eq!(read(&*store, &layer(b"app")).await.unwrap(), "app");
-    let manifest = format!("/v2/cache/team/app/manifests/{}", image.digest);
     let blob = format!("/v2/cache/team/app/blobs/{}", Digest::of(b"app"));
     assert_eq!(
         full.take_requests(),
         [
-            "HEAD /v2/cache/team/app/manifests/v1".to_owned(),
-            format!("GET {manifest}"),
+            "GET /v2/cache/team/app/manifests/v1".to_owned(),
             format!("GET {blob}"),
         ]
     );
@@ -228,7 +226,7 @@ async fn a_mirror_serves_tags_or_digests_as_it_is_said() {
     // What it says a tag means, it has to deliver.
     assert_eq!(store.resolve(&v1()).await.unwrap(), cached);
     read(&*store, &cached).await.unwrap();
-    assert_eq!(mirror.take_requests().len(), 2);
+    assert_eq!(mirror.take_requests().len(), 1);
 }
 
 #[tokio::test]
@@ -566,4 +564,45 @@ fn commands_read_from_mirrors_and_write_to_the_origin() {
         "{}",
         output.stderr
     );
+}
+
+#[test]
+fn two_entries_of_one_file_that_contradict_each_other_are_refused() {
+    let entry = |fields: &str| format!("[[registry]]\n{fields}\n");
+    let read = |entries: &[&str]| {
+        let text: String = entries.iter().map(|it| entry(it)).collect();
+        Mirrors::default().with_conf(Path::new("registries.conf"), &text)
+    };
+    let blocked = "location = \"r.example\"\nblocked = true";
+    for (other, field) in [
+        ("location = \"r.example\"", "blocked"),
+        (
+            "prefix = \"r.example/team\"\nlocation = \"r.example\"",
+            "blocked",
+        ),
+        (
+            "prefix = \"r.example\"\nlocation = \"elsewhere.example\"",
+            "blocked",
+        ),
+        (
+            "location = \"R.example\"\nblocked = true\ninsecure = true",
+            "insecure",
+        ),
+    ] {
+        for entries in [[blocked, other], [other, blocked]] {
+            let error = read(&entries).unwrap_err().to_string();
+            assert!(
+                error.contains(field) && error.contains("r.example"),
+                "{error}"
+            );
+        }
+    }
+    let both = read(&[
+        blocked,
+        "prefix = \"r.example/team\"\nlocation = \"x.example\"",
+    ])
+    .unwrap();
+    assert!(both.is_blocked(&"r.example/app".parse().unwrap()));
+    assert!(!both.is_blocked(&"r.example/team/app".parse().unwrap()));
+    assert!(read(&[blocked, blocked]).is_ok());
 }

@@ -59,6 +59,11 @@ enum Tls {
 impl Connections {
     /// The client to speak to `peer` with.
     pub fn client(&self, peer: Peer<'_>, options: &Options) -> Result<Client, ConnectionsError> {
+        if options.loopback_only && !address::is_loopback(peer.url) {
+            return Err(ConnectionsError::Elsewhere {
+                name: peer.url.origin().ascii_serialization(),
+            });
+        }
         let proxy = options.proxies.of(peer.url);
         let kind = Kind {
             proxied: proxy.is_some(),
@@ -174,6 +179,12 @@ fn proxy_of(address: &Secret) -> Result<Proxy, ConnectionsError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionsError {
+    /// Only this machine may be asked, and that is another one.
+    #[error("`{name}` is not on this machine, and only this machine may be asked")]
+    Elsewhere {
+        /// Which server.
+        name: String,
+    },
     /// The HTTP client could not be made.
     #[error("failed to set up HTTP")]
     Client(#[source] reqwest::Error),

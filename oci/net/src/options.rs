@@ -23,6 +23,9 @@ pub struct Options {
     pub silence_timeout: Duration,
     /// How long an answer that is read whole may take in all.
     pub document_timeout: Duration,
+    /// Whether only servers on this machine may be asked, whoever names another one: a redirect, a
+    /// token realm, a page of a listing.
+    pub loopback_only: bool,
     /// What we call ourselves.
     pub user_agent: String,
 }
@@ -36,6 +39,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(10),
             silence_timeout: Duration::from_mins(1),
             document_timeout: Duration::from_mins(2),
+            loopback_only: false,
             user_agent: concat!("sealpack/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

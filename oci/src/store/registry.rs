@@ -57,6 +57,9 @@ pub use settings::{MirrorSettings, RegistryOptionsError, RegistrySettings};
 pub struct RegistryStore {
     endpoint: Endpoint,
     recent: Arc<Recent>,
+    /// What names were resolved to. It is apart from what was pushed: who looks at that again wants to
+    /// know what the registry has.
+    resolved: Arc<Recent>,
 }
 
 impl RegistryStore {
@@ -64,6 +67,7 @@ impl RegistryStore {
         Self {
             endpoint,
             recent: Arc::default(),
+            resolved: Arc::default(),
         }
     }
 
@@ -192,7 +196,9 @@ enum Listing {
 #[async_trait]
 impl Store for RegistryStore {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
-        self.endpoint.resolve(selector).await
+        let (descriptor, content) = self.endpoint.resolve(selector).await?;
+        self.resolved.keep(&descriptor.digest, content);
+        Ok(descriptor)
     }
 
     async fn contains(&self, target: &Descriptor) -> Result<bool, StoreError> {
@@ -201,7 +207,11 @@ impl Store for RegistryStore {
 
     async fn fetch(&self, target: &Descriptor) -> Result<Content, StoreError> {
         if target.media_type.is_manifest() {
-            let content = self.endpoint.fetch_manifest(target).await?;
+            let resolved = self.resolved.find(&target.digest);
+            let content = match resolved.filter(|it| it.len() as u64 == target.size) {
+                Some(content) => content,
+                None => self.endpoint.fetch_manifest(target).await?,
+            };
             let once = async { Ok(content) };
             return Ok(Content::checked(target, stream::once(once)));
         }

@@ -65,7 +65,11 @@ components(s) := array.concat(
 		c.name
 		c.type
 	],
-	object.get(s.predicate, "packages", []),
+	[c |
+		is_array(s.predicate.packages)
+		some c in s.predicate.packages
+		is_object(c)
+	],
 )
 
 title(component) := sprintf("%s@%s", [

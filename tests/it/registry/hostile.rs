@@ -337,7 +337,7 @@ async fn a_tag_names_a_manifest_and_nothing_else() {
             .body(document.to_vec())
     });
     assert_eq!(resolve(&store, "v1").await.unwrap(), expected);
-    assert_eq!(server.lines().len(), 2);
+    assert_eq!(server.lines().len(), 1);
 
     let (_server, store) = scripted(quick(), |asked| {
         let reply = Reply::new(200).header("Content-Type: text/html");

@@ -87,18 +87,11 @@ async fn what_may_yet_succeed_is_asked_for_again_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_taken_is_renewed_once() {
+async fn a_token_that_is_not_taken_is_not_asked_for_without_end() {
     let server = registry(|_, asks| Reply::new(200).body(format!(r#"{{"token":"bad-{asks}"}}"#)));
     let (outcome, asks) = ask(&server).await;
-    assert!(is_refused(&outcome) && asks == 2, "{outcome:?}, {asks}");
-    assert_eq!(server.lines().len(), 6);
-    // And the new one is sent.
-    let server = registry(|_, asks| match asks {
-        0 => Reply::new(200).body(r#"{"token":"bad"}"#),
-        _ => good(),
-    });
-    let (outcome, asks) = ask(&server).await;
-    assert!(outcome.is_ok() && asks == 2, "{outcome:?}, {asks}");
+    assert!(is_refused(&outcome) && asks == 1, "{outcome:?}, {asks}");
+    assert_eq!(server.lines().len(), 3);
 }
 
 #[tokio::test]

@@ -196,12 +196,12 @@ impl IndexFile {
             .filter(move |it| it.ref_name() == Some(tag))
     }
 
-    /// All tags, sorted; names that are no tags are left out.
+    /// All names, sorted; those that the specification does not allow are left out.
     pub(in crate::store) fn tags(&self) -> Vec<Tag> {
         let tags: BTreeSet<Tag> = self
             .manifests
             .iter()
-            .filter_map(|it| it.ref_name()?.parse().ok())
+            .filter_map(|it| Tag::in_layout(it.ref_name()?).ok())
             .collect();
         tags.into_iter().collect()
     }

@@ -28,12 +28,21 @@ pub struct RegistryClient {
 impl RegistryClient {
     /// Connects to nothing, and loads nothing, before the first request.
     pub fn new(options: RegistryOptions) -> Self {
+        let unreadable = options.credentials.unreadable().iter();
+        let notes: Vec<_> = unreadable
+            .map(|it| {
+                format!(
+                    "credentials in `{}` may not be read, and are left out",
+                    it.display()
+                )
+            })
+            .collect();
         let mut hasty = options.clone();
         hasty.retries.count = hasty.retries.count.min(1);
         Self {
             shared: Arc::new(Shared::new(options)),
             hasty: Arc::new(Shared::new(hasty)),
-            notes: Notes::default(),
+            notes: Arc::new(Mutex::new(notes)),
         }
     }
 

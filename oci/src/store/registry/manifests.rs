@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use net::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LINK};
-use net::{Method, StatusCode, is_transient};
+use net::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, LINK};
+use net::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::super::check;
@@ -23,37 +23,27 @@ pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static(
 const PAGE: u32 = 1000;
 
 impl Endpoint {
-    /// Finds a manifest by HEAD, or, where that does not tell all, by reading it.
-    pub(super) async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+    /// What `selector` names, and its content. It is read whole: the length that is said in an answer to
+    /// `HEAD` is a hint, which some registries and proxies have wrong, and would stay for good in the
+    /// subject of a signature.
+    pub(super) async fn resolve(
+        &self,
+        selector: &Selector,
+    ) -> Result<(Descriptor, Bytes), StoreError> {
         let action = format!("resolve `{selector}`");
-        let mut request = self
-            .request(Method::HEAD, path_of(selector), Access::Pull, &action)
-            .header(ACCEPT, ACCEPTED);
-        let response = self.send(&mut request).await?;
-        let status = response.status();
-        if status.is_success() {
-            let headers = response.headers();
-            let digest = match selector {
-                // The header is a hint, and we know better.
-                Selector::Digest(digest) => Some(digest.clone()),
-                Selector::Tag(_) => {
-                    text(headers, "docker-content-digest").and_then(|it| it.parse().ok())
-                }
-            };
-            // Some answer 0 to every HEAD, and no manifest is empty.
-            let size = headers
-                .get(CONTENT_LENGTH)
-                .and_then(|it| it.to_str().ok()?.parse().ok())
-                .filter(|size| *size > 0);
-            let media_type = media_type(headers).filter(MediaType::is_manifest);
-            if let (Some(digest), Some(size), Some(media_type)) = (digest, size, media_type) {
-                return Ok(Descriptor::new(media_type, digest, size));
-            }
-        } else if status == StatusCode::NOT_FOUND || is_transient(status) {
-            return Err(self.refusal(response, &action, &selector.to_string()).await);
+        let (descriptor, document) = self.read_manifest(selector, &action).await?;
+        Ok((descriptor, document.bytes))
+    }
+
+    /// Refuses a name that only a layout can have: it would be another path of the registry's.
+    pub(super) fn check(&self, selector: &Selector) -> Result<(), StoreError> {
+        match selector {
+            Selector::Tag(tag) if !tag.is_plain() => Err(StoreError::Tag {
+                tag: tag.to_string(),
+                place: self.place(),
+            }),
+            _ => Ok(()),
         }
-        // Some refuse HEAD, and none says in its answer to it why.
-        Ok(self.read_manifest(selector, &action).await?.0)
     }
 
     /// Reads a manifest whole. By digest, it is checked; by tag, its digest is what it hashes to.
@@ -62,6 +52,7 @@ impl Endpoint {
         selector: &Selector,
         action: &str,
     ) -> Result<(Descriptor, Document), StoreError> {
+        self.check(selector)?;
         let request = self
             .request(Method::GET, path_of(selector), Access::Pull, action)
             .header(ACCEPT, ACCEPTED);
@@ -85,7 +76,14 @@ impl Endpoint {
         let media_type = media_type(&document.headers)
             .filter(MediaType::is_manifest)
             .or_else(|| own_media_type(&document.bytes))
-            .ok_or_else(|| self.malformed(format!("`{selector}` is not a manifest")))?;
+            .ok_or_else(|| {
+                self.malformed(match text(&document.headers, "content-type") {
+                    Some(it) if it.starts_with("text/html") => {
+                        format!("it answers with a web page, not with the manifest `{selector}`")
+                    }
+                    _ => format!("`{selector}` is not a manifest"),
+                })
+            })?;
         let descriptor = Descriptor::new(media_type, digest, document.bytes.len() as u64);
         Ok((descriptor, document))
     }
@@ -155,6 +153,7 @@ impl Endpoint {
         content: Bytes,
         extra: HeaderMap,
     ) -> Result<Document, StoreError> {
+        self.check(selector)?;
         let action = format!("write manifest `{selector}`");
         let content_type = HeaderValue::from_str(media_type.as_str())
             .map_err(|error| self.unavailable(&action, error))?;

@@ -39,6 +39,8 @@ pub struct RegistryOptions {
     pub silence_timeout: Duration,
     /// How long a document (manifest, listing, token) may take in all.
     pub document_timeout: Duration,
+    /// Whether only this machine may be asked, wherever a registry sends us.
+    pub loopback_only: bool,
     /// What we call ourselves.
     pub user_agent: String,
 }
@@ -59,6 +61,7 @@ impl Default for RegistryOptions {
             connect_timeout: net.connect_timeout,
             silence_timeout: net.silence_timeout,
             document_timeout: net.document_timeout,
+            loopback_only: net.loopback_only,
             user_agent: net.user_agent,
         }
     }
@@ -74,6 +77,7 @@ impl RegistryOptions {
             connect_timeout: self.connect_timeout,
             silence_timeout: self.silence_timeout,
             document_timeout: self.document_timeout,
+            loopback_only: self.loopback_only,
             user_agent: self.user_agent.clone(),
         }
     }

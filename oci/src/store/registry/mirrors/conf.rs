@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -58,11 +59,34 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError>
             "`[registries]` is version 1 of the format; only version 2, `[[registry]]`, is read",
         ));
     }
-    document
+    let entries = document
         .registry
         .into_iter()
         .map(|it| it.entry().map_err(|problem| malformed(path, problem)))
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    contradiction(&entries).map_or(Ok(entries), |problem| Err(malformed(path, problem)))
+}
+
+/// What two entries of one file say differently of one place. As for Podman and skopeo, neither holds
+/// then: by a slip, one that is to be blocked would not be.
+fn contradiction(entries: &[Entry]) -> Option<String> {
+    let mut said: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    for entry in entries {
+        let location = entry.location.as_deref().unwrap_or(&entry.prefix);
+        let says = (entry.blocked, entry.insecure);
+        for place in BTreeSet::from([location, &entry.prefix]) {
+            let before = *said.entry(place).or_insert(says);
+            let field = match before {
+                (blocked, _) if blocked != says.0 => "blocked",
+                (_, insecure) if insecure != says.1 => "insecure",
+                _ => continue,
+            };
+            return Some(format!(
+                "two entries for `{place}` have a different `{field}`"
+            ));
+        }
+    }
+    None
 }
 
 fn malformed(path: &Path, problem: impl AsRef<str>) -> MirrorsError {
