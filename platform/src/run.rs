@@ -14,6 +14,7 @@ mod phases;
 mod programs;
 mod progress;
 mod staging;
+mod stale;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub use self::programs::Programs;
 pub use self::progress::{Progress, Watch, WatchError};
 pub use self::staging::Staging;
 use self::staging::{IMAGE, Named, StagedImages};
+pub use self::stale::stale;
 pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
 use crate::project::Files;
@@ -202,6 +204,7 @@ pub async fn run(
         progress,
     };
     let limits = Limits::default();
+    ground.hand_over(staging, &sandbox)?;
     let version = phases.version().await?;
     let isolation = sandbox.report().clone();
 
@@ -214,7 +217,7 @@ pub async fn run(
     let found = staging.images(run_image.clone(), previous);
     let analyzed = phases.analyze(&found, &run_image, &limits).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
-    ground.hand_over(staging)?;
+    ground.hand_over(staging, &sandbox)?;
     watch
         .begin("detect", &["cnb", "layers", "workspace"])
         .await
@@ -236,7 +239,7 @@ pub async fn run(
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
     let cache = phases.restore(&analyzed, &group).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
-    ground.hand_over(staging)?;
+    ground.hand_over(staging, &sandbox)?;
     watch
         .begin("build", &["cnb", "layers", "workspace"])
         .await

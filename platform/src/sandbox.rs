@@ -172,6 +172,8 @@ pub enum Isolation {
 pub struct Sandbox {
     config: Config,
     namespaces: Option<Namespaces>,
+    /// Who runs programs where there are no namespaces, if not whoever runs us.
+    instead: Option<User>,
     report: IsolationReport,
 }
 
@@ -204,12 +206,13 @@ impl Sandbox {
                         && !report.is_complete(config.network)
                     {
                         return Err(SandboxError::Refused {
-                            refused: report.refused,
+                            reason: report.lack(),
                         });
                     }
                     return Ok(Self {
                         config,
                         namespaces: Some(namespaces),
+                        instead: None,
                         report,
                     });
                 }
@@ -219,13 +222,26 @@ impl Sandbox {
         match config.isolation {
             // The machine's own root would be another build.
             _ if of_image => Err(SandboxError::NoRoot { refused }),
-            Isolation::Required => Err(SandboxError::Refused { refused }),
+            Isolation::Required => Err(SandboxError::Refused {
+                reason: IsolationReport::none(refused).lack(),
+            }),
             Isolation::Auto => Ok(Self {
                 config,
                 namespaces: None,
+                // No buildpack is to be root of this machine, and no lifecycle would let it.
+                instead: rustix::process::geteuid().is_root().then_some(User {
+                    uid: BUILD_USER,
+                    gid: BUILD_USER,
+                }),
                 report: IsolationReport::none(refused),
             }),
         }
+    }
+
+    /// Who runs programs where nothing is isolated, if not whoever runs us: what they are to read and
+    /// write has to be theirs.
+    pub fn instead(&self) -> Option<User> {
+        self.instead
     }
 
     /// What is isolated, and what is not.
@@ -270,6 +286,7 @@ impl Run for Sandbox {
         let replies = start(
             &self.config,
             self.namespaces.as_ref(),
+            self.instead,
             Some(program),
             output,
         )?;
@@ -309,11 +326,12 @@ fn attempt(
     namespaces: &Namespaces,
 ) -> Result<Result<Facts, String>, SandboxError> {
     let output = Capped::default();
-    let replies =
-        start(config, Some(namespaces), None, &output).map_err(|source| SandboxError::Enter {
+    let replies = start(config, Some(namespaces), None, None, &output).map_err(|source| {
+        SandboxError::Enter {
             program: config.enter.first().cloned().unwrap_or_default().into(),
             source,
-        })?;
+        }
+    })?;
     Ok(match replies.last() {
         Some(Reply::Ready { facts }) => Ok(facts.clone()),
         Some(reply) => Err(reply.to_string()),
@@ -352,9 +370,9 @@ pub enum SandboxError {
         refused: Vec<String>,
     },
     /// The machine refuses isolation that is required.
-    #[error("isolation is required, but this machine refuses it: {}", refused.join("; "))]
+    #[error("cannot isolate the build as required: {reason}")]
     Refused {
-        /// What was tried, and why it failed.
-        refused: Vec<String>,
+        /// What it lacks, and why.
+        reason: String,
     },
 }

@@ -14,7 +14,7 @@ use lifecycle_core::export::Owner;
 use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
 use crate::builder::BuilderImage;
 use crate::rootfs::{Layers, RootStore, find};
-use crate::sandbox::{ImageRoot, Mount, Network, Root, User, UserMap};
+use crate::sandbox::{ImageRoot, Mount, Network, Root, Sandbox, User, UserMap};
 
 /// Where the programs of ours are inside.
 pub(super) const PROGRAMS: &str = "/cnb/sealpack";
@@ -22,6 +22,8 @@ pub(super) const PROGRAMS: &str = "/cnb/sealpack";
 const LAUNCHER: &str = "cnb/lifecycle/launcher";
 /// More than any launcher or SBOM of one has.
 const MAX_LAUNCHER: u64 = 256 << 20;
+/// The home of who builds instead of root, where nothing is isolated.
+pub(super) const HOME: &str = "home";
 /// What an image that names no `PATH` has.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const PROXIES: [&str; 6] = [
@@ -146,7 +148,15 @@ impl Ground {
     }
 
     /// Gives what buildpacks are to write to to the user that they run as.
-    pub(super) fn hand_over(&self, staging: &Staging) -> io::Result<()> {
+    pub(super) fn hand_over(&self, staging: &Staging, sandbox: &Sandbox) -> io::Result<()> {
+        if let Some(user) = sandbox.instead() {
+            // Past folders that are ours alone; into what is theirs.
+            fs::set_permissions(staging.root(), std::fs::Permissions::from_mode(0o711))?;
+            fs::create_dir_all(staging.root().join(HOME))?;
+            for folder in ["layers", "workspace", HOME] {
+                give(&staging.root().join(folder), user)?;
+            }
+        }
         let Root::Image(root) = &self.root else {
             return Ok(());
         };

@@ -12,7 +12,7 @@ use lifecycle_core::exec::{Capped, Command, Exit, Output, Run as _, RunError as 
 use lifecycle_core::files::OsError;
 use oci::{Digest, Hasher};
 
-use super::ground::{Ground, PROGRAMS};
+use super::ground::{Ground, HOME, PROGRAMS};
 use super::phases::Phases;
 use super::volumes::{self, VolumeError};
 use super::{CachePlace, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
@@ -240,6 +240,9 @@ impl Phases<'_> {
             ("CNB_DEPRECATION_MODE", "quiet"),
         ];
         let mut env = self.ground.env.clone();
+        if self.sandbox.instead().is_some() {
+            env.insert("HOME".into(), self.staging.root().join(HOME).into());
+        }
         env.extend(told.map(|(name, value)| (name.into(), value.into())));
         env
     }

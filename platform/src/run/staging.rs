@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::RunError;
 use super::borrowing::Borrowing;
 use super::error::chain;
+use super::stale::make_removable;
 
 /// What the phases call the image that they make.
 pub(super) const IMAGE: &str = "sealpack.invalid/staged";
@@ -26,6 +27,8 @@ pub struct Staging {
     root: Root,
     layout: Layout,
     store: Borrowing,
+    /// Held until our end, whatever end that is: so a later build knows what is nobody's any more.
+    _locks: Vec<fs_err::File>,
 }
 
 /// A folder that is removed at the end, whatever modes buildpacks gave to folders in it.
@@ -34,20 +37,7 @@ struct Root(TempDir);
 
 impl Drop for Root {
     fn drop(&mut self) {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        let mut folders = vec![self.0.path().to_owned()];
-        while let Some(folder) = folders.pop() {
-            // What cannot be opened is left behind.
-            let private = std::fs::Permissions::from_mode(0o700);
-            fs_err::set_permissions(&folder, private).unwrap_or_default();
-            let entries = fs_err::read_dir(&folder).into_iter().flatten().flatten();
-            folders.extend(
-                entries
-                    .filter(|it| it.file_type().is_ok_and(|it| it.is_dir()))
-                    .map(|it| it.path()),
-            );
-        }
+        make_removable(self.0.path());
     }
 }
 
@@ -60,6 +50,15 @@ enum Layout {
     Named(PathBuf),
 }
 
+impl Layout {
+    fn temporary(&self) -> Option<&Path> {
+        match self {
+            Self::Temporary(folder) => Some(folder.path()),
+            Self::Named(_) => None,
+        }
+    }
+}
+
 impl Staging {
     /// Makes the folders of a build in `temporary`. The image is staged in the layout `layout`, which
     /// must not be there yet, and stays; without one, in a temporary folder.
@@ -70,7 +69,8 @@ impl Staging {
                 source,
             })
         };
-        let root = Root(new("sealpack-build-")?);
+        super::stale::remove(temporary);
+        let root = Root(new(super::stale::BUILD)?);
         for folder in ["layers", "workspace", "platform/env", "cnb"] {
             fs_err::create_dir_all(root.0.path().join(folder))?;
         }
@@ -81,13 +81,20 @@ impl Staging {
                 });
             }
             Some(path) => Layout::Named(path.to_owned()),
-            None => Layout::Temporary(new("sealpack-staged-")?),
+            None => Layout::Temporary(new(super::stale::STAGED)?),
         };
+        let locks = [Some(root.0.path()), layout.temporary()];
+        let locks = locks.into_iter().flatten().filter_map(super::stale::lock);
+        let locks = locks.collect();
         let store = Borrowing::new(Arc::new(LayoutStore::create(layout.path())?));
+        if let Some(folder) = layout.temporary() {
+            super::stale::mark(folder);
+        }
         Ok(Self {
             root,
             layout,
             store,
+            _locks: locks,
         })
     }
 
@@ -160,7 +167,10 @@ impl Staging {
     pub async fn keep(self, image: &Descriptor) -> (PathBuf, Option<String>) {
         let lack = self.complete(image).await;
         let path = match self.layout {
-            Layout::Temporary(folder) => folder.keep(),
+            Layout::Temporary(folder) => {
+                super::stale::unmark(folder.path());
+                folder.keep()
+            }
             Layout::Named(path) => path,
         };
         (path, lack)

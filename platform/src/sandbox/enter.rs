@@ -55,6 +55,13 @@ impl Failed {
     }
 }
 
+impl Failed {
+    /// What the kernel said.
+    pub(super) fn errno(&self) -> i32 {
+        self.errno
+    }
+}
+
 impl From<Failed> for Reply {
     fn from(Failed { step, errno }: Failed) -> Self {
         Self::Failed { step, errno }
@@ -78,6 +85,10 @@ fn send(socket: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     die_with_parent()?;
     let Some(namespaces) = &spec.namespaces else {
+        if let Some(user) = spec.user {
+            rights::become_other(user)?;
+            die_with_parent()?;
+        }
         return Ok(spec.command.as_ref().map(replace));
     };
     if spec.stage == Stage::Second {
@@ -150,7 +161,8 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
         return Ok(Reply::Exited { code: 0 });
     };
     if namespaces.uts {
-        rustix::system::sethostname(b"sealpack").map_err(Failed::new("name the host"))?;
+        // Some containers have a namespace made, but not its name changed. It keeps the machine's name.
+        rustix::system::sethostname(b"sealpack").unwrap_or_default();
     }
     if namespaces.network {
         network::raise_loopback().map_err(Failed::new("raise the loopback"))?;

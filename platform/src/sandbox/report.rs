@@ -91,19 +91,49 @@ impl IsolationReport {
     }
 }
 
+impl IsolationReport {
+    /// Why it is not all that there can be: the one refusal that decided.
+    pub fn lack(&self) -> String {
+        // That of the last attempt that failed. What root may try without a user namespace says only that
+        // it is no root that could.
+        let with_user = self.refused.iter().rfind(|it| it.starts_with("user"));
+        let last = with_user.or(self.refused.last());
+        let reason = last.and_then(|it| it.split_once(": "));
+        match reason {
+            Some((_, reason)) => reason.to_owned(),
+            None if !self.own_processes => {
+                "`/proc` cannot be mounted, so that the machine's processes can be seen".to_owned()
+            }
+            None => "something is shared with the machine".to_owned(),
+        }
+    }
+
+    /// The kinds that there could be, and are not there.
+    fn missing(&self) -> Vec<Namespace> {
+        let mut all = vec!["user", "mount", "pid", "ipc", "uts", "network"];
+        all.retain(|it| !self.namespaces.contains(it));
+        all
+    }
+}
+
 /// One line, e.g. `user, mount, pid, ipc, uts and network are isolated`.
 impl fmt::Display for IsolationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.namespaces.split_last() {
-            Some((last, rest)) => write!(f, "{} and {last} are isolated", rest.join(", "))?,
-            None => f.write_str("nothing is isolated")?,
+        let Some((last, rest)) = self.namespaces.split_last() else {
+            let lack = self.lack();
+            return write!(
+                f,
+                "buildpacks run without isolation: {lack}; the provenance says so"
+            );
+        };
+        write!(f, "{} and {last} are isolated", rest.join(", "))?;
+        let missing = self.missing();
+        if !self.refused.is_empty() && !missing.is_empty() {
+            write!(f, ", {} not: {}", missing.join(", "), self.lack())?;
         }
-        if !self.own_processes && !self.namespaces.is_empty() {
-            f.write_str(", but the machine's processes can be seen")?;
+        if !self.own_processes {
+            f.write_str("; the machine's processes can be seen")?;
         }
-        match self.refused.first() {
-            Some(refused) => write!(f, " (this machine refuses {refused})"),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }

@@ -47,6 +47,26 @@ pub(super) fn become_user(user: User) -> Result<(), Failed> {
     without_any()
 }
 
+/// Becomes `user` on this machine, where there is no user namespace. Who may not limit what programs
+/// may have, as in most containers, still has no right left, and no program gives it one.
+pub(super) fn become_other(user: User) -> Result<(), Failed> {
+    if let Err(error) = limit()
+        && error.errno() != Errno::PERM.raw_os_error()
+    {
+        return Err(error);
+    }
+    match switch(user) {
+        // The root of a user namespace that knows nobody else, or one without rights: the lifecycle says
+        // what it thinks of that.
+        Err(error)
+            if [Errno::INVAL, Errno::PERM]
+                .map(Errno::raw_os_error)
+                .contains(&error.errno()) => {}
+        switched => switched?,
+    }
+    without_any()
+}
+
 /// Takes another user and group, and no further groups; there is one thread only.
 fn switch(user: User) -> Result<(), Failed> {
     let User { uid, gid } = user;

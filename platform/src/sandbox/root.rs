@@ -124,7 +124,12 @@ fn hide(path: &Path) -> Result<(), Failed> {
         }
         Ok(_) => {
             mount_bind_recursive(below(OLD, "/dev/null"), &target).map_err(Failed::new(&step))?;
-            let flags = MountFlags::BIND | MountFlags::NODEV | MountFlags::NOSUID;
+            // In a container these may be locked, and leaving one out is refused.
+            let flags = MountFlags::BIND
+                | MountFlags::NODEV
+                | MountFlags::NOEXEC
+                | MountFlags::NOSUID
+                | MountFlags::RDONLY;
             mount_remount(&target, flags, "").map_err(Failed::new(step))
         }
         Err(_) => Ok(()),

@@ -168,42 +168,36 @@ impl Namespaces {
         }
     }
 
-    /// What to try, strongest first.
+    /// What to try, strongest first: kinds that are refused are given up one by one, and the network last,
+    /// which says most about what a build can have taken in. Where user namespaces are forbidden, root can
+    /// do without.
     pub(super) fn choices(network: Network, root: bool) -> Vec<Self> {
-        let all = Self {
-            user: true,
-            pid: true,
-            ipc: true,
-            uts: true,
-            network: network == Network::None,
+        const KINDS: [(bool, bool, bool); 4] = [
+            (true, true, true),
+            (true, true, false),
+            (true, false, false),
+            (false, false, false),
+        ];
+        let mut choices = Vec::new();
+        let networks: &[bool] = match network {
+            Network::None => &[true, false],
+            Network::Host => &[false],
         };
-        let mut choices = vec![all.clone()];
-        if all.network {
-            choices.push(Self {
-                network: false,
-                ..all.clone()
-            });
+        for network in networks {
+            for (pid, ipc, uts) in KINDS {
+                for user in [true, false] {
+                    if user || root {
+                        choices.push(Self {
+                            user,
+                            pid,
+                            ipc,
+                            uts,
+                            network: *network,
+                        });
+                    }
+                }
+            }
         }
-        if root {
-            // Where user namespaces are forbidden, root can do without.
-            choices.push(Self {
-                user: false,
-                ..all.clone()
-            });
-        }
-        choices.push(Self {
-            ipc: false,
-            uts: false,
-            network: false,
-            ..all.clone()
-        });
-        choices.push(Self {
-            pid: false,
-            ipc: false,
-            uts: false,
-            network: false,
-            ..all
-        });
         choices
     }
 

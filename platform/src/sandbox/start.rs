@@ -13,7 +13,7 @@ use lifecycle_core::files::OsError;
 
 use super::spec::{Map, Namespaces, Program, Reply, Spec, SpecRoot, Stage};
 use super::task::{Done, Task};
-use super::users::UserMap;
+use super::users::{User, UserMap};
 use super::{Config, Network, Root};
 
 /// More than any answer has.
@@ -23,6 +23,7 @@ const MAX_REPLY: usize = 64 << 20;
 pub(super) fn start(
     config: &Config,
     namespaces: Option<&Namespaces>,
+    instead: Option<User>,
     command: Option<Program>,
     output: &dyn Output,
 ) -> Result<Vec<Reply>, RunError> {
@@ -48,7 +49,7 @@ pub(super) fn start(
         config.cancel.spawn(&name, &mut process)?
     };
     let (map, user) = match &config.root {
-        Root::Machine => (Map::own(), None),
+        Root::Machine => (Map::own(), instead),
         Root::Image(image) => (Map::from(&image.map), Some(image.user)),
     };
     let mut spec = Spec {
