@@ -1,6 +1,7 @@
 //! The command line, as typed: what all commands share. Their own arguments lie beside them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use net::Secret;
@@ -39,18 +40,22 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
-    /// Say more: once for what the phases print, twice for their debug lines.
+    /// Show the output of buildpacks and of the lifecycle, and other details (`-vv`: debug lines too).
     #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
-    /// Colour what is printed.
+    /// Color what is printed.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: When,
+
+    /// Give up, with exit code 2, after so long: `90s`, `5m`, `1h`.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum When {
-    /// On a terminal, unless `NO_COLOR` is set.
+    /// On a terminal, unless `NO_COLOR` is set; anywhere, if `FORCE_COLOR` is.
     Auto,
     /// Always.
     Always,
@@ -72,12 +77,13 @@ pub(crate) enum Format {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Registries")]
 pub(crate) struct Access {
-    /// Speak plain HTTP, or accept any certificate, at this registry (`host[:port]`; repeatable).
-    /// A registry on this machine needs no such flag.
+    /// Allow plain HTTP and unverified certificates for this registry (`host[:port]`; repeatable).
+    /// Loopback needs no flag.
     #[arg(long = "insecure-registry", value_name = "HOST")]
     pub(crate) insecure_registries: Vec<String>,
 
-    /// Open no connection at all: only files on this machine.
+    /// Do not reach beyond this machine. Registries on loopback are allowed, and are not followed
+    /// elsewhere.
     #[arg(long)]
     pub(crate) offline: bool,
 
@@ -93,31 +99,51 @@ pub(crate) struct Access {
     #[arg(long, value_name = "FILE", requires = "registry_cert")]
     pub(crate) registry_key: Option<PathBuf>,
 
-    /// Mirrors are named in this file, in the format of containers' `registries.conf`, and not where
-    /// Podman and skopeo keep it.
+    /// Read mirrors from this file, in the format of containers' `registries.conf`, instead of the
+    /// usual places.
     #[arg(long, value_name = "FILE")]
     pub(crate) registries_conf: Option<PathBuf>,
 
-    /// Credentials are in this file, a `config.json` of Docker or `auth.json` of Podman, and not
-    /// where these keep them.
+    /// Read credentials from this file, a `config.json` of Docker or `auth.json` of Podman, instead of
+    /// the usual places.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
 }
 
+/// `90s`, `5m`, `1h`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 's')) => (text.get(..at), 1),
+        Some((at, 'm')) => (text.get(..at), 60),
+        Some((at, 'h')) => (text.get(..at), 3600),
+        _ => (Some(text), 1),
+    };
+    let number: Option<u64> = number.and_then(|it| it.parse().ok());
+    match number.and_then(|it| it.checked_mul(unit)) {
+        Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
+        _ => Err("expected a duration such as `90s`, `5m` or `1h`".to_owned()),
+    }
+}
+
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options")]
 pub(crate) struct Printed {
     /// The form of what is printed.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
 
 /// Who signs.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct SignerArgs {
-    /// The private key. Its password comes from `COSIGN_PASSWORD` or a prompt. Without a key, whoever
-    /// the identity token names signs.
+    /// The private key: a file, or `env://NAME` for what a variable holds. Its password comes from
+    /// `COSIGN_PASSWORD` or a prompt. Without a key, whoever the identity token names signs.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+
+    /// Sign without asking, as always: cosign's recipes have it.
+    #[arg(long, short, hide = true)]
+    pub(crate) yes: bool,
 
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
@@ -188,7 +214,8 @@ impl ServiceArgs {
 /// Whom to believe.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct IdentityArgs {
-    /// Believe whoever signs with the other half of this public key. Repeatable: any of them.
+    /// Believe whoever signs with the other half of this public key: a file, or `env://NAME` for what a
+    /// variable holds. Repeatable: any of them.
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) keys: Vec<PathBuf>,
 

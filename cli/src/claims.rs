@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use attest::Bundle;
-use intoto::{PredicateType, Provenance, Statement, Timestamp};
+use intoto::{PredicateType, PredicateTypeError, Provenance, Statement, Timestamp};
 use lifecycle_core::provenance;
 use oci::{Descriptor, Digest, Platform, Reference, Store};
 use policies::{Judge, Verdict};
@@ -117,6 +117,25 @@ impl Claims {
                 .ok_or_else(|| Message("an index without images has no provenance".to_owned()))?;
         Ok(Self { provenance, sbom })
     }
+}
+
+/// The kind of claim that a user means.
+pub(crate) fn kind(text: &str) -> Result<PredicateType, CommandError> {
+    text.parse().map_err(|_reason: PredicateTypeError| {
+        CommandError::undecided(Message(format!("unknown claim `{text}`"))).hint(format!(
+            "known: {}, or the URI of a predicate type",
+            PredicateType::short_names().collect::<Vec<_>>().join(", ")
+        ))
+    })
+}
+
+/// Annotations, as they are typed: `NAME=VALUE`.
+pub(crate) fn annotations(given: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
+    let pairs = given.iter().map(|it| match it.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Message(format!("`{it}` is not of the form NAME=VALUE")).into()),
+    });
+    pairs.collect()
 }
 
 /// The files of `sbom`, as what came out of a run besides the image.

@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime};
 /// The environment at the start of the program.
 #[derive(Debug)]
 pub(crate) struct Environment {
+    /// What was typed, with the name of the program.
+    pub(crate) arguments: Vec<OsString>,
     /// The environment variables.
     pub(crate) variables: BTreeMap<OsString, OsString>,
     /// The working directory.
@@ -29,6 +31,7 @@ impl Environment {
     )]
     pub(crate) fn read() -> io::Result<Self> {
         Ok(Self {
+            arguments: std::env::args_os().collect(),
             variables: std::env::vars_os().collect(),
             directory: std::env::current_dir()?,
             stdout_is_terminal: io::stdout().is_terminal(),

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use oci::auth::CredentialsError;
-use oci::store::{DaemonAddressError, DaemonProblem};
+use oci::store::{DaemonAddressError, DaemonProblem, RegistryRefusal};
+use oci::{Registry, StoreError};
 
 /// How a command ended without doing what it was asked.
 #[derive(Debug)]
@@ -24,12 +25,19 @@ pub(crate) enum Kind {
     Rejected,
     /// There is no answer: bad arguments, network, files.
     Undecided,
+    /// This signal came first. As shells have it, the code is 128 more.
+    Interrupted(u8),
 }
 
 impl CommandError {
     /// There is no answer.
     pub(crate) fn undecided(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(Kind::Undecided, source)
+    }
+
+    /// `signal` came before there was an answer.
+    pub(crate) fn interrupted(signal: u8, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(Kind::Interrupted(signal), source)
     }
 
     /// The answer is no.
@@ -40,7 +48,7 @@ impl CommandError {
     fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
         Self {
-            hints: hint(&*source).into_iter().map(str::to_owned).collect(),
+            hints: hint(&*source).into_iter().collect(),
             kind,
             source,
             findings: Vec::new(),
@@ -79,11 +87,12 @@ impl CommandError {
         texts.join(": ")
     }
 
-    /// 1 rejected, 2 could not decide.
+    /// 1 rejected, 2 could not decide, 130 and 143 interrupted.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {
             Kind::Rejected => ExitCode::from(1),
             Kind::Undecided => ExitCode::from(2),
+            Kind::Interrupted(signal) => ExitCode::from(signal.saturating_add(128)),
         }
     }
 
@@ -107,46 +116,95 @@ impl CommandError {
 }
 
 /// What to do about an error, where its cause tells.
-fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if let Some(problem) = error.downcast_ref::<DaemonProblem>() {
-            return match problem {
-                DaemonProblem::NotRunning(_) => Some(
-                    "is Docker running? `DOCKER_HOST` or a Docker context names another daemon",
-                ),
-                DaemonProblem::Denied(_) => {
-                    Some("ask for the group `docker`, or name another daemon by `DOCKER_HOST`")
-                }
-                DaemonProblem::NoSsh(_) | DaemonProblem::Ssh { .. } => {
-                    Some("see whether `ssh HOST docker version` works")
-                }
-                DaemonProblem::Unproven(_) => Some(
-                    "`ca.pem` in the folder of `DOCKER_CERT_PATH`, or that of the Docker context, has to be of who vouches for the daemon, and the address one that its certificate names",
-                ),
-                DaemonProblem::Unknown(_) => Some(
-                    "put `cert.pem` and `key.pem` into the folder of `DOCKER_CERT_PATH`, or into the Docker context: of an authority that the daemon knows",
-                ),
-                DaemonProblem::OneSided(_) | DaemonProblem::Tls(_) => Some(
-                    "`DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` make a secure connection, by the certificates in that folder; without the first it is plain HTTP",
-                ),
-                _ => None,
-            };
-        }
-        match error.downcast_ref() {
-            Some(DaemonAddressError::Read { path, .. })
-                if path.extension().is_none_or(|it| it != "pem") => {}
-            Some(DaemonAddressError::Read { .. } | DaemonAddressError::Certificates { .. }) => {
-                return Some(
-                    "`DOCKER_CERT_PATH` names the folder with `ca.pem`, and with `cert.pem` and `key.pem` if the daemon wants to know who asks",
-                );
-            }
-            _ => {}
-        }
-        if let Some(CredentialsError::Locked { .. }) = error.downcast_ref() {
-            return Some("`fuser FILE` tells which program it is; then do it again");
+        let hint = match error.downcast_ref::<StoreError>() {
+            Some(error) => of_store(error),
+            None => of_daemon(error).map(str::to_owned),
+        };
+        if hint.is_some() {
+            return hint;
         }
         cause = error.source();
+    }
+    None
+}
+
+/// What to do about what a registry says.
+fn of_store(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Refused { place, source, .. } => {
+            let refusal = source.downcast_ref::<RegistryRefusal>()?;
+            // Neither a token server nor a registry as a whole is logged in to.
+            let (host, _) = place.split_once('/').filter(|_| !place.contains("://"))?;
+            matches!(refusal.status, 401 | 403).then(|| {
+                format!(
+                    "log in with `sealpack login {host}`, or ask for the right to this repository"
+                )
+            })
+        }
+        StoreError::Unavailable { place, source, .. } => {
+            let mut causes = Vec::new();
+            let mut cause: Option<&(dyn Error + 'static)> = Some(&**source);
+            while let Some(it) = cause {
+                causes.push(it.to_string());
+                cause = it.source();
+            }
+            if causes
+                .iter()
+                .any(|it| it.contains("invalid peer certificate"))
+            {
+                return Some(
+                    "`--registry-ca FILE` trusts another authority; `--insecure-registry HOST` accepts any certificate"
+                        .to_owned(),
+                );
+            }
+            place.starts_with(Registry::DOCKER_HUB).then(|| {
+                "a name without a registry means Docker Hub; a layout is `oci:DIR`".to_owned()
+            })
+        }
+        _ => None,
+    }
+}
+
+/// What to do about a Docker daemon, or about files of credentials.
+fn of_daemon(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(problem) = error.downcast_ref::<DaemonProblem>() {
+        return match problem {
+            DaemonProblem::NotRunning(_) => {
+                Some("is Docker running? `DOCKER_HOST` or a Docker context names another daemon")
+            }
+            DaemonProblem::Denied(_) => {
+                Some("ask for the group `docker`, or name another daemon by `DOCKER_HOST`")
+            }
+            DaemonProblem::NoSsh(_) | DaemonProblem::Ssh { .. } => {
+                Some("see whether `ssh HOST docker version` works")
+            }
+            DaemonProblem::Unproven(_) => Some(
+                "`ca.pem` in the folder of `DOCKER_CERT_PATH`, or that of the Docker context, has to be of who vouches for the daemon, and the address one that its certificate names",
+            ),
+            DaemonProblem::Unknown(_) => Some(
+                "put `cert.pem` and `key.pem` into the folder of `DOCKER_CERT_PATH`, or into the Docker context: of an authority that the daemon knows",
+            ),
+            DaemonProblem::OneSided(_) | DaemonProblem::Tls(_) => Some(
+                "`DOCKER_TLS_VERIFY=1` and `DOCKER_CERT_PATH` make a secure connection, by the certificates in that folder; without the first it is plain HTTP",
+            ),
+            _ => None,
+        };
+    }
+    match error.downcast_ref() {
+        Some(DaemonAddressError::Read { path, .. })
+            if path.extension().is_none_or(|it| it != "pem") => {}
+        Some(DaemonAddressError::Read { .. } | DaemonAddressError::Certificates { .. }) => {
+            return Some(
+                "`DOCKER_CERT_PATH` names the folder with `ca.pem`, and with `cert.pem` and `key.pem` if the daemon wants to know who asks",
+            );
+        }
+        _ => {}
+    }
+    if let Some(CredentialsError::Locked { .. }) = error.downcast_ref() {
+        return Some("`fuser FILE` tells which program it is; then do it again");
     }
     None
 }
@@ -192,7 +250,7 @@ macro_rules! undecided_from {
 }
 
 undecided_from!(
-    oci::StoreError,
+    StoreError,
     oci::ReferenceError,
     gate::ProofError,
     std::sync::Arc<gate::Undecided>,

@@ -7,15 +7,19 @@ use attest::{Accept, IdentityPattern, SignerPattern, TextPattern};
 use gate::Trust;
 
 use crate::args::IdentityArgs;
+use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
 use crate::keys;
 
 impl IdentityArgs {
     /// Those who are named: keys in their order, then the identity.
-    pub(crate) fn signers(&self) -> Result<Vec<SignerPattern>, CommandError> {
+    pub(crate) fn signers(
+        &self,
+        environment: &Environment,
+    ) -> Result<Vec<SignerPattern>, CommandError> {
         let mut signers = Vec::new();
         for path in &self.keys {
-            signers.push(SignerPattern::Key(keys::public(path)?));
+            signers.push(SignerPattern::Key(keys::public(path, environment)?));
         }
         let subject = text(
             self.certificate_identity.as_deref(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oci::store::DockerDaemon;
-use oci::{Location, Places, PlacesError, Reference, Store, StoreError};
+use oci::{Digest, Location, Places, PlacesError, Reference, Selector, Store, StoreError};
 
 use crate::args::Access;
 use crate::environment::Environment;
@@ -134,6 +134,30 @@ fn said(error: PlacesError, reference: Option<&Reference>) -> CommandError {
     }
 }
 
+/// The tags by which cosign 1 and 2 attached something to the image with this digest. That they cannot
+/// be asked for is not what a user wants to know: what proves something is elsewhere.
+pub(crate) async fn digest_tags(store: &dyn Store, image: &Digest) -> Vec<String> {
+    let mut found = Vec::new();
+    for ending in [".sig", ".att", ".sbom"] {
+        let Ok(tag) = format!("sha256-{}{ending}", image.hex()).parse() else {
+            continue;
+        };
+        if store.resolve(&Selector::Tag(tag)).await.is_ok() {
+            found.push(format!("sha256-{}{ending}", image.hex()));
+        }
+    }
+    found
+}
+
+/// What a tag of [`digest_tags`] holds.
+pub(crate) fn of_old_cosign(tag: &str) -> &'static str {
+    match tag.rsplit('.').next() {
+        Some("sig") => "signatures",
+        Some("att") => "attestations",
+        _ => "an SBOM",
+    }
+}
+
 /// How a place is written.
 fn form(reference: &Reference) -> &'static str {
     match reference.location {
@@ -142,14 +166,20 @@ fn form(reference: &Reference) -> &'static str {
     }
 }
 
-/// The error of a store, with what a user can do about it.
+/// The error of a store. with what a user can do about it besides.
 pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandError {
-    let refused = matches!(error, StoreError::Refused { .. });
+    let is_missing = matches!(error, StoreError::NotFound { .. });
+    // Of a token server: its name says nothing to who has to log in.
+    let by_token = matches!(&error, StoreError::Refused { place, .. } if place.contains("://"));
     let error = CommandError::undecided(error);
     match &reference.location {
-        Location::Registry(repository) if refused => error.hint(format!(
+        Location::Registry(repository) if by_token => error.hint(format!(
             "log in with `sealpack login {}`, or ask for the right to this repository",
             repository.registry()
+        )),
+        Location::Layout(_) | Location::LayoutArchive(_) if is_missing => error.hint(format!(
+            "`sealpack ls {}` lists what is there",
+            reference.location
         )),
         _ => error,
     }

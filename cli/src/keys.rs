@@ -34,10 +34,10 @@ impl Files {
     }
 }
 
-/// Reads a private key.
+/// Reads a private key: of a file, or of a variable (`env://NAME`).
 pub(crate) fn private(path: &Path, environment: &Environment) -> Result<PrivateKey, CommandError> {
     let tried = || format!("failed to read the private key `{}`", path.display());
-    match KeyFile::parse(&read(path)?).context(tried)? {
+    match KeyFile::parse(&read(path, environment)?).context(tried)? {
         KeyFile::Plain(key) => Ok(*key),
         KeyFile::Encrypted(key) => {
             let prompt = format!("Password of {}: ", path.display());
@@ -57,9 +57,9 @@ pub(crate) fn private(path: &Path, environment: &Environment) -> Result<PrivateK
     }
 }
 
-/// Reads a public key.
-pub(crate) fn public(path: &Path) -> Result<PublicKey, CommandError> {
-    PublicKey::from_pem(&read(path)?)
+/// Reads a public key: of a file, or of a variable (`env://NAME`).
+pub(crate) fn public(path: &Path, environment: &Environment) -> Result<PublicKey, CommandError> {
+    PublicKey::from_pem(&read(path, environment)?)
         .context(|| format!("failed to read the public key `{}`", path.display()))
         .map_err(|it| {
             it.hint("a public key is a PEM file that begins with `-----BEGIN PUBLIC KEY-----`")
@@ -97,11 +97,11 @@ fn new_password(environment: &Environment) -> Result<String, CommandError> {
         return Ok(password.to_owned());
     }
     let first = ask(environment, "Password for the new key: ")?;
-    let second = ask(environment, "The same again: ")?;
+    let second = ask(environment, "Repeat password: ")?;
     if first == second {
         Ok(first)
     } else {
-        Err(Message("the two passwords differ".to_owned()).into())
+        Err(Message("the passwords do not match".to_owned()).into())
     }
 }
 
@@ -109,7 +109,7 @@ fn ask(environment: &Environment, prompt: &str) -> Result<String, CommandError> 
     let hint = || format!("set {PASSWORD}; it may be empty");
     if !environment.stdin_is_terminal {
         return Err(CommandError::undecided(Message(
-            "the key wants a password, and there is no terminal to ask for it".to_owned(),
+            "the key is encrypted, and there is no terminal to ask for its password".to_owned(),
         ))
         .hint(hint()));
     }
@@ -118,9 +118,35 @@ fn ask(environment: &Environment, prompt: &str) -> Result<String, CommandError> 
         .map_err(|it| it.hint(hint()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
+fn read(path: &Path, environment: &Environment) -> Result<Vec<u8>, CommandError> {
     /// More than any key: what is larger is something else.
     const LIMIT: u64 = 64 << 10;
+    /// What cosign reads keys from, and we do not.
+    const SERVICES: [&str; 8] = [
+        "awskms://",
+        "azurekms://",
+        "gcpkms://",
+        "gitlab://",
+        "hashivault://",
+        "https://",
+        "k8s://",
+        "pkcs11:",
+    ];
+    let text = path.to_str().unwrap_or_default();
+    if let Some(name) = text.strip_prefix("env://") {
+        return match environment.text(name) {
+            Some(key) if !key.is_empty() => Ok(key.as_bytes().to_vec()),
+            _ => Err(CommandError::undecided(Message(format!(
+                "`{text}`: the variable `{name}` is not set"
+            )))),
+        };
+    }
+    if SERVICES.iter().any(|it| text.starts_with(it)) {
+        return Err(CommandError::undecided(Message(format!(
+            "`{text}`: keys in key services cannot be used"
+        )))
+        .hint("name a file, or `env://NAME` for what a variable holds"));
+    }
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
     let mut bytes = Vec::new();
     file.take(LIMIT)

@@ -5,12 +5,14 @@ mod building;
 mod claims;
 mod commands;
 mod contents;
+mod defaults;
 mod environment;
 mod error;
 mod gated;
 mod identities;
 mod images;
 mod keys;
+mod machine;
 mod making;
 mod prompt;
 mod registries;
@@ -22,36 +24,70 @@ mod written;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use crate::args::Cli;
+use crate::args::{Cli, Format};
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _};
+use crate::error::{CommandError, Context as _, Message};
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let commands::Command::Sandbox = cli.command {
-        // Before there is any other thread.
-        return platform::sandbox::enter();
-    }
     let Ok(environment) = Environment::read() else {
         // The working directory was removed; there is no `Ui` yet to say it.
         return ExitCode::from(2);
     };
+    let arguments = match defaults::arguments(&environment) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            Ui::plain(&environment).error(&error);
+            return error.exit_code();
+        }
+    };
+    let matches = Cli::command().get_matches_from(arguments);
+    let format = format(&matches);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.format(&mut Cli::command()).exit(),
+    };
+    if let commands::Command::Sandbox = cli.command {
+        // Before there is any other thread.
+        return platform::sandbox::enter();
+    }
     let ui = Ui::new(&cli.global, &environment);
-    match run(cli, &environment, &ui) {
+    let result = run(cli, &environment, &ui).and_then(|()| ui.written());
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui.error(&error);
+            if format == Format::Json {
+                ui.failure(&error);
+            }
             error.exit_code()
         }
+    }
+}
+
+/// The form of what the command prints, whichever command it is.
+fn format(matches: &ArgMatches) -> Format {
+    let mut last = matches;
+    while let Some((_, inner)) = last.subcommand() {
+        last = inner;
+    }
+    let named = last.try_get_one::<Format>("output").ok().flatten();
+    // `build` has images there, too.
+    let texts = last.try_get_many::<String>("output").ok().flatten();
+    let is_json = texts.is_some_and(|mut it| it.any(|it| it == "json"));
+    match named {
+        Some(format) => *format,
+        None if is_json => Format::Json,
+        None => Format::Text,
     }
 }
 
 fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     // One thread is enough to wait on; what works hard has threads of its own. A server has many
     // clients, none of which is to wait for another.
+    let limit = cli.global.timeout;
     let mut builder = match cli.command {
         commands::Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
@@ -60,7 +96,18 @@ fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError>
         .enable_all()
         .build()
         .context(|| "failed to start".to_owned())?;
-    let result = runtime.block_on(commands::run(cli.command, environment, ui));
+    let result = runtime.block_on(async {
+        let command = Box::pin(commands::run(cli.command, environment, ui));
+        let Some(limit) = limit else {
+            return command.await;
+        };
+        tokio::time::timeout(limit, command)
+            .await
+            .map_err(|_elapsed| {
+                let limit = format!("{limit:?}");
+                CommandError::undecided(Message(format!("not done within {limit} (`--timeout`)")))
+            })?
+    });
     // A thread that still waits, for a lock say, waits for a command that was interrupted.
     runtime.shutdown_background();
     result

@@ -71,7 +71,7 @@ impl MakingArgs {
         &self,
         environment: &Environment,
     ) -> Result<Option<Signer>, CommandError> {
-        let SignerArgs { key, services } = &self.signer;
+        let SignerArgs { key, services, .. } = &self.signer;
         if key.is_none() && !services.are_named() {
             return Ok(None);
         }

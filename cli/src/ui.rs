@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args::{Format, Global, When};
 use crate::environment::Environment;
-use crate::error::CommandError;
+use crate::error::{CommandError, Context as _};
 
 /// How this run speaks.
 #[derive(Debug)]
@@ -22,6 +22,32 @@ pub(crate) struct Ui {
     bar: Option<ProgressBar>,
     /// Lines must not be torn apart by other threads.
     lock: Mutex<()>,
+    /// How the result went out.
+    out: Mutex<Out>,
+}
+
+/// How the result went out.
+#[derive(Debug, Default)]
+struct Out {
+    /// Whether there was something of it.
+    begun: bool,
+    /// Why some of it could not be written.
+    error: Option<io::Error>,
+}
+
+/// What a program reads of a command that failed, where it asked for JSON. `docs/output.md` describes
+/// it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failure {
+    error: String,
+    causes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// A line of a log, for programs, on standard error.
@@ -61,10 +87,13 @@ impl Tone {
 
 impl Ui {
     pub(crate) fn new(global: &Global, environment: &Environment) -> Self {
+        let is_set = |name| environment.text(name).is_some_and(|it| !it.is_empty());
+        let is_forced = |name| is_set(name) && environment.text(name) != Some("0");
         let auto = |terminal: bool| {
-            terminal
-                && environment.text("NO_COLOR").is_none_or(str::is_empty)
-                && environment.text("TERM") != Some("dumb")
+            !is_set("NO_COLOR")
+                && (is_forced("FORCE_COLOR")
+                    || is_forced("CLICOLOR_FORCE")
+                    || terminal && environment.text("TERM") != Some("dumb"))
         };
         let colour = |terminal: bool| match global.color {
             When::Auto => auto(terminal),
@@ -72,8 +101,9 @@ impl Ui {
             When::Never => false,
         };
         let is_shown = environment.stderr_is_terminal && !global.quiet && global.verbose == 0;
+        // Hidden until something is under way: one that is drawn before would draw over a prompt.
         let bar =
-            is_shown.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
+            is_shown.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()));
         Self {
             quiet: global.quiet,
             verbose: global.verbose,
@@ -81,7 +111,51 @@ impl Ui {
             colour_err: colour(environment.stderr_is_terminal),
             bar,
             lock: Mutex::new(()),
+            out: Mutex::default(),
         }
+    }
+
+    /// One that speaks before it is known how it is to speak.
+    pub(crate) fn plain(environment: &Environment) -> Self {
+        let global = Global {
+            quiet: false,
+            verbose: 0,
+            color: When::Auto,
+            timeout: None,
+        };
+        Self::new(&global, environment)
+    }
+
+    /// Whether all of the result could be written. A closed pipe is no fault: somebody has read enough.
+    pub(crate) fn written(&self) -> Result<(), CommandError> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        match out.error.take() {
+            Some(error) => Err(error).context(|| "failed to write the result".to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// How the command failed, as a document on standard output, unless a result stands there.
+    pub(crate) fn failure(&self, error: &CommandError) {
+        let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        if out.begun {
+            return;
+        }
+        drop(out);
+        let lines = error.lines();
+        let of = |wanted: &str| {
+            let lines = lines.iter().filter(|(label, _)| *label == wanted);
+            lines.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+        };
+        let failure = Failure {
+            error: of("error").concat(),
+            causes: of("cause"),
+            findings: of("finding"),
+            notes: of("note"),
+            hints: of("hint"),
+        };
+        // That it could not be written is not what the command failed of.
+        self.json(&failure).unwrap_or_default();
     }
 
     /// How much the user wants to hear: 0, 1 (what phases print), 2 (their debug lines).
@@ -100,7 +174,14 @@ impl Ui {
             // It may be on the same terminal.
             bar.finish_and_clear();
         }
-        self.write(io::stdout().lock(), &format!("{text}\n"));
+        let written = self.write(io::stdout().lock(), &format!("{text}\n"));
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.begun = true;
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            out.error.get_or_insert(error);
+        }
     }
 
     /// The result as a document, on standard output.
@@ -129,6 +210,7 @@ impl Ui {
     /// Says that something has begun; gone when the next line comes. Only on a terminal.
     pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
         if let Some(bar) = &self.bar {
+            show(bar);
             bar.set_style(style(SPINNER));
             bar.set_prefix(phase);
             bar.set_message(harmless(&text.into()));
@@ -147,6 +229,7 @@ impl Ui {
             bar.inc_length(bytes);
             return;
         }
+        show(bar);
         bar.reset();
         bar.set_length(bytes);
         bar.set_prefix(phase);
@@ -188,8 +271,13 @@ impl Ui {
         }
     }
 
-    /// Asks; the answer is read elsewhere.
+    /// Asks; the answer is read elsewhere. Nothing is drawn until something begins again.
     pub(crate) fn prompt(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.disable_steady_tick();
+            bar.finish_and_clear();
+            bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
         self.err(text);
     }
 
@@ -216,19 +304,18 @@ impl Ui {
     }
 
     fn err(&self, text: &str) {
+        // There is nobody to tell that nobody can be told.
         match &self.bar {
             Some(bar) => bar.suspend(|| self.write(io::stderr().lock(), text)),
             None => self.write(io::stderr().lock(), text),
         }
+        .unwrap_or_default();
     }
 
-    fn write(&self, mut to: impl io::Write, text: &str) {
+    fn write(&self, mut to: impl io::Write, text: &str) -> io::Result<()> {
         let _guard = self.lock.lock();
         let text = harmless(text);
-        // Nobody listens any more (a closed pipe): there is nobody to tell.
-        to.write_all(text.as_bytes())
-            .and_then(|()| to.flush())
-            .unwrap_or_default();
+        to.write_all(text.as_bytes()).and_then(|()| to.flush())
     }
 }
 
@@ -258,6 +345,13 @@ pub(crate) fn harmless(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Lets it be drawn.
+fn show(bar: &ProgressBar) {
+    if bar.is_hidden() {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
 }
 
 /// How often what is under way is drawn anew.
@@ -311,6 +405,7 @@ mod tests {
                 colour_err: false,
                 bar: None,
                 lock: Mutex::new(()),
+                out: Mutex::default(),
             }
         }
     }

@@ -265,7 +265,12 @@ async fn a_builder_that_is_not_proven_is_not_used() {
     let sign = ["sign", "oci:builder:latest", "--key", "test.key"];
     Output::of(&mut fixture.workspace.sealpack(sign)).expect(0);
     // The builder is good now, and a copy of it without its proof is not.
-    let copy = ["copy", "oci:builder:latest", "oci:unsigned:latest"];
+    let copy = [
+        "copy",
+        "--no-referrers",
+        "oci:builder:latest",
+        "oci:unsigned:latest",
+    ];
     Output::of(&mut fixture.workspace.sealpack(copy)).expect(0);
     refused(
         "oci:unsigned:latest",

@@ -27,19 +27,42 @@ fn the_lifecycle_does_right_in_the_cases_of_bug_reports() {
         skipped("the cases of bug reports need root, python3, jq and unshare");
         return;
     }
-    let binaries = binary("lifecycle").parent().unwrap().to_owned();
-    let folder = repository().join("tests/cases/lifecycle");
+    run_all("lifecycle");
+}
+
+#[test]
+fn sealpack_does_right_in_the_cases_of_bug_reports() {
+    if ["python3", "openssl"]
+        .map(|tool| peer(tool).is_some())
+        .contains(&false)
+    {
+        skipped(
+            "the cases of bug reports about registries and signatures need python3 and openssl",
+        );
+        return;
+    }
+    // It builds in some of them.
+    binary("lifecycle");
+    binary("launcher");
+    run_all("oci-signing");
+}
+
+fn run_all(area: &str) {
+    let sealpack = binary("sealpack");
+    let binaries = sealpack.parent().unwrap().to_owned();
+    let folder = repository().join("tests/cases").join(area);
     let scripts: BTreeSet<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with(|it: char| it.is_ascii_digit()))
         .collect();
-    assert!(scripts.len() > 10, "{scripts:?}");
+    assert!(scripts.len() > 9, "{scripts:?}");
     let mut wrong = Vec::new();
     for script in scripts {
         let output = Command::new("bash")
             .arg(folder.join(&script))
             .env("SEALPACK_BIN", &binaries)
+            .env("SEALPACK", &sealpack)
             .output()
             .unwrap();
         let known = AS_UPSTREAM.iter().find(|(name, _)| *name == script);

@@ -313,12 +313,12 @@ hint: name the layout: `oci:out`
 exit: 2
 --- stdout
 --- stderr
-error: `registry.example/app` is no layout in a folder
+error: `registry.example/app` is not a layout: only a layout (`oci:DIR`) has content to remove
 hint: registries free what was deleted by themselves; an archive is written without it
 exit: 2
 --- stdout
 --- stderr
-error: `oci-archive:app.tar` is no layout in a folder
+error: `oci-archive:app.tar` is not a layout: only a layout (`oci:DIR`) has content to remove
 hint: registries free what was deleted by themselves; an archive is written without it
 ");
 }

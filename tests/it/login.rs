@@ -127,7 +127,7 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     assert_snapshot!(again.transcript(&names), @"
     exit: 0
     --- stdout
-    no login to [host] is kept in `[home]/.docker/config.json`
+    not logged in to [host]: nothing is kept in `[home]/.docker/config.json`
     --- stderr
     ");
     let text = fs_err::read_to_string(workspace.join(CONFIG)).unwrap();

@@ -172,11 +172,12 @@ fn arguments_that_are_missing_or_wrong() {
     Usage: sealpack [OPTIONS] <COMMAND>
 
     Commands:
-      build       Turn app source into a signed, attested and judged image
+      build       Build an image from source, sign it, attach its SBOMs and provenance, and check it
+                  against a policy
       builder     Make and inspect builder images
       buildpack   Make and inspect packages of buildpacks
       extension   Make and inspect packages of image extensions
-      key         Make keys
+      key         Make keys, and show public ones
       sign        Sign an image
       attest      Attach a signed claim to an image
       verify      Verify that an image is signed, or has other claims by an accepted signer
@@ -184,27 +185,37 @@ fn arguments_that_are_missing_or_wrong() {
       inspect     Show what an image is and how it was built
       sbom        Say what is in an image, and work with what others say
       policy      Judge images by policies
-      copy        Copy an image and what is attached to it
+      copy        Copy an image, and the signatures, SBOMs and provenance that are attached to it
+                  [alias: cp]
+      config      Show what is set by variables and by `sealpack.toml`, and which of them says so
       manifest    Put images that were built elsewhere, each for its platform, into one index
       mirror      Mirror images that a policy accepts
       rebase      Put an image on another run image, without building it again
       serve       Answer a Kubernetes API server whether images may run: an admission webhook
       unpack      Unpack the root file system of an image into a folder
       delete      Delete an image, or something that is attached to one
-      gc          Free what nothing in a layout refers to any more
+      doctor      Look at what builds and registries need on this machine, and say what to do about what
+                  is missing
+      gc          Remove unreferenced content from an OCI layout
       health      Measure the community health of a source repository
       report      Report what is attached to an image, proven of it, and in it
       login       Log in to a registry
-      logout      Forget the credential for a registry
+      ls          List the tags of a repository, layout, archive or Docker daemon
+      logout      Log out of a registry
       completion  Print a completion script for a shell
+      man         Write manual pages, one a command, into a folder
+      version     Show the version of this program, and of the specifications that it knows
       help        Print this message or the help of the given subcommand(s)
 
     Options:
-      -q, --quiet         Print results and errors only
-      -v, --verbose...    Say more: once for what the phases print, twice for their debug lines
-          --color <WHEN>  Colour what is printed [default: auto] [possible values: auto, always, never]
-      -h, --help          Print help (see more with '--help')
-      -V, --version       Print version
+      -q, --quiet               Print results and errors only
+      -v, --verbose...          Show the output of buildpacks and of the lifecycle, and other details
+                                (`-vv`: debug lines too)
+          --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
+                                never]
+          --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1h`
+      -h, --help                Print help (see more with '--help')
+      -V, --version             Print version
     ");
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2
@@ -218,34 +229,41 @@ Usage: sealpack [OPTIONS] <COMMAND>
 
 For more information, try '--help'.
 "#);
-    assert_snapshot!(build(&["--output", "oci:out:v1"]), @r#"
+    assert_snapshot!(build(&["--output", "oci:out:v1"]), @"
 exit: 2
 --- stdout
 --- stderr
 error: the following required arguments were not provided:
   <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --builder <IMAGE|FILE> --output <FORMAT> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
-"#);
-    assert_snapshot!(build(&["--unsigned"]), @r#"
+");
+    assert_snapshot!(build(&["--unsigned"]), @"
 exit: 2
 --- stdout
 --- stderr
 error: the following required arguments were not provided:
-  --output <IMAGE|FORMAT>
+  --tag <IMAGE>
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --builder <IMAGE|FILE> --tag <IMAGE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
-"#);
+");
     assert_snapshot!(build(&["--unsigned", "--output", "json"]), @r#"
 exit: 2
 --- stdout
+{
+  "error": "nothing says where the image goes",
+  "causes": [],
+  "hints": [
+    "add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG`"
+  ]
+}
 --- stderr
 error: nothing says where the image goes
-hint: add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`
+hint: add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG`
 "#);
     assert_snapshot!(build(&["--unsigned", "--output", "Not An Image"]), @r#"
 exit: 2
@@ -263,16 +281,16 @@ exit: 2
 error: `oci:out@sha256:[digest]` names a digest, but nobody knows the digest of an image before it is built
 hint: name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--policy", "policy"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--policy", "policy"]), @"
 exit: 2
 --- stdout
 --- stderr
 error: the argument '--unsigned' cannot be used with '--policy <FILE|DIR>'
 
-Usage: sealpack build --output <IMAGE|FORMAT> --builder <IMAGE|FILE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --builder <IMAGE|FILE> --output <FORMAT> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
-"#);
+");
     assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "NOT_SET"]), @r#"
 exit: 2
 --- stdout
@@ -320,8 +338,8 @@ error: `nowhere` is not a folder with an app
 exit: 2
 --- stdout
 --- stderr
-error: `no such` is not a kind of claim
-  cause: predicate type `no such` is neither a URI nor a known short name
+error: unknown claim `no such`
+hint: known: provenance, signature, custom, cyclonedx, health, link, openvex, slsaprovenance1, slsaprovenance02, slsaprovenance, spdxjson, spdx, vsa, vuln, or the URI of a predicate type
 "#);
 }
 
@@ -379,14 +397,14 @@ hint: set COSIGN_PASSWORD to the password that the key was made with
 exit: 2
 --- stdout
 --- stderr
-error: the key wants a password, and there is no terminal to ask for it
+error: the key is encrypted, and there is no terminal to ask for its password
 hint: set COSIGN_PASSWORD; it may be empty
 "#);
     assert_snapshot!(key(&["--new-key", "fresh"], None), @r#"
 exit: 2
 --- stdout
 --- stderr
-error: the key wants a password, and there is no terminal to ask for it
+error: the key is encrypted, and there is no terminal to ask for its password
 hint: set COSIGN_PASSWORD; it may be empty
 "#);
     let generate = ["key", "generate", "--output-key-prefix", "pair"];
@@ -456,12 +474,13 @@ exit: 2
 --- stderr
 error: `oci:[workspace]/half` is malformed: it has no folder `blobs`
 "#);
-    assert_snapshot!(tree("oci:out:v3"), @r#"
+    assert_snapshot!(tree("oci:out:v3"), @"
 exit: 2
 --- stdout
 --- stderr
 error: `v3` was not found in `oci:[workspace]/out`
-"#);
+hint: `sealpack ls oci:out` lists what is there
+");
     assert_snapshot!(tree("oci:out"), @r#"
 exit: 2
 --- stdout
@@ -469,12 +488,13 @@ exit: 2
 error: `oci:out` holds several images: `v1` and `v2`
 hint: name one: `oci:DIR:TAG`
 "#);
-    assert_snapshot!(tree(&format!("oci:out@sha256:{}", "0".repeat(64))), @r#"
+    assert_snapshot!(tree(&format!("oci:out@sha256:{}", "0".repeat(64))), @"
 exit: 2
 --- stdout
 --- stderr
 error: `sha256:[digest]` was not found in `oci:[workspace]/out`
-"#);
+hint: `sealpack ls oci:out` lists what is there
+");
     project.write("half/index.json", "{");
     assert_snapshot!(tree("oci:half:v1"), @r#"
 exit: 2
@@ -529,7 +549,7 @@ error: failed to publish to `[registry]/team/app:v1`
   cause: tcp connect error
   cause: Connection refused (os error 111)
   note: the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: copy it when the destination is well again: `sealpack copy oci:[workspace]/sealpack-staged-[name]@sha256:[digest] DESTINATION --referrers`
+hint: copy it when the destination is well again: `sealpack copy oci:[workspace]/sealpack-staged-[name]@sha256:[digest] DESTINATION`
 "#);
     assert_snapshot!(says(&project, &["tree", "--offline", "registry.example/app"]), @r#"
 exit: 2
@@ -565,11 +585,7 @@ exit: 1
 --- stdout
 --- stderr
 error: `oci:out@sha256:[digest]` has no `spdxjson` and `vsa` by the given key
-  note: sha256:[digest]: signature is by none of the 1 trusted keys
-  note: sha256:[digest]: signature is by none of the 1 trusted keys
-  note: sha256:[digest]: signature is by none of the 1 trusted keys
-  note: sha256:[digest]: signature is by none of the 1 trusted keys
-  note: sha256:[digest]: signature is by none of the 1 trusted keys
+  note: 5 attached bundles: signature is by none of the 1 trusted keys; `-o json` lists them
 "#);
     assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy", "--key", "test.pub"]), @r#"
 exit: 0
@@ -591,12 +607,12 @@ exit: 2
 error: failed to read the policy `policy/policy.toml`
   cause: policy/policy.toml:6: `signer = "given"`, but nobody was given
 "#);
-    assert_snapshot!(run(&["copy", "oci:out:v1", "oci:copied:v1"]), @r#"
+    assert_snapshot!(run(&["copy", "oci:out:v1", "oci:copied:v1", "--no-referrers"]), @r#"
 exit: 0
 --- stdout
-copied oci:copied@sha256:[digest] ([size] new, [size] there already, 0 referrers)
+copied oci:copied@sha256:[digest] ([size] transferred, [size] already present, 0 referrers)
 --- stderr
-  warning  at least 5 referrers were left behind: signatures, SBOMs or provenance; `--referrers` copies them
+  warning  at least 5 referrers were not copied: signatures, SBOMs or provenance; leave out `--no-referrers` to copy them
 "#);
     assert_snapshot!(run(&["verify", "oci:copied:v1", "--key", "test.pub"]), @r#"
 exit: 1

@@ -61,6 +61,8 @@ fn a_login_asks_for_name_and_password() {
         let (found, screen) = terminal.end(says);
         assert_eq!(found, code, "{screen}");
         assert!(screen.contains("Username: me\nPassword: \n"), "{screen}");
+        // Nothing draws over a prompt.
+        assert!(!screen.contains('░'), "{screen}");
         assert!(!screen.contains("hunter"), "{screen}");
         assert!(terminal.is_as_before());
         assert_eq!(config.exists(), code == 0);
@@ -77,15 +79,15 @@ fn a_new_key_wants_its_password_twice() {
     terminal.wait_for("Password for the new key: ");
     assert!(!terminal.is_echoing());
     terminal.press("secret\n");
-    terminal.wait_for("The same again: ");
+    terminal.wait_for("Repeat password: ");
     assert!(!terminal.is_echoing());
     terminal.press("secrets\n");
-    let (code, screen) = terminal.end("differ");
+    let (code, screen) = terminal.end("do not match");
     assert_snapshot!(shown(code, &screen), @"
     exit: 2
     Password for the new key:
-    The same again:
-    error: the two passwords differ
+    Repeat password:
+    error: the passwords do not match
     ");
     assert!(terminal.is_as_before());
     assert_eq!(left(&workspace), [] as [&str; 0]);
@@ -93,13 +95,13 @@ fn a_new_key_wants_its_password_twice() {
     let mut terminal = Terminal::start(&key_generate(&workspace)).unwrap();
     terminal.wait_for("new key: ");
     terminal.press("sécret\n");
-    terminal.wait_for("again: ");
+    terminal.wait_for("Repeat password: ");
     terminal.press(&format!("séé{BACKSPACE}cret\n"));
     let (code, screen) = terminal.end("(public)");
     assert_snapshot!(shown(code, &screen), @"
     exit: 0
     Password for the new key:
-    The same again:
+    Repeat password:
     made.key (private, encrypted) and made.pub (public)
     ");
     assert_eq!(left(&workspace), ["made.key", "made.pub"]);
@@ -137,7 +139,7 @@ fn a_prompt_that_is_interrupted_leaves_nothing() {
         terminal.wait_for("new key: ");
         if !first.is_empty() {
             terminal.press(first);
-            terminal.wait_for("again: ");
+            terminal.wait_for("Repeat password: ");
         }
         terminal.press(keys);
         // As any program ends by it.
@@ -167,7 +169,7 @@ fn a_prompt_that_is_interrupted_leaves_nothing() {
     terminal.press(&format!("x{CTRL_Z}"));
     terminal.wait_for("new key: \nPassword for the new key: ");
     terminal.press("secret\n");
-    terminal.wait_for("again: ");
+    terminal.wait_for("Repeat password: ");
     terminal.press("secret\n");
     assert_eq!(terminal.end("(public)").0, 0);
 }
@@ -180,7 +182,7 @@ fn without_a_terminal_it_is_said_how_else() {
     exit: 2
     --- stdout
     --- stderr
-    error: the key wants a password, and there is no terminal to ask for it
+    error: the key is encrypted, and there is no terminal to ask for its password
     hint: set COSIGN_PASSWORD; it may be empty
     ");
     let output = Output::of(

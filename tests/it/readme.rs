@@ -1,6 +1,7 @@
 //! The commands that README and docs show are there, with the flags that they show.
 
-use testkit::{Output, Workspace, repository};
+use testkit::registry::{Login, Switches, TestRegistry};
+use testkit::{Output, Project, Workspace, binary, repository, skipped};
 
 /// The commands of a document: lines that begin with `sealpack`, in blocks of a shell.
 fn commands(text: &str) -> Vec<String> {
@@ -65,4 +66,162 @@ fn what_documents_show_is_there() {
         }
     }
     assert!(seen > 10, "only {seen} commands were found");
+}
+
+/// The lines of a document's blocks of one language, block by block.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    let fence = format!("```{language}\n");
+    while let Some((_, after)) = rest.split_once(&fence) {
+        let (block, behind) = after.split_once("```").unwrap();
+        blocks.push(block.to_owned());
+        rest = behind;
+    }
+    blocks
+}
+
+/// Runs what a console shows, in the folder of a project; `registry.example` is a registry of ours. What
+/// cannot be typed as it stands (`…`), is another program's, or needs the world, is left out; how many
+/// were run.
+fn run_console(project: &Project, console: &str, registry: &TestRegistry) -> usize {
+    let mut run = 0;
+    for line in console.lines() {
+        let line = line
+            .split("  #")
+            .next()
+            .unwrap()
+            .split(" # ")
+            .next()
+            .unwrap()
+            .trim();
+        let Some(command) = line.strip_prefix("$ sealpack ") else {
+            continue;
+        };
+        let needs_more = ["…", "public", "accounts.example", "serve", "git.example"];
+        if needs_more.iter().any(|it| command.contains(it)) {
+            continue;
+        }
+        let command = command.replace("registry.example", &registry.host());
+        let mut shell = project.workspace().command("bash");
+        let script = format!("\"$0\" {command}");
+        shell.args(["-ec", &script]).arg(binary("sealpack"));
+        let output = Output::of(shell.env("COSIGN_PASSWORD", "secret"));
+        assert_eq!(output.code, 0, "`{command}`: {output:?}");
+        run += 1;
+    }
+    run
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_they_say() {
+    let project = Project::typical();
+    let policy = fs_err::read(project.join("policy/policy.toml")).unwrap();
+    project.write("policy.toml", policy);
+    let registry = TestRegistry::start(Switches::default());
+    let text = fs_err::read_to_string(repository().join("README.md")).unwrap();
+    let consoles = blocks(&text, "console");
+    assert!(run_console(&project, &consoles[0], &registry) >= 6);
+}
+
+#[test]
+fn the_first_steps_of_the_documents_can_be_gone() {
+    if !std::path::Path::new("/bin/busybox").exists() {
+        skipped("the first steps need /bin/busybox");
+        return;
+    }
+    let project = Project::typical();
+    let registry = TestRegistry::start(Switches::default());
+    let text = fs_err::read_to_string(repository().join("docs/start.md")).unwrap();
+    let script = &blocks(&text, "sh")[0];
+    let mut shell = project.workspace().command("bash");
+    Output::of(shell.args(["-euc", script])).expect(0);
+    let consoles = blocks(&text, "console");
+    assert_eq!(run_console(&project, &consoles[0], &registry), 5);
+}
+
+/// The commands of a recipe: items of lists below `script:`, or after `run:`.
+fn recipe(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim);
+    let commands = lines.filter_map(|line| {
+        let item = line.strip_prefix("- ")?;
+        let command = item.strip_prefix("run: ").unwrap_or(item);
+        let known = ["sealpack ", "printenv "];
+        known
+            .iter()
+            .any(|it| command.starts_with(it))
+            .then(|| command.to_owned())
+    });
+    commands.collect()
+}
+
+#[test]
+fn the_recipe_for_gitlab_runs() {
+    let project = Project::typical();
+    let app = project.join("app");
+    for file in ["builder.toml", "policy/policy.toml"] {
+        project.write(
+            format!("app/{file}"),
+            fs_err::read(project.join(file)).unwrap(),
+        );
+    }
+    fs_err::os::unix::fs::symlink(project.join("buildpacks"), app.join("buildpacks")).unwrap();
+    let public = fs_err::read(project.join("test.pub")).unwrap();
+    project.write("app/release.pub", public);
+    let registry = TestRegistry::start(Switches {
+        login: Login::Basic {
+            username: "robot",
+            password: "secret",
+        },
+        ..Switches::default()
+    });
+    let text = fs_err::read_to_string(repository().join("docs/ci/gitlab.yml")).unwrap();
+    let commands = recipe(&text);
+    assert!(commands.len() >= 5, "{commands:?}");
+    let folder = binary("sealpack").parent().unwrap().display().to_string();
+    for command in commands {
+        let mut shell = project.workspace().command("bash");
+        let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
+        shell
+            .args(["-euc", &command])
+            .current_dir(&app)
+            .env("PATH", path);
+        shell.env(
+            "COSIGN_PRIVATE_KEY",
+            fs_err::read_to_string(project.join("test.key")).unwrap(),
+        );
+        shell.env("IMAGE", format!("{}/app:v1", registry.host()));
+        shell.env("CI_REGISTRY", registry.host());
+        shell.env("CI_REGISTRY_USER", "robot");
+        shell.env("CI_REGISTRY_PASSWORD", "secret");
+        let output = Output::of(&mut shell);
+        assert_eq!(output.code, 0, "`{command}`: {output:?}");
+    }
+}
+
+#[test]
+fn recipes_name_what_is_there() {
+    let workspace = Workspace::new();
+    for name in ["github", "gitlab"] {
+        let path = repository().join(format!("docs/ci/{name}.yml"));
+        let commands = recipe(&fs_err::read_to_string(path).unwrap());
+        for command in commands
+            .iter()
+            .filter_map(|it| it.strip_prefix("sealpack "))
+        {
+            let words: Vec<_> = command.split_whitespace().collect();
+            let count = if ["policy", "key"].contains(&words[0]) {
+                2
+            } else {
+                1
+            };
+            let help = Output::of(workspace.sealpack(&words[..count]).arg("--help")).expect(0);
+            for flag in words.iter().filter(|it| it.starts_with("--")) {
+                assert!(
+                    help.stdout.contains(flag),
+                    "{name}: `{command}` has no {flag}"
+                );
+            }
+        }
+    }
 }

@@ -12,13 +12,13 @@ use crate::args::{Access, ServiceArgs};
 #[command(after_help = "\
 Examples:
   Build, sign with a new key, judge, and write an OCI layout:
-    sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --output oci:out:app
+    sealpack build ./app --builder builder.toml --new-key release --policy policy.toml --tag oci:out:app
   In a builder image, as any user, without a daemon:
-    sealpack build ./app --builder registry.example/builder:v1 --key release.key --output oci:out:app
+    sealpack build ./app --builder registry.example/builder:v1 --key release.key --tag oci:out:app
   The same to a registry; the tag moves last:
-    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --output registry.example/app:v1
+    sealpack build ./app --builder builder.toml --key release.key --policy policy.toml --tag registry.example/app:v1
   With a buildpack of one's own in front of those of the builder:
-    sealpack build ./app --pre-buildpack ./my-buildpack --unsigned --output oci:out:app")]
+    sealpack build ./app --pre-buildpack ./my-buildpack --unsigned --tag oci:out:app")]
 pub(crate) struct Build {
     /// The folder with the app's source.
     #[arg(value_name = "APP", default_value = ".")]
@@ -59,14 +59,14 @@ pub(crate) struct Build {
     pub(crate) descriptor: Option<PathBuf>,
 
     /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
-    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. `text` or
-    /// `json` instead sets the form of what is printed. Repeatable.
-    #[arg(long, short, value_name = "IMAGE|FORMAT", required = true)]
-    pub(crate) output: Vec<String>,
-
-    /// Where else the image goes. Repeatable; the same as a further `--output IMAGE`.
-    #[arg(long, short, value_name = "IMAGE")]
+    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. Repeatable.
+    #[arg(long, short, value_name = "IMAGE", required_unless_present = "output")]
     pub(crate) tag: Vec<String>,
+
+    /// The form of what is printed: `text` or `json`. Until the next release an image is taken here,
+    /// too, as by `--tag`, and goes before those.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub(crate) output: Vec<String>,
 
     /// What the app runs on: an image, or `static` for the base that sealpack makes itself.
     /// Without one, the builder's run image, else `static`.

@@ -4,6 +4,7 @@ use platform::run::{PhaseFailure, RunError};
 use platform::sandbox::SandboxError;
 
 use crate::error::CommandError;
+use crate::machine;
 
 impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
@@ -17,7 +18,7 @@ impl From<RunError> for CommandError {
             ),
             RunError::Sandbox(SandboxError::Refused { .. }) => (
                 None,
-                Some("allow user namespaces, or build with `--isolation auto`"),
+                Some(machine::remedy().unwrap_or("`--isolation auto` goes on with what there is")),
             ),
             RunError::LayoutIsThere { .. } => (
                 None,

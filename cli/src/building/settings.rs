@@ -434,14 +434,14 @@ fn destinations(
             other => destinations.push(destination(other)?),
         }
     }
+    for tag in tags {
+        destinations.push(destination(tag)?);
+    }
     if destinations.is_empty() {
         return Err(CommandError::undecided(Message(
             "nothing says where the image goes".to_owned(),
         ))
-        .hint("add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG`"));
-    }
-    for tag in tags {
-        destinations.push(destination(tag)?);
+        .hint("add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG`"));
     }
     Ok((destinations, format))
 }
@@ -491,7 +491,10 @@ fn key(
         }
         (None, None) => return Ok(None),
     };
-    outside(app, "private key", &environment.directory.join(&path))?;
+    // What a variable holds lies in no folder.
+    if !path.starts_with("env:") {
+        outside(app, "private key", &environment.directory.join(&path))?;
+    }
     keys::private(&path, environment).map(Some)
 }
 

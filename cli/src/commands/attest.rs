@@ -1,11 +1,14 @@
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use attest::key::PublicKey;
+use attest::{Accept, SignerPattern};
 use clap::Args;
+use gate::Trust;
 use intoto::{PredicateType, Statement, Timestamp};
-use oci::Reference;
+use oci::{Descriptor, Found, Limits, Reference};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::args::{Access, Printed, SignerArgs};
 use crate::environment::{self, Environment};
@@ -28,7 +31,7 @@ pub(crate) struct Sign {
     /// The image.
     pub(crate) image: Reference,
 
-    /// Sign these facts too: `NAME=VALUE`.
+    /// Add an annotation to what is signed. Repeatable.
     #[arg(long = "annotation", short, value_name = "NAME=VALUE")]
     pub(crate) annotations: Vec<String>,
 
@@ -43,9 +46,11 @@ pub(crate) struct Sign {
 }
 
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Example:\n  sealpack attest registry.example/app:v1 --key release.key --type cyclonedx --predicate bom.json"
-)]
+#[command(after_help = "\
+Examples:
+  sealpack attest registry.example/app:v1 --key release.key --type cyclonedx --predicate bom.json
+  In place of what this key has claimed before, as a nightly scan does:
+    sealpack attest registry.example/app:v1 --key release.key --type vuln --predicate scan.json --replace")]
 pub(crate) struct Attest {
     /// The image.
     pub(crate) image: Reference,
@@ -58,6 +63,10 @@ pub(crate) struct Attest {
     /// The claim: a JSON file, `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) predicate: PathBuf,
+
+    /// Delete the claims of this kind by this key that are attached already, once the new one is.
+    #[arg(long, requires = "key")]
+    pub(crate) replace: bool,
 
     #[command(flatten)]
     pub(crate) signer: SignerArgs,
@@ -79,6 +88,9 @@ struct Report {
     manifest: String,
     /// The bundle in it.
     bundle: String,
+    /// The manifests that were deleted for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replaced: Vec<String>,
 }
 
 /// Signs an image, as cosign does.
@@ -87,21 +99,15 @@ pub(crate) async fn sign(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let annotations = args
-        .annotations
-        .iter()
-        .map(|it| match it.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            _ => Err(Message(format!("`{it}` is not of the form NAME=VALUE")).into()),
-        })
-        .collect::<Result<BTreeMap<_, _>, CommandError>>()?;
-    let claim = |image: &oci::Descriptor| {
+    let annotations = crate::claims::annotations(&args.annotations)?;
+    let claim = |image: &Descriptor| {
         attest::image_signature(std::slice::from_ref(image), &annotations)
             .map_err(CommandError::undecided)
     };
     let target = Target {
         image: &args.image,
         signer: &args.signer,
+        replace: false,
         access: &args.access,
         printed: &args.printed,
     };
@@ -114,13 +120,9 @@ pub(crate) async fn attest(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let predicate_type: PredicateType = args
-        .claim
-        .parse()
-        .context(|| format!("`{}` is not a kind of claim", args.claim))?;
-    let predicate: serde_json::Value = intoto::json::from_slice(&read(&args.predicate, LIMIT)?)
-        .context(|| format!("`{}` is not JSON", args.predicate.display()))?;
-    let claim = |image: &oci::Descriptor| {
+    let predicate_type = crate::claims::kind(&args.claim)?;
+    let predicate = predicate(&args.predicate, &predicate_type)?;
+    let claim = |image: &Descriptor| {
         Statement::of_type(
             predicate_type.clone(),
             vec![intoto::ResourceDescriptor::from(image)],
@@ -131,29 +133,69 @@ pub(crate) async fn attest(
     let target = Target {
         image: &args.image,
         signer: &args.signer,
+        replace: args.replace,
         access: &args.access,
         printed: &args.printed,
     };
     attach(&target, claim, environment, ui).await
 }
 
+/// Reads a claim. The bytes that were given are the bytes that are signed: written anew, a large number
+/// would lose digits, and a document that names its own digest would be another one.
+fn predicate(path: &Path, kind: &PredicateType) -> Result<Box<RawValue>, CommandError> {
+    let bytes = read(path, LIMIT)?;
+    let name = path.display();
+    let parsed: serde_json::Value =
+        intoto::json::from_slice(&bytes).context(|| format!("`{name}` is not a JSON object"))?;
+    let is_such = |field: &str, begins: &str| {
+        let text = parsed.get(field).and_then(serde_json::Value::as_str);
+        text.is_some_and(|it| it.starts_with(begins))
+    };
+    let (ok, document, field) = if *kind == PredicateType::CYCLONEDX {
+        (
+            is_such("bomFormat", "CycloneDX"),
+            "a CycloneDX",
+            "bomFormat",
+        )
+    } else if *kind == PredicateType::SPDX {
+        let is_3 = parsed.get("@context").is_some() && parsed.get("@graph").is_some();
+        (
+            is_such("spdxVersion", "SPDX-") || is_3,
+            "an SPDX",
+            "spdxVersion",
+        )
+    } else {
+        (true, "", "")
+    };
+    if !ok {
+        return Err(CommandError::undecided(Message(format!(
+            "`{name}` is not {document} document: `{field}` is missing"
+        )))
+        .hint("`--type` says what kind of claim the file is"));
+    }
+    serde_json::from_slice(&bytes).context(|| format!("`{name}` is not JSON"))
+}
+
 /// What both commands are told.
 struct Target<'a> {
     image: &'a Reference,
     signer: &'a SignerArgs,
+    /// Whether what was claimed before goes.
+    replace: bool,
     access: &'a Access,
     printed: &'a Printed,
 }
 
 async fn attach<P: Serialize>(
     target: &Target<'_>,
-    claim: impl FnOnce(&oci::Descriptor) -> Result<Statement<P>, CommandError>,
+    claim: impl FnOnce(&Descriptor) -> Result<Statement<P>, CommandError>,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let SignerArgs { key, services } = target.signer;
+    let SignerArgs { key, services, .. } = target.signer;
     let key = key.as_deref().map(|it| keys::private(it, environment));
     let key = key.transpose()?;
+    let public = key.as_ref().map(|it| it.public_key().clone());
     let signer = Signer::open(key, services, target.access, environment).await?;
     let images = Images::new(target.access, environment, ui);
     let found = images.find_to_change(target.image).await?;
@@ -165,8 +207,13 @@ async fn attach<P: Serialize>(
     let referrer = attest::attach(&*found.store, &found.descriptor, &bundle, Some(&created))
         .await
         .map_err(CommandError::undecided)?;
+    let replaced = match public.filter(|_| target.replace) {
+        Some(key) => replace(&found, &referrer.manifest, statement.predicate_type(), key).await?,
+        None => Vec::new(),
+    };
     found.store.finish().await?;
     let report = Report {
+        replaced,
         image: found.reference.to_string(),
         predicate_type: statement.predicate_type().clone(),
         manifest: referrer.manifest.digest.to_string(),
@@ -183,7 +230,41 @@ async fn attach<P: Serialize>(
             report.predicate_type.as_str(),
             report.image
         ));
+        for it in &report.replaced {
+            ui.line(format_args!("  in place of {it}"));
+        }
     })
+}
+
+/// Deletes what `key` has claimed of this kind before `new`. What others claim stays, as does all that
+/// cannot be verified: who deletes by what a stranger wrote can be made to delete anything.
+async fn replace(
+    found: &Found,
+    new: &Descriptor,
+    kind: &PredicateType,
+    key: PublicKey,
+) -> Result<Vec<String>, CommandError> {
+    let accept = Accept {
+        predicate_type: kind.clone(),
+        signer: SignerPattern::Key(key),
+    };
+    let proof = gate::prove(
+        &*found.store,
+        &found.descriptor,
+        &[accept],
+        &Trust::keys(),
+        &Limits::default(),
+    )
+    .await?;
+    let mut replaced = Vec::new();
+    for manifest in proof.verified.iter().filter_map(|it| it.manifest()) {
+        let digest = manifest.digest.to_string();
+        if manifest.digest != new.digest && !replaced.contains(&digest) {
+            found.store.delete(manifest).await?;
+            replaced.push(digest);
+        }
+    }
+    Ok(replaced)
 }
 
 /// How large a claim may be: as much as cosign attaches.

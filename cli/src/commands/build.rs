@@ -78,16 +78,19 @@ pub(crate) async fn run(
     let mut build = pin!(build);
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::undecided)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::undecided)?;
-    tokio::select! {
+    let signal = tokio::select! {
         result = &mut build => return result,
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+        _ = terminate.recv() => 15,
+        _ = interrupt.recv() => 2,
+    };
     cancel.cancel();
     // What was as good as done is done.
     match timeout(GRACE, build).await {
         Ok(Ok(())) => Ok(()),
-        _ => Err(Message("interrupted before all was published".to_owned()).into()),
+        _ => Err(CommandError::interrupted(
+            signal,
+            Message("interrupted before all was published".to_owned()),
+        )),
     }
 }
 
@@ -195,7 +198,7 @@ async fn line(
             return Err(error
                 .note(format!("the image is kept in `oci:{}`", kept.display()))
                 .hint(format!(
-                    "copy it when the destination is well again: `sealpack copy oci:{}@{} DESTINATION --referrers`",
+                    "copy it when the destination is well again: `sealpack copy oci:{}@{} DESTINATION`",
                     kept.display(),
                     built.report.image.digest
                 )));

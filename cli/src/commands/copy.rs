@@ -21,13 +21,13 @@ use crate::ui::{Tone, Ui, size};
 #[command(mut_group("IdentityArgs", |it| it.requires("policy")), after_help = "\
 Examples:
   With its proof, to a registry:
-    sealpack copy oci:out:app registry.example/app:v1 --referrers
+    sealpack copy oci:out:app registry.example/app:v1
   Also what cosign attached before there were referrers:
-    sealpack copy registry.example/app:v1 mirror.example/app:v1 --referrers --digest-tags
+    sealpack copy registry.example/app:v1 mirror.example/app:v1 --digest-tags
   Of an index, one image:
     sealpack copy registry.example/app:v1 oci:out:app --platform linux/arm64
   Into a file, with its proof, that `docker load` takes:
-    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1 --referrers
+    sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1
   Only if it is proven, and out of a folder that came over an air gap:
     sealpack copy oci:usb:v1 registry.internal/app:v1 --policy policy.toml --offline
   What `docker save` writes, to a registry:
@@ -41,8 +41,12 @@ pub(crate) struct Copy {
     /// Where it goes. What else a layout or an archive holds stays; a tag moves.
     pub(crate) destination: Reference,
 
-    /// Copy what is attached too, and what is attached to that.
-    #[arg(long)]
+    /// Copy the image without what is attached to it: signatures, SBOMs, provenance.
+    #[arg(long, conflicts_with_all = ["referrers", "policy"])]
+    pub(crate) no_referrers: bool,
+
+    /// Copy what is attached, and what is attached to that: so it is without this flag, too.
+    #[arg(long, short, hide = true)]
     pub(crate) referrers: bool,
 
     /// Copy cosign's old tags (`sha256-….sig`, `.att`, `.sbom`) too.
@@ -152,7 +156,7 @@ pub(crate) async fn run(
         None => images.find(&args.source).await?,
     };
     let gated = match &args.policy {
-        Some(path) => Some(Gated::judge(path, &args, &found).await?),
+        Some(path) => Some(Gated::judge(path, &args, &found, environment).await?),
         None => None,
     };
     let verdict = gated.as_ref().map(|it| it.verdict.clone());
@@ -161,8 +165,7 @@ pub(crate) async fn run(
     }
     let destination = images.create(&args.destination).await?;
     let options = CopyOptions {
-        // Without it the image would arrive unproven.
-        referrers: args.referrers || gated.is_some(),
+        referrers: !args.no_referrers,
         digest_tags: args.digest_tags,
         platforms: args.platforms.one().map_or(Platforms::All, Platforms::One),
         ..CopyOptions::default()
@@ -203,12 +206,17 @@ pub(crate) async fn run(
     warn(ui, &args, &copied);
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
-            "{} {} ({} new, {} there already, {} referrers)",
+            "{} {} ({} transferred, {} already present, {} {})",
             ui.paint(Tone::Good, "copied"),
             report.destination,
             size(report.new_bytes),
             size(report.skipped_bytes),
             report.referrers,
+            if report.referrers == 1 {
+                "referrer"
+            } else {
+                "referrers"
+            },
         ));
     })
 }
@@ -239,14 +247,17 @@ async fn load(
         ..Report::new(found, &args.destination, &loaded.copied)
     };
     if report.left_behind > 0 {
-        ui.warn(format_args!(
-            "{} referrers were left behind: {NO_PLACE}",
-            report.left_behind
-        ));
+        let count = report.left_behind;
+        let were = if count == 1 {
+            "referrer was"
+        } else {
+            "referrers were"
+        };
+        ui.warn(format_args!("{count} {were} not copied: {NO_PLACE}"));
     }
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
-            "{} {} as {} ({} new, {} there already)",
+            "{} {} as {} ({} transferred, {} already present)",
             ui.paint(Tone::Good, "loaded"),
             args.destination,
             loaded.id,
@@ -264,8 +275,13 @@ struct Gated {
 }
 
 impl Gated {
-    async fn judge(path: &Path, args: &Copy, found: &Found) -> Result<Self, CommandError> {
-        let policies = policy::load(path, &args.identity.signers()?)?;
+    async fn judge(
+        path: &Path,
+        args: &Copy,
+        found: &Found,
+        environment: &Environment,
+    ) -> Result<Self, CommandError> {
+        let policies = policy::load(path, &args.identity.signers(environment)?)?;
         let policy = policy::choose(&policies, &[&args.source, &args.destination])?;
         let gates = Gates::new(&args.identity.trust(policy.accepts())?);
         let judged = gates.before(found, &policy, environment::now()).await;
@@ -322,21 +338,32 @@ const NAMED: usize = 10;
 /// Says what proof did not come along.
 fn warn(ui: &Ui, args: &Copy, copied: &Copied) {
     if copied.left_behind > 0 {
-        let way = if args.referrers {
-            "they are attached to the index, and `--all-platforms` copies it"
+        let count = copied.left_behind;
+        let were = if count == 1 {
+            "referrer was"
         } else {
-            "signatures, SBOMs or provenance; `--referrers` copies them"
+            "referrers were"
         };
-        ui.warn(format_args!(
-            "at least {} referrers were left behind: {way}",
-            copied.left_behind
-        ));
+        if args.no_referrers {
+            ui.warn(format_args!(
+                "at least {count} {were} not copied: signatures, SBOMs or provenance; leave out `--no-referrers` to copy them"
+            ));
+        } else {
+            ui.warn(format_args!(
+                "at least {count} {were} not copied: attached to the index, which `--all-platforms` copies"
+            ));
+        }
     }
     if !copied.digest_tags_left_behind.is_empty() {
         let tags = copied.digest_tags_left_behind.iter();
         let tags: Vec<_> = tags.map(ToString::to_string).collect();
+        let were = if tags.len() == 1 {
+            "tag was"
+        } else {
+            "tags were"
+        };
         ui.warn(format_args!(
-            "{} of cosign's tags were left behind: {}; `--digest-tags` copies them",
+            "{} cosign {were} not copied: {}; add `--digest-tags`",
             tags.len(),
             crate::error::list(&tags)
         ));

@@ -10,7 +10,7 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::ui::{Tone, Ui, size};
 
-/// Free what nothing in a layout refers to any more.
+/// Remove unreferenced content from an OCI layout.
 ///
 /// That is what broken writes left, layers of deleted images, and by choice images whose tag has moved
 /// on. Others may write into the layout meanwhile: what is younger than `--older-than` stays.
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Gc, environment: &Environment, ui: &Ui) -> Result<
     let layout = &args.layout;
     let Location::Layout(path) = &layout.location else {
         return Err(CommandError::undecided(Message(format!(
-            "`{layout}` is no layout in a folder"
+            "`{layout}` is not a layout: only a layout (`oci:DIR`) has content to remove"
         )))
         .hint("registries free what was deleted by themselves; an archive is written without it"));
     };

@@ -23,6 +23,30 @@ pub(crate) enum Key {
         #[command(flatten)]
         printed: Printed,
     },
+    /// Print the public half of a private key (PEM).
+    #[command(after_help = "\
+Examples:
+  sealpack key public --key release.key > release.pub
+  Of a key in a variable, as CI systems keep secrets:
+    sealpack key public --key env://COSIGN_PRIVATE_KEY")]
+    Public {
+        /// The private key: a file, or `env://NAME` for what a variable holds. Its password comes from
+        /// `COSIGN_PASSWORD` or a prompt.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+
+        #[command(flatten)]
+        printed: Printed,
+    },
+}
+
+/// What `sealpack key public --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+struct PublicReport {
+    /// PEM.
+    public: String,
+    /// Digest of its DER form, by which signers are named.
+    fingerprint: String,
 }
 
 /// What `sealpack key generate --output json` prints. `docs/output.md` describes it.
@@ -38,6 +62,16 @@ pub(crate) fn run(command: &Key, environment: &Environment, ui: &Ui) -> Result<(
             output_key_prefix,
             printed,
         } => generate(output_key_prefix, printed.output, environment, ui),
+        Key::Public { key, printed } => {
+            let key = keys::private(key, environment)?;
+            let report = PublicReport {
+                public: key.public_key().to_pem(),
+                fingerprint: key.public_key().fingerprint().to_string(),
+            };
+            ui.result(printed.output, &report, |ui, report| {
+                ui.line(report.public.trim_end());
+            })
+        }
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn log_in(
     };
     if !checked {
         ui.warn(format_args!(
-            "`{registry}` let us in without asking for a credential, so this one is not checked"
+            "`{registry}` allows anonymous access: the password was saved, but is not checked"
         ));
     }
     ui.result(args.printed.output, &report, |ui, report| {
@@ -162,7 +162,9 @@ pub(crate) async fn log_out(
             let done = ui.paint(Tone::Good, "logged out of");
             ui.line(format_args!("{done} {registry}"));
         } else {
-            ui.line(format_args!("no login to {registry} is kept in `{file}`"));
+            ui.line(format_args!(
+                "not logged in to {registry}: nothing is kept in `{file}`"
+            ));
         }
     })
 }

@@ -4,13 +4,17 @@ mod attest;
 pub(crate) mod build;
 mod builder;
 mod buildpack;
+mod config;
 pub(crate) mod copy;
 mod delete;
+mod doctor;
 mod gc;
 pub(crate) mod health;
 mod inspect;
 mod key;
 mod login;
+mod ls;
+mod man;
 mod manifest;
 mod mirror;
 pub(crate) mod policy;
@@ -21,6 +25,7 @@ mod serve;
 mod tree;
 mod unpack;
 mod verify;
+mod version;
 
 use clap::{CommandFactory as _, Subcommand};
 
@@ -28,13 +33,16 @@ use self::attest::{Attest, Sign};
 use self::build::Build;
 use self::builder::BuilderCommand;
 use self::buildpack::{BuildpackCommand, ExtensionCommand};
+use self::config::Config;
 use self::copy::Copy;
 use self::delete::Delete;
+use self::doctor::Doctor;
 use self::gc::Gc;
 use self::health::HealthArgs;
 use self::inspect::Inspect;
 use self::key::Key;
 use self::login::{Login, Logout};
+use self::ls::Ls;
 use self::manifest::Manifest;
 use self::mirror::Mirror;
 use self::policy::Policy;
@@ -45,6 +53,7 @@ use self::serve::Serve;
 use self::tree::Tree;
 use self::unpack::Unpack;
 use self::verify::Verify;
+use self::version::Version;
 use crate::args::Cli;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
@@ -52,7 +61,8 @@ use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Turn app source into a signed, attested and judged image.
+    /// Build an image from source, sign it, attach its SBOMs and provenance, and check it against a
+    /// policy.
     Build(Box<Build>),
     /// Make and inspect builder images.
     #[command(subcommand)]
@@ -63,7 +73,7 @@ pub(crate) enum Command {
     /// Make and inspect packages of image extensions.
     #[command(subcommand)]
     Extension(ExtensionCommand),
-    /// Make keys.
+    /// Make keys, and show public ones.
     #[command(subcommand)]
     Key(Key),
     /// Sign an image.
@@ -82,8 +92,10 @@ pub(crate) enum Command {
     /// Judge images by policies.
     #[command(subcommand)]
     Policy(Policy),
-    /// Copy an image and what is attached to it.
+    /// Copy an image, and the signatures, SBOMs and provenance that are attached to it.
+    #[command(visible_alias = "cp")]
     Copy(Copy),
+    Config(Config),
     #[command(subcommand)]
     Manifest(Manifest),
     Mirror(Mirror),
@@ -92,11 +104,13 @@ pub(crate) enum Command {
     /// Unpack the root file system of an image into a folder.
     Unpack(Unpack),
     Delete(Delete),
+    Doctor(Doctor),
     Gc(Gc),
     Health(HealthArgs),
     Report(ReportArgs),
     Login(Login),
-    /// Forget the credential for a registry.
+    Ls(Ls),
+    /// Log out of a registry.
     Logout(Logout),
     /// Print a completion script for a shell.
     ///
@@ -105,6 +119,13 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Write manual pages, one a command, into a folder.
+    #[command(after_help = "Example:\n  sealpack man /usr/local/share/man/man1")]
+    Man {
+        /// The folder.
+        folder: std::path::PathBuf,
+    },
+    Version(Version),
     /// The inner stage of the sandbox: not for people.
     #[command(name = "__sandbox", hide = true)]
     Sandbox,
@@ -133,12 +154,14 @@ pub(crate) async fn run(
         Command::Policy(command) => policy::run(command, environment, ui).await,
         Command::Report(args) => Box::pin(report::run(args, environment, ui)).await,
         Command::Copy(args) => copy::run(args, environment, ui).await,
+        Command::Config(args) => config::run(&args, environment, ui),
         Command::Manifest(command) => Box::pin(manifest::run(command, environment, ui)).await,
         Command::Mirror(args) => Box::pin(mirror::run(args, environment, ui)).await,
         Command::Rebase(args) => Box::pin(rebase::run(*args, environment, ui)).await,
         Command::Serve(args) => Box::pin(serve::run(args, environment)).await,
         Command::Unpack(args) => unpack::run(args, environment, ui).await,
         Command::Delete(args) => delete::run(args, environment, ui).await,
+        Command::Doctor(args) => doctor::run(&args, environment, ui),
         Command::Health(args) => health::run(&args, environment, ui),
         Command::Gc(args) => gc::run(args, environment, ui).await,
         Command::Login(args) => login::log_in(args, environment, ui).await,
@@ -149,6 +172,9 @@ pub(crate) async fn run(
             ui.line(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
+        Command::Ls(args) => ls::run(args, environment, ui).await,
+        Command::Man { folder } => man::run(&environment.directory.join(folder), ui),
+        Command::Version(args) => version::run(&args, ui),
         Command::Sandbox => Err(Message("the sandbox is entered before this".to_owned()).into()),
     }
 }

@@ -11,14 +11,14 @@ use serde::Serialize;
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
     /// Judge an image by what is proven about it.
     #[command(
-        after_help = "Example:\n  sealpack policy check registry.example/app:v1 --policy policy.toml"
+        after_help = "Example:\n  sealpack policy check registry.example/app:v1 --policy policy.toml --key release.pub"
     )]
     Check(PolicyCheck),
 }
@@ -65,9 +65,10 @@ pub(crate) async fn run(
 
 /// Judges an image.
 async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
-    let policies = load(&args.policy, &args.identity.signers()?)?;
+    let policies = load(&args.policy, &args.identity.signers(environment)?)?;
     let images = Images::new(&args.access, environment, ui);
     let found = images.find_provable(&args.image).await?;
+    let (store, digest) = (Arc::clone(&found.store), found.descriptor.digest.clone());
     let policy = choose(&policies, &[&args.image])?;
     ui.aside(format_args!("judged by `{}`", policy.name()));
     let gate = Gate::new(GateOptions {
@@ -92,10 +93,19 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
         })?;
     }
     if report.accepted {
-        Ok(())
-    } else {
-        Err(rejected(&report.image, &judged.verdict, notes(&judged)))
+        return Ok(());
     }
+    let old = digest_tags(&*store, &digest).await;
+    let is_bare = store.referrers(&digest).await.is_ok_and(|it| it.is_empty());
+    if let ([tag, ..], true) = (old.as_slice(), is_bare) {
+        return Err(CommandError::undecided(Message(format!(
+            "`{}` has {} in cosign's old format (tag `{tag}`), which cannot be verified yet",
+            report.image,
+            of_old_cosign(tag)
+        )))
+        .hint("sign it again, with cosign 3 or `sealpack sign`"));
+    }
+    Err(rejected(&report.image, &judged.verdict, notes(&judged)))
 }
 
 /// Reads policies; `given` is whom they mean by `signer = "given"`.

@@ -65,7 +65,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let given = args.identity.signers()?;
+    let given = args.identity.signers(environment)?;
     let policies = match &args.policy {
         Some(path) => Some(policy::load(path, &given)?),
         None => None,

@@ -262,7 +262,7 @@ type Load = Box<dyn Fn() -> Result<Loaded, Box<dyn std::error::Error + Send + Sy
 
 /// How policies and settings are read, now and again.
 fn load(args: &Serve, environment: &Environment) -> Result<Load, CommandError> {
-    let given = args.identity.signers()?;
+    let given = args.identity.signers(environment)?;
     let policy = environment.directory.join(&args.policy);
     let root = args.identity.trusted_root.clone();
     let root = root.map(|it| environment.directory.join(it));

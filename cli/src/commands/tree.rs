@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::args::{Access, IdentityArgs, Printed};
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::images::Images;
+use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -41,6 +41,9 @@ struct Report {
     image: String,
     /// Parents before children, in the order of the tree.
     nodes: Vec<Entry>,
+    /// Tags by which cosign 1 and 2 attached something to the image. Nobody has checked it.
+    #[serde(rename = "digestTags", skip_serializing_if = "Vec::is_empty")]
+    digest_tags: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,8 +81,9 @@ pub(crate) async fn run(
     let mut report = Report {
         image: found.reference.to_string(),
         nodes: nodes.iter().map(Entry::of).collect(),
+        digest_tags: digest_tags(&*found.store, &found.descriptor.digest).await,
     };
-    let signers = signers(&args.identity, &*found.store, &nodes).await?;
+    let signers = signers(&args.identity, &*found.store, &nodes, environment).await?;
     for (entry, node) in report.nodes.iter_mut().zip(&nodes) {
         entry.signer = signers.get(&node.descriptor.digest).cloned();
     }
@@ -91,9 +95,10 @@ async fn signers(
     identity: &IdentityArgs,
     store: &dyn Store,
     nodes: &[Node],
+    environment: &Environment,
 ) -> Result<BTreeMap<Digest, String>, CommandError> {
     let mut known = BTreeMap::new();
-    let named = identity.signers()?;
+    let named = identity.signers(environment)?;
     if named.is_empty() {
         return Ok(known);
     }
@@ -214,6 +219,13 @@ fn print(ui: &Ui, report: &Report) {
             ui.paint(Tone::Faint, branch),
             ui.paint(tone, entry.label()),
             ui.paint(Tone::Faint, &entry.digest),
+        ));
+    }
+    for tag in &report.digest_tags {
+        ui.line(format_args!(
+            "{}  {} in cosign's old format, which cannot be verified yet",
+            ui.paint(Tone::Odd, tag),
+            of_old_cosign(tag),
         ));
     }
 }

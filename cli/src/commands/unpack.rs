@@ -12,7 +12,7 @@ use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  sealpack unpack oci:out:app root && chroot root /cnb/process/web"
+    after_help = "Example:\n  sealpack unpack oci:out:app root && CNB_PLATFORM_API=0.15 chroot root /cnb/process/web"
 )]
 pub(crate) struct Unpack {
     /// The image.

@@ -1,17 +1,20 @@
 mod layout;
 
+use std::collections::BTreeMap;
+
 use attest::{Accept, SignerPattern, Verified};
 use clap::Args;
-use gate::Unproven;
+use gate::{Proof, Trust, Unproven};
 use intoto::PredicateType;
 use oci::{Limits, Reference};
 use serde::Serialize;
 
 use self::layout::{Judged, LayoutArgs};
 use crate::args::{Access, Format, IdentityArgs, Printed};
+use crate::claims;
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message, list};
-use crate::images::Images;
+use crate::error::{CommandError, Message, list};
+use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -19,13 +22,16 @@ use crate::ui::{Tone, Ui};
 Examples:
   Is it signed by this key?
     sealpack verify registry.example/app:v1 --key release.pub
+  By the old key or the new one, with the build's number in it, for several images?
+    sealpack verify registry.example/app:v1 registry.example/web:v1 --key old.pub --key new.pub -a build=42
   Does it have provenance and an SBOM by this key?
     sealpack verify oci:out:app --key release.pub --claim provenance --claim cyclonedx
   Is it what its supply chain made, by an in-toto layout?
     sealpack verify registry.example/app:v1 --layout root.layout --layout-key owner.pub --links links")]
 pub(crate) struct Verify {
-    /// The image.
-    pub(crate) image: Reference,
+    /// The images: each has to have what is asked for.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub(crate) images: Vec<Reference>,
 
     #[command(flatten)]
     pub(crate) identity: IdentityArgs,
@@ -34,6 +40,10 @@ pub(crate) struct Verify {
     /// or a predicate type URI. Repeatable: all of them.
     #[arg(long, value_name = "CLAIM", default_value = SIGNATURE)]
     pub(crate) claim: Vec<String>,
+
+    /// A signature counts only if this was signed with it, too. Repeatable: all of them.
+    #[arg(long = "annotation", short, value_name = "NAME=VALUE")]
+    pub(crate) annotations: Vec<String>,
 
     #[command(flatten)]
     pub(crate) layout: LayoutArgs,
@@ -115,102 +125,222 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let signers = args.identity.signers()?;
-    // A layout needs nobody else, unless other claims are asked for as well.
-    let by_layout_alone = args.layout.layout.is_some() && args.claim == [SIGNATURE];
-    if signers.is_empty() && !by_layout_alone {
-        return Err(CommandError::undecided(Message("nobody is named to believe".to_owned()))
-            .hint("name a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
-    }
-    let wanted = args
-        .claim
-        .iter()
-        .filter(|_| !signers.is_empty())
-        .map(|it| {
-            it.parse::<PredicateType>()
-                .context(|| format!("`{it}` is not a kind of claim"))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let accepted: Vec<_> = wanted
-        .iter()
-        .flat_map(|predicate_type| {
-            signers.iter().map(|signer| Accept {
-                predicate_type: predicate_type.clone(),
-                signer: signer.clone(),
-            })
-        })
-        .collect();
-
-    let trust = args.identity.trust(&accepted)?;
+    let asked = Asked::of(&args, environment)?;
     let images = Images::new(&args.access, environment, ui);
-    let found = images.find_provable(&args.image).await?;
-    let limits = Limits::default();
-    let proof = gate::prove(&*found.store, &found.descriptor, &accepted, &trust, &limits).await?;
-
-    let claims: Vec<_> = wanted
-        .into_iter()
-        .map(|predicate_type| Claim {
-            statements: proof
-                .verified
-                .iter()
-                .filter(|it| *it.predicate_type() == predicate_type)
-                .map(Claimed::of)
-                .collect(),
-            predicate_type,
-        })
-        .collect();
-    let layout = layout::judge(&args.layout, &found.descriptor, environment)?;
-    let holds = layout.as_ref().is_none_or(Judged::is_accepted);
-    let missing: Vec<_> = claims
-        .iter()
-        .filter(|it| it.statements.is_empty())
-        .map(|it| name(&it.predicate_type).to_owned())
-        .collect();
-    let report = Report {
-        image: found.reference.to_string(),
-        digest: found.descriptor.digest.to_string(),
-        media_type: found.descriptor.media_type.to_string(),
-        accepted: missing.is_empty() && holds,
-        claims,
-        layout,
-        unproven: proof.unproven(),
-        unread: proof.discovered.unread,
-    };
-    if report.accepted || args.printed.output == Format::Json {
-        ui.result(args.printed.output, &report, print)?;
-    }
-    if report.accepted {
-        return Ok(());
-    }
-    if missing.is_empty()
-        && let Some(layout) = &report.layout
-    {
-        return Err(layout.rejection(&report.image));
-    }
-    let mut error = CommandError::rejected(Message(format!(
-        "`{}` has no {} by {}",
-        report.image,
-        list(&missing),
-        match signers.as_slice() {
-            [SignerPattern::Key(_)] => "the given key",
-            [SignerPattern::Identity(_)] => "the given identity",
-            _ => "one of those who were given",
+    if let [image] = args.images.as_slice() {
+        let (report, failure) = asked.look_at(image, &images, environment).await?;
+        if report.accepted || args.printed.output == Format::Json {
+            ui.result(args.printed.output, &report, print)?;
         }
-    )));
-    for it in &report.unproven {
-        error = error.note(it.line());
+        return failure.map_or(Ok(()), Err);
     }
-    if report.unread > 0 {
-        error = error.note(format!(
-            "{} more referrers were not looked at",
-            report.unread
-        ));
+    let mut documents = Vec::new();
+    let (mut rejected, mut undecided) = (0, 0);
+    for image in &args.images {
+        let failure = match asked.look_at(image, &images, environment).await {
+            Ok((report, failure)) => {
+                if report.accepted && args.printed.output == Format::Text {
+                    print(ui, &report);
+                }
+                documents.push(serde_json::to_value(&report).map_err(CommandError::undecided)?);
+                failure
+            }
+            Err(error) => {
+                documents.push(serde_json::json!({
+                    "image": image.to_string(),
+                    "accepted": false,
+                    "error": error.line(),
+                }));
+                Some(error)
+            }
+        };
+        if let Some(failure) = failure {
+            if failure.is_rejection() {
+                rejected += 1;
+            } else {
+                undecided += 1;
+            }
+            ui.error(&failure);
+        }
     }
-    Err(if report.unproven.is_empty() && report.unread == 0 {
-        error.note("nothing is attached to it")
-    } else {
+    if args.printed.output == Format::Json {
+        ui.json(&documents)?;
+    }
+    let sum = Message(format!(
+        "{} of {} images were not accepted",
+        rejected + undecided,
+        args.images.len()
+    ));
+    match (rejected, undecided) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(CommandError::undecided(sum)),
+        _ => Err(CommandError::rejected(sum)),
+    }
+}
+
+/// What is asked of each image.
+struct Asked<'a> {
+    args: &'a Verify,
+    signers: Vec<SignerPattern>,
+    wanted: Vec<PredicateType>,
+    accepted: Vec<Accept>,
+    annotations: BTreeMap<String, String>,
+    trust: Trust,
+}
+
+impl<'a> Asked<'a> {
+    fn of(args: &'a Verify, environment: &Environment) -> Result<Self, CommandError> {
+        let signers = args.identity.signers(environment)?;
+        // A layout needs nobody else, unless other claims are asked for as well.
+        let by_layout_alone = args.layout.layout.is_some() && args.claim == [SIGNATURE];
+        if signers.is_empty() && !by_layout_alone {
+            return Err(CommandError::undecided(Message("nobody is named to believe".to_owned()))
+            .hint("name a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
+        }
+        let wanted = args.claim.iter().filter(|_| !signers.is_empty());
+        let wanted = wanted
+            .map(|it| claims::kind(it))
+            .collect::<Result<Vec<_>, _>>()?;
+        let accepted: Vec<_> = wanted
+            .iter()
+            .flat_map(|predicate_type| {
+                signers.iter().map(|signer| Accept {
+                    predicate_type: predicate_type.clone(),
+                    signer: signer.clone(),
+                })
+            })
+            .collect();
+        Ok(Self {
+            annotations: claims::annotations(&args.annotations)?,
+            trust: args.identity.trust(&accepted)?,
+            args,
+            signers,
+            wanted,
+            accepted,
+        })
+    }
+
+    /// What is to be said of one image, and why it is not accepted.
+    async fn look_at(
+        &self,
+        image: &Reference,
+        images: &Images<'_>,
+        environment: &Environment,
+    ) -> Result<(Report, Option<CommandError>), CommandError> {
+        let found = images.find_provable(image).await?;
+        let limits = Limits::default();
+        let (store, target) = (&*found.store, &found.descriptor);
+        let proof = gate::prove(store, target, &self.accepted, &self.trust, &limits).await?;
+        let claims: Vec<_> = self
+            .wanted
+            .iter()
+            .map(|predicate_type| Claim {
+                statements: proof
+                    .verified
+                    .iter()
+                    .filter(|it| it.predicate_type() == predicate_type && self.has_annotations(it))
+                    .map(Claimed::of)
+                    .collect(),
+                predicate_type: predicate_type.clone(),
+            })
+            .collect();
+        let layout = layout::judge(&self.args.layout, target, environment)?;
+        let holds = layout.as_ref().is_none_or(Judged::is_accepted);
+        let missing: Vec<_> = claims
+            .iter()
+            .filter(|it| it.statements.is_empty())
+            .map(|it| name(&it.predicate_type).to_owned())
+            .collect();
+        let report = Report {
+            image: found.reference.to_string(),
+            digest: target.digest.to_string(),
+            media_type: target.media_type.to_string(),
+            accepted: missing.is_empty() && holds,
+            claims,
+            layout,
+            unproven: proof.unproven(),
+            unread: proof.discovered.unread,
+        };
+        if report.accepted {
+            return Ok((report, None));
+        }
+        if let (true, Some(layout)) = (missing.is_empty(), &report.layout) {
+            let rejection = layout.rejection(&report.image);
+            return Ok((report, Some(rejection)));
+        }
+        let old = digest_tags(store, &target.digest).await;
+        let failure = self.failure(&report, &missing, &proof, &old);
+        Ok((report, Some(failure)))
+    }
+
+    /// Whether a statement has all annotations that are asked for; only signatures have some.
+    fn has_annotations(&self, verified: &Verified) -> bool {
+        *verified.predicate_type() != PredicateType::COSIGN_SIGN
+            || self.annotations.iter().all(|(name, value)| {
+                let subjects = verified.statement().subjects().iter();
+                let mut values = subjects.filter_map(|it| it.annotations.get(name)?.as_str());
+                values.any(|it| it == value)
+            })
+    }
+
+    fn failure(
+        &self,
+        report: &Report,
+        missing: &[String],
+        proof: &Proof,
+        old: &[String],
+    ) -> CommandError {
+        let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
+        if let ([tag, ..], true) = (old, is_bare) {
+            let more = match old.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            return CommandError::undecided(Message(format!(
+                "`{}` has {} in cosign's old format (tag `{tag}`{more}), which cannot be verified yet",
+                report.image,
+                of_old_cosign(tag)
+            )))
+            .hint("sign it again, with cosign 3 or `sealpack sign`");
+        }
+        let mut error = CommandError::rejected(Message(format!(
+            "`{}` has no {} by {}",
+            report.image,
+            list(missing),
+            match self.signers.as_slice() {
+                [SignerPattern::Key(_)] => "the given key",
+                [SignerPattern::Identity(_)] => "the given identity",
+                _ => "one of those who were given",
+            }
+        )));
+        let is_signature = |it: &&Verified| *it.predicate_type() == PredicateType::COSIGN_SIGN;
+        let others = proof.verified.iter().filter(is_signature);
+        let others = others.filter(|it| !self.has_annotations(it)).count();
+        if others > 0 {
+            error = error.note(format!(
+                "{others} signatures lack the annotations asked for"
+            ));
+        }
+        for note in grouped(&report.unproven) {
+            error = error.note(note);
+        }
+        if report.unread > 0 {
+            error = error.note(format!(
+                "{} more referrers were not looked at",
+                report.unread
+            ));
+        }
+        for tag in old {
+            error = error.note(format!(
+                "it has {} in cosign's old format, which cannot be verified yet (tag `{tag}`)",
+                of_old_cosign(tag)
+            ));
+        }
+        if is_bare && old.is_empty() {
+            error = error.note("nothing is attached to it");
+        }
         error
-    })
+    }
 }
 
 impl Claimed {
@@ -247,6 +377,32 @@ impl Claimed {
     }
 }
 
+impl Claimed {
+    /// What a signature says besides.
+    fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        let subjects = self.statement.subjects().iter();
+        subjects
+            .filter(|_| *self.statement.predicate_type() == PredicateType::COSIGN_SIGN)
+            .flat_map(|it| &it.annotations)
+            .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+    }
+}
+
+/// What proves nothing, one line for each reason: anybody may attach anything, as often as they like.
+fn grouped(unproven: &[Unproven]) -> Vec<String> {
+    let same = unproven.chunk_by(|one, other| one.reason == other.reason);
+    same.map(|it| match it {
+        [one] => one.line(),
+        [first, ..] => format!(
+            "{} attached bundles: {}; `-o json` lists them",
+            it.len(),
+            first.reason
+        ),
+        [] => String::new(),
+    })
+    .collect()
+}
+
 fn name(predicate_type: &PredicateType) -> &str {
     predicate_type
         .short_name()
@@ -266,6 +422,10 @@ fn print(ui: &Ui, report: &Report) {
                 name(&claim.predicate_type),
                 it.signer
             ));
+            for (name, value) in it.annotations() {
+                let line = format_args!("               {name}={value}");
+                ui.line(ui.paint(Tone::Faint, line));
+            }
             for unchecked in &it.unchecked {
                 ui.line(ui.paint(
                     Tone::Faint,

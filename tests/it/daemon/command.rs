@@ -35,7 +35,7 @@ async fn what_is_copied_and_what_is_not_is_told() {
     let id = daemon.image("app:latest").unwrap();
     assert_eq!(report["imageId"], id.as_str());
     assert_eq!(report["leftBehind"], 1);
-    insta::assert_snapshot!(output.stderr, @"  warning  1 referrers were left behind: a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance");
+    insta::assert_snapshot!(output.stderr, @"  warning  1 referrer was not copied: a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let policies = policy::load(&args.policy, &args.identity.signers()?)?;
+    let policies = policy::load(&args.policy, &args.identity.signers(environment)?)?;
     let (to, named) = args
         .places
         .split_last()

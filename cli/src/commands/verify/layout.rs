@@ -89,7 +89,7 @@ pub(super) fn judge(
     let layout_keys = args
         .layout_keys
         .iter()
-        .map(|it| keys::public(it))
+        .map(|it| keys::public(it, environment))
         .collect::<Result<Vec<_>, _>>()?;
     let layout = read(&path, limits.file_bytes)
         .and_then(|it| it.ok_or_else(|| std::io::ErrorKind::NotFound.into()))

@@ -1,0 +1,292 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use clap::Args;
+use lifecycle_core::exec::Cancel;
+use oci::auth::{ConfigFile, config_paths};
+use oci::store::Mirrors;
+use platform::sandbox::{Config, Isolation, Network, Root, Sandbox, User, UserMap};
+use serde::Serialize;
+
+use crate::args::Printed;
+use crate::environment::Environment;
+use crate::error::CommandError;
+use crate::machine;
+use crate::ui::{Tone, Ui, size};
+
+/// Look at what builds and registries need on this machine, and say what to do about what is missing.
+///
+/// Nothing is changed, and nobody is connected to. Exit code 0, whatever is found.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sealpack doctor --output json")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) printed: Printed,
+}
+
+/// What `sealpack doctor --output json` prints. `docs/output.md` describes it.
+#[derive(Debug, Serialize)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    /// What was looked at: `programs`, `isolation`, `users`, `credentials`, `mirrors`, `proxies`,
+    /// `temporary`.
+    about: &'static str,
+    state: State,
+    text: String,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum State {
+    Good,
+    /// It works, but not as it could.
+    Warning,
+    /// Something will not work.
+    Bad,
+}
+
+impl Finding {
+    fn good(about: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            about,
+            state: State::Good,
+            text: text.into(),
+            hint: None,
+        }
+    }
+
+    fn odd(about: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            state: State::Warning,
+            hint: Some(hint.into()),
+            ..Self::good(about, text)
+        }
+    }
+
+    fn bad(about: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            state: State::Bad,
+            ..Self::odd(about, text, hint)
+        }
+    }
+}
+
+pub(crate) fn run(args: &Doctor, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
+    let mut findings = programs();
+    findings.push(isolation());
+    findings.push(users());
+    findings.extend(credentials(environment));
+    findings.push(mirrors(environment));
+    findings.extend(proxies(environment));
+    findings.extend(temporary(environment));
+    ui.result(args.printed.output, &Report { findings }, |ui, report| {
+        for it in &report.findings {
+            let (tone, sign) = match it.state {
+                State::Good => (Tone::Good, "✓"),
+                State::Warning => (Tone::Odd, "!"),
+                State::Bad => (Tone::Bad, "✗"),
+            };
+            ui.line(format_args!(
+                "{} {:11}  {}",
+                ui.paint(tone, sign),
+                it.about,
+                it.text
+            ));
+            if let Some(hint) = &it.hint {
+                ui.line(format_args!(
+                    "               {}",
+                    ui.paint(Tone::Label, hint)
+                ));
+            }
+        }
+    })
+}
+
+/// Where this program lies.
+fn own_path() -> Option<std::path::PathBuf> {
+    fs_err::canonicalize("/proc/self/exe").ok()
+}
+
+/// What `build` needs beside this program.
+fn programs() -> Vec<Finding> {
+    const ABOUT: &str = "programs";
+    let Some(folder) = own_path().and_then(|it| Some(it.parent()?.to_owned())) else {
+        return vec![Finding::bad(
+            ABOUT,
+            "this program does not know where it lies",
+            "name the folder of `lifecycle` and `launcher` by `--lifecycle DIR`",
+        )];
+    };
+    let missing: Vec<_> = ["lifecycle".to_owned(), "launcher".to_owned()]
+        .into_iter()
+        .filter(|it| {
+            let metadata = fs_err::metadata(folder.join(it));
+            !metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+        })
+        .collect();
+    vec![if missing.is_empty() {
+        Finding::good(
+            ABOUT,
+            format!("`lifecycle` and `launcher` are in `{}`", folder.display()),
+        )
+    } else {
+        Finding::bad(
+            ABOUT,
+            format!(
+                "{} not found in `{}`",
+                crate::error::list(&missing),
+                folder.display()
+            ),
+            "install them beside `sealpack`, or name their folder by `--lifecycle DIR`",
+        )
+    }]
+}
+
+/// How far a build with a `builder.toml` is kept from this machine.
+fn isolation() -> Finding {
+    const ABOUT: &str = "isolation";
+    let sandbox = Sandbox::new(Config {
+        enter: own_path()
+            .into_iter()
+            .map(Into::into)
+            .chain(["__sandbox".into()])
+            .collect(),
+        root: Root::Machine,
+        mounts: Vec::new(),
+        hidden: Vec::new(),
+        network: Network::None,
+        isolation: Isolation::Auto,
+        cancel: Cancel::default(),
+    });
+    match sandbox {
+        Ok(sandbox) if sandbox.report().is_complete(Network::None) => {
+            Finding::good(ABOUT, sandbox.report().to_string())
+        }
+        Ok(sandbox) => Finding {
+            hint: machine::remedy().map(str::to_owned),
+            state: State::Warning,
+            ..Finding::good(ABOUT, sandbox.report().to_string())
+        },
+        Err(error) => Finding::bad(
+            ABOUT,
+            CommandError::undecided(error).line(),
+            machine::remedy().unwrap_or("`--isolation auto` goes on with what there is"),
+        ),
+    }
+}
+
+/// Whether files of builder images can have their owners.
+fn users() -> Finding {
+    const ABOUT: &str = "users";
+    let builder = User {
+        uid: platform::sandbox::BUILD_USER,
+        gid: platform::sandbox::BUILD_USER,
+    };
+    match UserMap::choose(builder) {
+        (_, None) => Finding::good(ABOUT, "files of builder images have their owners"),
+        (_, Some(problem)) => Finding::odd(
+            ABOUT,
+            format!("all files of builder images are the builder's: {problem}"),
+            "install `uidmap`, and add a range to `/etc/subuid` and `/etc/subgid`",
+        ),
+    }
+}
+
+/// Which files of credentials there are.
+fn credentials(environment: &Environment) -> Vec<Finding> {
+    const ABOUT: &str = "credentials";
+    let paths = config_paths(environment.home().as_deref(), &environment.texts());
+    let found = paths
+        .iter()
+        .filter_map(|path| match ConfigFile::read(path) {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(Finding::good(ABOUT, format!("`{}`", path.display()))),
+            Err(error) => Some(Finding::odd(
+                ABOUT,
+                CommandError::undecided(error).line(),
+                "mend it, or name another one by `--authfile FILE`",
+            )),
+        });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() {
+        return vec![Finding::good(
+            ABOUT,
+            "none are kept; `sealpack login` keeps some",
+        )];
+    }
+    found
+}
+
+/// Whether settings of mirrors can be read.
+fn mirrors(environment: &Environment) -> Finding {
+    const ABOUT: &str = "mirrors";
+    match Mirrors::find(None, environment.home().as_deref(), &environment.texts()) {
+        Ok(_) => Finding::good(ABOUT, "`registries.conf` can be read, if there is one"),
+        Err(error) => Finding::bad(
+            ABOUT,
+            CommandError::undecided(error).line(),
+            "mend it, or name another file by `--registries-conf FILE`",
+        ),
+    }
+}
+
+/// Which proxies are set: without what their URLs hold, passwords perhaps.
+fn proxies(environment: &Environment) -> Option<Finding> {
+    const NAMES: [&str; 6] = [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+    ];
+    let set = NAMES.into_iter();
+    let set: Vec<_> = set
+        .filter(|it| environment.text(it).is_some_and(|it| !it.is_empty()))
+        .map(str::to_owned)
+        .collect();
+    (!set.is_empty()).then(|| Finding::good("proxies", crate::error::list(&set)))
+}
+
+/// Whether there is room where images are staged, and what killed builds left there.
+fn temporary(environment: &Environment) -> Vec<Finding> {
+    const ABOUT: &str = "temporary";
+    /// A small image with its compiler needs as much.
+    const ROOM: u64 = 1 << 30;
+    let folder = environment.temporary();
+    let shown = folder.display();
+    let mut findings = vec![match room(&folder) {
+        Ok(free) if free < ROOM => Finding::odd(
+            ABOUT,
+            format!("only {} are free in `{shown}`", size(free)),
+            "set `TMPDIR` to a folder with more room",
+        ),
+        Ok(free) => Finding::good(ABOUT, format!("{} are free in `{shown}`", size(free))),
+        Err(error) => Finding::bad(
+            ABOUT,
+            format!("`{shown}` cannot be used: {error}"),
+            "set `TMPDIR` to a folder that can be written",
+        ),
+    }];
+    let stale = platform::run::stale(&folder).len();
+    if stale > 0 {
+        findings.push(Finding::odd(
+            ABOUT,
+            format!("{stale} folders in `{shown}` were left by builds that were killed"),
+            "the next build takes them away",
+        ));
+    }
+    findings
+}
+
+fn room(folder: &Path) -> std::io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
