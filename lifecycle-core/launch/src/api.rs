@@ -187,10 +187,10 @@ impl BuildpackApi {
 ///
 /// # Errors
 ///
-/// When it is unset, empty, no version, or not supported.
+/// When it is unset, blank, no version, or not supported.
 pub fn negotiate_platform(asked: Option<&str>) -> Result<PlatformApi, NegotiateError> {
     let text = asked
-        .filter(|it| !it.is_empty())
+        .filter(|it| !it.trim().is_empty())
         .ok_or(NegotiateError::PlatformUnset)?;
     match text.parse() {
         Ok(api) => Ok(api),
@@ -230,7 +230,7 @@ pub fn negotiate_buildpack(
 }
 
 /// Whether this is a version at all: `1`, `0.7`, `v0.12`.
-fn is_version(text: &str) -> bool {
+pub fn is_version(text: &str) -> bool {
     let bare = text.strip_prefix('v').unwrap_or(text);
     let (major, minor) = bare.split_once('.').unwrap_or((bare, ""));
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -315,6 +315,10 @@ mod tests {
         assert_eq!(negotiate_platform(None), Err(NegotiateError::PlatformUnset));
         assert_eq!(
             negotiate_platform(Some("")),
+            Err(NegotiateError::PlatformUnset)
+        );
+        assert_eq!(
+            negotiate_platform(Some(" ")),
             Err(NegotiateError::PlatformUnset)
         );
         for (asked, is_version) in [

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::descriptor::BuildpackDescriptor;
 pub(crate) use self::environment::{base_env, tell_target, user_env};
-use crate::api::{BuildpackApi, PlatformApi};
+use crate::api::{BuildpackApi, PlatformApi, is_version};
 use crate::exec::Run;
 use crate::files::analyzed::TargetMetadata;
 use crate::files::group::GroupElement;
@@ -91,8 +91,8 @@ impl fmt::Display for Kind {
 
 /// The Buildpack API that a module speaks by its descriptor, or by `group.toml`.
 pub fn api_of(kind: Kind, element: &GroupElement, api: &str) -> Result<BuildpackApi, ApiError> {
-    if api.is_empty() {
-        return Err(ApiError::Missing {
+    if !is_version(api) {
+        return Err(ApiError::Malformed {
             kind,
             module: element.to_string(),
         });
@@ -120,9 +120,9 @@ pub enum ApiError {
         /// What it speaks.
         api: String,
     },
-    /// It does not say what it speaks.
+    /// It does not say what it speaks, or says what is not a version: upstream shows neither.
     #[error("failed to parse buildpack API '<nil>' for {} '{module}'", kind.to_string().to_lowercase())]
-    Missing {
+    Malformed {
         /// What it is.
         kind: Kind,
         /// Which.

@@ -20,7 +20,7 @@ pub(super) fn run(
     let analyzed = analyze::analyze(inputs, session, console)?;
 
     console.banner("DETECTING");
-    let detected = detect::detect(inputs, &analyzed, cancel, console)?;
+    let detected = detect::detect(Phase::Create, inputs, &analyzed, cancel, console)?;
     if !detected.group.group_extensions.is_empty() {
         return Err(Failure::because(
             Phase::Detect.failure(),

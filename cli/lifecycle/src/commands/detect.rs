@@ -14,6 +14,7 @@ use crate::experimental::guard;
 use crate::failure::{Failure, GENERIC, chain};
 use crate::files::read_or_default;
 use crate::inputs::Inputs;
+use crate::phase::Phase;
 use crate::session::temporary_folder;
 
 /// The detector.
@@ -21,7 +22,7 @@ pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<
     let initialize = |cause: String| Failure::because(GENERIC, "initialize detector", &cause);
     let analyzed: Analyzed =
         read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(initialize)?;
-    let detected = detect(inputs, &analyzed, cancel, console)?;
+    let detected = detect(Phase::Detect, inputs, &analyzed, cancel, console)?;
     if detected.group.group_extensions.is_empty() {
         return Ok(());
     }
@@ -64,8 +65,10 @@ fn generate(
         .map_err(|error| Failure::new(GENERIC, "write plan file", &error))
 }
 
-/// What the detector decides; its files are written.
+/// What the detector decides; its files are written. Of the creator extensions are not asked to be
+/// allowed: it refuses them.
 pub(super) fn detect(
+    phase: Phase,
     inputs: &Inputs,
     analyzed: &Analyzed,
     cancel: &Cancel,
@@ -78,7 +81,8 @@ pub(super) fn detect(
             chain(&error)
         ))
     })?;
-    if !order.order_extensions.is_empty() && !inputs.platform_api.has_stable_extensions() {
+    let is_guarded = phase == Phase::Detect && !inputs.platform_api.has_stable_extensions();
+    if !order.order_extensions.is_empty() && is_guarded {
         guard("Dockerfiles", &inputs.environment, console)?;
     }
     let system =
