@@ -510,7 +510,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to resolve `v1` at `[registry]/team/app`
-  cause: no connection could be made
+  cause: no connection could be made to `http://[registry]`
   cause: error sending request
   cause: client error (Connect)
   cause: tcp connect error
@@ -522,7 +522,7 @@ exit: 2
 --- stderr
 error: failed to copy sha256:[digest] to its destination
   cause: failed to look for sha256:[digest] at `[registry]/team/app`
-  cause: no connection could be made
+  cause: no connection could be made to `http://[registry]`
   cause: error sending request
   cause: client error (Connect)
   cause: tcp connect error
@@ -543,7 +543,7 @@ exit: 2
 error: failed to publish to `[registry]/team/app:v1`
   cause: failed to copy sha256:[digest] to its destination
   cause: failed to look for sha256:[digest] at `[registry]/team/app`
-  cause: no connection could be made
+  cause: no connection could be made to `http://[registry]`
   cause: error sending request
   cause: client error (Connect)
   cause: tcp connect error

@@ -56,10 +56,12 @@ pub fn retry_after(response: &Response) -> Option<Duration> {
 #[expect(clippy::exhaustive_enums, reason = "there is no more to it")]
 pub enum TransportError {
     /// The connection could not be made, or broke.
-    #[error("{}", if *.connected { "the connection broke off" } else { "no connection could be made" })]
+    #[error("{}", told(*connected, origin))]
     Http {
         /// Whether it was there at first.
         connected: bool,
+        /// To whom: `https://host:port`; may be empty.
+        origin: String,
         /// Why.
         source: reqwest::Error,
     },
@@ -75,10 +77,12 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// Of the client's error, without the address.
+    /// Of the client's error, without what stands in its address behind the host.
     pub fn of(error: reqwest::Error) -> Self {
+        let origin = error.url().map(|it| it.origin().ascii_serialization());
         Self::Http {
             connected: !error.is_connect(),
+            origin: origin.unwrap_or_default(),
             // It may hold a signature that gives access.
             source: error.without_url(),
         }
@@ -87,6 +91,15 @@ impl TransportError {
     /// Whether the same request may have an answer later. Certificates stay what they are.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Http { source, .. } if !is_about_tls(source))
+    }
+}
+
+/// Whether plain HTTP was tried stands in the address.
+fn told(connected: bool, origin: &str) -> String {
+    match (connected, origin) {
+        (true, _) => "the connection broke off".to_owned(),
+        (false, "") => "no connection could be made".to_owned(),
+        (false, origin) => format!("no connection could be made to `{origin}`"),
     }
 }
 

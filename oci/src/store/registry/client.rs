@@ -65,14 +65,14 @@ impl RegistryClient {
 
     /// The store that `repository` is.
     pub fn repository(&self, repository: &Repository) -> RegistryStore {
-        let insecure = self.shared.options.mirrors.is_insecure(repository);
+        let insecure = self.shared.is_insecure_below(repository);
         store(&self.shared, repository, insecure)
     }
 
     /// Until when the registry of `repository` wants to be left alone (`Retry-After`), for who cannot
     /// wait so long. Requests wait for it by themselves.
     pub fn throttled(&self, repository: &Repository) -> watch::Receiver<Option<Instant>> {
-        let insecure = self.shared.options.mirrors.is_insecure(repository);
+        let insecure = self.shared.is_insecure_below(repository);
         let host = self.shared.host(repository.registry(), insecure);
         host.throttled()
     }
@@ -94,7 +94,11 @@ impl RegistryClient {
         });
         Ok(MirroredStore::new(
             mirrors.collect(),
-            store(&self.shared, &located.repository, located.insecure),
+            store(
+                &self.shared,
+                &located.repository,
+                located.insecure || options.is_insecure_below(&located.repository),
+            ),
             self.repository(repository),
             self.notes.clone(),
             &options.temporary,
@@ -166,6 +170,11 @@ impl Shared {
             .entry((registry.clone(), insecure))
             .or_insert_with(|| Arc::new(Host::new(registry, insecure)))
             .clone()
+    }
+
+    /// Whether `repository` was named as insecure, here or in a file.
+    fn is_insecure_below(&self, repository: &Repository) -> bool {
+        self.options.mirrors.is_insecure(repository) || self.options.is_insecure_below(repository)
     }
 
     /// Whether a server, `host[:port]`, was named as insecure.

@@ -5,7 +5,7 @@ use net::{ProxySettings, Retries, TrustSettings};
 
 use super::mirrors::Mirrors;
 use crate::auth::Credentials;
-use crate::{Limits, Registry};
+use crate::{Limits, Registry, Repository};
 
 /// How to talk to registries. The default fits public ones, without credentials.
 #[derive(Clone, Debug)]
@@ -82,6 +82,13 @@ impl RegistryOptions {
         }
     }
 
+    /// Whether `repository` lies below what was named as insecure, which may be a part of a registry.
+    pub(super) fn is_insecure_below(&self, repository: &Repository) -> bool {
+        let name = repository.to_string();
+        let mut insecure = self.insecure.iter().filter(|it| !it.is_empty());
+        insecure.any(|it| name.starts_with(it.as_str()))
+    }
+
     /// Whether `registry` was named as insecure.
     pub(super) fn is_insecure(&self, registry: &Registry) -> bool {
         self.insecure
@@ -102,5 +109,12 @@ mod tests {
         };
         assert!(options.is_insecure(&"r.example:5000".parse().unwrap()));
         assert!(!options.is_insecure(&"r.example".parse().unwrap()));
+        let options = RegistryOptions {
+            insecure: vec!["r.example/team".to_owned()],
+            ..RegistryOptions::default()
+        };
+        let below = |it: &str| options.is_insecure_below(&it.parse().unwrap());
+        assert!(below("r.example/team/app"));
+        assert!(!below("r.example/other") && !below("other.example/team"));
     }
 }
