@@ -7,12 +7,13 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
 
 use crate::api::PlatformApi;
+use crate::cache::{CacheError, DirectoryCache};
 use crate::extract::{self, ExtractError, LayersDir};
 use crate::files::analyzed::{
     Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
 };
 use crate::files::run::{Run, RunImages};
-use crate::images::{Images, Place, PlaceError, parse_name};
+use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, parse_name};
 use crate::{Level, Log, labels};
 
 /// How many layers a registry is asked for at the same time.
@@ -103,6 +104,10 @@ pub async fn analyze(
     log: &dyn Log,
 ) -> Result<Analyzed, AnalyzeError> {
     check_access(context).await?;
+    if let Some(folder) = context.images.daemon().and_then(DaemonImages::launch_cache) {
+        // Whatever was left half done there is gone now.
+        DirectoryCache::open(folder, log).map_err(AnalyzeError::LaunchCache)?;
+    }
     let previous = previous(context, log).await?;
     let mut analyzed = Analyzed {
         image: Some(ImageIdentifier::default()),
@@ -154,9 +159,9 @@ async fn previous(
     context: &AnalyzeContext<'_>,
     log: &dyn Log,
 ) -> Result<Option<(Place, Image)>, AnalyzeError> {
-    match find(context, context.previous, log).await {
+    match find(context, context.previous, "previous", log).await {
         Ok(Some((place, image))) => {
-            if !context.images.has_digests() || has_all_layers(&place, &image).await? {
+            if context.images.kind() != Kind::Registry || has_all_layers(&place, &image).await? {
                 return Ok(Some((place, image)));
             }
             ignore(
@@ -206,14 +211,20 @@ fn is_outage(error: &ImageError) -> bool {
     )
 }
 
+/// `what` is what is being done, in a daemon, where it is not known before whether it can be asked.
 async fn find(
     context: &AnalyzeContext<'_>,
     name: &str,
+    what: &'static str,
     log: &dyn Log,
 ) -> Result<Option<(Place, Image)>, AnalyzeError> {
     let shown = context.images.shown(name).map_err(AnalyzeError::Place)?;
     let place = context.images.open(name).await;
-    let found = match place.map_err(AnalyzeError::Place)? {
+    let place = place.map_err(|source| match context.images.kind() {
+        Kind::Daemon => AnalyzeError::Daemon { what, source },
+        Kind::Registry | Kind::Layout => AnalyzeError::Place(source),
+    });
+    let found = match place? {
         Some(place) => {
             let image = place.image(&Platform::host(), context.limits).await;
             let image = image.map_err(|source| AnalyzeError::Image {
@@ -270,25 +281,35 @@ async fn restore_sbom(
 }
 
 async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunImage, AnalyzeError> {
-    let found = find(context, context.run_image, log).await?;
+    let found = find(context, context.run_image, "run", log).await?;
     let mut run_image = RunImage::default();
     if context.api.has_targets() {
-        run_image.image = if context.images.has_digests() {
-            context.run_image.to_owned()
-        } else {
+        run_image.image = if context.images.kind() == Kind::Layout {
             let shown = context.images.shown(context.run_image);
             shown.map_err(AnalyzeError::Place)?
+        } else {
+            context.run_image.to_owned()
         };
     }
     run_image.target = match &found {
         _ if !context.api.has_targets() => None,
         Some((_, image)) => Some(target(image)?),
         // As upstream makes it up.
-        None => Some(TargetMetadata {
-            os: "linux".to_owned(),
-            arch: "amd64".to_owned(),
-            ..TargetMetadata::default()
-        }),
+        None => {
+            let on = match context.images.daemon() {
+                Some(images) => images.platform().await.map_err(AnalyzeError::Place)?,
+                None => Platform {
+                    os: "linux".to_owned(),
+                    architecture: "amd64".to_owned(),
+                    ..Platform::default()
+                },
+            };
+            Some(TargetMetadata {
+                os: on.os,
+                arch: on.architecture,
+                ..TargetMetadata::default()
+            })
+        }
     };
     if let Some((place, image)) = found {
         run_image.reference = place.identifier(&image.descriptor().digest);
@@ -320,6 +341,14 @@ pub fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnalyzeError {
+    /// The daemon cannot be asked for an image.
+    #[error("getting {what} image")]
+    Daemon {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: PlaceError,
+    },
     /// An image cannot be read.
     #[error("failed to read image '{name}'")]
     Image {
@@ -328,6 +357,9 @@ pub enum AnalyzeError {
         /// Why.
         source: ImageError,
     },
+    /// The launch cache cannot be used.
+    #[error("creating launch cache")]
+    LaunchCache(#[source] CacheError),
     /// None of the offered run images may be read.
     #[error("failed to find accessible run image")]
     NoAccessibleRunImage,
@@ -391,7 +423,10 @@ impl AnalyzeError {
             | Self::NoRunMetadata
             | Self::NoStackMetadata
             | Self::Place(PlaceError::Name { .. }) => "resolve inputs",
-            Self::ReadAccess { .. } | Self::WriteAccess { .. } => "initialize analyzer",
+            Self::Daemon { .. }
+            | Self::LaunchCache(_)
+            | Self::ReadAccess { .. }
+            | Self::WriteAccess { .. } => "initialize analyzer",
             _ => "analyze",
         }
     }

@@ -30,8 +30,9 @@ use std::path::{Path, PathBuf};
 use oci::{History, Image, ImageConfig, ImageError, Limits};
 
 use self::extended::Extended;
-use self::layers::{Layers, Made};
+use self::layers::{Layers, Made, compression};
 use crate::api::PlatformApi;
+use crate::cache::{CacheError, DirectoryCache};
 use crate::extend::hand_over::HandOverError;
 use crate::files::analyzed::{Analyzed, LayersMetadata, RunImageMetadata, StackMetadata};
 use crate::files::build_toml::BuildToml;
@@ -40,7 +41,7 @@ use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::Run;
 use crate::files::{self, FileError};
-use crate::images::{Images, Place, PlaceError};
+use crate::images::{DaemonImages, Images, Kind, Place, PlaceError};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -117,8 +118,9 @@ impl ExportContext<'_> {
 pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
     let base = run_image::open(context, log).await?;
     let previous = previous_image(context, log).await?;
+    let launch_cache = launch_cache(context, log)?;
     for name in context.names {
-        if !context.images.has_digests() {
+        if context.images.kind() == Kind::Layout {
             let shown = context.images.shown(name).map_err(ExportError::Place)?;
             log.line(Level::Info, &format!("Using app image: {shown}"));
         }
@@ -147,7 +149,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     .await?;
 
     if let Some(extended) = &extended {
-        let below = extended.layers(temporary.path(), log)?;
+        let below = extended.layers(temporary.path(), compression(context.images.kind()), log)?;
         made.layers.splice(..0, below);
     }
     let config = configure(context, &base.1, extended.as_ref(), &build, &made, log)?;
@@ -169,6 +171,9 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         };
         Ok((layer.descriptor.clone(), origin))
     });
+    if let Some(cache) = &launch_cache {
+        keep(cache, &made)?;
+    }
     let save = Save {
         images: context.images,
         names: context.names,
@@ -176,12 +181,18 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         layers: below.map(Ok).chain(above).collect::<Result<_, _>>()?,
         workers: context.workers,
     };
-    let names = save.save(log).await?;
+    let saved = save.save(log).await?;
+    if let Some(cache) = launch_cache {
+        cache
+            .commit_layers()
+            .map_err(ExportError::CommitLaunchCache)?;
+    }
     Ok(Report {
         image: image.descriptor().clone(),
         image_id: image.id().clone(),
-        names,
-        has_digest: context.images.has_digests(),
+        names: saved.names,
+        kind: context.images.kind(),
+        daemon_id: saved.image_id,
         run_image: ReportedRunImage {
             name: run_image::name(context),
             reference: run_image::reference(context)?.to_owned(),
@@ -206,7 +217,12 @@ async fn previous_image(
         .images
         .shown(reference)
         .map_err(ExportError::Place)?;
-    log.line(Level::Info, &format!("Reusing layers from image '{shown}'"));
+    if context.images.kind() == Kind::Daemon {
+        let text = format!("Reusing layers from image with id '{shown}'");
+        log.line(Level::Debug, &text);
+    } else {
+        log.line(Level::Info, &format!("Reusing layers from image '{shown}'"));
+    }
     let place = context.images.open(reference).await;
     let Some(place) = place.map_err(ExportError::Place)? else {
         return Ok(None);
@@ -215,6 +231,34 @@ async fn previous_image(
     let image = place.image(&platform, context.limits).await;
     let image = image.map_err(ExportError::PreviousImage)?;
     Ok(image.map(|image| (place, image)))
+}
+
+/// Where layers are kept besides the daemon, if the image goes to one and they are to be kept.
+fn launch_cache(
+    context: &ExportContext<'_>,
+    log: &dyn Log,
+) -> Result<Option<DirectoryCache>, ExportError> {
+    let folder = context.images.daemon().and_then(DaemonImages::launch_cache);
+    folder
+        .map(|it| DirectoryCache::open(it, log))
+        .transpose()
+        .map_err(ExportError::LaunchCache)
+}
+
+/// Keeps the layers of the image for the next one. Those that are used again, and that the cache
+/// lacks, stay in the daemon alone: to have them from there would cost all of the image.
+fn keep(cache: &DirectoryCache, made: &Made) -> Result<(), ExportError> {
+    for layer in &made.layers {
+        let kept = match &layer.made {
+            Some(made) => cache.add_copy(made),
+            None => match cache.keep(&layer.diff_id) {
+                Err(error) if error.is_about_content() => Ok(()),
+                kept => kept,
+            },
+        };
+        kept.map_err(ExportError::LaunchCache)?;
+    }
+    Ok(())
 }
 
 /// The config of the image: labels, environment, entry point and history.
@@ -422,6 +466,12 @@ pub enum ExportError {
     /// What buildpacks say they used cannot be read.
     #[error("failed to read build.toml")]
     Bom(#[source] FileError),
+    /// What was kept of the image could not take the place of what was kept before.
+    #[error("failed to commit cache")]
+    CommitLaunchCache(#[source] CacheError),
+    /// The daemon cannot be asked for the run image.
+    #[error(transparent)]
+    Daemon(PlaceError),
     /// A layer is to be cached, but has no contents.
     #[error("layer '{id}' is cache=true but has no contents")]
     CacheWithoutContents {
@@ -454,6 +504,9 @@ pub enum ExportError {
     /// A layer of a buildpack could not be made.
     #[error("creating layer")]
     Layer(#[source] oci::layer::LayerError<TreeError>),
+    /// Layers cannot be kept.
+    #[error(transparent)]
+    LaunchCache(CacheError),
     /// A layer of the lifecycle's own could not be made.
     #[error("creating {what}")]
     OwnLayer {
@@ -535,7 +588,11 @@ impl ExportError {
     /// The exit code of the exporter.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::RunImageGone { .. } | Self::RunImage(_) | Self::PreviousImage(_) => 1,
+            Self::Daemon(_)
+            | Self::LaunchCache(_)
+            | Self::RunImageGone { .. }
+            | Self::RunImage(_)
+            | Self::PreviousImage(_) => 1,
             Self::Place(PlaceError::Name { .. }) => 3,
             _ => 62,
         }
@@ -548,6 +605,8 @@ impl ExportError {
                 "create new app image"
             }
             Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            Self::Daemon(_) => " image",
+            Self::LaunchCache(_) => "create launch cache",
             _ => "export",
         }
     }

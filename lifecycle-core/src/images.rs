@@ -1,5 +1,7 @@
-//! Where the phases find images and put them: a registry, a folder of layouts, a staging area.
+//! Where the phases find images and put them: a registry, a folder of layouts, a Docker daemon, a
+//! staging area.
 
+mod daemon;
 mod registry;
 
 use std::fmt;
@@ -13,6 +15,8 @@ use oci::{
     StoreError, Tag,
 };
 
+pub use self::daemon::DaemonImages;
+pub(crate) use self::daemon::target;
 pub use self::registry::RegistryImages;
 
 /// Finds the place of each image by its name.
@@ -34,10 +38,27 @@ pub trait Images: fmt::Debug + Send + Sync {
     /// An error if an image may not be written to `name`.
     async fn check_write(&self, name: &str) -> Result<(), PlaceError>;
 
-    /// Whether images are known by their digest here, so that reports name it.
-    fn has_digests(&self) -> bool {
-        true
+    /// What images are known by here.
+    fn kind(&self) -> Kind {
+        Kind::Registry
     }
+
+    /// The daemon, if it is one: it takes whole images only, so they are written another way.
+    fn daemon(&self) -> Option<&DaemonImages> {
+        None
+    }
+}
+
+/// What images are known by, which decides what files and logs say of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "the platform API has these three")]
+pub enum Kind {
+    /// The digest of the manifest, so that reports name it.
+    Registry,
+    /// The path of a layout, which may lack layers.
+    Layout,
+    /// The image ID.
+    Daemon,
 }
 
 /// Where an image is, or will be.
@@ -52,12 +73,17 @@ pub struct Place {
     pub repository: String,
     /// Which image of the store it is.
     pub selector: Selector,
+    /// What it is known by in a daemon: there no digest of a manifest is.
+    pub image_id: Option<Digest>,
 }
 
 impl Place {
-    /// Names the image `digest` of this place for good.
+    /// Names the image `digest` of this place for good: in a daemon by the image ID alone.
     pub fn identifier(&self, digest: &Digest) -> String {
-        format!("{}@{digest}", self.repository)
+        match &self.image_id {
+            Some(id) => id.hex().to_owned(),
+            None => format!("{}@{digest}", self.repository),
+        }
     }
 
     /// What is there, if anything.
@@ -121,13 +147,14 @@ impl LayoutImages {
         }
     }
 
-    /// The layout of `name`: a name of an image, or a path below the folder that was made of one.
+    /// The layout of `name`: a name of an image, or a path that was made of one. A path in a file of
+    /// the phase before may lie elsewhere: then it is read, and never written.
     fn path(&self, name: &str) -> Result<(PathBuf, Selector), PlaceError> {
         let unnameable = || PlaceError::Name {
             name: name.to_owned(),
         };
         let latest = || Tag::LATEST.parse().map_err(|_reason| unnameable());
-        if Path::new(name).starts_with(&self.folder) {
+        if Path::new(name).is_absolute() {
             let (path, digest) = name.split_once('@').map_or((name, None), |(path, digest)| {
                 (path, Some(digest.parse::<Digest>()))
             });
@@ -180,10 +207,9 @@ impl Images for LayoutImages {
         }
         let layout = LayoutStore::open(&path)?;
         // Upstream's layouts hold one image each, and need not name it.
+        // Nor is the image's digest what counts: in a path it says what there was.
         let selector = match layout.resolve(&selector).await {
-            Err(error) if error.is_not_found() && matches!(selector, Selector::Tag(_)) => {
-                Selector::Digest(layout.only().await?.digest)
-            }
+            Err(error) if error.is_not_found() => Selector::Digest(layout.only().await?.digest),
             _ => selector,
         };
         Ok(Some(place(&path, layout, selector)))
@@ -191,6 +217,11 @@ impl Images for LayoutImages {
 
     async fn create(&self, name: &str) -> Result<Place, PlaceError> {
         let (path, selector) = self.path(name)?;
+        if !path.starts_with(&self.folder) {
+            return Err(PlaceError::Name {
+                name: name.to_owned(),
+            });
+        }
         Ok(place(&path, LayoutStore::create(&path)?, selector))
     }
 
@@ -202,8 +233,8 @@ impl Images for LayoutImages {
         self.path(name).map(drop)
     }
 
-    fn has_digests(&self) -> bool {
-        false
+    fn kind(&self) -> Kind {
+        Kind::Layout
     }
 }
 
@@ -214,6 +245,7 @@ fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
         repository: name.clone(),
         name,
         selector,
+        image_id: None,
     }
 }
 
@@ -226,6 +258,18 @@ pub enum PlaceError {
     Name {
         /// What was given.
         name: String,
+    },
+    /// There is no daemon; in upstream's words.
+    #[error("{text}")]
+    NoDaemon {
+        /// Which, and what is wrong.
+        text: String,
+    },
+    /// A daemon did not make the image.
+    #[error("{text}")]
+    Said {
+        /// Why.
+        text: String,
     },
     /// The store said no, or nothing.
     #[error(transparent)]
@@ -268,13 +312,24 @@ mod tests {
             shown(&format!("/layouts/index.docker.io/shop/app/v1@{digest}")),
             at("index.docker.io/shop/app/v1")
         );
-        for bad in [
-            "/layouts/../etc/v1",
-            "/elsewhere/app/v1",
-            "/layouts/x@sha256:0",
-        ] {
+        for bad in ["/layouts/../etc/v1", "/layouts/x@sha256:0"] {
             assert_eq!(shown(bad), None, "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_path_elsewhere_is_read_and_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("there/app/v1");
+        LayoutStore::create(&there).unwrap();
+        let images = LayoutImages::new(folder.path().join("layouts"));
+        let name = there.display().to_string();
+        assert!(matches!(
+            images.create(&name).await,
+            Err(PlaceError::Name { .. })
+        ));
+        // It is found, and has no image.
+        assert!(images.open(&name).await.is_err());
     }
 
     #[tokio::test]

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
 use oci::{
-    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
-    Platform, Reference, Tag,
+    Descriptor, DiffId, Digest, History, Image, ImageConfig, ImageError, ImageManifest, Limits,
+    MediaType, Platform, Reference, Tag,
 };
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::export::normal;
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
-use crate::images::{Images, Place, PlaceError, parse_name};
+use crate::images::{Images, Kind, Place, PlaceError, parse_name};
 use crate::labels::{self, LabelError};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
@@ -61,8 +61,10 @@ pub struct Rebased {
     pub image: Descriptor,
     /// The names that it was given.
     pub names: Vec<String>,
-    /// Whether the image is known by its digest where it lies.
-    pub has_digest: bool,
+    /// What it is known by where it lies.
+    pub kind: Kind,
+    /// By what a daemon has it.
+    pub daemon_id: Option<Digest>,
     /// The new run image, for good.
     pub run_image: String,
     /// What the image says of the run image that it was on: its reference; may be empty.
@@ -75,12 +77,7 @@ impl Rebased {
     /// What `report.toml` says of it.
     pub fn file(&self) -> ReportFile {
         ReportFile {
-            image: ImageReport {
-                tags: self.names.clone(),
-                image_id: None,
-                digest: self.has_digest.then(|| self.image.digest.to_string()),
-                manifest_size: Some(self.image.size),
-            },
+            image: ImageReport::new(&self.names, &self.image, self.kind, self.daemon_id.as_ref()),
             ..ReportFile::default()
         }
     }
@@ -88,10 +85,22 @@ impl Rebased {
 
 /// Puts the image on the run image, and pushes it.
 pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebased, RebaseError> {
-    let app = find(context, context.app).await?;
+    let app = find(context, context.app).await;
+    let app = app.map_err(|error| match error {
+        RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
+            RebaseError::AppInDaemon(source)
+        }
+        error => error,
+    })?;
     let (app_place, app) = app.ok_or(RebaseError::NoApp)?;
     let name = run_image_name(context, &app).await?;
-    let base = find(context, &name).await?;
+    let base = find(context, &name).await;
+    let base = base.map_err(|error| match error {
+        RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
+            RebaseError::RunImageInDaemon(source)
+        }
+        error => error,
+    })?;
     let (base_place, base) = base.ok_or(RebaseError::NoRunImage { name: name.clone() })?;
     check(context, &app, &base, log)?;
 
@@ -119,11 +128,12 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
         layers: below.chain(kept).collect(),
         workers: context.workers,
     };
-    let names = save.save(log).await?;
+    let saved = save.save(log).await?;
     Ok(Rebased {
         image: image.descriptor().clone(),
-        names,
-        has_digest: context.images.has_digests(),
+        names: saved.names,
+        kind: context.images.kind(),
+        daemon_id: saved.image_id,
         run_image: reference,
         replaced,
         replaced_layers: app.layers().take(above).map(|(_, id)| id.clone()).collect(),
@@ -454,6 +464,9 @@ pub enum RebaseError {
     /// The image was built by a platform that we do not know.
     #[error("failed to get app image platform API")]
     AppApi(#[source] crate::api::Unsupported),
+    /// The daemon cannot be asked for the image.
+    #[error("failed to access image to rebase")]
+    AppInDaemon(#[source] PlaceError),
     /// The new image could not be put together.
     #[error("rebase app image")]
     Compose(#[source] ImageError),
@@ -538,6 +551,9 @@ pub enum RebaseError {
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// The daemon cannot be asked for the run image.
+    #[error(transparent)]
+    RunImageInDaemon(PlaceError),
     /// An image does not say what runs on it.
     #[error("failed to read the target")]
     Target(#[source] AnalyzeError),
@@ -548,6 +564,7 @@ impl RebaseError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Place(PlaceError::Name { .. }) => 3,
+            Self::RunImageInDaemon(_) => 1,
             _ => 72,
         }
     }
@@ -556,7 +573,8 @@ impl RebaseError {
     pub fn action(&self) -> &'static str {
         match self {
             Self::Place(PlaceError::Name { .. }) => "resolve inputs",
-            Self::NoApp => "set app image",
+            Self::AppInDaemon(_) | Self::NoApp => "set app image",
+            Self::RunImageInDaemon(_) => "access run image",
             _ => "rebase",
         }
     }

@@ -5,6 +5,7 @@ use oci::{Descriptor, DiffId, Digest};
 use crate::files::group::GroupElement;
 use crate::files::metadata::{BomEntry, Process};
 use crate::files::report::{BuildReport, ImageReport, ReportFile};
+use crate::images::Kind;
 
 /// What the exporter made.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +17,10 @@ pub struct Report {
     pub image_id: Digest,
     /// The names that it was given.
     pub names: Vec<String>,
-    /// Whether the image is known by its digest where it lies.
-    pub has_digest: bool,
+    /// What it is known by where it lies.
+    pub kind: Kind,
+    /// By what a daemon has it.
+    pub daemon_id: Option<Digest>,
     /// What it is based on.
     pub run_image: ReportedRunImage,
     /// The buildpacks that took part, in order.
@@ -63,12 +66,7 @@ impl Report {
             build: BuildReport {
                 bom: self.bom.clone(),
             },
-            image: ImageReport {
-                tags: self.names.clone(),
-                image_id: None,
-                digest: self.has_digest.then(|| self.image.digest.to_string()),
-                manifest_size: Some(self.image.size),
-            },
+            image: ImageReport::new(&self.names, &self.image, self.kind, self.daemon_id.as_ref()),
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::files::analyzed::{Analyzed, BuildpackLayersMetadata, LayerMetadata, L
 use crate::files::group::{Group, GroupElement};
 use crate::files::layer::LayerToml;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, PlaceError};
+use crate::images::{Images, Kind, PlaceError};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -64,14 +64,22 @@ pub async fn confirm_run_image(
         })?;
     }
     let chosen = api.has_extensions() && !group.group_extensions.is_empty();
-    if chosen && !run_image.reference.is_empty() && run_image.target.is_none() {
-        let place = images.open(&run_image.reference).await;
+    // What is to be extended is had from a registry, whatever is here.
+    let pulled = images.kind() == Kind::Daemon && api.has_targets() && run_image.extend;
+    // The name counts: an extension may have chosen it, and left what was found of another one.
+    let name = if run_image.image.is_empty() {
+        run_image.reference.clone()
+    } else {
+        run_image.image.clone()
+    };
+    if chosen && !pulled && !name.is_empty() && run_image.target.is_none() {
+        let place = images.open(&name).await;
         let place = place.map_err(RestoreError::Place)?;
         if let Some(place) = place {
             let image = place.image(&oci::Platform::host(), limits).await;
             let image = image.map_err(|source| {
                 RestoreError::Target(AnalyzeError::Image {
-                    name: run_image.reference.clone(),
+                    name: name.clone(),
                     source,
                 })
             })?;

@@ -1,4 +1,5 @@
-//! Pushes the image: blobs, then the manifest, then the name; once for each repository.
+//! Pushes the image: blobs, then the manifest, then the name; once for each repository. A Docker
+//! daemon is given all of it at once.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -6,9 +7,10 @@ use std::num::NonZeroUsize;
 use futures_util::TryStreamExt as _;
 use futures_util::stream;
 use oci::layer::Layer;
-use oci::{Descriptor, Image, Selector, Store, StoreError, Upload};
+use oci::store::{Assembly, LayerSource};
+use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload};
 
-use crate::images::{Images, Place, PlaceError};
+use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, target};
 use crate::{Level, Log};
 
 /// An image, and where its layers are.
@@ -32,9 +34,21 @@ pub(crate) enum Origin<'a> {
     Made(&'a Layer),
 }
 
+/// What was written.
+pub(crate) struct Saved {
+    /// The names that the image has.
+    pub(crate) names: Vec<String>,
+    /// By what a daemon has it.
+    pub(crate) image_id: Option<Digest>,
+}
+
 impl Save<'_> {
     /// Pushes the image to all its names; returns those that it has.
-    pub(crate) async fn save(&self, log: &dyn Log) -> Result<Vec<String>, SaveError> {
+    pub(crate) async fn save(&self, log: &dyn Log) -> Result<Saved, SaveError> {
+        if let Some(images) = self.images.daemon() {
+            // It is large, and most images go elsewhere.
+            return Box::pin(self.load(images, log)).await;
+        }
         let shown = |name: &String| self.images.shown(name).unwrap_or_else(|_| name.clone());
         let first = self.names.first().map(shown).unwrap_or_default();
         log.line(Level::Info, &format!("Saving {first}..."));
@@ -47,7 +61,7 @@ impl Save<'_> {
             let shown = shown(name);
             match self.push(name, &mut filled).await {
                 Ok(place) => {
-                    if !self.images.has_digests() && written.is_empty() {
+                    if self.images.kind() == Kind::Layout && written.is_empty() {
                         identifier = place.identifier(&self.image.descriptor().digest);
                     }
                     lines.push(format!("      {shown}"));
@@ -66,12 +80,87 @@ impl Save<'_> {
         if !failed.is_empty() {
             return Err(SaveError { failed });
         }
-        if self.images.has_digests() {
+        if self.images.kind() == Kind::Registry {
             log.line(Level::Debug, &format!("\n*** Digest: {identifier}"));
         }
         let size = self.image.descriptor().size;
         log.line(Level::Debug, &format!("\n*** Manifest Size: {size}"));
-        Ok(written)
+        Ok(Saved {
+            names: written,
+            image_id: None,
+        })
+    }
+
+    /// Has a daemon make the image, and give it all its names.
+    async fn load(&self, images: &DaemonImages, log: &dyn Log) -> Result<Saved, SaveError> {
+        let first = self.names.first().map_or("", String::as_str);
+        log.line(Level::Info, &format!("Saving {first}..."));
+        let made = self.assemble(images, first).await;
+        let identifier = made.as_ref().map_or("", |id| short(id));
+        log.line(Level::Info, &format!("*** Images ({identifier}):"));
+        let mut written = Vec::new();
+        let mut failed = Vec::new();
+        for name in self.names {
+            let named = match &made {
+                Ok(id) => images.name(id, name).await,
+                Err(error) => Err(PlaceError::Said {
+                    text: error.clone(),
+                }),
+            };
+            match named {
+                Ok(()) => {
+                    log.line(Level::Info, &format!("      {name}"));
+                    written.push(name.clone());
+                }
+                Err(error) => {
+                    let cause = crate::chain(&error);
+                    log.line(Level::Info, &format!("      {name} - {cause}"));
+                    failed.push((name.clone(), error));
+                }
+            }
+        }
+        if !failed.is_empty() {
+            return Err(SaveError { failed });
+        }
+        let image_id = made.ok();
+        if let Some(id) = &image_id {
+            let text = format!("\n*** Image ID: {}", id.hex());
+            log.line(Level::Debug, &text);
+        }
+        Ok(Saved {
+            names: written,
+            image_id,
+        })
+    }
+
+    /// Has a daemon make the image by the name `first`; returns its ID. The error is a text, for it is
+    /// told once for each name.
+    async fn assemble(&self, images: &DaemonImages, first: &str) -> Result<Digest, String> {
+        let (repository, tag) = target(first).map_err(|error| error.to_string())?;
+        let diff_ids = &self.image.config().rootfs.diff_ids;
+        let mut relatives = Vec::new();
+        let mut layers = Vec::new();
+        for (diff_id, (descriptor, origin)) in diff_ids.iter().zip(&self.layers) {
+            let source = match origin {
+                Origin::Made(made) => LayerSource::File(&made.file),
+                Origin::Place(place) => {
+                    if let Some(id) = &place.image_id
+                        && !relatives.contains(id)
+                    {
+                        relatives.push(id.clone());
+                    }
+                    LayerSource::Store(&*place.store, descriptor)
+                }
+            };
+            layers.push((diff_id.clone(), source));
+        }
+        let parts = Assembly {
+            config: self.image.config_bytes(),
+            layers,
+            relatives,
+        };
+        let made = images.daemon().assemble(&parts, &repository, &tag).await;
+        made.map_err(|error| crate::chain(&error))
     }
 
     async fn push(&self, name: &str, filled: &mut BTreeSet<String>) -> Result<Place, PlaceError> {
@@ -82,7 +171,7 @@ impl Save<'_> {
         }
         if let Selector::Tag(tag) = &place.selector {
             let image = self.image.descriptor();
-            let before = if self.images.has_digests() {
+            let before = if self.images.kind() == Kind::Registry {
                 None
             } else {
                 place.resolve().await?
@@ -135,13 +224,18 @@ impl Save<'_> {
         }
         let content = match from.store.fetch(layer).await {
             // Layouts may be sparse.
-            Err(error) if error.is_not_found() && !self.images.has_digests() => {
+            Err(error) if error.is_not_found() && self.images.kind() == Kind::Layout => {
                 return Ok(());
             }
             content => content?,
         };
         to.push_blob(layer, Upload::Stream(content)).await
     }
+}
+
+/// What upstream shows of an image ID.
+fn short(id: &Digest) -> &str {
+    id.hex().get(..12).unwrap_or_default()
 }
 
 /// Some names could not be given.

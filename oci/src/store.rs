@@ -21,8 +21,8 @@ pub(crate) mod registry;
 pub use archive::{ArchiveForm, ArchiveStore};
 pub use content::Content;
 pub use daemon::{
-    DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DaemonStore, DaemonTls,
-    DockerDaemon, LoadError, Loaded, SshTarget,
+    Assembly, DaemonAddress, DaemonAddressError, DaemonImage, DaemonOptions, DaemonProblem,
+    DaemonStore, DaemonTls, DockerDaemon, LayerSource, LoadError, Loaded, SshTarget,
 };
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;

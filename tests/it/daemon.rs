@@ -6,6 +6,7 @@ mod doubts;
 mod faults;
 mod images;
 mod load;
+mod phases;
 mod podman;
 mod read;
 mod real;

@@ -272,18 +272,22 @@ impl Inner {
     }
 
     fn find(&self, name: &str) -> Option<(&Digest, &Image)> {
-        let id = self
-            .names
-            .get(name)
-            .cloned()
-            .or_else(|| name.parse().ok())?;
+        let id = self.names.get(name).cloned();
+        let id = id.or_else(|| self.names.get(&format!("{name}:latest")).cloned());
+        let id = id
+            .or_else(|| name.parse().ok())
+            .or_else(|| format!("sha256:{name}").parse().ok())?;
         self.images.get_key_value(&id)
     }
 
     fn inspect(&self, name: &str) -> Option<Value> {
         let (id, image) = self.find(name)?;
+        let config: Value = serde_json::from_slice(&image.config).unwrap_or_default();
         let mut shown = json!({
             "Id": id,
+            "Architecture": config["architecture"],
+            "Os": config["os"],
+            "Config": config["config"],
             "RootFS": {"Type": "layers", "Layers": image.diff_ids},
         });
         if image.manifest.is_some() {
@@ -291,6 +295,16 @@ impl Inner {
             shown["Manifests"] = json!([{"ID": id, "Available": available}]);
         }
         Some(shown)
+    }
+
+    /// Newest first.
+    fn history(&self, name: &str) -> Option<Value> {
+        let config: Value = serde_json::from_slice(&self.find(name)?.1.config).ok()?;
+        let told = config["history"].as_array().cloned().unwrap_or_default();
+        let told = told.iter().rev().map(
+            |it| json!({"CreatedBy": text(&it["created_by"]), "Comment": text(&it["comment"])}),
+        );
+        Some(told.collect())
     }
 
     fn list(&self) -> Value {

@@ -265,6 +265,13 @@ impl Inputs {
             );
             self.launch_cache = PathBuf::new();
         }
+        if !self.cache_dir.as_os_str().is_empty() && self.launch_cache == self.cache_dir {
+            console.line(
+                Level::Warn,
+                "Ignoring -launch-cache, it is the folder of -cache-dir",
+            );
+            self.launch_cache = PathBuf::new();
+        }
         if has_image {
             self.validate_references()?;
         }

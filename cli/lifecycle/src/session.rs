@@ -1,14 +1,18 @@
-//! What phases share that talk to registries: credentials, connections, where images are.
+//! What phases share that talk to registries or a daemon: credentials, connections, where images are.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::future::Future;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use lifecycle_core::images::{Images, LayoutImages, RegistryImages, parse_name};
+use lifecycle_core::go_words::io_cause;
+use lifecycle_core::images::{DaemonImages, Images, LayoutImages, RegistryImages, parse_name};
 use oci::store::{
-    MirrorSettings, RegistryClient, RegistryOptions, RegistryOptionsError, RegistrySettings,
+    DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DockerDaemon, MirrorSettings,
+    RegistryClient, RegistryOptions, RegistryOptionsError, RegistrySettings,
 };
-use oci::{Limits, Location, Repository};
+use oci::{Limits, Location, Repository, StoreError};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::environment::Environment;
@@ -21,6 +25,7 @@ pub(crate) struct Session {
     runtime: Runtime,
     registry: RegistryImages,
     layouts: Option<LayoutImages>,
+    daemon: Option<DaemonImages>,
     pub(crate) limits: Limits,
 }
 
@@ -65,32 +70,99 @@ impl Session {
             }
         }
         let client = RegistryClient::new(options);
+        let daemon = inputs
+            .daemon
+            .then(|| daemon(inputs, &runtime))
+            .transpose()?;
         Ok(Self {
             runtime,
             registry: RegistryImages::new(client),
             // Without a folder upstream takes registries.
             layouts: (inputs.layout && !inputs.layout_dir.as_os_str().is_empty())
                 .then(|| LayoutImages::new(&inputs.layout_dir)),
+            daemon,
             limits: Limits::default(),
         })
     }
 
     /// Where the app's image and those that it is made of are.
     pub(crate) fn images(&self) -> &dyn Images {
-        match &self.layouts {
-            Some(layouts) => layouts,
-            None => &self.registry,
+        match (&self.layouts, &self.daemon) {
+            (Some(layouts), _) => layouts,
+            (None, Some(daemon)) => daemon,
+            (None, None) => &self.registry,
         }
     }
 
-    /// Where cache images are.
-    pub(crate) fn cache_images(&self) -> &dyn Images {
+    /// Where cache images are, and what extensions begin with.
+    pub(crate) fn registries(&self) -> &dyn Images {
         &self.registry
     }
 
     /// Waits for `work`.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
+    }
+}
+
+/// Connections to the daemon that are opened ahead: its socket may be root's alone.
+const CONNECTIONS: usize = 4;
+
+/// The Docker daemon, connected to while there is the right to it.
+fn daemon(inputs: &Inputs, runtime: &Runtime) -> Result<DaemonImages, Failure> {
+    let failed = |cause: &str| Failure::because(GENERIC, "initialize docker client", cause);
+    let variables = texts(&inputs.environment);
+    let host = variables.get("DOCKER_HOST").filter(|it| !it.is_empty());
+    let host = host.map_or("unix:///var/run/docker.sock", String::as_str);
+    // Upstream knows no contexts: in a build there is no one who chose one.
+    let mut known = variables.clone();
+    known.retain(|name, _| {
+        ["DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].contains(&name.as_str())
+    });
+    let address = DaemonAddress::find(&known, None).map_err(|error| match error {
+        DaemonAddressError::Malformed { .. } => {
+            failed(&format!("unable to parse docker host `{host}`"))
+        }
+        error => failed(&chain(&error)),
+    })?;
+    let is_roots = match &address {
+        DaemonAddress::Unix(path) => std::fs::metadata(path).is_ok_and(|it| it.uid() == 0),
+        _ => false,
+    };
+    let options = DaemonOptions {
+        temporary: temporary_folder(&inputs.environment),
+        ..DaemonOptions::default()
+    };
+    let daemon = DockerDaemon::new(address, options);
+    let connected = runtime.block_on(daemon.connect(CONNECTIONS));
+    // What else fails is told by who asks first, if anyone does.
+    if let (Err(error), true) = (connected, is_roots) {
+        let path = host.strip_prefix("unix://").unwrap_or(host);
+        let cause = match &error {
+            StoreError::Unavailable { source, .. } => connecting(&**source),
+            error => chain(error),
+        };
+        let cause =
+            format!("failed to connect to docker socket: dial unix {path}: connect: {cause}");
+        return Err(failed(&cause));
+    }
+    let images = DaemonImages::new(daemon, host);
+    Ok(if inputs.launch_cache.as_os_str().is_empty() {
+        images
+    } else {
+        images.with_launch_cache(&inputs.launch_cache)
+    })
+}
+
+/// Why there is no connection, as Go says it.
+fn connecting(problem: &(dyn Error + Send + Sync + 'static)) -> String {
+    match problem.downcast_ref() {
+        Some(
+            DaemonProblem::NotRunning(cause)
+            | DaemonProblem::Denied(cause)
+            | DaemonProblem::NoConnection(cause),
+        ) => io_cause(cause),
+        _ => chain(problem),
     }
 }
 

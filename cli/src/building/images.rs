@@ -72,6 +72,7 @@ pub(crate) async fn cache(
         name: reference.to_string(),
         repository: reference.location.to_string(),
         selector: Selector::Tag(tag(reference)?),
+        image_id: None,
     })
 }
 

@@ -63,6 +63,11 @@ impl DirectoryCache {
         Ok(cache)
     }
 
+    /// Where the layers of the cache in `folder` lie, each in a file `<diff ID>.tar`.
+    pub fn layers_below(folder: &Path) -> PathBuf {
+        folder.join("committed")
+    }
+
     /// What it says of its layers.
     pub(super) fn metadata(&self) -> &CacheMetadata {
         &self.metadata
@@ -81,7 +86,7 @@ impl DirectoryCache {
     }
 
     /// Keeps a layer that the cache has, if it is what its name says.
-    pub(super) fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {
+    pub(crate) fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {
         let path = self.layer(diff_id)?;
         let presented = hash(&path).map_err(|source| CacheError::file("read", &path, source))?;
         if presented != *diff_id {
@@ -114,6 +119,21 @@ impl DirectoryCache {
             .map_err(|source| CacheError::file("write", &target, source))
     }
 
+    /// Adds a layer, uncompressed, whose file is still needed.
+    pub(crate) fn add_copy(&self, layer: &Layer) -> Result<(), CacheError> {
+        let target = self.staging().join(file_name(&layer.diff_id));
+        match fs::copy(&layer.file, &target) {
+            Ok(_) => fs::set_permissions(&target, Permissions::from_mode(0o644)),
+            Err(error) => Err(error),
+        }
+        .map_err(|source| CacheError::file("write", &target, source))
+    }
+
+    /// The same as [`commit`](Self::commit), without metadata: of a launch cache the image has them.
+    pub(crate) fn commit_layers(self) -> Result<(), CacheError> {
+        self.replace()
+    }
+
     /// Makes what was kept and added the content of the cache. Whoever looks after a crash finds the
     /// old content or the new.
     pub(super) fn commit(self, metadata: &CacheMetadata) -> Result<(), CacheError> {
@@ -122,6 +142,10 @@ impl DirectoryCache {
         let path = self.staging().join(CACHE_METADATA);
         write_bytes(&path, text.as_bytes())
             .map_err(|error| CacheError::file("write", &path, io::Error::other(error)))?;
+        self.replace()
+    }
+
+    fn replace(self) -> Result<(), CacheError> {
         let (committed, backup) = (self.committed(), self.backup());
         let failed = |path: &Path, source| CacheError::file("replace", path, source);
         fs::rename(&committed, &backup).map_err(|source| failed(&committed, source))?;
@@ -168,7 +192,7 @@ impl DirectoryCache {
     }
 
     fn committed(&self) -> PathBuf {
-        self.folder.join("committed")
+        Self::layers_below(&self.folder)
     }
 
     fn backup(&self) -> PathBuf {

@@ -46,6 +46,7 @@ impl Extended {
     pub(super) fn layers(
         &self,
         temporary: &Path,
+        compression: Compression,
         log: &dyn Log,
     ) -> Result<Vec<MadeLayer>, ExportError> {
         let told = self.image.config().history.iter();
@@ -66,7 +67,8 @@ impl Extended {
             let extension = extension.map_or("", |(_, id)| id);
             let id = format!("{extension}:extended-layer-{index}");
             log.line(Level::Info, &format!("Adding extension layer '{id}'"));
-            let made = write(&path, diff_id, &temporary.join(format!("extended-{index}")));
+            let target = temporary.join(format!("extended-{index}"));
+            let made = write(&path, diff_id, &target, compression);
             let made = made.map_err(|source| ExportError::ExtensionLayer {
                 path: path.clone(),
                 source,
@@ -88,8 +90,9 @@ fn write(
     blob: &Path,
     diff_id: &DiffId,
     target: &Path,
+    compression: Compression,
 ) -> Result<layer::Layer, layer::LayerError<ExtendedLayerError>> {
-    layer::write(target, Compression::GoGzip, |archive| {
+    layer::write(target, compression, |archive| {
         let file = fs::File::open(blob).map_err(ExtractError::Read)?;
         let options = ExtractOptions::default();
         let mut plain = Hashed {

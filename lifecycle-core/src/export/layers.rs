@@ -12,6 +12,7 @@ use super::tree::{Content, TreeError, View};
 use super::{ExportContext, ExportError};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
 use crate::files::metadata::BuildMetadata;
+use crate::images::Kind;
 use crate::layers_dir::{BuildpackDir, LayerDir};
 use crate::report::ReportedLayer;
 use crate::{Level, Log};
@@ -312,8 +313,9 @@ impl Layers<'_> {
             Source::Content(content) => {
                 let target = self.temporary.join(index.to_string());
                 let view = self.context.view();
+                let compression = compression(self.context.images.kind());
                 let work = tokio::task::spawn_blocking(move || {
-                    make(&content, &view, &candidates, &target)
+                    make(&content, &view, &candidates, &target, compression)
                 });
                 let outcome = match work.await {
                     Ok(outcome) => outcome,
@@ -357,6 +359,15 @@ enum Outcome {
     Reused(DiffId),
 }
 
+/// How layers are stored on their way: a daemon unpacks what it is given, and a launch cache has plain
+/// layers.
+pub(super) fn compression(kind: Kind) -> Compression {
+    match kind {
+        Kind::Daemon => Compression::None,
+        Kind::Registry | Kind::Layout => Compression::GoGzip,
+    }
+}
+
 /// Makes one layer. One that may be reused is hashed first: compressing costs much more than
 /// reading twice.
 fn make(
@@ -364,6 +375,7 @@ fn make(
     view: &View,
     candidates: &[DiffId],
     target: &Path,
+    compression: Compression,
 ) -> Result<Outcome, LayerError<TreeError>> {
     if !candidates.is_empty() {
         let hashed = layer::hash(|layer| content.write(layer, view))?;
@@ -371,10 +383,8 @@ fn make(
             return Ok(Outcome::Reused(hashed.diff_id));
         }
     }
-    layer::write(target, Compression::GoGzip, |layer| {
-        content.write(layer, view)
-    })
-    .map(|layer| Outcome::Added(Box::new(layer)))
+    layer::write(target, compression, |layer| content.write(layer, view))
+        .map(|layer| Outcome::Added(Box::new(layer)))
 }
 
 fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {

@@ -6,7 +6,7 @@ use oci::{Image, ImageError, Platform, StoreError};
 
 use super::{ExportContext, ExportError};
 use crate::files::run::RunImages;
-use crate::images::{Place, parse_name};
+use crate::images::{Kind, Place, parse_name};
 use crate::{Level, Log};
 
 /// Which run image it is, for good.
@@ -72,7 +72,7 @@ fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -
         ),
         _ => false,
     };
-    unsettled && !reference.is_empty() && context.images.has_digests()
+    unsettled && !reference.is_empty() && context.images.kind() == Kind::Registry
 }
 
 async fn try_open(
@@ -90,7 +90,11 @@ async fn try_open(
         return Err(gone());
     }
     let place = context.images.open(reference).await;
-    let place = place.map_err(ExportError::Place)?.ok_or_else(gone)?;
+    let place = place.map_err(|error| match context.images.kind() {
+        Kind::Daemon => ExportError::Daemon(error),
+        Kind::Registry | Kind::Layout => ExportError::Place(error),
+    });
+    let place = place?.ok_or_else(gone)?;
     let image = place.image(&Platform::host(), context.limits).await;
     let image = image.map_err(ExportError::RunImage)?.ok_or_else(gone)?;
     Ok((place, image))

@@ -65,6 +65,7 @@ impl Images for Memory {
             name: name.to_owned(),
             repository,
             selector,
+            image_id: None,
         })
     }
 

@@ -1,8 +1,10 @@
 //! `report.toml`: what the exporter or rebaser made, for the platform.
 
+use oci::{Descriptor, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::metadata::BomEntry;
+use crate::images::Kind;
 
 /// All of the file.
 ///
@@ -45,4 +47,22 @@ pub struct ImageReport {
     /// With a registry: the size of its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_size: Option<u64>,
+}
+
+impl ImageReport {
+    /// Of the image `image` with these names, which a daemon has as `daemon_id`: a daemon's images
+    /// have no manifest, and a layout's no digest that upstream would report.
+    pub(crate) fn new(
+        names: &[String],
+        image: &Descriptor,
+        kind: Kind,
+        daemon_id: Option<&Digest>,
+    ) -> Self {
+        Self {
+            tags: names.to_vec(),
+            image_id: daemon_id.map(|it| it.hex().to_owned()),
+            digest: (kind == Kind::Registry).then(|| image.digest.to_string()),
+            manifest_size: (kind != Kind::Daemon).then_some(image.size),
+        }
+    }
 }

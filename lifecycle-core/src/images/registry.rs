@@ -32,6 +32,7 @@ impl Images for RegistryImages {
             name: name.to_owned(),
             repository: repository.to_string(),
             selector,
+            image_id: None,
         }))
     }
 
@@ -42,6 +43,7 @@ impl Images for RegistryImages {
             name: name.to_owned(),
             repository: repository.to_string(),
             selector,
+            image_id: None,
         })
     }
 

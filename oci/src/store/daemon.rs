@@ -18,12 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::client::Client;
-use crate::{Descriptor, Limits, Platform, Progress, Repository, Store, StoreError, Tag};
+use crate::{Descriptor, Digest, Limits, Platform, Progress, Repository, Store, StoreError, Tag};
 
 mod address;
 mod api;
+mod assemble;
 mod client;
 mod connection;
+mod described;
 mod escape;
 mod known;
 mod load;
@@ -34,6 +36,8 @@ mod tarball;
 mod tls;
 
 pub use address::{DaemonAddress, DaemonAddressError};
+pub use assemble::{Assembly, LayerSource};
+pub use described::DaemonImage;
 pub use load::{LoadError, Loaded};
 pub use problem::DaemonProblem;
 pub use ssh::SshTarget;
@@ -96,6 +100,55 @@ impl DockerDaemon {
         let version = self.client.version().await;
         let failed = |problem| self.client.error("reach the Docker daemon", problem);
         version.map(drop).map_err(failed)
+    }
+
+    /// Opens `count` connections ahead. They stay usable where no new ones could be opened: by a
+    /// process that has given up the right to use the daemon's socket.
+    pub async fn connect(&self, count: usize) -> Result<(), StoreError> {
+        let connected = self.client.connect_ahead(count).await;
+        connected.map_err(|it| self.client.error("reach the Docker daemon", it))
+    }
+
+    /// What the daemon runs containers on.
+    pub async fn platform(&self) -> Result<Platform, StoreError> {
+        let version = self.client.version().await;
+        let version = version.map_err(|it| self.client.error("reach the Docker daemon", it))?;
+        Ok(Platform {
+            architecture: version.arch.clone(),
+            os: version.os.clone(),
+            ..Platform::default()
+        })
+    }
+
+    /// The image that the daemon calls `name`, which may be an image ID; only described, its layers
+    /// come when they are wanted.
+    pub async fn image(&self, name: &str) -> Result<Option<DaemonImage>, StoreError> {
+        DaemonImage::find(Arc::clone(&self.client), name).await
+    }
+
+    /// Makes an image of parts, and names it; returns the ID that the daemon has it by.
+    ///
+    /// The lowest layers are neither fetched nor sent if a relative of the image, or the image that
+    /// has the name, has them; if that does not do, all is sent. The daemon then has the image whose
+    /// config was given, or this fails.
+    pub async fn assemble(
+        &self,
+        parts: &Assembly<'_>,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<Digest, LoadError> {
+        parts.make(&self.client, repository, tag).await
+    }
+
+    /// Names the image that has this ID.
+    pub async fn tag(
+        &self,
+        id: &Digest,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Result<(), StoreError> {
+        let named = self.client.tag(id, repository, tag).await;
+        named.map_err(|it| self.client.error("name the image", it))
     }
 
     /// The images by this name, to read them.

@@ -275,6 +275,7 @@ impl PhaseImages for StagedImages {
             name: it.name.clone(),
             repository: it.repository(),
             selector: Selector::Digest(it.digest.clone()),
+            image_id: None,
         }))
     }
 
@@ -287,6 +288,7 @@ impl PhaseImages for StagedImages {
             name: name.to_owned(),
             repository: name.to_owned(),
             selector: Selector::Tag(tag),
+            image_id: None,
         })
     }
 

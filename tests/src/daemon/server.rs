@@ -162,6 +162,9 @@ fn route(state: &State, method: &Method, path: &str, query: Option<&str>, body: 
             || missing(name),
             |shown| json_answer(StatusCode::OK, &shown),
         ),
+        "history" => inner
+            .history(name)
+            .map_or_else(|| missing(name), |told| json_answer(StatusCode::OK, &told)),
         "get" => match inner.save(name) {
             Some(archive) => whole(StatusCode::OK, archive.into()),
             None => missing(name),

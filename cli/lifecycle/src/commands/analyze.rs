@@ -62,7 +62,7 @@ pub(super) fn analyze(
     let context = AnalyzeContext {
         api: inputs.platform_api,
         images: session.images(),
-        cache_images: session.cache_images(),
+        cache_images: session.registries(),
         output: &inputs.image,
         tags: &inputs.tags,
         previous: &inputs.previous_image,

@@ -24,7 +24,7 @@ pub(super) fn open(
     if !inputs.cache_image.is_empty() {
         let temporary = temporary_folder(&inputs.environment);
         let opened = session.wait(ImageCache::open(
-            session.cache_images(),
+            session.registries(),
             &inputs.cache_image,
             !inputs.platform_api.keeps_old_cache_images(),
             &temporary,

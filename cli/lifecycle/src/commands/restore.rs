@@ -48,7 +48,7 @@ fn confirmed(
         let name = &inputs.build_image;
         let text = format!("Pulling builder image metadata for {name}...");
         console.line(Level::Debug, &text);
-        let (reference, _image) = pull(session.cache_images(), name, session)?;
+        let (reference, _image) = pull(session.registries(), name, session)?;
         analyzed.build_image = Some(ImageIdentifier { reference });
     }
     let confirm = restore::confirm_run_image(images, api, group, analyzed, &session.limits);
@@ -66,7 +66,8 @@ fn confirmed(
         };
         let text = format!("Pulling run image metadata for {name}...");
         console.line(Level::Debug, &text);
-        let (reference, image) = pull(images, name, session)?;
+        // A daemon's image has no digest that the extender could go by.
+        let (reference, image) = pull(session.registries(), name, session)?;
         let target = lifecycle_core::analyze::target(&image);
         let target =
             target.map_err(|error| Failure::new(GENERIC, "update analyzed metadata", &error))?;

@@ -384,6 +384,7 @@ impl PhaseImages for Places<'_> {
             name: name.to_owned(),
             repository: repository.to_owned(),
             selector: Selector::Digest(digest.clone()),
+            image_id: None,
         }))
     }
 
@@ -393,6 +394,7 @@ impl PhaseImages for Places<'_> {
             name: name.to_owned(),
             repository: name.to_owned(),
             selector: Selector::Tag(Tag::latest()),
+            image_id: None,
         })
     }
 

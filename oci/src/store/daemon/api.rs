@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::client::{Answer, Client, empty};
 use super::connection::Body;
+use super::described::{Description, Told};
 use super::escape;
 use super::problem::DaemonProblem;
-use crate::{DiffId, Digest, Repository, Tag};
+use crate::{DiffId, Digest, ImageConfig, Repository, Tag};
 
 /// An image, as the daemon sees it.
 #[derive(Debug, Deserialize)]
@@ -82,6 +83,28 @@ impl Client {
     pub(super) async fn inspect(&self, image: &str) -> Result<Option<Inspected>, DaemonProblem> {
         let path = format!("/images/{}/json?manifests=1", escape::in_path(image));
         self.get(&path).await
+    }
+
+    /// The ID of the image by a name or an ID, and its config as far as it is told.
+    pub(super) async fn describe(
+        &self,
+        image: &str,
+    ) -> Result<Option<(Digest, ImageConfig)>, DaemonProblem> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(rename = "Id")]
+            id: Digest,
+            #[serde(flatten)]
+            description: Description,
+        }
+        let path = format!("/images/{}/json", escape::in_path(image));
+        let Some(Named { id, description }) = self.get(&path).await? else {
+            return Ok(None);
+        };
+        // By its ID, so that both are about one image.
+        let path = format!("/images/{id}/history");
+        let told: Option<Vec<Told>> = self.get(&path).await?;
+        Ok(told.map(|told| (id, description.config(told))))
     }
 
     /// All images, or those with a name in `repository`.

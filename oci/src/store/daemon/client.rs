@@ -169,6 +169,16 @@ impl Client {
         }
     }
 
+    /// Opens connections for later.
+    pub(super) async fn connect_ahead(&self, count: usize) -> Result<(), DaemonProblem> {
+        for _ in 0..count {
+            let connection = self.connect().await?;
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.push(connection);
+        }
+        Ok(())
+    }
+
     async fn connect(&self) -> Result<Connection, DaemonProblem> {
         let limit = self.options.connect_timeout;
         match timeout(limit, Connection::open(&self.address)).await {

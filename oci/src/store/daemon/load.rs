@@ -359,6 +359,9 @@ pub enum LoadError {
     /// There is no such image, or it is none.
     #[error("failed to read the image")]
     Image(#[source] ImageError),
+    /// A layer's file cannot be read.
+    #[error(transparent)]
+    Disk(StoreError),
     /// The source failed, or what it has is not what it should be.
     #[error("failed to copy {digest} from its source")]
     Source {

@@ -26,10 +26,49 @@ pub struct DaemonStore {
 }
 
 #[derive(Clone, Debug)]
-struct Opened {
+pub(super) struct Opened {
     id: Digest,
-    archive: ArchiveStore,
-    image: Descriptor,
+    pub(super) archive: ArchiveStore,
+    pub(super) image: Descriptor,
+}
+
+impl Opened {
+    /// The image that has this ID, as a whole, in a temporary file.
+    pub(super) async fn of(client: &Client, id: &Digest) -> Result<Option<Self>, StoreError> {
+        let saved = save(client, id).await;
+        let failed = |problem| client.error(format!("read the image `{id}`"), problem);
+        let Some(archive) = saved.map_err(failed)? else {
+            return Ok(None);
+        };
+        let image = image(client, &archive, id).await?;
+        Ok(Some(Self {
+            id: id.clone(),
+            archive,
+            image,
+        }))
+    }
+}
+
+/// The image in an archive that `client`'s daemon gave; it has to be that one.
+async fn image(
+    client: &Client,
+    archive: &ArchiveStore,
+    id: &Digest,
+) -> Result<Descriptor, StoreError> {
+    if let Ok(found) = archive.resolve(&Selector::Digest(id.clone())).await {
+        return Ok(found);
+    }
+    // Then the ID is that of the config.
+    let found = archive.only().await?;
+    let limits = &client.options.limits;
+    let bytes = crate::store::read(archive, &found, limits.manifest_bytes).await?;
+    match Manifest::parse(&found.media_type, &bytes, limits) {
+        Ok(Manifest::Image(image)) if image.config.digest == *id => Ok(found),
+        _ => Err(StoreError::Malformed {
+            place: client.place(),
+            problem: format!("asked for the image {id}, it gave another one"),
+        }),
+    }
 }
 
 impl DaemonStore {
@@ -58,68 +97,12 @@ impl DaemonStore {
         if let Some(opened) = self.opened().into_iter().find(|it| it.id == found.id) {
             return Ok(Some(opened));
         }
-        let Some(archive) = self.save(&found.id).await.map_err(failed)? else {
+        let Some(opened) = Opened::of(&self.client, &found.id).await? else {
             return Ok(None);
-        };
-        let image = self.image(&archive, &found.id).await?;
-        let opened = Opened {
-            id: found.id,
-            archive,
-            image,
         };
         let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         all.push(opened.clone());
         Ok(Some(opened))
-    }
-
-    /// The image in an archive; it has to be that one.
-    async fn image(&self, archive: &ArchiveStore, id: &Digest) -> Result<Descriptor, StoreError> {
-        if let Ok(found) = archive.resolve(&Selector::Digest(id.clone())).await {
-            return Ok(found);
-        }
-        // Then the ID is that of the config.
-        let found = archive.only().await?;
-        let limits = &self.client.options.limits;
-        let bytes = crate::store::read(archive, &found, limits.manifest_bytes).await?;
-        match Manifest::parse(&found.media_type, &bytes, limits) {
-            Ok(Manifest::Image(image)) if image.config.digest == *id => Ok(found),
-            _ => Err(StoreError::Malformed {
-                place: self.client.place(),
-                problem: format!("asked for the image {id}, it gave another one"),
-            }),
-        }
-    }
-
-    async fn save(&self, id: &Digest) -> Result<Option<ArchiveStore>, DaemonProblem> {
-        let Some(mut answer) = self.client.save(id.as_str()).await? else {
-            return Ok(None);
-        };
-        let options = &self.client.options;
-        // Without a name, so that a process that is killed leaves nothing behind.
-        let file = tempfile::tempfile_in(&options.temporary).map_err(DaemonProblem::Disk)?;
-        let mut writer = tokio::io::BufWriter::with_capacity(BUFFER, tokio::fs::File::from(file));
-        let mut size = 0;
-        while let Some(bytes) = answer.next().await? {
-            size += bytes.len() as u64;
-            if size > options.image_bytes {
-                let limit = options.image_bytes;
-                return Err(DaemonProblem::TooLong { limit });
-            }
-            writer
-                .write_all(&bytes)
-                .await
-                .map_err(DaemonProblem::Disk)?;
-        }
-        writer.flush().await.map_err(DaemonProblem::Disk)?;
-        let mut file = writer.into_inner();
-        file.rewind().await.map_err(DaemonProblem::Disk)?;
-        let file = file.into_std().await;
-        let open = move || ArchiveStore::of_file(file, ArchiveForm::Docker);
-        let opened = tokio::task::spawn_blocking(open).await;
-        let archive = opened.map_err(|it| DaemonProblem::Disk(it.into()))?;
-        archive
-            .map(Some)
-            .map_err(|it| DaemonProblem::Archive(it.into()))
     }
 
     fn not_found(&self, what: &impl ToString) -> StoreError {
@@ -139,6 +122,40 @@ impl DaemonStore {
             action: "keep what is attached to an image",
         })
     }
+}
+
+/// All of an image; the connection is free again when it is there.
+async fn save(client: &Client, id: &Digest) -> Result<Option<ArchiveStore>, DaemonProblem> {
+    let Some(mut answer) = client.save(id.as_str()).await? else {
+        return Ok(None);
+    };
+    let options = &client.options;
+    // Without a name, so that a process that is killed leaves nothing behind.
+    let file = tempfile::tempfile_in(&options.temporary).map_err(DaemonProblem::Disk)?;
+    let mut writer = tokio::io::BufWriter::with_capacity(BUFFER, tokio::fs::File::from(file));
+    let mut size = 0;
+    while let Some(bytes) = answer.next().await? {
+        size += bytes.len() as u64;
+        if size > options.image_bytes {
+            let limit = options.image_bytes;
+            return Err(DaemonProblem::TooLong { limit });
+        }
+        writer
+            .write_all(&bytes)
+            .await
+            .map_err(DaemonProblem::Disk)?;
+    }
+    writer.flush().await.map_err(DaemonProblem::Disk)?;
+    answer.release(client);
+    let mut file = writer.into_inner();
+    file.rewind().await.map_err(DaemonProblem::Disk)?;
+    let file = file.into_std().await;
+    let open = move || ArchiveStore::of_file(file, ArchiveForm::Docker);
+    let opened = tokio::task::spawn_blocking(open).await;
+    let archive = opened.map_err(|it| DaemonProblem::Disk(it.into()))?;
+    archive
+        .map(Some)
+        .map_err(|it| DaemonProblem::Archive(it.into()))
 }
 
 /// Bytes that are written at once.
