@@ -137,7 +137,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
             path: context.temporary_dir.to_owned(),
             source,
         })?;
-    let extended = extended::open(context).await?;
+    let extended = extended::open(context)?;
     let mut made = Layers {
         context,
         build: &build,

@@ -212,7 +212,7 @@ async fn a_run_image_is_extended_exported_and_extended_again_from_the_cache() {
             assert!(text.contains(line), "{line}: {text}");
         }
         let run = root.path("layers/extended/run");
-        let found = hand_over::read_extended(&run, &Limits::default()).await;
+        let found = hand_over::read_extended(&run, &Limits::default());
         let (image, folder) = found.unwrap().unwrap();
         let layers: Vec<&Descriptor> = image.layers().map(|(it, _)| it).skip(1).collect();
         let blobs = folder.join("blobs");
@@ -284,7 +284,7 @@ async fn a_run_image_is_extended_exported_and_extended_again_from_the_cache() {
             "{text}"
         );
         let run = again.path("layers/extended/run");
-        let found = hand_over::read_extended(&run, &Limits::default()).await;
+        let found = hand_over::read_extended(&run, &Limits::default());
         let (same, _folder) = found.unwrap().unwrap();
         assert_eq!(same.descriptor(), image.descriptor());
         let link = fs::metadata(again.path("d/b")).unwrap().nlink();
@@ -373,7 +373,7 @@ async fn the_example_trusts_the_certificates_of_an_app() {
         assert!(text.contains(expected), "{command}: {text}");
     }
     let run = root.path("layers/extended/run");
-    let found = hand_over::read_extended(&run, &Limits::default()).await;
+    let found = hand_over::read_extended(&run, &Limits::default());
     let (image, _folder) = found.unwrap().unwrap();
     assert_eq!(image.label("io.buildpacks.rebasable"), Some("true"));
     assert_eq!(image.config().config.user, "1000:1000");

@@ -260,6 +260,13 @@ const INPUTS: &[Input] = &[
         Switch,
         "do not restore layers or layer metadata",
     ),
+    // RFC 0126, which upstream has not. Only the variable, for usages are as upstream's.
+    input(
+        "skip-sbom",
+        "CNB_SKIP_SBOM",
+        Switch,
+        "do not restore the SBOM of the previous image",
+    ),
     input(
         "stack",
         "CNB_STACK_PATH",

@@ -61,6 +61,8 @@ pub(crate) struct Inputs {
     pub(crate) run: PathBuf,
     pub(crate) run_image: String,
     pub(crate) skip_layers: bool,
+    /// Whether the SBOM of the previous image is not wanted.
+    pub(crate) skip_sbom: bool,
     pub(crate) stack: PathBuf,
     pub(crate) system: PathBuf,
     pub(crate) uid: i64,
@@ -183,6 +185,7 @@ impl Inputs {
             run_image: values.text("run-image"),
             // Either variable sets the same.
             skip_layers: values.switch("skip-layers") || values.switch("skip-restore"),
+            skip_sbom: values.switch("skip-sbom"),
             stack,
             system,
             uid: values.number("uid"),

@@ -26,7 +26,7 @@ pub(super) struct Extended {
 }
 
 /// What the extender left, if it was to leave something.
-pub(super) async fn open(context: &ExportContext<'_>) -> Result<Option<Extended>, ExportError> {
+pub(super) fn open(context: &ExportContext<'_>) -> Result<Option<Extended>, ExportError> {
     let Some(folder) = context.extended_dir.filter(|_it| context.api.has_targets()) else {
         return Ok(None);
     };
@@ -34,7 +34,7 @@ pub(super) async fn open(context: &ExportContext<'_>) -> Result<Option<Extended>
     if !run_image.is_some_and(|it| it.extend) {
         return Ok(None);
     }
-    let found = hand_over::read_extended(&folder.join("run"), context.limits).await;
+    let found = hand_over::read_extended(&folder.join("run"), context.limits);
     let (image, folder) = found
         .map_err(ExportError::Extended)?
         .ok_or(ExportError::NotExtended)?;

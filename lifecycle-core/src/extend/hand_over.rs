@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use oci::store::LayoutStore;
 use oci::{
-    Digest, Image, ImageConfig, ImageError, Limits, Manifest, Platform, Selector, Store as _,
-    StoreError, Upload,
+    Digest, Image, ImageConfig, ImageError, Limits, Manifest, MediaType, Platform, Selector,
+    Store as _, StoreError, Upload,
 };
 use thiserror::Error;
 
@@ -69,7 +69,7 @@ pub async fn leave_extended(folder: &Path, extended: &Extended) -> Result<(), Ha
 }
 
 /// The extended image that was left below `folder`, and where; nothing if there is none.
-pub async fn read_extended(
+pub fn read_extended(
     folder: &Path,
     limits: &Limits,
 ) -> Result<Option<(Image, PathBuf)>, HandOverError> {
@@ -84,17 +84,18 @@ pub async fn read_extended(
     };
     // It need not be called after the image, and sizes in it need not be right: what it is, is said by
     // digests.
-    let layout = LayoutStore::open(only).map_err(|source| HandOverError::Image {
-        path: only.clone(),
-        source: source.into(),
-    })?;
-    let target = layout.only().await.map_err(|source| HandOverError::Image {
-        path: only.clone(),
-        source: source.into(),
-    })?;
     let malformed = |problem: String| HandOverError::Malformed {
         path: only.clone(),
         problem,
+    };
+    let bytes = content(&only.join("index.json"), limits.manifest_bytes)?;
+    let index = Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, limits);
+    let Manifest::Index(index) = index.map_err(|error| malformed(error.to_string()))? else {
+        return Err(malformed("it has no index".to_owned()));
+    };
+    let [target] = index.manifests.as_slice() else {
+        let count = index.manifests.len();
+        return Err(malformed(format!("it has {count} manifests, not one")));
     };
     let bytes = blob(only, &target.digest, limits.manifest_bytes)?;
     let manifest = Manifest::parse(&target.media_type, &bytes, limits);
@@ -116,18 +117,24 @@ pub async fn read_extended(
 fn blob(layout: &Path, digest: &Digest, limit: u64) -> Result<Vec<u8>, HandOverError> {
     let blobs = layout.join("blobs").join(digest.algorithm().name());
     let path = blobs.join(digest.hex());
-    let mut bytes = Vec::new();
-    let read = fs::File::open(&path).and_then(|it| it.take(limit).read_to_end(&mut bytes));
-    read.map_err(|source| HandOverError::Folder {
-        folder: path.clone(),
-        source,
-    })?;
+    let bytes = content(&path, limit)?;
     if Digest::of(&bytes) != *digest {
         return Err(HandOverError::Malformed {
             path,
             problem: "it has another digest than its name".to_owned(),
         });
     }
+    Ok(bytes)
+}
+
+/// The content of a file, up to `limit` bytes.
+fn content(path: &Path, limit: u64) -> Result<Vec<u8>, HandOverError> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|it| it.take(limit).read_to_end(&mut bytes));
+    read.map_err(|source| HandOverError::Folder {
+        folder: path.to_owned(),
+        source,
+    })?;
     Ok(bytes)
 }
 

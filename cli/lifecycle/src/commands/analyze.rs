@@ -69,7 +69,7 @@ pub(super) fn analyze(
         cache_image: Some(inputs.cache_image.as_str()).filter(|it| !it.is_empty()),
         run_image: &inputs.run_image,
         layers_dir: &inputs.layers,
-        skip_layers: inputs.skip_layers,
+        skip_layers: inputs.skip_layers || inputs.skip_sbom,
         root: Path::new("/"),
         limits: &session.limits,
     };
