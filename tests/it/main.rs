@@ -22,6 +22,7 @@ mod copy;
 mod cosign;
 mod daemon;
 mod delete;
+mod dist;
 mod dockerfile;
 mod door;
 mod extend;

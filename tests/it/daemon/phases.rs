@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 
 use oci::store::DockerDaemon;
 use oci::{DiffId, Digest, Image, Limits, MemoryStore, Platform, Selector, Store as _};
@@ -36,6 +37,7 @@ impl App {
             "[[buildpacks]]\nid = \"some/bp\"\nversion = \"1\"\napi = \"0.12\"\n\
              [[processes]]\ntype = \"web\"\ncommand = [\"run\"]\nargs = []\ndirect = true\n",
         );
+        app.write("layers/sbom/launch/some_bp/sbom.cdx.json", "{}");
         for layer in ["low", "top"] {
             let toml = format!("layers/some_bp/{layer}.toml");
             app.write(&toml, "[types]\nlaunch = true\n");
@@ -55,7 +57,11 @@ impl App {
     }
 
     fn run(&self, phase: &str, arguments: &[&str]) -> Output {
-        let mut command = std::process::Command::new(binary("lifecycle"));
+        Output::of(&mut self.command(phase, arguments))
+    }
+
+    fn command(&self, phase: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("lifecycle"));
         command
             .args([phase, "-daemon", "-log-level", "debug"])
             .args(arguments)
@@ -65,7 +71,7 @@ impl App {
             .env("CNB_USER_ID", nix::unistd::geteuid().to_string())
             .env("CNB_GROUP_ID", nix::unistd::getegid().to_string())
             .env("DOCKER_HOST", &self.host);
-        Output::of(&mut command)
+        command
     }
 
     /// Analyzes and exports to `app:v1` and `other:v2`; returns what was said, and the image ID that is
@@ -121,12 +127,13 @@ async fn a_daemon_is_sent_what_it_lacks() {
 
     let (said, first) = app.build("run:v1", &CACHE);
     let id = daemon.image("run:v1").unwrap();
+    let short: String = first.hex().chars().take(12).collect();
     for line in [
         "Image with name \"app:v1\" not found",
         &format!("Found image with identifier \"{}\"", id.hex()),
         "Adding layer 'some/bp:low'",
         "Saving app:v1...",
-        &format!("*** Images ({}):", &first.hex()[..12]),
+        &format!("*** Images ({short}):"),
         &format!("*** Image ID: {}", first.hex()),
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -140,26 +147,38 @@ async fn a_daemon_is_sent_what_it_lacks() {
             .count()
     };
     let sent = |of: usize| daemon.loads()[of].len();
-    // Two layers of the buildpack, the app, the launcher, its config and the links; not the run image.
-    assert_eq!((kept(), sent(2)), (6, 6 + 2), "{:?}", daemon.loads());
+    // Two layers of the buildpack, their SBOM, the app, the launcher, its config and the links; not the
+    // run image.
+    assert_eq!((kept(), sent(2)), (7, 7 + 2), "{:?}", daemon.loads());
     assert!(!asked_for_an_image(&daemon));
 
     // The same again is the same image, of which nothing but the documents is sent.
     let (said, second) = app.build("run:v1", &CACHE);
     assert!(said.contains("Reusing layer 'some/bp:low'"), "{said}");
     assert!(said.contains("Reusing layers from image with id"), "{said}");
-    assert_eq!((second, sent(3), kept()), (first, 2, 6));
+    assert_eq!((second, sent(3), kept()), (first, 2, 7));
+    assert!(!asked_for_an_image(&daemon));
+
+    // The SBOM came from the cache, too, and does not come where it is not wanted (RFC 0126).
+    let restored = "Restoring data for SBOM from previous image";
+    assert!(said.contains(restored), "{said}");
+    let analyze = ["-layers", "layers", "-run-image", "run:v1", "app:v1"];
+    let mut analyze = app.command("analyze", &analyze);
+    let said = Output::of(analyze.env("CNB_SKIP_SBOM", "true"))
+        .expect(0)
+        .stdout;
+    assert!(!said.contains(restored), "{said}");
     assert!(!asked_for_an_image(&daemon));
 
     // What lies above a changed layer is sent again: from the cache, and without it from the daemon,
     // which gives it with all of its image.
     app.write("layers/some_bp/low/file", "changed");
     app.build("run:v1", &CACHE);
-    assert_eq!((sent(4), kept()), (6 + 2, 6));
+    assert_eq!((sent(4), kept()), (7 + 2, 7));
     assert!(!asked_for_an_image(&daemon));
     app.write("layers/some_bp/low/file", "once more");
     let (_, before) = app.build("run:v1", &[]);
-    assert_eq!(sent(5), 6 + 2);
+    assert_eq!(sent(5), 7 + 2);
     assert!(asked_for_an_image(&daemon));
 
     // A rebase, too; `-force` because the image names no run image.
