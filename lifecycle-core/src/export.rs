@@ -152,7 +152,15 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         let below = extended.layers(temporary.path(), compression(context.images.kind()), log)?;
         made.layers.splice(..0, below);
     }
-    let config = configure(context, &base.1, extended.as_ref(), &build, &made, log)?;
+    let run_image = run_image::identity(context, &base)?;
+    let config = configure(
+        context,
+        (&base.1, &run_image),
+        extended.as_ref(),
+        &build,
+        &made,
+        log,
+    )?;
     let descriptors = base.1.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
     let image =
@@ -195,7 +203,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         daemon_id: saved.image_id,
         run_image: ReportedRunImage {
             name: run_image::name(context),
-            reference: run_image::reference(context)?.to_owned(),
+            reference: run_image,
         },
         buildpacks: context.group.group.clone(),
         extensions: context.group.group_extensions.clone(),
@@ -264,7 +272,7 @@ fn keep(cache: &DirectoryCache, made: &Made) -> Result<(), ExportError> {
 /// The config of the image: labels, environment, entry point and history.
 fn configure(
     context: &ExportContext<'_>,
-    base: &Image,
+    (base, run_image): (&Image, &str),
     extended: Option<&Extended>,
     build: &BuildMetadata,
     made: &Made,
@@ -282,7 +290,7 @@ fn configure(
         .rootfs
         .diff_ids
         .extend(made.layers.iter().map(|it| it.diff_id.clone()));
-    set_labels(context, &mut config, base, build, made, log)?;
+    set_labels(context, &mut config, (base, run_image), build, made, log)?;
     set_environment(context, &mut config, log);
     let app_dir = context.view().name(context.app_dir).display().to_string();
     log.line(Level::Debug, &format!("Setting WORKDIR: '{app_dir}'"));
@@ -338,7 +346,7 @@ fn history(context: &ExportContext<'_>, base: &Image, made: &Made, created: &str
 fn set_labels(
     context: &ExportContext<'_>,
     config: &mut ImageConfig,
-    base: &Image,
+    (base, run_image): (&Image, &str),
     build: &BuildMetadata,
     made: &Made,
     log: &dyn Log,
@@ -352,7 +360,7 @@ fn set_labels(
                 .diff_ids
                 .last()
                 .map_or_else(String::new, ToString::to_string),
-            reference: run_image::reference(context)?.to_owned(),
+            reference: run_image.to_owned(),
             images: if context.api.has_targets() {
                 images.clone()
             } else {

@@ -5,14 +5,15 @@ mod daemon;
 mod registry;
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use oci::store::LayoutStore;
 use oci::{
-    Descriptor, Digest, Image, ImageError, Limits, Location, Platform, Reference, Selector, Store,
-    StoreError, Tag,
+    Descriptor, Digest, Image, ImageError, Limits, Location, Manifest, MediaType, Platform,
+    Reference, Selector, Store, StoreError, Tag,
 };
 
 pub use self::daemon::DaemonImages;
@@ -209,7 +210,9 @@ impl Images for LayoutImages {
         // Upstream's layouts hold one image each, and need not name it.
         // Nor is the image's digest what counts: in a path it says what there was.
         let selector = match layout.resolve(&selector).await {
-            Err(error) if error.is_not_found() => Selector::Digest(layout.only().await?.digest),
+            Err(StoreError::NotFound { .. } | StoreError::Malformed { .. }) => {
+                Selector::Digest(only(&path, &layout).await?)
+            }
             _ => selector,
         };
         Ok(Some(place(&path, layout, selector)))
@@ -236,6 +239,27 @@ impl Images for LayoutImages {
     fn kind(&self) -> Kind {
         Kind::Layout
     }
+}
+
+/// The image of the layout at `path` that is meant if none is named: the only one, or of several the
+/// one for this machine.
+async fn only(path: &Path, layout: &LayoutStore) -> Result<Digest, StoreError> {
+    let error = match layout.only().await {
+        Ok(found) => return Ok(found.digest),
+        Err(error) => error,
+    };
+    let limits = Limits::default();
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path.join("index.json"))
+        .and_then(|it| it.take(limits.manifest_bytes).read_to_end(&mut bytes));
+    if read.is_ok()
+        && let Ok(Manifest::Index(index)) =
+            Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, &limits)
+        && let Some(image) = index.pick(&Platform::host())
+    {
+        return Ok(image.digest.clone());
+    }
+    Err(error)
 }
 
 fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
@@ -330,6 +354,35 @@ mod tests {
         ));
         // It is found, and has no image.
         assert!(images.open(&name).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn of_several_images_in_a_layout_the_one_for_this_machine_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = LayoutImages::new(folder.path());
+        let there = folder.path().join("index.docker.io/shop/app/latest");
+        let layout = LayoutStore::create(&there).unwrap();
+        let mut listed = Vec::new();
+        let own = Platform::host();
+        for (architecture, text) in [("other", "{\"a\":1}"), (&*own.architecture, "{}")] {
+            let config = Descriptor::of(MediaType::IMAGE_CONFIG, text.as_bytes());
+            let manifest = serde_json::json!({
+                "schemaVersion": 2, "mediaType": MediaType::IMAGE_MANIFEST,
+                "config": config, "layers": [],
+            });
+            let bytes = bytes::Bytes::from(manifest.to_string());
+            let image = Descriptor::of(MediaType::IMAGE_MANIFEST, &bytes);
+            layout.push_manifest(&image, bytes).await.unwrap();
+            listed.push(serde_json::json!({
+                "mediaType": image.media_type, "digest": image.digest, "size": image.size,
+                "platform": {"os": own.os, "architecture": architecture},
+            }));
+        }
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": listed});
+        std::fs::write(there.join("index.json"), index.to_string()).unwrap();
+        let place = images.open("shop/app").await.unwrap().unwrap();
+        let found = place.resolve().await.unwrap().unwrap();
+        assert_eq!(listed[1]["digest"], found.digest.as_str());
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use crate::store::{self, Store};
 use crate::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Limits, Manifest, ManifestError,
+    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Index, Limits, Manifest, ManifestError,
     MediaType, Platform, StoreError, go_json,
 };
 
@@ -166,6 +166,14 @@ impl Image {
     /// A label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.config.config.labels.get(name).map(String::as_str)
+    }
+}
+
+impl Index {
+    /// The first image listed that runs on `platform`: of its variant, if that is asked for and there is
+    /// one.
+    pub fn pick(&self, platform: &Platform) -> Option<&Descriptor> {
+        pick(&self.manifests, platform)
     }
 }
 

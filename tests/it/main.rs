@@ -46,6 +46,7 @@ mod mirror;
 mod mirrors;
 mod odd;
 mod platforms;
+mod pod;
 mod policy;
 mod progress;
 mod project;

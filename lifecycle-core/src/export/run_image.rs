@@ -17,6 +17,20 @@ pub(super) fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, Expo
         .ok_or(ExportError::NoRunImage)
 }
 
+/// Which run image it is, for good, as it was found: who wrote the file may not have known more than a
+/// name.
+pub(super) fn identity(
+    context: &ExportContext<'_>,
+    (place, image): &(Place, Image),
+) -> Result<String, ExportError> {
+    let reference = reference(context)?;
+    let is_known = context.images.kind() != Kind::Daemon && reference.contains('@');
+    if is_known || context.images.kind() == Kind::Layout {
+        return Ok(reference.to_owned());
+    }
+    Ok(place.identifier(&image.descriptor().digest))
+}
+
 /// The name that it was asked for by; before Platform API 0.12 the one that the platform offers.
 pub(super) fn name(context: &ExportContext<'_>) -> String {
     let analyzed = context.analyzed.run_image.as_ref();

@@ -41,17 +41,17 @@ pub struct ImageReport {
     /// With a daemon: the digest of its config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    /// With a registry: the digest of its manifest.
+    /// With a registry or a layout: the digest of its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// With a registry: the size of its manifest.
+    /// With a registry or a layout: the size of its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_size: Option<u64>,
 }
 
 impl ImageReport {
     /// Of the image `image` with these names, which a daemon has as `daemon_id`: a daemon's images
-    /// have no manifest, and a layout's no digest that upstream would report.
+    /// have no manifest.
     pub(crate) fn new(
         names: &[String],
         image: &Descriptor,
@@ -61,7 +61,7 @@ impl ImageReport {
         Self {
             tags: names.to_vec(),
             image_id: daemon_id.map(|it| it.hex().to_owned()),
-            digest: (kind == Kind::Registry).then(|| image.digest.to_string()),
+            digest: (kind != Kind::Daemon).then(|| image.digest.to_string()),
             manifest_size: (kind != Kind::Daemon).then_some(image.size),
         }
     }
