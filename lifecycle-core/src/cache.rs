@@ -15,6 +15,7 @@ use oci::{DiffId, ImageError, StoreError};
 pub use self::directory::DirectoryCache;
 pub use self::export::{CacheContext, export_cache};
 pub use self::image::ImageCache;
+use crate::Log;
 use crate::extract::{self, ExtractError, LayersDir};
 use crate::files::OsError;
 use crate::images::PlaceError;
@@ -36,6 +37,13 @@ impl Cache {
         match self {
             Self::Directory(cache) => cache.metadata(),
             Self::Image(cache) => cache.metadata(),
+        }
+    }
+
+    /// Says if there is nothing in it; done once, when it is first used.
+    pub(crate) fn announce(&self, log: &dyn Log) {
+        if let Self::Image(cache) = self {
+            cache.announce(log);
         }
     }
 

@@ -83,25 +83,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => return write!(f, "exit status {code}"),
             Self::Signal(signal) => *signal,
         };
-        let name = match signal {
-            1 => "hangup",
-            2 => "interrupt",
-            3 => "quit",
-            4 => "illegal instruction",
-            5 => "trace/breakpoint trap",
-            6 => "aborted",
-            7 => "bus error",
-            8 => "floating point exception",
-            9 => "killed",
-            10 => "user defined signal 1",
-            11 => "segmentation fault",
-            12 => "user defined signal 2",
-            13 => "broken pipe",
-            14 => "alarm clock",
-            15 => "terminated",
-            other => return write!(f, "signal: signal {other}"),
-        };
-        write!(f, "signal: {name}")
+        write!(f, "signal: {}", crate::go_words::signal_name(signal))
     }
 }
 
@@ -131,11 +113,17 @@ impl Run for Host {
             source: OsError(source),
         };
         // Seen from the outside, a folder and a program that are missing look the same.
-        let is_dir = std::fs::metadata(&command.dir).map_err(chdir)?.is_dir();
-        if !is_dir {
+        let has_dir = !command.dir.as_os_str().is_empty();
+        if has_dir && !std::fs::metadata(&command.dir).map_err(chdir)?.is_dir() {
             return Err(chdir(io::Error::from_raw_os_error(
                 Errno::NOTDIR.raw_os_error(),
             )));
+        }
+        if is_for_a_shell(&command.program) {
+            return Err(RunError::Start {
+                program: command.program.clone(),
+                source: OsError(Errno::NOEXEC.into()),
+            });
         }
         let watch = |source| RunError::Watch {
             program: command.program.clone(),
@@ -148,11 +136,13 @@ impl Run for Host {
                 .args(&command.args)
                 .env_clear()
                 .envs(&command.env)
-                .current_dir(&command.dir)
                 .process_group(0)
                 .stdin(Stdio::null())
                 .stdout(writer.try_clone().map_err(watch)?)
                 .stderr(writer);
+            if has_dir {
+                process.current_dir(&command.dir);
+            }
             if let Some(user) = self.user {
                 process.uid(user.uid).gid(user.gid);
             }
@@ -175,6 +165,17 @@ impl Run for Host {
         }
         Ok(Exit::of(status))
     }
+}
+
+/// Whether the C library would hand `program` to a shell, as the kernel refuses it: a text without
+/// `#!`. Go does not, so upstream fails there. Where further formats are registered with the kernel it
+/// alone decides.
+fn is_for_a_shell(program: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(program).and_then(|file| file.take(4).read_to_end(&mut start));
+    let formats = std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter();
+    let has_formats = formats.flatten().count() > 2;
+    read.is_ok() && !start.starts_with(b"#!") && start != b"\x7fELF" && !has_formats
 }
 
 /// Ends all programs that run under it, with all that they started, and lets no other start.

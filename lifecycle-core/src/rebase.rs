@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::analyze::{AnalyzeError, best_mirror, target};
 use crate::api::PlatformApi;
 use crate::export::normal;
+use crate::export::run_image::{is_unsettled, patiently};
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
@@ -94,14 +95,25 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
     })?;
     let (app_place, app) = app.ok_or(RebaseError::NoApp)?;
     let name = run_image_name(context, &app).await?;
-    let base = find(context, &name).await;
-    let base = base.map_err(|error| match error {
-        RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
-            RebaseError::RunImageInDaemon(source)
-        }
-        error => error,
-    })?;
-    let (base_place, base) = base.ok_or(RebaseError::NoRunImage { name: name.clone() })?;
+    let (base_place, base) = patiently(
+        async || {
+            let found = find(context, &name).await.map_err(|error| match error {
+                RebaseError::Image { name, source } => RebaseError::RunImage { name, source },
+                RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
+                    RebaseError::RunImageInDaemon(source)
+                }
+                other => other,
+            })?;
+            found.ok_or_else(|| RebaseError::NoRunImage { name: name.clone() })
+        },
+        |error| match error {
+            RebaseError::NoRunImage { .. } => context.images.kind() == Kind::Registry,
+            RebaseError::RunImage { source, .. } => is_unsettled(source),
+            _ => false,
+        },
+        log,
+    )
+    .await?;
     check(context, &app, &base, log)?;
 
     let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
@@ -228,9 +240,7 @@ fn check_stack(app: &Image, base: &Image) -> Result<(), RebaseError> {
     let stack = |image: &Image| image.label(labels::STACK_ID).unwrap_or_default().to_owned();
     let (new, old) = (stack(base), stack(app));
     if old.is_empty() {
-        return Err(RebaseError::NoStack {
-            what: "working image",
-        });
+        return Err(RebaseError::NoStack { what: "app image" });
     }
     if new.is_empty() {
         return Err(RebaseError::NoStack {
@@ -266,7 +276,11 @@ fn fits(new: &TargetMetadata, old: &TargetMetadata) -> bool {
     new.os == old.os
         && new.arch == old.arch
         && (either_empty || new.arch_variant == old.arch_variant)
-        && (new.distro.is_none() || new.distro == old.distro)
+        && new.distro.as_ref().is_none_or(|new| {
+            let same = |new: &str, old: &str| new.is_empty() || new == old;
+            (old.distro.as_ref())
+                .is_some_and(|old| same(&new.name, &old.name) && same(&new.version, &old.version))
+        })
 }
 
 fn target_json(target: &TargetMetadata) -> String {
@@ -470,8 +484,8 @@ pub enum RebaseError {
     /// The new image could not be put together.
     #[error("rebase app image")]
     Compose(#[source] ImageError),
-    /// An image cannot be read.
-    #[error("failed to read image '{name}'")]
+    /// The image cannot be read.
+    #[error("failed to access image to rebase: failed to read image '{name}'")]
     Image {
         /// Which.
         name: String,
@@ -500,13 +514,15 @@ pub enum RebaseError {
     #[error("rebase app image: could not find base layer in image")]
     NoBaseLayer,
     /// There is no such run image.
-    #[error("failed to access run image '{name}'")]
+    #[error("run image '{name}' was not found")]
     NoRunImage {
         /// Which.
         name: String,
     },
     /// The image names no run image.
-    #[error("-run-image is required when there is no run image metadata available")]
+    #[error(
+        "failed to parse arguments: -run-image is required when there is no run image metadata available"
+    )]
     NoRunImageMetadata,
     /// An image does not say of which stack it is.
     #[error("stack not defined on {what}")]
@@ -548,6 +564,14 @@ pub enum RebaseError {
     /// A name is no place for an image.
     #[error(transparent)]
     Place(PlaceError),
+    /// The new run image cannot be read.
+    #[error("failed to read image '{name}'")]
+    RunImage {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ImageError,
+    },
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -563,8 +587,8 @@ impl RebaseError {
     /// The exit code of the rebaser.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageInDaemon(_) => 1,
             Self::Place(PlaceError::Name { .. }) => 3,
-            Self::RunImageInDaemon(_) => 1,
             _ => 72,
         }
     }
@@ -573,8 +597,16 @@ impl RebaseError {
     pub fn action(&self) -> &'static str {
         match self {
             Self::Place(PlaceError::Name { .. }) => "resolve inputs",
-            Self::AppInDaemon(_) | Self::NoApp => "set app image",
-            Self::RunImageInDaemon(_) => "access run image",
+            Self::AppInDaemon(_)
+            | Self::Image { .. }
+            | Self::Label(_)
+            | Self::Mirrors(_)
+            | Self::NoAccessibleRunImage
+            | Self::NoApp
+            | Self::NoRunImageMetadata => "set app image",
+            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageInDaemon(_) => {
+                "access run image"
+            }
             _ => "rebase",
         }
     }

@@ -127,12 +127,24 @@ pub async fn restore(
 ) -> Result<(), RestoreError> {
     let empty = CacheMetadata::default();
     let cached = cache.map_or(&empty, Cache::metadata);
+    match cache {
+        Some(cache) => cache.announce(log),
+        None => log.line(
+            Level::Debug,
+            "Usable cache not provided, using empty cache metadata",
+        ),
+    }
     log.line(Level::Debug, "Restoring Layer Metadata");
     restore_metadata(context, cached, log)?;
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
     let mut waiting = Vec::new();
     for buildpack in &context.group.group {
         let layers = layers_of(&cached.buildpacks, buildpack);
+        let text = format!(
+            "Reading Buildpack Layers directory {}",
+            context.layers_dir.display()
+        );
+        log.line(Level::Debug, &text);
         let dir = read_dir(context, buildpack, log)?;
         let at_hand = |name: &str| layers.and_then(|it| it.layers.get(name));
         for layer in &dir.layers {
@@ -273,20 +285,24 @@ fn restore_metadata(
     cached: &CacheMetadata,
     log: &dyn Log,
 ) -> Result<(), RestoreError> {
+    let empty = BuildpackLayersMetadata::default();
+    for buildpack in &context.group.group {
+        let in_image = layers_of(&context.metadata.buildpacks, buildpack);
+        if let Some(store) = in_image.and_then(|it| it.store.as_ref()) {
+            let folder = context.layers_dir.join(buildpack.escaped_id());
+            files::write(&folder.join("store.toml"), store).map_err(RestoreError::File)?;
+        }
+    }
     if context.skip_layers {
         log.line(Level::Info, "Skipping buildpack layer analysis");
+        return Ok(());
     }
-    let empty = BuildpackLayersMetadata::default();
     for buildpack in &context.group.group {
         let folder = context.layers_dir.join(buildpack.escaped_id());
         let in_image = layers_of(&context.metadata.buildpacks, buildpack).unwrap_or(&empty);
         let in_cache = layers_of(&cached.buildpacks, buildpack).unwrap_or(&empty);
-        if let Some(store) = &in_image.store {
-            files::write(&folder.join("store.toml"), store).map_err(RestoreError::File)?;
-        }
-        if context.skip_layers {
-            continue;
-        }
+        // What lies there already is told, and has to be readable.
+        read_dir(context, buildpack, log)?;
         let write = |name: &str, layer: &LayerMetadata, from: &str| {
             let text = format!(
                 "Restoring metadata for \"{}:{name}\" from {from}",
@@ -323,10 +339,17 @@ fn restore_metadata(
         for (name, layer) in &in_cache.layers {
             let alone = context.api.restores_launch_layers_from_cache()
                 && !in_image.layers.contains_key(name);
+            let skip = |why: &str| {
+                let text = format!(
+                    "Not restoring \"{}:{name}\" from cache, marked as {why}",
+                    buildpack.id
+                );
+                log.line(Level::Debug, &text);
+            };
             if !layer.cache {
-                skip(name, "cache=false");
+                skip("cache=false");
             } else if layer.launch && !alone {
-                skip(name, "launch=true");
+                skip("launch=true");
             } else {
                 write(name, layer, "cache")?;
             }
@@ -396,7 +419,9 @@ fn restore_sboms(
             }
         }
     }
-    remove(&sboms)
+    // What stays for want of a right to remove it is for the builder to find.
+    remove(&sboms).ok();
+    Ok(())
 }
 
 /// What is in `folder`; nothing, if it is none.

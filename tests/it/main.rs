@@ -29,6 +29,7 @@ mod extend;
 mod extract;
 mod flags;
 mod gate;
+mod generated;
 mod golden;
 mod health;
 mod identities;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use launch::env::Env;
-use launch::files::metadata::BuildMetadata;
+use launch::files::metadata::{BuildMetadata, LaunchMetadata};
 use launch::{LaunchContext, api, files};
 use signal_hook::consts::SIGPIPE;
 
@@ -69,11 +69,12 @@ fn run(
             text: chain(&error),
         })?;
     let layers = PathBuf::from(or("CNB_LAYERS_DIR", "/layers"));
-    let metadata: BuildMetadata = files::read_required(&layers.join("config/metadata.toml"))
+    let metadata: LaunchMetadata = files::read_required(&layers.join("config/metadata.toml"))
         .map_err(|error| Failure {
             code: 1,
             text: format!("failed to read metadata: {}", chain(&error)),
         })?;
+    let metadata = BuildMetadata::from(metadata);
     for buildpack in &metadata.buildpacks {
         api::negotiate_buildpack("buildpack", &buildpack.id, &buildpack.api).map_err(|error| {
             Failure {

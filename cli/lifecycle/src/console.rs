@@ -54,12 +54,30 @@ impl Log for Console {
             (Level::Info | Level::Debug, _) => "",
         };
         let feed = if text.ends_with('\n') { "" } else { "\n" };
-        write(format!("{label}{text}{feed}").as_bytes());
+        self.output(format!("{label}{text}{feed}").as_bytes());
     }
 
     fn output(&self, bytes: &[u8]) {
-        write(bytes);
+        if self.is_colored {
+            write(bytes);
+        } else {
+            write(&without_colors(bytes));
+        }
     }
+}
+
+/// The bytes without sequences of a terminal, of programs too.
+fn without_colors(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    while let Some(&byte) = rest.next() {
+        if byte != 0x1b {
+            out.push(byte);
+        } else if rest.next() == Some(&b'[') {
+            rest.find(|it| it.is_ascii_alphabetic() || **it == b'@');
+        }
+    }
+    out
 }
 
 /// When nobody listens there is nobody to tell.

@@ -21,17 +21,18 @@ pub(crate) fn guard(
     match environment.text("CNB_EXPERIMENTAL_MODE").as_deref() {
         // The specification says `silent`, upstream `quiet`.
         Some("quiet" | "silent") => Ok(()),
-        Some("warn") => {
-            console.line(Level::Warn, &requested);
-            Ok(())
-        }
-        _ => {
+        None | Some("error") => {
             console.line(Level::Error, &requested);
             Err(Failure {
                 code: GENERIC,
                 text: "experimental features are disabled by CNB_EXPERIMENTAL_MODE=error"
                     .to_owned(),
             })
+        }
+        // Also any other word, as upstream has it.
+        Some(_) => {
+            console.line(Level::Warn, &requested);
+            Ok(())
         }
     }
 }

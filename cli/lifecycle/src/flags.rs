@@ -7,7 +7,7 @@ use std::time::Duration;
 use lifecycle_core::api::PlatformApi;
 
 use crate::environment::Environment;
-use crate::go_flag::{Flag, Value, parse_bool, parse_duration, parse_int};
+use crate::go_flag::{Flag, Value, parse_bool, parse_decimal, parse_duration};
 use crate::phase::Phase;
 
 /// Stands for the layers folder in defaults, until it is known.
@@ -308,7 +308,7 @@ fn default(input: &Input, environment: &Environment) -> Value {
     match input.default {
         Text(text) => Value::Text(given.unwrap_or_else(|| text.to_owned())),
         Switch => Value::Switch(given.and_then(|it| parse_bool(&it)).unwrap_or_default()),
-        Number => Value::Number(given.and_then(|it| parse_int(&it).ok()).unwrap_or_default()),
+        Number => Value::Number(given.and_then(|it| parse_decimal(&it)).unwrap_or_default()),
         Hours(hours) => Value::Duration(
             given
                 .and_then(|it| parse_duration(&it))

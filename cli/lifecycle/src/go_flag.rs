@@ -189,14 +189,21 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, &'static str> {
     let has_prefix = radix != 10;
     let digits = digits.ok_or(SYNTAX)?;
     // An underscore may stand between digits, and after a prefix.
-    let is_spaced =
-        !digits.ends_with('_') && !digits.contains("__") && (has_prefix || !digits.contains('_'));
+    let is_spaced = !digits.ends_with('_')
+        && !digits.contains("__")
+        && (has_prefix || !digits.starts_with('_'));
     let digits = digits.replace('_', "");
     if digits.is_empty() || !is_spaced || !digits.chars().all(|it| it.is_digit(radix)) {
         return Err(SYNTAX);
     }
     let magnitude = i128::from_str_radix(&digits, radix).map_err(|_too_large| RANGE)?;
     i64::try_from(if is_negative { -magnitude } else { magnitude }).map_err(|_too_large| RANGE)
+}
+
+/// Go's `strconv.Atoi`: decimal only.
+pub(crate) fn parse_decimal(text: &str) -> Option<i64> {
+    let digits = text.trim_start_matches(['+', '-']);
+    text.parse().ok().filter(|_| text.len() - digits.len() < 2)
 }
 
 /// Go's `time.ParseDuration`, for times that are not negative.
@@ -403,7 +410,8 @@ mod tests {
             ("-5", Ok(-5)),
             ("+5", Ok(5)),
             ("0x_ff", Ok(255)),
-            ("1_000", Err("parse error")),
+            ("1_000", Ok(1000)),
+            ("_1", Err("parse error")),
             ("08", Err("parse error")),
             ("", Err("parse error")),
             ("-", Err("parse error")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use lifecycle_core::Level;
@@ -72,6 +72,21 @@ pub(crate) struct Inputs {
     pub(crate) tags: Vec<String>,
 }
 
+/// The same path in its shortest form, by its text alone, as Go's `filepath.Clean` has it.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
 impl Inputs {
     /// The values of a command line. `working_directory` is what relative folders are relative to.
     #[expect(clippy::too_many_lines, reason = "one line or so for each input")]
@@ -82,17 +97,19 @@ impl Inputs {
         working_directory: &Path,
     ) -> Self {
         let values = Values(parsed.values);
-        let layers = working_directory.join(values.text("layers"));
+        // Files in a folder that was given as relative stay so: it is how they are told.
+        let named_layers = PathBuf::from(values.text("layers"));
+        let layers = clean(&working_directory.join(&named_layers));
         let file = |name: &str| -> PathBuf {
             let text = values.text(name);
             match text.strip_prefix(LAYERS) {
-                Some(rest) => layers.join(rest.trim_start_matches('/')),
+                Some(rest) => format!("{}{rest}", named_layers.display()).into(),
                 None => text.into(),
             }
         };
         let analyzed = file("analyzed");
         let mut order = file("order");
-        if order == layers.join("order.toml") && fs::metadata(&order).is_err() {
+        if order == named_layers.join("order.toml") && fs::metadata(&order).is_err() {
             order = "/cnb/order.toml".into();
         }
         let [
@@ -120,7 +137,7 @@ impl Inputs {
             if path.as_os_str().is_empty() {
                 path
             } else {
-                working_directory.join(path)
+                clean(&working_directory.join(path))
             }
         };
         let [
@@ -209,18 +226,17 @@ impl Inputs {
             .unwrap_or_else(|| "production".to_owned())
     }
 
-    /// Checks what can be checked without looking at any image, and says what will not count.
+    /// Checks what can be checked without looking at any file or image.
     ///
     /// # Errors
     ///
     /// With [`INVALID_ARGUMENTS`].
-    pub(crate) fn validate(&mut self, phase: Phase, console: Console) -> Result<(), Failure> {
+    pub(crate) fn validate(&mut self, phase: Phase) -> Result<(), Failure> {
         let unsupported =
             |cause: &str| Err(Failure::because(INVALID_ARGUMENTS, "resolve inputs", cause));
-        let has_image = matches!(
-            phase,
-            Phase::Analyze | Phase::Create | Phase::Export | Phase::Rebase
-        );
+        if has_image(phase) && self.image.is_empty() {
+            return unsupported("image argument is required");
+        }
         let environment_run_image = self.environment.text("CNB_RUN_IMAGE").unwrap_or_default();
         match phase {
             Phase::Export
@@ -242,9 +258,15 @@ impl Inputs {
             }
             _ => {}
         }
-        if has_image && self.image.is_empty() {
-            return unsupported("image argument is required");
-        }
+        Ok(())
+    }
+
+    /// Once the run image is known: says what will not count, and checks all names.
+    ///
+    /// # Errors
+    ///
+    /// With [`INVALID_ARGUMENTS`].
+    pub(crate) fn settle(&mut self, phase: Phase, console: Console) -> Result<(), Failure> {
         if matches!(phase, Phase::Restore | Phase::Export | Phase::Create)
             && self.cache_image.is_empty()
             && self.cache_dir.as_os_str().is_empty()
@@ -261,7 +283,7 @@ impl Inputs {
                 self.parallel = false;
             }
         }
-        if has_image && !self.daemon && !self.launch_cache.as_os_str().is_empty() {
+        if has_image(phase) && !self.daemon && !self.launch_cache.as_os_str().is_empty() {
             console.line(
                 Level::Warn,
                 "Ignoring -launch-cache, only intended for use with -daemon",
@@ -275,7 +297,7 @@ impl Inputs {
             );
             self.launch_cache = PathBuf::new();
         }
-        if has_image {
+        if has_image(phase) {
             self.validate_references()?;
         }
         Ok(())
@@ -308,6 +330,14 @@ impl Inputs {
         }
         Ok(())
     }
+}
+
+/// Whether a phase is about an image that is named.
+fn has_image(phase: Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Analyze | Phase::Create | Phase::Export | Phase::Rebase
+    )
 }
 
 /// The registry of an image's name, if it is a name as go-containerregistry takes them: repositories

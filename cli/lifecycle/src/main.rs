@@ -83,7 +83,7 @@ fn run(
         .map(|it| it.to_string_lossy().into_owned())
         .collect();
     if let Some(phase) = Phase::of_program(argv0) {
-        return run_phase(phase, environment, &rest, console);
+        return run_phase(phase, phase.program(), environment, &rest, console);
     }
     match rest.split_first() {
         None => Err(Failure {
@@ -95,7 +95,7 @@ fn run(
             Ok(())
         }
         Some((first, rest)) => match Phase::of_subcommand(first) {
-            Some(phase) => run_phase(phase, environment, rest, console),
+            Some(phase) => run_phase(phase, phase.name(), environment, rest, console),
             None => Err(Failure::because(
                 INVALID_ARGUMENTS,
                 "recognize phase",
@@ -107,8 +107,10 @@ fn run(
     }
 }
 
+/// Runs a phase, which was called by this name.
 fn run_phase(
     phase: Phase,
+    name: &str,
     environment: &Environment,
     arguments: &[String],
     console: &mut Console,
@@ -147,7 +149,6 @@ fn run_phase(
     console.level = parse_level(level)
         .ok_or_else(|| Failure::because(GENERIC, "parse log level", "invalid level"))?;
     let console = *console;
-    console.line(Level::Debug, &format!("Starting {}...", phase.name()));
     for argument in parsed.arguments.iter().filter(|it| it.starts_with('-')) {
         console.line(
             Level::Warn,
@@ -158,6 +159,7 @@ fn run_phase(
         );
     }
 
+    console.line(Level::Debug, &format!("Starting {name}..."));
     console.line(Level::Debug, "Parsing inputs...");
     count(phase, parsed.arguments.len())
         .map_err(|cause| Failure::because(INVALID_ARGUMENTS, "parse arguments", &cause))?;

@@ -51,6 +51,12 @@ impl Phase {
         found.map_or("", |(_, name, _)| name)
     }
 
+    /// The name of the program that runs it.
+    pub(crate) fn program(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(phase, _, _)| *phase == self);
+        found.map_or("", |(_, _, program)| program)
+    }
+
     /// The exit code of a failure that has no code of its own.
     pub(crate) fn failure(self) -> u8 {
         match self {

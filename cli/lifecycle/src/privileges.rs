@@ -4,7 +4,7 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown};
 use std::path::Path;
 
 use lifecycle_core::go_words::{PathError, io_cause};
@@ -44,15 +44,12 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Gives those of `folders` that are there to `user`, with all below, unless they can be used as
-/// they are. Only root does so.
+/// they are. Who is not root fails here, as upstream does, and not somewhere in a build.
 ///
 /// # Errors
 ///
 /// When an owner cannot be changed.
 pub(crate) fn own(user: User, folders: &[&Path]) -> Result<(), Failure> {
-    if !is_root() {
-        return Ok(());
-    }
     for folder in folders.iter().filter(|it| !it.as_os_str().is_empty()) {
         let failed = |error: &PathError| Failure::new(GENERIC, "chown volumes", error);
         match fs::metadata(folder) {
@@ -65,25 +62,30 @@ pub(crate) fn own(user: User, folders: &[&Path]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// An owner is taken to have the right to write.
 fn is_writable(metadata: &Metadata, user: User) -> bool {
     let mode = metadata.permissions().mode();
-    (metadata.uid() == user.uid && mode & 0o200 != 0)
+    metadata.uid() == user.uid
         || (metadata.gid() == user.gid && mode & 0o020 != 0)
         || mode & 0o002 != 0
 }
 
-/// Links are changed themselves, never followed.
+/// Links below `root` are changed themselves, never followed.
 fn own_tree(user: User, root: &Path) -> Result<(), PathError> {
+    chown(root, Some(user.uid), Some(user.gid))
+        .map_err(|error| PathError::new("chown", root, &error))?;
     let mut pending = vec![root.to_owned()];
-    while let Some(path) = pending.pop() {
-        lchown(&path, Some(user.uid), Some(user.gid))
-            .map_err(|error| PathError::new("lchown", &path, &error))?;
-        let metadata =
-            fs::symlink_metadata(&path).map_err(|error| PathError::new("lstat", &path, &error))?;
-        if metadata.is_dir() {
-            let open = |error: io::Error| PathError::new("open", &path, &error);
-            for entry in fs::read_dir(&path).map_err(open)? {
-                pending.push(entry.map_err(open)?.path());
+    while let Some(folder) = pending.pop() {
+        let open = |error: io::Error| PathError::new("open", &folder, &error);
+        for entry in fs::read_dir(&folder).map_err(open)? {
+            let entry = entry.map_err(open)?;
+            let path = entry.path();
+            let is_dir = entry.file_type().map_err(open)?.is_dir();
+            let action = if is_dir { "chown" } else { "lchown" };
+            lchown(&path, Some(user.uid), Some(user.gid))
+                .map_err(|error| PathError::new(action, &path, &error))?;
+            if is_dir {
+                pending.push(path);
             }
         }
     }
@@ -116,15 +118,30 @@ pub(crate) fn become_user(user: User) -> Result<(), Failure> {
 ///
 /// The file is read here and not by the C library, which would want plug-ins that a static program
 /// cannot load.
-pub(crate) fn set_home(user: User, environment: &mut Environment) {
-    let Ok(passwd) = fs::read_to_string("/etc/passwd") else {
-        return;
+///
+/// # Errors
+///
+/// When there is no such user.
+pub(crate) fn set_home(user: User, environment: &mut Environment) -> Result<(), Failure> {
+    let failed = |cause: &str| {
+        let action = format!("set environment for user {}", user.uid);
+        Err(Failure::because(GENERIC, &action, cause))
     };
-    if let Some((name, home)) = entry(&passwd, user.uid) {
-        environment.set("HOME", home);
-        environment.set("USER", name);
-    }
+    let passwd = match fs::read(PASSWD) {
+        Ok(passwd) => String::from_utf8_lossy(&passwd).into_owned(),
+        Err(error) => {
+            return failed(&PathError::new("open", Path::new(PASSWD), &error).to_string());
+        }
+    };
+    let Some((name, home)) = entry(&passwd, user.uid) else {
+        return failed(&format!("user: unknown userid {}", user.uid));
+    };
+    environment.set("HOME", home);
+    environment.set("USER", name);
+    Ok(())
 }
+
+const PASSWD: &str = "/etc/passwd";
 
 /// Name and home of a user.
 fn entry(passwd: &str, uid: u32) -> Option<(&str, &str)> {

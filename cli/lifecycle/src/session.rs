@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use lifecycle_core::go_words::io_cause;
 use lifecycle_core::images::{DaemonImages, Images, LayoutImages, RegistryImages, parse_name};
+use oci::auth::CredentialsError;
 use oci::store::{
     DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DockerDaemon, MirrorSettings,
     RegistryClient, RegistryOptions, RegistryOptionsError, RegistrySettings,
@@ -35,7 +36,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// With `code`, when the credentials are malformed.
+    /// With `code`, when the credentials of the environment are malformed; those of a file do without.
     pub(crate) fn open(inputs: &Inputs, code: u8) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
@@ -52,7 +53,13 @@ impl Session {
             mirrors: MirrorSettings::Variable,
             ..RegistrySettings::default()
         };
-        let options = RegistryOptions::find(home.as_deref(), &variables, &settings);
+        let find = |home, variables: &BTreeMap<String, String>| {
+            RegistryOptions::find(home, variables, &settings)
+        };
+        let mut options = find(home.as_deref(), &variables);
+        if matches!(&options, Err(RegistryOptionsError::Credentials(error)) if is_of_file(error)) {
+            options = find(None, &without_files(&variables));
+        }
         let mut options = options.map_err(|error| {
             malformed(match &error {
                 // What follows "keychain" has always been what is wrong with it.
@@ -61,13 +68,23 @@ impl Session {
                 other => chain(other),
             })
         })?;
+        let mut found = Vec::new();
+        let mut is_broken = false;
         for repository in repositories(inputs) {
-            let found = runtime.block_on(options.credentials.for_repository(&repository));
-            if let Some(credential) = found.map_err(|error| malformed(chain(&error)))? {
-                options.credentials = options
-                    .credentials
-                    .with(&repository.to_string(), credential);
-            }
+            let credential = runtime.block_on(options.credentials.for_repository(&repository));
+            is_broken |= credential.is_err();
+            found.extend(credential.ok().flatten().map(|it| (repository, it)));
+        }
+        if is_broken {
+            // Who cannot be asked now is not asked later.
+            options.credentials = find(None, &without_files(&variables))
+                .map(|options| options.credentials)
+                .unwrap_or_default();
+        }
+        for (repository, credential) in found {
+            options.credentials = options
+                .credentials
+                .with(&repository.to_string(), credential);
         }
         let client = RegistryClient::new(options);
         let daemon = inputs
@@ -164,6 +181,23 @@ fn connecting(problem: &(dyn Error + Send + Sync + 'static)) -> String {
         ) => io_cause(cause),
         _ => chain(problem),
     }
+}
+
+/// Whether a file of credentials is what is wrong. Upstream goes on without it: registries that
+/// want none work still, as where a desktop's helper is configured and not there.
+fn is_of_file(error: &CredentialsError) -> bool {
+    !matches!(
+        error,
+        CredentialsError::CnbRegistryAuth | CredentialsError::CnbEntry { .. }
+    )
+}
+
+/// The variables without those that name files of credentials.
+fn without_files(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let names = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"];
+    let mut variables = variables.clone();
+    variables.retain(|name, _| !names.contains(&name.as_str()));
+    variables
 }
 
 /// The variables that are text.

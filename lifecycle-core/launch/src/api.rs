@@ -37,11 +37,11 @@ macro_rules! versions {
             type Err = Unsupported;
 
             fn from_str(text: &str) -> Result<Self, Unsupported> {
-                let bare = text.strip_prefix('v').unwrap_or(text);
+                let version = version(text);
                 Self::SUPPORTED
                     .iter()
                     .copied()
-                    .find(|it| it.as_str() == bare)
+                    .find(|it| version.as_deref() == Some(it.as_str()))
                     .ok_or_else(|| Unsupported { text: text.to_owned() })
             }
         }
@@ -222,19 +222,29 @@ pub fn negotiate_buildpack(
             name,
             api: asked.to_owned(),
         }),
-        Err(_) => {
-            let api = if asked.is_empty() { "<nil>" } else { asked }.to_owned();
-            Err(NegotiateError::BuildpackMalformed { kind, name, api })
-        }
+        Err(_) => Err(NegotiateError::BuildpackMalformed { kind, name }),
     }
 }
 
 /// Whether this is a version at all: `1`, `0.7`, `v0.12`.
 pub fn is_version(text: &str) -> bool {
+    version(text).is_some()
+}
+
+/// A version in its one form, `0.7`; upstream takes `v00.7` for that, too.
+fn version(text: &str) -> Option<String> {
     let bare = text.strip_prefix('v').unwrap_or(text);
     let (major, minor) = bare.split_once('.').unwrap_or((bare, ""));
-    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    !major.is_empty() && is_number(major) && is_number(minor)
+    let number = |part: &str| -> Option<u64> {
+        let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse().ok().filter(|_| is_number)
+    };
+    let minor = if minor.is_empty() {
+        Some(0)
+    } else {
+        number(minor)
+    };
+    Some(format!("{}.{}", number(major)?, minor?))
 }
 
 /// Platform or buildpack and lifecycle do not understand each other.
@@ -262,14 +272,12 @@ pub enum NegotiateError {
         api: String,
     },
     /// What the module says is no version.
-    #[error("failed to parse {kind} API '{api}' for {kind} '{name}'", kind = kind.to_lowercase())]
+    #[error("failed to parse buildpack API '<nil>' for {} '{name}'", kind.to_lowercase())]
     BuildpackMalformed {
         /// Buildpack or extension.
         kind: &'static str,
         /// Its name.
         name: String,
-        /// What it says.
-        api: String,
     },
     /// The module speaks an API that this lifecycle does not.
     #[error(
@@ -304,7 +312,8 @@ mod tests {
         assert!(PlatformApi::V0_9 < PlatformApi::V0_10);
         assert_eq!("0.10".parse(), Ok(PlatformApi::V0_10));
         assert_eq!("v0.10".parse(), Ok(BuildpackApi::V0_10));
-        for bad in ["", "0.16", "1.0", "0.1", "0.010", "0"] {
+        assert_eq!("00.010".parse(), Ok(BuildpackApi::V0_10));
+        for bad in ["", "0.16", "1.0", "0.1", "0.x", "0"] {
             assert!(bad.parse::<PlatformApi>().is_err());
         }
     }

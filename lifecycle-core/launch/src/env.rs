@@ -5,6 +5,7 @@
 //! | `NAME.append`, `NAME.prepend` | adds to it, with the content of `NAME.delim` between |
 //! | `NAME.override` | sets it |
 //! | `NAME.default` | sets it unless it has a value |
+//! | `NAME.` | adds before, with `:` between unless `NAME.delim` says else |
 //! | `NAME` | what the caller says |
 //! | any other suffix | nothing |
 //!
@@ -51,7 +52,7 @@ pub enum Action {
     Override,
     /// Adds before, with the delimiter between.
     Prepend,
-    /// Adds before, with `:` between unless a delimiter is given. No suffix stands for this.
+    /// Adds before, with `:` between unless a delimiter is given: a dot alone stands for it.
     PrependPath,
 }
 
@@ -62,6 +63,7 @@ impl Action {
             b"default" => Some(Self::Default),
             b"override" => Some(Self::Override),
             b"prepend" => Some(Self::Prepend),
+            b"" => Some(Self::PrependPath),
             _ => None,
         }
     }
@@ -233,6 +235,14 @@ fn content(path: &Path) -> Result<OsString, EnvError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvError {
+    /// The files of a folder cannot be applied.
+    #[error("apply env files from dir '{}'", folder.display())]
+    Apply {
+        /// Which.
+        folder: PathBuf,
+        /// Why not.
+        source: Box<EnvError>,
+    },
     /// A file or folder cannot be opened or read.
     #[error("open {}", path.display())]
     Open {

@@ -14,7 +14,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::env::Env;
-use crate::go_words::{io_cause, toml_cause};
+use crate::go_words::{io_cause, signal_name};
+use crate::toml_reader;
 
 /// More than this a program may not say: variables that large could not be passed on.
 const MAX_OUTPUT: u64 = 16 << 20;
@@ -34,10 +35,8 @@ pub(super) fn run(program: &Path, env: &mut Env) -> Result<(), ExecDError> {
         program: program.to_owned(),
         cause,
     };
-    let text = String::from_utf8(said)
-        .map_err(|_not_text| decode("toml: invalid UTF-8 encoding".to_owned()))?;
     let set: BTreeMap<String, String> =
-        toml::from_str(&text).map_err(|error| decode(toml_cause(&text, &error)))?;
+        toml_reader::from_bytes(&said).map_err(|error| decode(error.text))?;
     for (name, value) in set {
         env.set(name, value);
     }
@@ -77,7 +76,9 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
     match waitpid(child, None).map_err(|errno| io_cause(&io::Error::from(errno)))? {
         WaitStatus::Exited(_, 0) => {}
         WaitStatus::Exited(_, code) => return Err(format!("exit status {code}")),
-        WaitStatus::Signaled(_, signal, _) => return Err(format!("signal: {signal}")),
+        WaitStatus::Signaled(_, signal, _) => {
+            return Err(format!("signal: {}", signal_name(signal as i32)));
+        }
         other => return Err(format!("unexpected end: {other:?}")),
     }
     read.map_err(|error| io_cause(&error))?;

@@ -22,6 +22,7 @@ pub mod go_words;
 mod lookup;
 mod process;
 mod shell;
+mod toml_reader;
 
 use std::convert::Infallible;
 use std::ffi::{CString, NulError, OsStr, OsString};
@@ -95,7 +96,11 @@ pub fn launch(
         exec_d::run(&program, &mut env).map_err(LaunchError::ExecD)?;
     }
 
-    let working_directory = app.join(&process.working_directory);
+    let working_directory = if process.working_directory.is_empty() {
+        app.clone()
+    } else {
+        PathBuf::from(&process.working_directory)
+    };
     if process.direct {
         launch_directly(process, &working_directory, &env)
     } else {
@@ -142,6 +147,14 @@ fn launch_by_shell(
         Ok(_) => profiles.push(profile),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(LaunchError::Find(PathError::new("stat", &profile, &error))),
+    }
+    if let Some(buildpack) = process.stranger.clone()
+        && !process.args.is_empty()
+    {
+        return Err(LaunchError::Stranger {
+            process: process.name,
+            buildpack,
+        });
     }
     let arguments = shell::arguments(process, &profiles, working_directory, argv0);
     match replace(Path::new(shell::BASH), &arguments, env)? {
@@ -199,6 +212,14 @@ pub enum LaunchError {
     NoCommand {
         /// The process type.
         process: String,
+    },
+    /// A process of the shell is of a buildpack that is not in the image.
+    #[error("process type '{process}' provided by unknown buildpack '{buildpack}'")]
+    Stranger {
+        /// The process type.
+        process: String,
+        /// The buildpack.
+        buildpack: String,
     },
     /// The program is not there.
     #[error("path lookup")]

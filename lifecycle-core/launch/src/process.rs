@@ -18,6 +18,8 @@ pub(super) struct Selected {
     pub(super) direct: bool,
     /// Relative to the app's folder.
     pub(super) working_directory: String,
+    /// The buildpack that it says is its own, if that is not in the image.
+    pub(super) stranger: Option<String>,
 }
 
 /// The process whose type is the last part of `argv0`, or, when there is none of that name in any
@@ -85,7 +87,14 @@ fn of_process(
         Some((command, always)) => (Some(OsString::from(command)), always),
         None => (None, [].as_slice()),
     };
-    let mut args = owned(always);
+    // Before lists of words a shell was given all of them as one.
+    let is_joined = !process.direct && !api.has_command_lists() && !always.is_empty();
+    let command = if is_joined {
+        Some(OsString::from(process.command.words().join(" ")))
+    } else {
+        command
+    };
+    let mut args = if is_joined { Vec::new() } else { owned(always) };
     if user.is_empty() {
         args.extend(owned(process.args.as_deref().unwrap_or_default()));
     } else {
@@ -100,6 +109,12 @@ fn of_process(
         args,
         direct: process.direct,
         working_directory: process.working_dir.clone(),
+        stranger: (!process.buildpack_id.is_empty()
+            && !metadata
+                .buildpacks
+                .iter()
+                .any(|it| it.id == process.buildpack_id))
+        .then(|| process.buildpack_id.clone()),
     })
 }
 

@@ -2,10 +2,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{BuildError, BuiltLayer, io_error};
+use super::{BuildError, BuiltLayer};
 use crate::env::{Action, BUILD_DIRS, Env, EnvError};
+use crate::files::OsError;
 use crate::files::group::GroupElement;
-use crate::files::layer::LayerToml;
+use crate::files::layer::{LayerToml, LayerTomlError};
 
 /// The layers that a buildpack left, by name. One that is for nothing is set aside: its folder is
 /// renamed to `<layer>.ignore`.
@@ -15,55 +16,84 @@ pub(super) fn process_layers(
     dir: &Path,
     element: &GroupElement,
 ) -> Result<Vec<BuiltLayer>, BuildError> {
-    let failed = || io_error("open", dir);
-    let mut layers = Vec::new();
+    let failed = || {
+        |source| BuildError::LayersDir {
+            path: dir.to_owned(),
+            source: OsError(source),
+        }
+    };
+    let mut names = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed())? {
         let entry = entry.map_err(failed())?;
         let is_dir = entry.file_type().map_err(failed())?.is_dir();
         let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|it| it.strip_suffix(".toml")) else {
-            continue;
-        };
-        if is_dir {
-            continue;
+        if let Some(name) = name.to_str().and_then(|it| it.strip_suffix(".toml"))
+            && !is_dir
+        {
+            names.push(name.to_owned());
         }
-        let layer =
-            LayerToml::read(&entry.path()).map_err(|source| BuildError::Layer { source })?;
-        let dir = dir.join(name);
+    }
+    names.sort();
+    let mut layers = Vec::new();
+    for name in names {
+        let file = dir.join(format!("{name}.toml"));
+        let layer = match LayerToml::read(&file) {
+            // A link to nowhere.
+            Err(LayerTomlError::Read { source }) if source.is_missing() => LayerToml::default(),
+            read => read.map_err(|source| BuildError::Layer { source })?,
+        };
+        let dir = dir.join(&name);
         if layer.types.is_none() {
             set_aside(&dir)?;
         }
         layers.push(BuiltLayer {
             buildpack: element.id.clone(),
-            name: name.to_owned(),
+            name,
             dir,
             types: layer.types,
         });
     }
-    layers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(layers)
 }
 
+/// Renames a layer that is for nothing. As with Go's `os.Rename`, a folder of the new name is in the
+/// way, even an empty one.
 fn set_aside(dir: &Path) -> Result<(), BuildError> {
-    match fs::rename(dir, dir.with_added_extension("ignore")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("rename", dir)(error))
-        }
+    let to = dir.with_added_extension("ignore");
+    let is_taken = fs::symlink_metadata(&to).is_ok_and(|it| it.is_dir());
+    let renamed = if is_taken && fs::symlink_metadata(dir).is_ok() {
+        Err(io::Error::from_raw_os_error(nix::libc::EEXIST))
+    } else {
+        fs::rename(dir, &to)
+    };
+    match renamed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BuildError::SetAside {
+            from: dir.to_owned(),
+            to,
+            source: OsError(error),
+        }),
         _ => Ok(()),
     }
 }
 
-/// Adds what the layers give to the buildpacks that come after.
+/// Adds what the layers give to the buildpacks that come after, one layer after the other.
 pub(super) fn extend(env: &mut Env, layers: &[BuiltLayer]) -> Result<(), EnvError> {
-    let layers = layers
-        .iter()
-        .filter(|layer| layer.types.build && layer.dir.is_dir());
-    for layer in layers.clone() {
+    for layer in layers.iter().filter(|layer| layer.types.build) {
+        if fs::metadata(&layer.dir).is_ok_and(|it| !it.is_dir()) {
+            return Err(EnvError::Stat {
+                path: layer.dir.join("bin"),
+                source: OsError(io::Error::from_raw_os_error(nix::libc::ENOTDIR)),
+            });
+        }
         env.add_root(&layer.dir, BUILD_DIRS);
-    }
-    for layer in layers {
-        env.add_dir(&layer.dir.join("env"), Action::Override)?;
-        env.add_dir(&layer.dir.join("env.build"), Action::Override)?;
+        for folder in ["env", "env.build"] {
+            let folder = layer.dir.join(folder);
+            env.add_dir(&folder, Action::Override)
+                .map_err(|source| EnvError::Apply {
+                    folder,
+                    source: Box::new(source),
+                })?;
+        }
     }
     Ok(())
 }

@@ -89,6 +89,7 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     for (kind, element) in members {
         api_of(kind, element, &element.api)?;
     }
+    let debug = |text: &str| log.line(Level::Debug, text);
     let sbom_dir = context.layers_dir.join("sbom");
     remove(&sbom_dir)?;
 
@@ -104,15 +105,23 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
             Level::Debug,
             &format!("Running build for buildpack {element}"),
         );
+        debug("Looking up buildpack");
+        let dir = modules.dir_of(Kind::Buildpack);
+        let descriptor = BuildpackDescriptor::read(dir, element)
+            .map_err(|source| BuildError::Read { source })?;
+        debug("Finding plan");
         let one = One {
             context,
             element,
+            descriptor,
             target: &target,
             plan: plan.of(&element.id, false),
         };
         let (layers, outputs) = one.build(&mut env, log)?;
         built.layers.extend(layers);
-        plan = plan.without_met(&element.id, &outputs.unmet);
+        debug("Updating buildpack processes");
+        plan = plan.without_met(&outputs.met);
+        debug("Updating process list");
         if let Some(warning) = processes.add(outputs.processes) {
             log.line(Level::Warn, &warning);
         }
@@ -128,15 +137,18 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     }
 
     if api.has_sbom_files() {
+        debug("Copying SBOM files");
         sbom::copy(&sbom_dir, &mut built.sboms)?;
     }
     if api.has_sbom_files_only() {
+        debug("Creating SBOM files for legacy BOM");
         write_bom(&sbom_dir.join("launch"), &launch_bom)?;
         write_bom(&sbom_dir.join("build"), &build_bom)?;
         launch_bom.clear();
     }
+    debug("Listing processes");
     built.metadata.bom = launch_bom;
-    built.metadata.buildpacks = as_in_metadata(&context.group.group);
+    built.metadata.buildpacks.clone_from(&context.group.group);
     built.metadata.extensions = as_in_metadata(extensions);
     (
         built.metadata.buildpack_default_process_type,
@@ -152,6 +164,7 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
 struct One<'a> {
     context: &'a BuildContext<'a>,
     element: &'a GroupElement,
+    descriptor: BuildpackDescriptor,
     target: &'a TargetMetadata,
     plan: BuildpackPlan,
 }
@@ -162,15 +175,20 @@ impl One<'_> {
         env: &mut Env,
         log: &dyn Log,
     ) -> Result<(Vec<BuiltLayer>, Outputs), BuildError> {
-        let dir = self.context.modules.dir_of(Kind::Buildpack);
-        let descriptor = BuildpackDescriptor::read(dir, self.element)
-            .map_err(|source| BuildError::Read { source })?;
+        let debug = |text: &str| log.line(Level::Debug, text);
+        let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
+        debug("Creating plan directory");
+        debug("Preparing paths");
         let layers_dir = self.context.layers_dir.join(self.element.escaped_id());
         fs::create_dir_all(&layers_dir).map_err(io_error("mkdir", &layers_dir))?;
-        self.run(&descriptor, &layers_dir, env, log)?;
+        debug("Running build command");
+        self.run(&layers_dir, env, log)?;
+        debug("Processing layers");
         let layers = process_layers(&layers_dir, self.element)?;
+        debug("Updating environment");
         layers::extend(env, &layers).map_err(|source| BuildError::Env { source })?;
+        debug("Reading output files");
         let outputs = read_outputs(
             &layers_dir,
             self.element,
@@ -183,14 +201,9 @@ impl One<'_> {
         Ok((layers, outputs))
     }
 
-    fn run(
-        &self,
-        descriptor: &BuildpackDescriptor,
-        layers_dir: &Path,
-        env: &Env,
-        log: &dyn Log,
-    ) -> Result<(), BuildError> {
+    fn run(&self, layers_dir: &Path, env: &Env, log: &dyn Log) -> Result<(), BuildError> {
         let modules = self.context.modules;
+        let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
         let escaped = self.element.escaped_id();
         let temp = tempfile::Builder::new()
@@ -233,7 +246,7 @@ impl One<'_> {
     }
 }
 
-/// Members as the image tells of them.
+/// Extensions as the image tells of them.
 fn as_in_metadata(elements: &[GroupElement]) -> Vec<GroupElement> {
     let elements = elements.iter().map(|it| GroupElement {
         extension: false,
@@ -288,7 +301,7 @@ pub enum BuildError {
     },
     /// An entry of the old bill of materials has its version in the wrong place.
     #[error(
-        "bom entry '{name}' has a top level version which is not allowed. The buildpack should \
+        "failed to build: bom entry '{name}' has a top level version which is not allowed. The buildpack should \
          instead set metadata.version"
     )]
     BomVersion {
@@ -311,6 +324,12 @@ pub enum BuildError {
         /// Why not.
         source: RunError,
     },
+    /// The command of a process is missing, or of another type than its Buildpack API wants.
+    #[error("failed to build: {cause}")]
+    Command {
+        /// Where and why.
+        cause: String,
+    },
     /// A process says `direct` at a Buildpack API that does not have it.
     #[error("failed to build: process.direct is not supported on this buildpack version")]
     DirectNotSupported {
@@ -318,7 +337,7 @@ pub enum BuildError {
         buildpack: String,
     },
     /// Variables that a platform or a layer gives cannot be read.
-    #[error("failed to build: env")]
+    #[error("failed to build")]
     Env {
         /// Why not.
         source: EnvError,
@@ -339,6 +358,14 @@ pub enum BuildError {
         /// Why not.
         source: LayerTomlError,
     },
+    /// The folder of a buildpack's layers cannot be read.
+    #[error("failed to build: failed to process buildpack layer: open {}", path.display())]
+    LayersDir {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: OsError,
+    },
     /// One buildpack names more than one default process.
     #[error("failed to build: multiple default process types aren't allowed")]
     MultipleDefaults {
@@ -350,6 +377,16 @@ pub enum BuildError {
     Read {
         /// Why not.
         source: FileError,
+    },
+    /// A layer that is for nothing cannot be set aside.
+    #[error("failed to build: failed to process buildpack layer: failed to rename layer directory: rename {} {}", from.display(), to.display())]
+    SetAside {
+        /// Its folder.
+        from: PathBuf,
+        /// What it was to be called.
+        to: PathBuf,
+        /// Why not.
+        source: OsError,
     },
     /// An SBOM file is of a format that nobody knows.
     #[error("failed to build: unsupported SBOM file format: '{}'", path.display())]

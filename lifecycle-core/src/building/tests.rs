@@ -278,7 +278,7 @@ fn the_version_in_an_old_bom_belongs_to_its_metadata() {
         assert_eq!(error.exit_code(), 52);
         assert_eq!(
             error.to_string(),
-            "bom entry 'x' has a top level version which is not allowed. The buildpack should \
+            "failed to build: bom entry 'x' has a top level version which is not allowed. The buildpack should \
              instead set metadata.version"
         );
     }

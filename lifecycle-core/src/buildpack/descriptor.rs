@@ -1,5 +1,6 @@
 //! `buildpack.toml` and `extension.toml`: what a module says of itself.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,7 +9,7 @@ use super::{ApiError, Kind, api_of};
 use crate::api::BuildpackApi;
 use crate::files::group::{GroupElement, escape_id};
 use crate::files::order::OrderGroup;
-use crate::files::{FileError, read_required};
+use crate::files::{FileError, OsError, read_required};
 
 /// The content of `buildpack.toml` or `extension.toml`, and where it lies.
 ///
@@ -91,7 +92,7 @@ impl BuildpackDescriptor {
         };
         let text: File = read_required(&root.join(file))?;
         let targets = if text.targets.is_empty() {
-            text.implied_targets(kind, &root)
+            text.implied_targets(kind, &root)?
         } else {
             text.targets
         };
@@ -133,25 +134,27 @@ struct File {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename = "ModuleStack")]
 struct Stack {
     id: String,
 }
 
 impl File {
     /// What a module runs on that does not say so: its stacks tell, or its programs.
-    fn implied_targets(&self, kind: Kind, root: &Path) -> Vec<Target> {
+    fn implied_targets(&self, kind: Kind, root: &Path) -> Result<Vec<Target>, FileError> {
         let linux = || Target {
             os: "linux".to_owned(),
             ..Target::default()
         };
-        let bin = |name: &str| root.join("bin").join(name).exists();
         if kind == Kind::Extension {
-            return if bin("detect") || bin("generate") {
-                vec![linux()]
-            } else {
-                vec![Target::default()]
-            };
+            let programs = programs(root)?;
+            return Ok(
+                if programs.iter().any(|it| it == "detect" || it == "generate") {
+                    vec![linux()]
+                } else {
+                    vec![Target::default()]
+                },
+            );
         }
         let has_targets = self
             .api
@@ -172,11 +175,27 @@ impl File {
                 });
             }
         }
-        if targets.is_empty() && bin("build") {
+        if targets.is_empty() && programs(root)?.iter().any(|it| it == "build") {
             targets.push(linux());
         }
-        targets
+        Ok(targets)
     }
+}
+
+/// What lies in `bin`, which need not be there; but where it is it has to be readable.
+fn programs(root: &Path) -> Result<Vec<OsString>, FileError> {
+    let bin = root.join("bin");
+    if std::fs::metadata(&bin).is_err() {
+        return Ok(Vec::new());
+    }
+    let failed = |source| FileError::Open {
+        path: bin.clone(),
+        source: OsError(source),
+    };
+    std::fs::read_dir(&bin)
+        .map_err(failed)?
+        .map(|entry| entry.map(|it| it.file_name()).map_err(failed))
+        .collect()
 }
 
 const BIONIC: &str = "io.buildpacks.stacks.bionic";
@@ -211,6 +230,7 @@ mod tests {
         }
         let file: File = toml::from_str(text).expect("good TOML");
         file.implied_targets(Kind::Buildpack, dir.path())
+            .expect("a readable folder")
     }
 
     #[test]

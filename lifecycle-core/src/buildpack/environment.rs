@@ -40,7 +40,12 @@ pub(crate) fn user_env(
     if !clear_env {
         env.add_platform(&context.platform_dir.join("env"))?;
     }
-    env.add_dir(&context.build_config_dir.join("env"), Action::Default)?;
+    let folder = context.build_config_dir.join("env");
+    env.add_dir(&folder, Action::Default)
+        .map_err(|source| EnvError::Apply {
+            folder,
+            source: Box::new(source),
+        })?;
     Ok(env)
 }
 
@@ -65,7 +70,7 @@ pub(crate) fn tell_target(
             }
         }
     }
-    if api.has_exec_env() {
+    if api.has_exec_env() && !exec_env.is_empty() {
         env.set("CNB_EXEC_ENV", exec_env);
     }
 }

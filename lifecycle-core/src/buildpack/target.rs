@@ -23,13 +23,16 @@ impl Target {
     }
 }
 
-/// The target, with what it leaves open taken from the build image: its `/etc/os-release`, and the
-/// machine that it runs on.
+/// The target of a run image that does not say its distribution, with what it leaves open taken from
+/// the build image: its `/etc/os-release`, and the machine that it runs on.
 pub(crate) fn completed(
     mut target: TargetMetadata,
     os_release: &Path,
     log: &dyn Log,
 ) -> TargetMetadata {
+    if target.distro.is_some() {
+        return target;
+    }
     if target.os.is_empty() {
         "linux".clone_into(&mut target.os);
     }
@@ -42,14 +45,12 @@ pub(crate) fn completed(
         };
         arch.clone_into(&mut target.arch);
     }
-    if target.distro.is_none() {
-        log.line(
-            Level::Info,
-            "target distro name/version labels not found, reading /etc/os-release file",
-        );
-        let text = std::fs::read(os_release).unwrap_or_default();
-        target.distro = distro(&String::from_utf8_lossy(&text));
-    }
+    log.line(
+        Level::Info,
+        "target distro name/version labels not found, reading /etc/os-release file",
+    );
+    let text = std::fs::read(os_release).unwrap_or_default();
+    target.distro = distro(&String::from_utf8_lossy(&text));
     target
 }
 

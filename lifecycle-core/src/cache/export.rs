@@ -41,6 +41,7 @@ pub async fn export_cache(
     mut cache: Cache,
     log: &dyn Log,
 ) -> Result<(), CacheError> {
+    cache.announce(log);
     let mut metadata = CacheMetadata::default();
     for buildpack in &context.group.group {
         let dir = BuildpackDir::read(context.layers_dir, buildpack, log).map_err(|source| {

@@ -24,6 +24,8 @@ const EMPTY_TAR: [u8; 1024] = [0; 1024];
 pub struct ImageCache {
     place: Place,
     previous: Option<Image>,
+    /// What there is to say of it when it is first used.
+    note: Option<String>,
     metadata: CacheMetadata,
     /// Where new layers lie until they are pushed.
     temporary: TempDir,
@@ -40,10 +42,9 @@ impl ImageCache {
         deletes_old: bool,
         temporary_dir: &Path,
         limits: &Limits,
-        log: &dyn Log,
     ) -> Result<Self, CacheError> {
         let place = images.create(name).await.map_err(CacheError::Place)?;
-        Self::at(place, name, deletes_old, temporary_dir, limits, log).await
+        Self::at(place, name, deletes_old, temporary_dir, limits).await
     }
 
     /// Opens the cache in `place`, which is called `name`, as [`open`](Self::open) does.
@@ -53,23 +54,24 @@ impl ImageCache {
         deletes_old: bool,
         temporary_dir: &Path,
         limits: &Limits,
-        log: &dyn Log,
     ) -> Result<Self, CacheError> {
+        let mut note = None;
         let previous = match place.image(&Platform::host(), limits).await {
             Ok(previous) => previous,
             Err(ImageError::Store(
                 error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }),
             )) => return Err(CacheError::Store(error)),
             Err(_) => {
-                let text = format!("Ignoring cache image \"{name}\" because it was corrupt");
-                log.line(Level::Info, &text);
+                note = Some(format!(
+                    "Ignoring cache image \"{name}\" because it was corrupt"
+                ));
                 None
             }
         };
         let label = previous.as_ref().and_then(|it| it.label(CACHE_METADATA));
         let metadata = label.and_then(|it| parse_cache_metadata(it).ok());
-        if previous.is_none() {
-            log.line(Level::Info, "Layer cache not found");
+        if previous.is_none() && note.is_none() {
+            note = Some("Layer cache not found".to_owned());
         }
         Ok(Self {
             metadata: metadata.unwrap_or_default(),
@@ -77,9 +79,17 @@ impl ImageCache {
                 .map_err(|source| CacheError::file("make a folder in", temporary_dir, source))?,
             place,
             previous,
+            note,
             layers: Vec::new(),
             deletes_old,
         })
+    }
+
+    /// Says if there was none, or none that can be used.
+    pub(super) fn announce(&self, log: &dyn Log) {
+        if let Some(note) = &self.note {
+            log.line(Level::Info, note);
+        }
     }
 
     /// What it says of its layers.
@@ -123,7 +133,8 @@ impl ImageCache {
     pub(super) async fn commit(mut self, metadata: &CacheMetadata) -> Result<(), CacheError> {
         let store = self.place.store.clone();
         if self.layers.is_empty() {
-            let descriptor = Descriptor::of(MediaType::LAYER_TAR, &EMPTY_TAR);
+            // It is not compressed, but upstream says so.
+            let descriptor = Descriptor::of(MediaType::LAYER_GZIP, &EMPTY_TAR);
             let bytes = Upload::Bytes(bytes::Bytes::from_static(&EMPTY_TAR));
             store.push_blob(&descriptor, bytes).await?;
             let diff_id = DiffId(descriptor.digest.clone());

@@ -35,22 +35,23 @@ type Runs = BTreeMap<(Kind, String), Ran>;
 type Found = (Vec<GroupElement>, BuildPlan);
 
 impl<'a> Groups<'a> {
-    /// Looks up all modules that the order names, so that a broken builder is found at once.
-    pub(super) fn new(context: &'a DetectContext<'a>) -> Result<Self, DetectError> {
-        let this = Self {
+    pub(super) fn of(context: &'a DetectContext<'a>) -> Self {
+        Self {
             context,
             base: base_env(&context.modules.env),
             target: OnceLock::new(),
-        };
-        let extensions = as_extensions(&context.order.order_extensions);
-        let groups = context.order.order.iter().chain(&extensions);
-        let mut elements: Vec<_> = groups.flat_map(|group| &group.group).collect();
-        if context.modules.platform_api.has_system_buildpacks() {
-            let system = &context.system.system;
-            elements.extend(&system.pre.buildpacks);
-            elements.extend(&system.post.buildpacks);
         }
-        for element in elements {
+    }
+
+    /// Looks up all modules that the order names, so that a broken builder is found at once.
+    pub(super) fn new(context: &'a DetectContext<'a>, log: &dyn Log) -> Result<Self, DetectError> {
+        let this = Self::of(context);
+        let mut groups: Vec<_> = (context.order.order.iter())
+            .map(|group| this.with_system_buildpacks(group, log))
+            .collect();
+        let extensions = as_extensions(&context.order.order_extensions);
+        groups.extend(extensions.into_iter().map(|group| group.group));
+        for element in groups.iter().flatten() {
             let descriptor = this
                 .look_up(element)
                 .map_err(|source| DetectError::Initialize { source })?;
@@ -65,7 +66,7 @@ impl<'a> Groups<'a> {
     pub(super) fn detect(&self, results: &dyn Log, log: &dyn Log) -> Result<Found, DetectError> {
         let order = &self.context.order.order;
         let groups = order.iter().map(|group| {
-            let members = self.with_system_buildpacks(group, log);
+            let members = self.with_system_buildpacks(group, &Silent);
             let members = members.into_iter().map(|it| Item::Module(it, Vec::new()));
             let extensions =
                 (!self.context.order.order_extensions.is_empty()).then_some(Item::Extensions);
@@ -206,40 +207,46 @@ impl Walk<'_> {
     ) -> Result<Option<Member>, DetectError> {
         let modules = self.groups.context.modules;
         let api = descriptor.api(element)?;
-        let counts = modules.platform_api.has_exec_env() && api.has_exec_env();
-        if counts && !descriptor.runs_in(&modules.exec_env) {
-            let text = format!(
-                "Skipping {element}: it is not for the execution environment {}",
-                modules.exec_env
-            );
-            self.log.line(Level::Debug, &text);
-            return Ok(None);
-        }
-        let mut element = element.clone();
-        element.api.clone_from(&descriptor.api);
-        element.homepage.clone_from(&descriptor.info.homepage);
-        let target = self.groups.target(self.log);
+        let mut named = element.clone();
+        named.api.clone_from(&descriptor.api);
+        named.homepage.clone_from(&descriptor.info.homepage);
         let fits = !modules.platform_api.has_targets()
             || descriptor.targets.is_empty()
             || descriptor.targets.iter().any(|it| {
                 let text = format!("Checking for match against descriptor: {}", go_text(it));
                 self.log.line(Level::Debug, &text);
-                it.fits(target)
+                it.fits(self.groups.target(self.log))
             });
-        let member = Member {
-            element,
-            descriptor,
-        };
-        if !fits && !member.element.optional {
-            let ran = Ran::mismatch(target, &member.descriptor.targets);
-            self.runs.entry(member.key()).or_insert(ran);
+        if !fits && !element.optional {
+            let ran = Ran::mismatch(self.groups.target(self.log), &descriptor.targets);
+            let member = Member {
+                element: named,
+                descriptor,
+            };
+            // Also where the module ran before, as an optional one.
+            self.runs.insert(member.key(), ran);
+            return Ok(Some(member));
         }
-        Ok(Some(member))
+        let counts = modules.platform_api.has_exec_env() && api.has_exec_env();
+        if counts && !modules.exec_env.is_empty() && !descriptor.runs_in(&modules.exec_env) {
+            let text = format!(
+                "Skipping {element} due to execution environment mismatch; current: {}, \
+                 buildpack supports: [{}]",
+                modules.exec_env,
+                descriptor.info.exec_env.join(" ")
+            );
+            self.log.line(Level::Debug, &text);
+            return Ok(None);
+        }
+        Ok(Some(Member {
+            element: named,
+            descriptor,
+        }))
     }
 
     /// Runs all that did not run before, at once.
     fn run_all(&mut self, members: &[Member]) -> Result<(), DetectError> {
-        let target = self.groups.target.get();
+        let target = self.groups.target(self.log);
         let new = members
             .iter()
             .filter(|it| !self.runs.contains_key(&it.key()));
@@ -271,6 +278,16 @@ impl Walk<'_> {
         self.runs.extend(ran);
         Ok(())
     }
+}
+
+/// Says nothing: what was said once is not said again.
+#[derive(Debug)]
+struct Silent;
+
+impl Log for Silent {
+    fn line(&self, _level: Level, _text: &str) {}
+
+    fn output(&self, _bytes: &[u8]) {}
 }
 
 /// A module that takes part in a group.

@@ -48,31 +48,40 @@ pub struct Detected {
     pub plan: BuildPlan,
 }
 
+/// Looks up all modules that the order names, in this order, and says what is wrong with the first.
+pub fn verify(context: &DetectContext<'_>, log: &dyn Log) -> Result<(), DetectError> {
+    groups::Groups::new(context, log).map(|_groups| ())
+}
+
 /// Chooses the first group of which all members pass that are not optional, and whose plans fit.
+///
+/// What [`verify`] looks at is taken for granted.
 ///
 /// <https://github.com/buildpacks/spec/blob/buildpack/0.12/buildpack.md#phase-1-detection>
 pub fn detect(context: &DetectContext<'_>, log: &dyn Log) -> Result<Detected, DetectError> {
-    let groups = groups::Groups::new(context)?;
+    let groups = groups::Groups::of(context);
     let results = Lines::default();
     let result = groups.detect(&results, log);
     results.replay(log, result.is_err());
-    match &result {
-        Err(DetectError::NoneParticipating) => {
-            log.line(Level::Error, "No buildpack groups passed detection.");
-            let hint = "Please check that you are running against the correct path.";
-            log.line(Level::Error, hint);
-        }
-        Err(DetectError::BuildpackErred) => {
-            log.line(Level::Error, "No buildpack groups passed detection.");
-        }
-        _ => {}
-    }
     let (found, plan) = result?;
     let (group_extensions, group) = found.into_iter().partition(|it| it.extension);
     Ok(Detected {
         group: Group::new(group, without_kind(group_extensions)),
         plan,
     })
+}
+
+impl DetectError {
+    /// Says what it comes to, before the error itself is told.
+    pub fn explain(&self, log: &dyn Log) {
+        if matches!(self, Self::NoneParticipating | Self::BuildpackErred) {
+            log.line(Level::Error, "No buildpack groups passed detection.");
+        }
+        if matches!(self, Self::NoneParticipating) {
+            let hint = "Please check that you are running against the correct path.";
+            log.line(Level::Error, hint);
+        }
+    }
 }
 
 /// Lists of their own kind do not say the kind of each member.

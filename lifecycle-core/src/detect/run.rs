@@ -12,7 +12,7 @@ use crate::exec::{Capped, Command, Exit, RunError};
 use crate::files::analyzed::TargetMetadata;
 use crate::files::group::GroupElement;
 use crate::files::plan::Require;
-use crate::files::read;
+use crate::files::{read, read_required};
 
 /// How one `bin/detect` ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +43,8 @@ pub(super) struct Sections {
 impl Ran {
     /// It was not run, as it does not fit the run image.
     pub(super) fn mismatch(base: &TargetMetadata, targets: &[Target]) -> Self {
-        let base = serde_json::to_string(base).unwrap_or_default();
-        let targets = serde_json::to_string(targets).unwrap_or_default();
+        let base = oci::go_json::to_string(base).unwrap_or_default();
+        let targets = oci::go_json::to_string(targets).unwrap_or_default();
         Self::err(format!(
             "unable to satisfy target os/arch constraints; run image: {base}, buildpack: {targets}"
         ))
@@ -67,7 +67,7 @@ impl Ran {
 pub(super) fn run_detect(
     context: &ModuleContext<'_>,
     base: &Env,
-    target: Option<&TargetMetadata>,
+    target: &TargetMetadata,
     element: &GroupElement,
     descriptor: &BuildpackDescriptor,
 ) -> Result<Ran, DetectError> {
@@ -117,7 +117,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn start(
     context: &ModuleContext<'_>,
     base: &Env,
-    target: Option<&TargetMetadata>,
+    target: &TargetMetadata,
     element: &GroupElement,
     descriptor: &BuildpackDescriptor,
     output: &Capped,
@@ -126,7 +126,7 @@ fn start(
         .api(element)
         .map_err(|error| Stop::because(&error))?;
     let dir = tempfile::Builder::new()
-        .prefix(&format!("{}.plan.", element.escaped_id()))
+        .prefix("plan.")
         .tempdir_in(&context.temp_dir)
         .map_err(|error| Stop::because(&error))?;
     let plan = dir.path().join("plan.toml");
@@ -135,9 +135,7 @@ fn start(
     let mut env = user_env(context, base, descriptor.info.clear_env)
         .map_err(|error| Stop::because(&error))?;
     tell_paths(&mut env, api, context, descriptor, &plan);
-    if let Some(target) = target {
-        tell_target(&mut env, api, target, &context.exec_env);
-    }
+    tell_target(&mut env, api, target, &context.exec_env);
     let command = Command {
         program: descriptor.root.join("bin").join("detect"),
         args: vec![context.platform_dir.clone().into(), plan.clone().into()],
@@ -145,7 +143,10 @@ fn start(
         dir: context.app_dir.clone(),
     };
     match context.run.run(&command, output) {
-        Ok(Exit::Code(0)) => read_plan(&plan, descriptor).map_err(Stop::Because),
+        // A program that took its plan away did not pass.
+        Ok(Exit::Code(0)) => read_required(&plan)
+            .map_err(|error| Stop::because(&error))
+            .and_then(|plan| judged(plan, descriptor).map_err(Stop::Because)),
         Ok(Exit::Code(100)) => Ok(Outcome::Fail),
         Ok(Exit::Code(code)) => Ok(Outcome::Exit(Some(code))),
         Ok(Exit::Signal(_)) => Ok(Outcome::Exit(None)),
@@ -200,13 +201,17 @@ struct ProvideFile {
 #[serde(default)]
 struct RequireFile {
     name: String,
-    version: Option<toml::Value>,
+    version: String,
+    #[serde(deserialize_with = "crate::files::table")]
     metadata: Option<toml::Table>,
 }
 
 fn read_plan(path: &Path, descriptor: &BuildpackDescriptor) -> Result<Outcome, String> {
     let plan: Option<PlanFile> = read(path).map_err(|error| chain(&error))?;
-    let plan = plan.unwrap_or_default();
+    judged(plan.unwrap_or_default(), descriptor)
+}
+
+fn judged(plan: PlanFile, descriptor: &BuildpackDescriptor) -> Result<Outcome, String> {
     let top = SectionsFile {
         provides: plan.provides,
         requires: plan.requires,
@@ -220,7 +225,7 @@ fn read_plan(path: &Path, descriptor: &BuildpackDescriptor) -> Result<Outcome, S
                 "extension {id} outputs \"requires\" which is not allowed"
             ));
         }
-        Kind::Buildpack if requires.any(|it| it.version.is_some()) => {
+        Kind::Buildpack if requires.any(|it| !it.version.is_empty()) => {
             return Err(format!(
                 "buildpack {id} has a \"version\" key which is not supported. \
                  \"metadata.version\" should be used instead"

@@ -1,5 +1,6 @@
 //! What the image is based on.
 
+use std::error::Error;
 use std::time::Duration;
 
 use oci::{Image, ImageError, Platform, StoreError};
@@ -58,10 +59,32 @@ pub(super) async fn open(
     log: &dyn Log,
 ) -> Result<(Place, Image), ExportError> {
     let reference = reference(context)?;
+    patiently(
+        async || try_open(context, reference).await,
+        |error| may_pass(context, reference, error),
+        log,
+    )
+    .await
+}
+
+/// Opens an image of a registry that is perhaps not settled: as often as upstream does, while
+/// another answer is to be hoped for.
+pub(crate) async fn patiently<T, E: Error + 'static>(
+    open: impl AsyncFn() -> Result<T, E>,
+    may_pass: impl Fn(&E) -> bool,
+    log: &dyn Log,
+) -> Result<T, E> {
     for (tried, wait) in WAITS.into_iter().enumerate() {
-        let error = match try_open(context, reference).await {
-            Err(error) if may_pass(context, reference, &error) => error,
-            opened => return opened,
+        let error = match open().await {
+            Ok(opened) => {
+                if tried > 0 {
+                    let text = format!("Successfully opened remote image after {tried} retries");
+                    log.line(Level::Info, &text);
+                }
+                return Ok(opened);
+            }
+            Err(error) if may_pass(&error) => error,
+            Err(error) => return Err(error),
         };
         let text = format!(
             "Failed to open remote image (attempt {}/{}): {}, retrying in {wait:?}",
@@ -72,18 +95,23 @@ pub(super) async fn open(
         log.line(Level::Warn, &text);
         tokio::time::sleep(wait).await;
     }
-    try_open(context, reference).await
+    open().await
 }
 
-/// Whether another answer is to be hoped for. What the registry client tries again by itself is not
-/// tried again here.
+/// Whether a registry's answer may be another one next time. What its client tries again by itself
+/// is not tried again.
+pub(crate) fn is_unsettled(error: &ImageError) -> bool {
+    matches!(error, ImageError::Store(error) if !matches!(
+        error,
+        StoreError::Unavailable { .. } | StoreError::Refused { .. }
+    ))
+}
+
+/// Whether another answer is to be hoped for. Without a name there is nothing to ask for.
 fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -> bool {
     let unsettled = match error {
         ExportError::RunImageGone { .. } => true,
-        ExportError::RunImage(ImageError::Store(error)) => !matches!(
-            error,
-            StoreError::Unavailable { .. } | StoreError::Refused { .. }
-        ),
+        ExportError::RunImage(error) => is_unsettled(error),
         _ => false,
     };
     unsettled && !reference.is_empty() && context.images.kind() == Kind::Registry

@@ -35,6 +35,26 @@ impl Analyzed {
             .map(|it| it.reference.as_str())
             .filter(|it| !it.is_empty())
     }
+
+    /// The run image as the log tells of it: JSON.
+    pub fn run_image_text(&self) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Json<'a> {
+            reference: &'a str,
+            image: &'a str,
+            extend: bool,
+            #[serde(rename = "target", skip_serializing_if = "Option::is_none")]
+            target: Option<&'a TargetMetadata>,
+        }
+        let json = self.run_image.as_ref().map(|it| Json {
+            reference: &it.reference,
+            image: &it.image,
+            extend: it.extend,
+            target: it.target.as_ref(),
+        });
+        oci::go_json::to_string(&json).unwrap_or_default()
+    }
 }
 
 /// Names one image for good.
@@ -86,6 +106,7 @@ pub struct TargetMetadata {
 
 /// A distribution of an operating system.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename = "files.OSDistro")]
 pub struct Distro {
     /// As `ID` in `/etc/os-release`.
     #[serde(default)]
@@ -173,17 +194,50 @@ pub struct LayerMetadata {
 
 /// What an image says of the run image below it: all that a rebase needs.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(from = "RunImageFields", into = "RunImageFields")]
 pub struct RunImageMetadata {
     /// The diffID of its last layer.
-    #[serde(default)]
     pub top_layer: String,
     /// Which image it is.
-    #[serde(default)]
     pub reference: String,
     /// Where it may be had; from Platform API 0.12 on.
-    #[serde(flatten)]
     pub images: RunImages,
+}
+
+/// [`RunImageMetadata`] as it stands in the file, in upstream's order.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct RunImageFields {
+    top_layer: String,
+    reference: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    image: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mirrors: Vec<String>,
+}
+
+impl From<RunImageFields> for RunImageMetadata {
+    fn from(it: RunImageFields) -> Self {
+        Self {
+            top_layer: it.top_layer,
+            reference: it.reference,
+            images: RunImages {
+                image: it.image,
+                mirrors: it.mirrors,
+            },
+        }
+    }
+}
+
+impl From<RunImageMetadata> for RunImageFields {
+    fn from(it: RunImageMetadata) -> Self {
+        Self {
+            top_layer: it.top_layer,
+            reference: it.reference,
+            image: it.images.image,
+            mirrors: it.images.mirrors,
+        }
+    }
 }
 
 /// `stack` in [`LayersMetadata`].

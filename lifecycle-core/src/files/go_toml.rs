@@ -131,7 +131,11 @@ fn write_inline(out: &mut String, node: &Node) {
         }
         Node::Table(entries) => {
             out.push('{');
-            for (at, (key, item)) in entries.iter().enumerate() {
+            // Plain values first, as outside of inline tables.
+            let is_below = |node: &Node| node.is_table() || node.is_array_of_tables();
+            let plain = entries.iter().filter(|(_, node)| !is_below(node));
+            let below = entries.iter().filter(|(_, node)| is_below(node));
+            for (at, (key, item)) in plain.chain(below).enumerate() {
                 if at > 0 {
                     out.push_str(", ");
                 }

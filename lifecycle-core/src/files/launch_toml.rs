@@ -1,6 +1,6 @@
 //! `launch.toml`: how the app starts, in the words of one buildpack.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::metadata::{BomToml, Label, Slice};
 
@@ -32,7 +32,7 @@ pub struct LaunchProcess<C> {
     /// Its name, e.g. `web`.
     pub r#type: String,
     /// What to run.
-    pub command: C,
+    pub command: RawCommand<C>,
     /// Arguments. Absent and empty differ in the image's label.
     pub args: Option<Vec<String>>,
     /// Whether to run it without a shell; gone since Buildpack API 0.9.
@@ -45,23 +45,28 @@ pub struct LaunchProcess<C> {
     pub exec_env: Vec<String>,
 }
 
-impl<C> LaunchToml<C> {
-    /// The same with other commands.
-    pub fn map_commands<D>(self, change: impl Fn(C) -> D) -> LaunchToml<D> {
-        let processes = self.processes.into_iter().map(|it| LaunchProcess {
-            r#type: it.r#type,
-            command: change(it.command),
-            args: it.args,
-            direct: it.direct,
-            default: it.default,
-            working_dir: it.working_dir,
-            exec_env: it.exec_env,
-        });
-        LaunchToml {
-            processes: processes.collect(),
-            bom: self.bom,
-            labels: self.labels,
-            slices: self.slices,
-        }
+/// A command as it stands in the file. What is wrong with it is told only after all else was read,
+/// as upstream looks at it last.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a command is there and good, or not"
+)]
+pub enum RawCommand<C> {
+    /// There is none.
+    #[default]
+    Missing,
+    /// This one.
+    Read(C),
+    /// It is of another type: the error.
+    Wrong(String),
+}
+
+impl<'de, C: Deserialize<'de>> Deserialize<'de> for RawCommand<C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match C::deserialize(deserializer) {
+            Ok(command) => Self::Read(command),
+            Err(error) => Self::Wrong(error.to_string()),
+        })
     }
 }

@@ -35,7 +35,10 @@ pub struct Require {
     /// What is required.
     pub name: String,
     /// More about it. Absent and empty differ, as upstream writes one and not the other.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "super::table",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub metadata: Option<Table>,
 }
 
@@ -67,21 +70,11 @@ impl BuildPlan {
         BuildpackPlan { entries }
     }
 
-    /// The plan without the entries that the buildpack `id` can provide and did not leave `unmet`.
-    pub fn without_met(self, id: &str, unmet: &[String]) -> Self {
-        let entries = self
-            .entries
-            .into_iter()
-            .filter(|entry| {
-                let provides = entry
-                    .providers
-                    .iter()
-                    .any(|it| it.id == id && !it.extension);
-                let name = entry.requires.first().map(|require| &require.name);
-                !provides || name.is_some_and(|name| unmet.contains(name))
-            })
-            .collect();
-        Self { entries }
+    /// The plan without the entries that ask for something in `met`, whoever may provide it.
+    pub fn without_met(mut self, met: &[String]) -> Self {
+        self.entries
+            .retain(|entry| !entry.requires.iter().any(|it| met.contains(&it.name)));
+        self
     }
 }
 
@@ -108,10 +101,9 @@ mod tests {
 
     #[test]
     fn what_is_met_is_gone_for_the_next() {
-        let rest = plan().without_met("a", &[]);
+        let rest = plan().without_met(&["x".to_owned()]);
         assert!(rest.of("b", false).entries.is_empty());
         assert_eq!(rest.entries.len(), 1);
-        let rest = plan().without_met("a", &["x".to_owned()]);
-        assert_eq!(rest.of("b", false).entries.len(), 2);
+        assert_eq!(plan().without_met(&["z".to_owned()]), plan());
     }
 }

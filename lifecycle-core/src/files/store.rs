@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Store {
     /// Whatever the buildpack likes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::table",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub metadata: Option<toml::Table>,
 }

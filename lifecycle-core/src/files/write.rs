@@ -30,7 +30,10 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    fs::create_dir_all(dir).map_err(open)?;
+    fs::create_dir_all(dir).map_err(|source| FileError::Mkdir {
+        path: dir.to_owned(),
+        source: OsError(source),
+    })?;
     match temporary(dir) {
         Ok(file) => replace(file, path, bytes).map_err(|source| FileError::Write {
             path: path.to_owned(),
@@ -84,7 +87,7 @@ mod tests {
         let source = std::error::Error::source(&error).unwrap();
         assert_eq!(
             format!("{error}: {source}"),
-            "open /proc/nowhere/x: no such file or directory"
+            "mkdir /proc/nowhere: no such file or directory"
         );
     }
 }

@@ -75,6 +75,7 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
             .map_err(io_error("mkdir", &modules.temp_dir))?;
         temp.path()
     };
+    let debug = |text: &str| log.line(Level::Debug, text);
     let target = target::completed(modules.target.clone(), &modules.os_release, log);
     let mut plan = context.plan.clone();
     let mut made = Vec::new();
@@ -83,20 +84,39 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
             extension: true,
             ..element.clone()
         };
-        let text = format!("Running generate for extension {element}");
-        log.line(Level::Debug, &text);
+        debug(&format!("Running generate for extension {element}"));
+        debug("Looking up extension");
+        let dir = modules.dir_of(Kind::Extension);
+        let descriptor = BuildpackDescriptor::read(dir, &element)
+            .map_err(|source| GenerateError::Read { source })?;
+        debug("Finding plan");
         let own = plan.of(&element.id, true);
         plan.entries.retain(|entry| {
             let mut requires = entry.requires.iter();
             !requires.any(|it| own.entries.iter().any(|own| own.name == it.name))
         });
-        made.extend(run(context, &element, &own, &target, output_dir, log)?);
-        let text = format!("Finished running generate for extension {element}");
-        log.line(Level::Debug, &text);
+        debug("Invoking command");
+        debug("Creating plan directory");
+        debug("Preparing paths");
+        debug("Running generate command");
+        made.extend(run(
+            context,
+            &element,
+            &descriptor,
+            &own,
+            &target,
+            output_dir,
+            log,
+        )?);
+        debug(&format!(
+            "Finished running generate for extension {element}"
+        ));
     }
+    debug("Checking run image");
     let analyzed = choose_run_image(context, &mut made, log);
+    debug("Copying Dockerfiles");
     for it in &made {
-        place(context, it)?;
+        place(context, it, log)?;
     }
     Ok(Generated { analyzed, plan })
 }
@@ -105,15 +125,13 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
 fn run(
     context: &GenerateContext<'_>,
     element: &GroupElement,
+    descriptor: &BuildpackDescriptor,
     plan: &BuildpackPlan,
     target: &TargetMetadata,
     output_dir: &Path,
     log: &dyn Log,
 ) -> Result<Vec<Made>, GenerateError> {
     let modules = context.modules;
-    let dir = modules.dir_of(Kind::Extension);
-    let descriptor =
-        BuildpackDescriptor::read(dir, element).map_err(|source| GenerateError::Read { source })?;
     let api = descriptor.api(element)?;
     let output = output_dir.join(element.escaped_id());
     fs::create_dir_all(&output).map_err(io_error("mkdir", &output))?;
@@ -141,7 +159,8 @@ fn run(
     env.set("CNB_BP_PLAN_PATH", &plan_path);
     env.set("CNB_OUTPUT_DIR", &output);
     env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
-    tell_target(&mut env, api, target, &modules.exec_env);
+    // Of the execution environment it is not told.
+    tell_target(&mut env, api, target, "");
     let command = Command {
         program,
         args: [&output, &modules.platform_dir, &plan_path]
@@ -170,6 +189,7 @@ fn run(
         dir: output,
         is_prepared: false,
     };
+    log.line(Level::Debug, "Reading output files");
     read_outputs(&generator, log)
 }
 
@@ -186,9 +206,9 @@ fn choose_run_image(context: &GenerateContext<'_>, made: &mut [Made], log: &dyn 
         }
     }
     let mut analyzed = context.analyzed.clone();
-    let old = analyzed.run_image.get_or_insert_default();
+    let old = analyzed.run_image.as_ref().map(|it| it.image.as_str());
     match new_base {
-        Some(new) if new != old.image => {
+        Some(new) if old != Some(&new) => {
             let mut offered = context.run_images.images.iter().flat_map(RunImages::all);
             if !offered.any(|it| normal(it) == normal(&new)) {
                 let text = format!("new runtime base image '{new}' not found in run metadata");
@@ -196,21 +216,25 @@ fn choose_run_image(context: &GenerateContext<'_>, made: &mut [Made], log: &dyn 
             }
             let text = format!("Updating analyzed metadata with new run image '{new}'");
             log.line(Level::Debug, &text);
-            *old = RunImage {
+            analyzed.run_image = Some(RunImage {
                 reference: new.clone(),
                 image: new,
                 extend,
                 target: None,
-            };
+            });
         }
-        _ if extend => old.extend = true,
         _ => {}
+    }
+    if let Some(run_image) = analyzed.run_image.as_mut().filter(|_| extend) {
+        let text = "Updating analyzed metadata to indicate run image extension";
+        log.line(Level::Debug, text);
+        run_image.extend = true;
     }
     analyzed
 }
 
 /// Puts a Dockerfile where the extender looks for it.
-fn place(context: &GenerateContext<'_>, made: &Made) -> Result<(), GenerateError> {
+fn place(context: &GenerateContext<'_>, made: &Made, log: &dyn Log) -> Result<(), GenerateError> {
     let ignore = |path: PathBuf| {
         if made.is_superseded {
             path.with_added_extension("ignore")
@@ -230,6 +254,8 @@ fn place(context: &GenerateContext<'_>, made: &Made) -> Result<(), GenerateError
     dir.push(&made.escaped_id);
     fs::create_dir_all(&dir).map_err(io_error("mkdir", &dir))?;
     let to = ignore(dir.join("Dockerfile"));
+    let text = format!("Copying {} to {}", made.path.display(), to.display());
+    log.line(Level::Debug, &text);
     fs::copy(&made.path, to).map_err(io_error("copy", &made.path))?;
     let config = made.path.with_file_name(outputs::CONFIG);
     match fs::copy(&config, dir.join(outputs::CONFIG)) {

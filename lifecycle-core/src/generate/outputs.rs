@@ -80,9 +80,16 @@ pub(super) fn read_outputs(
     check_config(generator)?;
     let mut made = Vec::new();
     for image in [Image::Run, Image::Build] {
-        made.extend(read_dockerfile(generator, image, log)?);
+        let found = read_dockerfile(generator, image, log)?;
+        if found.is_some() {
+            let text = format!("Found {} for processing", image.file());
+            log.line(Level::Debug, &text);
+        }
+        made.extend(found);
     }
-    check_contexts(generator)?;
+    let count = check_contexts(generator, log)?;
+    let text = format!("Found '{count}' Build Contexts for processing");
+    log.line(Level::Debug, &text);
     Ok(made)
 }
 
@@ -123,14 +130,29 @@ fn check_config(generator: &Generator<'_>) -> Result<(), GenerateError> {
     }
 }
 
-fn check_contexts(generator: &Generator<'_>) -> Result<(), GenerateError> {
-    let has = |name: &str| generator.dir.join(name).is_dir();
-    if has("context") && (has("context.build") || has("context.run")) {
-        return Err(GenerateError::Contexts {
-            extension: generator.element.to_string(),
-        });
+/// How many folders there are that Dockerfiles are built with.
+fn check_contexts(generator: &Generator<'_>, log: &dyn Log) -> Result<usize, GenerateError> {
+    let mut count = 0;
+    for name in ["context", "context.build", "context.run"] {
+        let folder = generator.dir.join(name);
+        if !folder.is_dir() {
+            continue;
+        }
+        if count > 0 && generator.dir.join("context").is_dir() {
+            return Err(GenerateError::Contexts {
+                extension: generator.element.to_string(),
+            });
+        }
+        let which = if name == "context" {
+            "shared extension"
+        } else {
+            "extension"
+        };
+        let text = format!("found {which} context \"{}\"", folder.display());
+        log.line(Level::Debug, &text);
+        count += 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 fn read_dockerfile(

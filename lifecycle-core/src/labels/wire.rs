@@ -377,7 +377,7 @@ pub(super) struct BomList<'a>(pub(super) Option<Vec<BomJson<'a>>>);
 #[derive(Serialize)]
 pub(super) struct BomJson<'a> {
     pub(super) name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// `null` where there is none.
     pub(super) metadata: Option<serde_json::Map<String, Value>>,
     pub(super) buildpack: ModuleJson<'a>,
 }

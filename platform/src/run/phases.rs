@@ -197,8 +197,7 @@ impl Phases<'_> {
                 fs_err::create_dir_all(&temporary)?;
                 let limits = Limits::default();
                 let opened =
-                    ImageCache::at(place.clone(), &place.name, false, &temporary, &limits, log)
-                        .await;
+                    ImageCache::at(place.clone(), &place.name, false, &temporary, &limits).await;
                 let cache = opened.map_err(|source| RunError::Cache {
                     name: place.name.clone(),
                     source,

@@ -1,5 +1,5 @@
 """The differences that docs/differences.md lists. What one of its rows explains is counted with that row and nowhere else."""
-import json, re
+import json, re, tomllib
 
 CRASH = "input that makes upstream crash"
 OTHER_ID = "buildpack.toml with another id than the order"
@@ -10,7 +10,13 @@ PROFILE = ".profile after a script that changed the folder"
 OWNER = "a user or group that is no number of one"
 AUTH = "an entry of CNB_REGISTRY_AUTH of no kind that there is"
 PARALLEL = "-parallel: lines of export and cache mix"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL]
+SLICES = "absolute paths in slices"
+RUN_GONE = "the run image is gone"
+PING = "a registry that refuses /v2/ and nothing else"
+NO_CACHE_YET = "a cache image that is not there yet, before Platform API 0.13"
+SLOW = "upstream takes longer than we wait"
+RANDOM = "upstream tells one of several at random"
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SLOW, RANDOM, NO_CACHE_YET]
 
 
 def panicked(step):
@@ -27,8 +33,12 @@ def other_ids(case):
     for path, text in (case.get("files") or {}).items():
         m = re.fullmatch(r"/cnb/(?:buildpacks|extensions)/([^/]+)/[^/]+/(buildpack|extension)\.toml", path)
         if m and text is not None:
-            ids = re.findall(r"(?m)^id\s*=\s*(.*)$", re.split(r"(?m)^\[\[?(?!%s\])" % m[2], text, maxsplit=1)[0])
-            if [i.strip().strip("'\"").replace("/", "_") for i in ids] != [m[1]]:
+            try:
+                doc = {k.lower(): v for k, v in tomllib.loads(text).items()}
+                ident = {k.lower(): v for k, v in doc[m[2]].items()}["id"]
+            except (ValueError, KeyError, AttributeError):
+                return True
+            if str(ident).replace("/", "_") != m[1]:
                 return True
     return False
 
@@ -38,6 +48,8 @@ def row_of(case, i, want, got):
     up, us = want["steps"][i], got["steps"][i] if i < len(got["steps"]) else None
     if panicked(up) and us and us["exit"] >= 0:
         return CRASH
+    if "[timed out]" in up["stderr"]:
+        return SLOW
     if us is None:
         return None
     said = us["stdout"] + us["stderr"]
@@ -47,7 +59,7 @@ def row_of(case, i, want, got):
         return AUTH
     if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith(("builder", "creator")):
         return OTHER_API
-    if up["name"].startswith(("builder", "creator", "exporter")) and other_ids(case):
+    if other_ids(case):
         return OTHER_ID
     if up["exit"] == us["exit"] and any("with.dot" in t and ".sbom." in t for t in texts(case)) \
             and re.search(r"sbom", json.dumps([up.get("tree"), us.get("tree")])):
@@ -60,6 +72,18 @@ def row_of(case, i, want, got):
         shell = re.search(r"(?m)^direct = (?!true)|^command = \"", metadata) or "direct" not in metadata or args[1:]
         if shell and re.search(r"-e\b|  |\\[tnru]|\t", json.dumps(args) + metadata):
             return SHELL_WORDS
+    if up["exit"] == us["exit"] and "image has no layers" in up["stdout"] and "was not found" in us["stdout"]:
+        return RUN_GONE
+    if up["exit"] == us["exit"] and any(re.search(r"(?m)^paths = \[.*/workspace", t) for t in texts(case)):
+        return SLICES
+    delete = r"(?m)^.*Unable to delete cache image: .*MANIFEST_UNKNOWN.*\n"
+    if up["exit"] == us["exit"] and up["files"] == us["files"] and re.sub(delete, "", up["stdout"]) == us["stdout"]:
+        return NO_CACHE_YET
+    unmet = r"(fail|skip): \S+ (requires|provides unused) \S+\n"
+    if up["exit"] == us["exit"] and re.sub(unmet, "", up["stdout"]) == re.sub(unmet, "", us["stdout"]) and up["files"] == us["files"]:
+        return RANDOM
+    if any(f["path"] == "^/v2/$" for f in case.get("faults") or []):
+        return PING
     if any("-parallel" in s.get("run", []) for s in case["steps"]) and up["exit"] == us["exit"]:
         return PARALLEL
     return None
@@ -69,12 +93,21 @@ def without(case, want, got, behaviour, words):
     """The differences that are left, and the rows that explain the others.
 
     What follows a step that a row explains is explained with it."""
+    kept_behaviour, kept_words = [], []
     for i in range(len(want["steps"])):
         name = "%d %s" % (i + 1, want["steps"][i]["name"])
-        here = [d for d in behaviour + words if d.startswith((name + " ", name + ":")) or re.match(r"image step%d " % index_of(case, i), d)]
-        if here:
+        image = "image step%d " % index_of(case, i)
+
+        def of(lines):
+            return [d for d in lines if d.startswith((name + " ", name + ":", image))]
+        here, said = of(behaviour), of(words)
+        if here or said:
             row = row_of(case, i, want, got)
-            return ([], [], {row}) if row else (behaviour, words, set())
+            if row:
+                return kept_behaviour, kept_words, {row}
+            if here:
+                return behaviour, words, set()
+            kept_words += said
     return behaviour, words, set()
 
 

@@ -203,7 +203,7 @@ def env_files(w, base, most=3):
         out += "mkdir -p %s/%s\n" % (base, d)
         for _ in range(w.rng.randint(1, most)):
             name = w.pick(VARIABLES) + w.pick(SUFFIXES)
-            out += "printf '%%s' '%s' > '%s/%s/%s'\n" % (w.pick(["v", "/x:/y", "", " lead", "trail ", "l1\nl2", "end\n", "$HOME", ":"]), base, d, name)
+            out += "printf '%%s' '%s' > %s/%s/'%s'\n" % (w.pick(["v", "/x:/y", "", " lead", "trail ", "l1\nl2", "end\n", "$HOME", ":"]), base, d, name)
         if w.odd(0.1):
             out += w.pick(["mkdir %s/%s/folder\n", "ln -s /nowhere %s/%s/BROKEN\n", "ln -s /etc/passwd %s/%s/LINK\n", 
                            "chmod 000 %s/%s\n"]) % (base, d)

@@ -9,7 +9,7 @@ LIFECYCLE_ENV = ["CNB_LOG_LEVEL", "CNB_NO_COLOR", "CNB_APP_DIR", "CNB_LAYERS_DIR
                  "CNB_TARGET_ARCH", "CNB_STACK_ID", "CNB_DEPRECATION_MODE", "CNB_REPORT_PATH", "CNB_KANIKO_CACHE_TTL", "CNB_INSECURE_REGISTRIES", "CNB_USE_LAYOUT"]
 VALUES = {"level": ["debug", "info", "warn", "error", "trace", "Debug", "", "loud", "1", "fatal", "panic", "warning"],
           "bool": ["true", "false", "1", "0", "T", "yes", "", "TRUE", "2"],
-          "dir": ["/nowhere", "", "relative", "/", "/etc/passwd", "/workspace/../workspace", "/tmp", "."],
+          "dir": ["/nowhere", "", "relative", "/etc/passwd", "/workspace/../workspace", "/tmp", "rel/../other"],
           "id": ["1000", "0", "-1", "x", "", "0x10", "4294967296", "1_0", " 5"],
           "mode": ["warn", "error", "quiet", "silent", "odd", ""],
           "exec": ["production", "test", "development", "", "*", "a b"]}

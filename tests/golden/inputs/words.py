@@ -124,10 +124,12 @@ class Words:
             k = line.split("=")[0]
             lines[i] = k + "= " + (self.value() if self.chance(0.6) else self.pick(BAD_SCALARS))
         elif kind in (6, 7):
-            # a key in other letters
-            m = re.match(r"([\s\[]*)([A-Za-z0-9_.-]+)(.*)", line)
-            if m:
-                lines[i] = m[1] + self.pick([m[2].upper(), m[2].title(), m[2].swapcase()]) + m[3]
+            # A part of a key in other letters, everywhere: one that is there in both is read at random upstream.
+            m = re.match(r"[ \t\[]*([A-Za-z0-9_.-]+)(?=[ .\]=])", line)
+            if m and "<<'E" not in text:
+                part = self.pick([p for p in m[1].split(".") if p] or ["x"])
+                other = self.pick([part.upper(), part.title(), part.swapcase()])
+                return re.sub(r"(?m)^([ \t\[]*(?:[\w-]+\.)*)%s(?=[ .\]=])" % re.escape(part), lambda k: k[1] + other, text)
         elif kind == 8:
             m = re.match(r"\[\[(.*)\]\]", line)
             lines[i] = "[%s]" % m[1] if m else re.sub(r"^\[(.*)\]$", r"[[\1]]", line)
@@ -142,7 +144,7 @@ class Words:
             lines[i], lines[i + 1] = lines[i + 1], lines[i]
         elif kind == 13 and "=" in line:
             k, v = line.split("=", 1)
-            lines.insert(i + 1, self.pick([k.upper(), k.title(), k]) + "=" + self.pick([v, " " + self.value()]))
+            lines.insert(i + 1, self.pick([k.upper() + "=" + v, k.title() + "=" + v, k + "= " + self.value(), line]))
         elif kind == 14:
             return self.pick(["", "\n", text + text, text.replace("\n", "\r\n"), text.replace("\n", "\r"), "\ufeff" + text, text.rstrip("\n")])
         elif kind == 15:

@@ -1,10 +1,10 @@
 use std::path::Path;
 
-use lifecycle_core::Level;
 use lifecycle_core::analyze::{self, AnalyzeContext};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::run::{Run, Stack};
+use lifecycle_core::{Level, Log as _};
 
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
@@ -78,12 +78,14 @@ pub(super) fn analyze(
             session.wait(analyze::analyze(&context, &console))
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
-    write(inputs, &analyzed)?;
+    write(inputs, &analyzed, console)?;
     Ok(analyzed)
 }
 
 /// Writes `analyzed.toml`.
-pub(super) fn write(inputs: &Inputs, analyzed: &Analyzed) -> Result<(), Failure> {
+pub(super) fn write(inputs: &Inputs, analyzed: &Analyzed, console: Console) -> Result<(), Failure> {
+    console.line(Level::Debug, "Run image info in analyzed metadata is: ");
+    console.line(Level::Debug, &analyzed.run_image_text());
     files::write(&inputs.analyzed, analyzed)
-        .map_err(|error| Failure::new(GENERIC, "write analyzed metadata", &error))
+        .map_err(|error| Failure::new(GENERIC, "write analyzed file", &error))
 }

@@ -6,6 +6,7 @@ use lifecycle_core::files::group::Group;
 use lifecycle_core::files::plan::BuildPlan;
 
 use super::detect::modules;
+use super::export::verify_apis;
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC, chain};
 use crate::files::{read, read_or_default};
@@ -15,11 +16,9 @@ use crate::inputs::Inputs;
 pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
     let group: Group = read(&inputs.group, "group", GENERIC)?;
     let plan: BuildPlan = read(&inputs.plan, "plan", GENERIC)?;
+    verify_apis(&group)?;
     let analyzed: Analyzed = read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console)
-        .map_err(|text| Failure {
-            code: GENERIC,
-            text,
-        })?;
+        .map_err(|cause| Failure::because(GENERIC, "reading analyzed.toml", &cause))?;
     build(inputs, group, plan, &analyzed, cancel, console)?;
     Ok(())
 }

@@ -29,7 +29,6 @@ pub(super) fn open(
             !inputs.platform_api.keeps_old_cache_images(),
             &temporary,
             &session.limits,
-            &console,
         ));
         return Ok(Some(Cache::Image(Box::new(opened.map_err(failed)?))));
     }

@@ -4,11 +4,12 @@ use lifecycle_core::exec::{Cancel, Host, Run};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::order::Order;
+use lifecycle_core::files::run::Run as RunImages;
 use lifecycle_core::files::system::System;
 use lifecycle_core::generate::{self, GenerateContext};
 use lifecycle_core::{Level, Log as _};
 
-use super::analyze::{self, offered};
+use super::analyze;
 use crate::console::Console;
 use crate::experimental::guard;
 use crate::failure::{Failure, GENERIC, chain};
@@ -37,10 +38,15 @@ fn generate(
     cancel: &Cancel,
     console: Console,
 ) -> Result<(), Failure> {
-    let run_images = offered(inputs, console).map_err(|text| Failure {
-        code: GENERIC,
-        text,
-    })?;
+    let initialize = |cause: String| Failure::because(GENERIC, "initialize generator", &cause);
+    // Also at a Platform API that has no run.toml.
+    let run_images: RunImages =
+        read_or_default(&inputs.run, "run", Level::Info, console).map_err(initialize)?;
+    // What the analyzer left is read once more, and may be told to be missing once more.
+    if analyzed == Analyzed::default() {
+        read_or_default::<Analyzed>(&inputs.analyzed, "analyzed", Level::Warn, console)
+            .map_err(initialize)?;
+    }
     let host = Host {
         user: None,
         cancel: cancel.clone(),
@@ -60,7 +66,7 @@ fn generate(
             code: error.exit_code(),
             text: chain(&error),
         })?;
-    analyze::write(inputs, &generated.analyzed)?;
+    analyze::write(inputs, &generated.analyzed, console)?;
     files::write(&inputs.plan, &generated.plan)
         .map_err(|error| Failure::new(GENERIC, "write plan file", &error))
 }
@@ -82,9 +88,7 @@ pub(super) fn detect(
         ))
     })?;
     let is_guarded = phase == Phase::Detect && !inputs.platform_api.has_stable_extensions();
-    if !order.order_extensions.is_empty() && is_guarded {
-        guard("Dockerfiles", &inputs.environment, console)?;
-    }
+    let has_extensions = !order.order_extensions.is_empty();
     let system =
         system(inputs, console).map_err(|error| initialize(format!("reading system: {error}")))?;
     let host = Host {
@@ -97,11 +101,21 @@ pub(super) fn detect(
         order,
         system,
     };
+    detect::verify(&context, &console).map_err(|error| Failure {
+        code: error.exit_code(),
+        text: chain(&error),
+    })?;
+    if has_extensions && is_guarded {
+        guard("Dockerfiles", &inputs.environment, console)?;
+    }
     let detected = console
         .time("Detector", || detect::detect(&context, &console))
-        .map_err(|error| Failure {
-            code: error.exit_code(),
-            text: chain(&error),
+        .map_err(|error| {
+            error.explain(&console);
+            Failure {
+                code: error.exit_code(),
+                text: chain(&error),
+            }
         })?;
     files::write(&inputs.group, &detected.group)
         .map_err(|error| Failure::new(GENERIC, "write group file", &error))?;

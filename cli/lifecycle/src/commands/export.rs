@@ -80,9 +80,7 @@ pub(super) fn export(
         code: GENERIC,
         text,
     };
-    let project: ProjectMetadata =
-        read_or_default(&inputs.project_metadata, "project", Level::Debug, console)
-            .map_err(generic)?;
+    let project = project(&inputs.project_metadata, console).map_err(generic)?;
     let run = offered(inputs, console).map_err(generic)?;
     let names = inputs.names();
     let user = User::new(inputs.uid, inputs.gid)?;
@@ -130,6 +128,20 @@ pub(super) fn export(
         Some(cache) => cache::fill(inputs, group, cache, session, console),
         None => Ok(()),
     }
+}
+
+/// What the platform says of the app's source, if it says something.
+fn project(path: &Path, console: Console) -> Result<ProjectMetadata, String> {
+    let read = files::read(path)
+        .map_err(|error| format!("failed to read project metadata file: {}", chain(&error)))?;
+    Ok(read.unwrap_or_else(|| {
+        let text = format!(
+            "No project metadata found at path \"{}\", project metadata will not be exported",
+            path.display()
+        );
+        console.line(Level::Debug, &text);
+        ProjectMetadata::default()
+    }))
 }
 
 /// All modules of `group` speak an API that we do.

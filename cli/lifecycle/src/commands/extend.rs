@@ -129,7 +129,7 @@ fn become_builder(inputs: &mut Inputs, extended: &Extended) -> Result<(), Failur
     let user = User::new(inputs.uid, inputs.gid)?;
     privileges::own(user, &[&inputs.layers])?;
     privileges::become_user(user)?;
-    privileges::set_home(user, &mut inputs.environment);
+    privileges::set_home(user, &mut inputs.environment)?;
     if privileges::is_root() {
         let cause = "refusing to run as root";
         return Err(Failure::because(GENERIC, Phase::Build.name(), cause));

@@ -31,7 +31,7 @@ pub(crate) fn run(
     cancel: &Cancel,
     console: Console,
 ) -> Result<(), Failure> {
-    inputs.validate(phase, console)?;
+    inputs.validate(phase)?;
     match phase {
         Phase::Detect | Phase::Build => {
             console.line(Level::Debug, "Ensuring privileges...");
@@ -50,29 +50,30 @@ pub(crate) fn run(
             }
         }
         Phase::Analyze => {
-            let session = Session::open(&inputs, INVALID_ARGUMENTS)?;
-            inputs.run_image = analyze::choose_run_image(&inputs, &session, console)?;
+            let session = settled(phase, &mut inputs, console)?;
             ensure_privileges(phase, &mut inputs, console)?;
             analyze::run(&inputs, &session, console)
         }
         Phase::Export => {
             let analyzed = export::read_analyzed(&inputs, console)?;
+            inputs.settle(phase, console)?;
             let session = Session::open(&inputs, GENERIC)?;
             ensure_privileges(phase, &mut inputs, console)?;
             export::run(&inputs, &analyzed, &session, console)
         }
         Phase::Create => {
-            let session = Session::open(&inputs, INVALID_ARGUMENTS)?;
-            inputs.run_image = analyze::choose_run_image(&inputs, &session, console)?;
+            let session = settled(phase, &mut inputs, console)?;
             ensure_privileges(phase, &mut inputs, console)?;
             create::run(&inputs, &session, cancel, console)
         }
         Phase::Restore => {
+            inputs.settle(phase, console)?;
             let session = Session::open(&inputs, GENERIC)?;
             ensure_privileges(phase, &mut inputs, console)?;
             restore::run(&inputs, &session, console)
         }
         Phase::Rebase => {
+            inputs.settle(phase, console)?;
             let session = Session::open(&inputs, GENERIC)?;
             ensure_privileges(phase, &mut inputs, console)?;
             rebase::run(&inputs, &session, console)
@@ -83,6 +84,20 @@ pub(crate) fn run(
             extend::run(&mut inputs, cancel, console)
         }
     }
+}
+
+/// Chooses the run image, and says what of the inputs will not count, in upstream's order. Only a
+/// daemon has to know that before it is connected to.
+fn settled(phase: Phase, inputs: &mut Inputs, console: Console) -> Result<Session, Failure> {
+    if inputs.daemon {
+        inputs.settle(phase, console)?;
+    }
+    let session = Session::open(inputs, INVALID_ARGUMENTS)?;
+    inputs.run_image = analyze::choose_run_image(inputs, &session, console)?;
+    if !inputs.daemon {
+        inputs.settle(phase, console)?;
+    }
+    Ok(session)
 }
 
 /// Lets the user of the build use its folders, and becomes that user.
@@ -103,7 +118,7 @@ fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Res
     privileges::own(user, folders)?;
     privileges::become_user(user)?;
     if phase == Phase::Create {
-        privileges::set_home(user, &mut inputs.environment);
+        privileges::set_home(user, &mut inputs.environment)?;
     }
     console.line(Level::Debug, "Executing command...");
     Ok(())

@@ -3,6 +3,7 @@ use std::path::Path;
 use lifecycle_core::cache::Cache;
 use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
 use lifecycle_core::files::group::Group;
+use lifecycle_core::files::run::Run;
 use lifecycle_core::images::Images;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log as _};
@@ -51,6 +52,15 @@ fn confirmed(
         let (reference, _image) = pull(session.registries(), name, session)?;
         analyzed.build_image = Some(ImageIdentifier { reference });
     }
+    if api.restores_launch_layers_from_cache() {
+        // What it says does not matter here, but it has to be readable.
+        read_or_default::<Run>(&inputs.run, "run", Level::Info, console).map_err(|text| {
+            Failure {
+                code: GENERIC,
+                text,
+            }
+        })?;
+    }
     let confirm = restore::confirm_run_image(images, api, group, analyzed, &session.limits);
     let mut analyzed = session
         .wait(confirm)
@@ -74,7 +84,10 @@ fn confirmed(
         run_image.reference = reference;
         run_image.target = Some(target);
     }
-    analyze::write(inputs, &analyzed)?;
+    analyze::write(inputs, &analyzed, console).map_err(|failure| Failure {
+        text: format!("failed to write analyzed metadata: {}", failure.text),
+        ..failure
+    })?;
     Ok(analyzed)
 }
 

@@ -74,14 +74,10 @@ impl GroupElement {
     }
 }
 
-/// `id@version`.
+/// `id@version`, also without a version.
 impl fmt::Display for GroupElement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.version.is_empty() {
-            f.write_str(&self.id)
-        } else {
-            write!(f, "{}@{}", self.id, self.version)
-        }
+        write!(f, "{}@{}", self.id, self.version)
     }
 }
 
@@ -107,6 +103,6 @@ mod tests {
         assert_eq!(group.group[0].to_string(), "a/b@1");
         assert_eq!(group.group[0].escaped_id(), "a_b");
         assert!(group.group_extensions[0].optional);
-        assert_eq!(group.group_extensions[0].to_string(), "e");
+        assert_eq!(group.group_extensions[0].to_string(), "e@");
     }
 }

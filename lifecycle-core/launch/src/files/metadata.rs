@@ -1,10 +1,10 @@
 //! `config/metadata.toml`: how the app starts. The builder writes it, it is part of the image, and
 //! the launcher reads it.
 
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de;
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use toml::Table;
+use toml::{Table, Value};
 
 use super::group::{GroupElement, is_false};
 use crate::api::PlatformApi;
@@ -51,6 +51,37 @@ impl BuildMetadata {
             }
         }
         self
+    }
+}
+
+/// What the launcher reads of `config/metadata.toml`: upstream's looks at no more, so nothing else can
+/// keep an app from starting.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub struct LaunchMetadata {
+    buildpacks: Vec<LaunchBuildpack>,
+    processes: Vec<Process>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct LaunchBuildpack {
+    api: String,
+    id: String,
+}
+
+impl From<LaunchMetadata> for BuildMetadata {
+    fn from(it: LaunchMetadata) -> Self {
+        let buildpacks = it.buildpacks.into_iter().map(|it| GroupElement {
+            id: it.id,
+            api: it.api,
+            ..GroupElement::default()
+        });
+        Self {
+            buildpacks: buildpacks.collect(),
+            processes: it.processes,
+            ..Self::default()
+        }
     }
 }
 
@@ -158,35 +189,44 @@ impl Serialize for JsonText<'_> {
 
 impl<'de> Deserialize<'de> for Command {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-
-        impl<'de> Visitor<'de> for Form {
-            type Value = Command;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string or a list of strings")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Command, E> {
-                Ok(Command::Text(text.to_owned()))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Command, E> {
-                Err(E::custom(format_args!(
-                    "unknown command type int64 with data {number}"
-                )))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Command, A::Error> {
-                let mut words = Vec::new();
-                while let Some(word) = list.next_element()? {
-                    words.push(word);
-                }
-                Ok(Command::Words(words))
-            }
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Array(words) => Ok(Self::Words(words.iter().map(go_text).collect())),
+            other => Err(de::Error::custom(format_args!(
+                "unknown command type {} with data {}",
+                go_type(&other),
+                go_text(&other)
+            ))),
         }
+    }
+}
 
-        deserializer.deserialize_any(Form)
+/// A value as Go's `%v` prints it.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(go_text).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Table(table) => {
+            let pairs = table
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_text(value)));
+            format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Integer(_) => "int64",
+        Value::Float(_) => "float64",
+        Value::Boolean(_) => "bool",
+        Value::Datetime(_) => "time.Time",
+        Value::Table(_) => "map[string]interface {}",
+        Value::String(_) | Value::Array(_) => "[]interface {}",
     }
 }
 
@@ -230,6 +270,7 @@ pub struct BomToml {
     /// The version, which has to stand among the metadata instead.
     pub version: String,
     /// More about it.
+    #[serde(deserialize_with = "super::table")]
     pub metadata: Option<Table>,
 }
 

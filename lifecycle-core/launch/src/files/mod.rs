@@ -12,8 +12,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Deserializer};
 
-use crate::go_words::{io_cause, toml_cause};
+use crate::go_words::io_cause;
+use crate::toml_reader;
+pub use crate::toml_reader::TomlError;
 
 /// The most bytes that a TOML file may have.
 pub const MAX_TOML: u64 = 16 * 1024 * 1024;
@@ -29,15 +32,23 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
 
 /// Reads the TOML file at `path`, which has to be there.
 pub fn read_required<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
-    let text = read_text(path)?;
-    toml::from_str(&text).map_err(|error| FileError::Malformed {
+    let bytes = read_bytes(path)?;
+    toml_reader::from_bytes(&bytes).map_err(|cause| FileError::Malformed {
         path: path.to_owned(),
-        cause: TomlError::new(&error, &text),
+        cause,
     })
 }
 
-/// The text of a file of at most [`MAX_TOML`] bytes.
-fn read_text(path: &Path) -> Result<String, FileError> {
+/// Reads a table, as `deserialize_with`; what is none counts as not given, as upstream has it.
+pub fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<toml::Table>, D::Error> {
+    Ok(match toml::Value::deserialize(deserializer)? {
+        toml::Value::Table(table) => Some(table),
+        _ => None,
+    })
+}
+
+/// The content of a file of at most [`MAX_TOML`] bytes.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let open = |source| FileError::Open {
         path: path.to_owned(),
         source: OsError(source),
@@ -56,9 +67,7 @@ fn read_text(path: &Path) -> Result<String, FileError> {
             limit: MAX_TOML,
         });
     }
-    String::from_utf8(bytes).map_err(|_error| FileError::NotUtf8 {
-        path: path.to_owned(),
-    })
+    Ok(bytes)
 }
 
 /// Why a file could not be read or written.
@@ -75,11 +84,13 @@ pub enum FileError {
         /// Where and why.
         cause: TomlError,
     },
-    /// It is no text.
-    #[error("{} is not UTF-8", path.display())]
-    NotUtf8 {
+    /// The folder that it shall lie in cannot be made.
+    #[error("mkdir {}", path.display())]
+    Mkdir {
         /// Which.
         path: PathBuf,
+        /// Why.
+        source: OsError,
     },
     /// It cannot be opened; most often there is none.
     #[error("open {}", path.display())]
@@ -144,50 +155,9 @@ impl fmt::Display for OsError {
 
 impl std::error::Error for OsError {}
 
-/// What is wrong with a TOML text, and where, in upstream's words.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{text}")]
-#[non_exhaustive]
-pub struct TomlError {
-    /// Line, key and cause.
-    pub text: String,
-}
-
-impl TomlError {
-    /// The error that parsing `text` gave.
-    pub fn new(error: &toml::de::Error, text: &str) -> Self {
-        Self {
-            text: toml_cause(text, error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn error(text: &str) -> String {
-        let error = toml::from_str::<toml::Table>(text).expect_err("the text is bad");
-        TomlError::new(&error, text).to_string()
-    }
-
-    #[test]
-    fn a_bare_word_is_told_in_upstreams_words() {
-        assert_eq!(
-            error("I am a bad group.toml"),
-            "toml: line 1: expected '.' or '=', but got 'a' instead"
-        );
-        assert_eq!(
-            error("x = 1\na\n"),
-            r"toml: line 2: expected '.' or '=', but got '\n' instead"
-        );
-    }
-
-    #[test]
-    fn other_errors_name_their_line() {
-        assert!(error("x = 1\ny = [\n").starts_with("toml: line "));
-        assert!(error("x = 1\nx = 2\n").starts_with("toml: line 2: duplicate key"));
-    }
 
     #[test]
     fn a_missing_file_is_told_as_in_go() {
