@@ -75,6 +75,9 @@ pub struct Builder {
     pub targets: Vec<Target>,
     /// Buildpacks that run before and after each group.
     pub system: System,
+    /// Whether modules were [added](Builder::with) to what it was read from: its order is another then
+    /// than the one in the root of its image.
+    pub is_added_to: bool,
 }
 
 /// What a builder was read from.

@@ -1,12 +1,14 @@
 //! `sealpack build` in a builder image: as whoever runs the tests, and as an ordinary user if that is root.
 
+mod pack;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{BuilderImage, Output, Workspace, binary, repository, skipped};
+use testkit::{BuilderImage, LayerFiles, Output, Workspace, binary, repository, skipped};
 
 use crate::build::json;
 
@@ -103,15 +105,15 @@ impl Fixture {
 
     /// Gives all of it to somebody else.
     fn give_to(&self, uid: u32) {
-        give(&self.folder, uid);
+        give(&self.folder, uid, uid);
     }
 }
 
-fn give(path: &Path, uid: u32) {
-    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+fn give(path: &Path, uid: u32, gid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(gid)).unwrap();
     if fs_err::symlink_metadata(path).unwrap().is_dir() {
         for entry in fs_err::read_dir(path).unwrap() {
-            give(&entry.unwrap().path(), uid);
+            give(&entry.unwrap().path(), uid, gid);
         }
     }
 }
@@ -278,16 +280,79 @@ async fn a_builder_that_is_not_proven_is_not_used() {
     );
 }
 
+/// Writes a buildpack of this id to `folder`, which says what it is, and leaves a file.
+fn buildpack(fixture: &Fixture, folder: &str, id: &str, version: &str) {
+    let toml = format!(
+        "api = \"0.10\"\n[buildpack]\nid = \"{id}\"\nversion = \"{version}\"\n[[targets]]\nos = \"linux\"\n"
+    );
+    fixture
+        .workspace
+        .write(format!("{folder}/buildpack.toml"), toml);
+    let build = format!(
+        "#!/bin/sh\nset -eu\necho \"{id} {version} as $(id -u), greeted by $GREETING\"\necho x > by-{folder}\n"
+    );
+    for (name, text) in [("detect", "#!/bin/sh\n"), ("build", &build)] {
+        let path = format!("{folder}/bin/{name}");
+        let path = fixture.workspace.write(path, text);
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn what_a_builder_image_cannot_do_is_refused() {
+async fn buildpacks_are_added_to_a_builder_image() {
+    const INSIDE: &str = "test/inside@1.0.0";
+    const MORE: &str = "test/more@2.0.0";
     let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
         return;
     };
-    let mut command = fixture.command("out");
-    let output = Output::of(command.args(["--buildpack", "app"])).expect(2);
-    let expected = "buildpacks cannot be added to the builder image";
-    assert!(output.stderr.contains(expected), "{}", output.stderr);
-    assert!(!fixture.folder.join("out").exists());
+    buildpack(&fixture, "more", "test/more", "2.0.0");
+    buildpack(&fixture, "other", "test/inside", "1.0.0");
+    let tar = LayerFiles::new().tree("", &fixture.folder.join("more"));
+    fixture.workspace.write("more.tar", tar.tar());
+    for (destination, name) in [("more.cnb", "more"), ("oci:packages:more", "more")] {
+        let package = ["buildpack", "package", destination, "--path", name];
+        Output::of(&mut fixture.workspace.sealpack(package)).expect(0);
+    }
+    for (arguments, took_part) in [
+        (&["--buildpack", "more"][..], &[MORE][..]),
+        (&["--buildpack", "more.tar"], &[MORE]),
+        (&["--buildpack", "more.cnb"], &[MORE]),
+        (&["--buildpack", "oci:packages:more"], &[MORE]),
+        (&["--pre-buildpack", "more"], &[MORE, INSIDE]),
+        (&["--post-buildpack", "more.cnb"], &[INSIDE, MORE]),
+        (&["--buildpack", "more,from=builder"], &[MORE, INSIDE]),
+        (&["--buildpack", "test/inside@1.0.0,more"], &[INSIDE, MORE]),
+        // In place of the builder's own of this name.
+        (&["--buildpack", "other"], &[INSIDE]),
+    ] {
+        let Some((report, seen)) = built(fixture.command("out").args(arguments)) else {
+            return;
+        };
+        let names = report["buildpacks"].as_array().unwrap().iter();
+        let names: Vec<_> = names.map(|it| it.as_str().unwrap()).collect();
+        assert_eq!(names, took_part, "{arguments:?}");
+        let added = if arguments == ["--buildpack", "other"] {
+            "test/inside 1.0.0"
+        } else {
+            "test/more 2.0.0"
+        };
+        let line = format!("{added} as 1001, greeted by hello");
+        assert!(seen.contains(&line), "{arguments:?}\n{seen}");
+    }
+    // What was added is named by what it was had by.
+    let digests = provenance(&fixture)["buildDefinition"]["resolvedDependencies"].clone();
+    let found = digests.as_array().unwrap().iter();
+    let found: Vec<_> = found.filter(|it| it["name"] == INSIDE).collect();
+    let tree = platform::source::digest(&fixture.folder.join("other")).unwrap();
+    assert_eq!(found[0]["digest"]["sha256"], tree.hex(), "{found:?}");
+}
+
+/// The predicate of the provenance of `oci:out:app`.
+fn provenance(fixture: &Fixture) -> Value {
+    let verify = ["verify", "oci:out:app", "--key", "test.pub", "--claim"];
+    let verify = verify.iter().chain(&["provenance", "--output", "json"]);
+    let output = Output::of(&mut fixture.workspace.sealpack(verify)).expect(0);
+    json(&output)["claims"][0]["statements"][0]["statement"]["predicate"].clone()
 }
 
 #[tokio::test]

@@ -10,9 +10,9 @@ use crate::{LayerFiles, binary, peer, write_image_with};
 /// The user and group that buildpacks run as.
 const USER: (u64, u64) = (1001, 1000);
 /// What the programs of busybox are called that scripts need.
-const PROGRAMS: [&str; 17] = [
+const PROGRAMS: [&str; 18] = [
     "cat", "chmod", "cp", "echo", "env", "find", "grep", "id", "ls", "mkdir", "mv", "printf",
-    "pwd", "rm", "sh", "sleep", "touch",
+    "pwd", "rm", "sh", "sleep", "sort", "touch",
 ];
 
 /// A builder image in the making, with the one buildpack `test/inside`.

@@ -11,10 +11,10 @@ use oci::{Descriptor, DiffId, LayoutStore, MediaType, Store as _, Upload};
 use serde_json::{Value, json};
 
 /// A layer in the making: its entries, in order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LayerFiles(Vec<(Entry, Source)>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Source {
     Bytes(Vec<u8>),
     File(PathBuf),

@@ -18,18 +18,6 @@ use crate::images::Images;
 use crate::making::unknown;
 use crate::ui::Ui;
 
-/// Whether the command line or `project` adds buildpacks.
-pub(super) fn are_added(args: &Build, project: Option<&Project>) -> bool {
-    let said = [&args.buildpack, &args.pre_buildpack, &args.post_buildpack];
-    let wanted = project.map(|it| [&it.group, &it.pre, &it.post]);
-    said.iter().any(|it| !it.is_empty())
-        || wanted
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|it| it.is_for(EXEC_ENV))
-}
-
 /// Where modules are looked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finder<'a> {

@@ -26,7 +26,7 @@ use super::args::{Build, BuildSigner};
 use super::builders::{self, Named};
 use super::env::Variables;
 use super::modules::Finder;
-use super::{launcher, modules, project};
+use super::{launcher, project};
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -144,14 +144,6 @@ impl Settings {
             Named::File(path) => finder.builder(path).await?,
             Named::Image(reference) => builders::read(reference, inputs, images, ui).await?,
         };
-        if let Named::Image(reference) = &named
-            && modules::are_added(&args, project.as_ref())
-        {
-            return Err(CommandError::undecided(Message(format!(
-                "buildpacks cannot be added to the builder image `{reference}`"
-            )))
-            .hint("make a builder that has them: `sealpack builder create`, or a `builder.toml`"));
-        }
         let complete = finder.complete(builder, &args, project.as_ref()).await?;
         let programs = programs(args.lifecycle.as_deref(), environment)?;
         let platforms = platforms(args.platforms)?;

@@ -56,6 +56,14 @@ impl Builder {
     /// The builder with `additions`. Who speaks an API that the builder's lifecycle does not is found
     /// when it is run, for the lifecycle may be another.
     pub fn with(mut self, additions: Additions) -> Result<Self, AddError> {
+        let Additions {
+            buildpacks,
+            before,
+            after,
+            extensions,
+        } = &additions;
+        let lists = [buildpacks, before, after, extensions];
+        self.is_added_to |= lists.iter().any(|it| !it.is_empty());
         let own = std::mem::take(&mut self.order.order);
         let mut order: Vec<OrderGroup> = Vec::new();
         let mut from_builder = false;

@@ -182,6 +182,7 @@ impl BuilderToml {
             },
             targets: self.targets(),
             system,
+            is_added_to: false,
         })
     }
 

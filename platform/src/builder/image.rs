@@ -122,6 +122,7 @@ impl Builder {
             lifecycle,
             targets: vec![target],
             system,
+            is_added_to: false,
             source: Source::Image(Box::new(BuilderImage {
                 name: name.into(),
                 store,

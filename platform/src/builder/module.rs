@@ -136,6 +136,8 @@ impl Module {
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.content, &other.content) {
             (Content::Layer(one), Content::Layer(other)) => one.diff_id == other.diff_id,
+            // What is in a builder image is known by the layer that it lies in.
+            (Content::Builder, Content::Layer(layer)) => self.origin.digest == layer.diff_id.0,
             _ => self.origin.digest == other.origin.digest,
         }
     }

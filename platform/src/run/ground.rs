@@ -12,7 +12,7 @@ use lifecycle_core::api::PlatformApi;
 use lifecycle_core::export::Owner;
 
 use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
-use crate::builder::BuilderImage;
+use crate::builder::{BuilderImage, Content, Module};
 use crate::rootfs::{Layers, RootStore, find};
 use crate::sandbox::{ImageRoot, Mount, Network, Root, Sandbox, User, UserMap};
 
@@ -128,13 +128,15 @@ impl Ground {
             .ok_or(RunError::NoCommonApi)?;
         let launcher = staging.root().join("launcher");
         take_launcher(&layers, &launcher)?;
+        let mut mounts = mounts(request, staging)?;
+        mounts.extend(additions(request, staging).await?);
         Ok(Self {
             api,
             owner: Owner {
                 uid: user.uid,
                 gid: user.gid,
             },
-            mounts: mounts(request, staging)?,
+            mounts,
             env: env(image, request),
             launcher,
             lifecycle: lifecycle.version.clone(),
@@ -245,6 +247,27 @@ fn mounts(request: &Request<'_>, staging: &Staging) -> Result<Vec<Mount>, RunErr
         });
     }
     Ok(mounts)
+}
+
+/// What was added to a builder image, over what it has itself: modules, and the order of all.
+async fn additions(request: &Request<'_>, staging: &Staging) -> Result<Vec<Mount>, RunError> {
+    let builder = request.builder;
+    if !builder.is_added_to {
+        return Ok(Vec::new());
+    }
+    let laid_out = builder.lay_out(&staging.root().join("cnb"), EXEC_ENV).await;
+    laid_out.map_err(RunError::LayOut)?;
+    let modules = builder.buildpacks.iter().chain(&builder.extensions);
+    let places = modules
+        .filter(|it| !matches!(it.content, Content::Builder))
+        .map(Module::place)
+        .chain([PathBuf::from("cnb/order.toml")]);
+    let mount = |place: PathBuf| Mount {
+        source: staging.root().join(&place),
+        target: Path::new("/").join(place),
+        writable: false,
+    };
+    Ok(places.map(mount).collect())
 }
 
 /// The environment of the image, and what a program cannot do without.
