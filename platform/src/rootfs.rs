@@ -12,6 +12,7 @@
 //! diff ID in the config. It gets its name when it is whole. Nothing waits for the disk: instead each
 //! layer remembers since which start of the machine it is there, and is unpacked again after another.
 
+mod copy;
 mod find;
 mod layer;
 
@@ -26,6 +27,7 @@ use lifecycle_core::exec::Cancel;
 use oci::{Image, Store, StoreError};
 use tokio::task::JoinSet;
 
+pub use self::copy::RootCopy;
 pub(crate) use self::find::find;
 use self::layer::Job;
 use crate::sandbox::{LayerFolder, UserMap};

@@ -49,7 +49,7 @@ pub use self::stale::stale;
 pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
 use crate::project::Files;
-use crate::sandbox::{Isolation, IsolationReport, Mount, Network};
+use crate::sandbox::{Isolation, IsolationReport, Mount, Network, SandboxError};
 
 /// The API that we speak with the lifecycle, unless a builder image knows none so new.
 pub const API: PlatformApi = PlatformApi::V0_15;
@@ -191,8 +191,16 @@ pub async fn run(
         None => None,
     };
     write_env(request, staging)?;
-    let ground = Ground::prepare(request, staging, progress).await?;
-    let sandbox = Arc::new(programs::open_sandbox(request, staging, &ground)?);
+    let mut ground = Ground::prepare(request, staging, progress).await?;
+    programs::take_programs(request, staging)?;
+    let sandbox = match programs::open_sandbox(request, staging, &ground) {
+        Err(RunError::Sandbox(SandboxError::NoRoot { refused })) => {
+            ground.copy(request, staging, progress, &refused).await?;
+            programs::open_sandbox(request, staging, &ground)?
+        }
+        opened => opened?,
+    };
+    let sandbox = Arc::new(sandbox);
     if !sandbox.report().refused.is_empty() {
         progress.line(Level::Warn, &sandbox.report().to_string());
     }

@@ -25,7 +25,9 @@
 //! | `/sys` | the machine's, read-only |
 //! | a user | the one that the image names, without any capability; see [`UserMap`] |
 //!
-//! Nothing else of the machine is there.
+//! Nothing else of the machine is there. Where layers cannot be stacked, the root is a copy of them; and
+//! where there are no namespaces at all, root builds in such a copy by `chroot`: then folders of ours are
+//! put into it while a program runs, and nothing is isolated.
 //!
 //! **How.** Namespaces are entered by a program that is started for it: [`Sandbox`] runs a command
 //! of ours (a hidden subcommand of the caller's binary), which calls [`enter`] and does nothing else.
@@ -38,6 +40,7 @@
 //! first process of a process namespace die all others. Mounts are in namespaces only. So nothing is
 //! left behind, even if all is killed.
 
+mod chroot;
 mod enter;
 mod image;
 mod network;
@@ -104,12 +107,22 @@ pub enum Root {
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "the caller has to say all of it")]
 pub struct ImageRoot {
-    /// The layers, the highest first.
-    pub layers: Vec<LayerFolder>,
+    /// Where its files are.
+    pub files: RootFiles,
     /// Who is who, inside and outside.
     pub map: UserMap,
     /// Who runs programs inside.
     pub user: User,
+}
+
+/// Where the files of an image's root are.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum RootFiles {
+    /// In its layers, the highest first: what is written is in memory.
+    Layers(Vec<LayerFolder>),
+    /// In a folder of this build's own, which is written to.
+    Copy(PathBuf),
 }
 
 /// A layer that was unpacked, as overlayfs wants it.
@@ -196,9 +209,8 @@ impl Sandbox {
             .collect();
         let mut refused = Vec::new();
         let of_image = matches!(config.root, Root::Image(_));
-        let without_user = rustix::process::geteuid().is_root() && !of_image;
-        for namespaces in Namespaces::choices(config.network, without_user) {
-            let tried = attempt(&config, &namespaces)?;
+        for namespaces in Namespaces::choices(config.network, &config.root) {
+            let tried = attempt(&config, Some(&namespaces))?;
             match tried {
                 Ok(facts) => {
                     let report = IsolationReport::new(&config.root, &namespaces, &facts, refused);
@@ -220,11 +232,11 @@ impl Sandbox {
             }
         }
         match config.isolation {
-            // The machine's own root would be another build.
-            _ if of_image => Err(SandboxError::NoRoot { refused }),
             Isolation::Required => Err(SandboxError::Refused {
                 reason: IsolationReport::none(refused).lack(),
             }),
+            // The machine's own root would be another build.
+            Isolation::Auto if of_image => Self::by_chroot(config, refused),
             Isolation::Auto => Ok(Self {
                 config,
                 namespaces: None,
@@ -244,6 +256,29 @@ impl Sandbox {
         self.instead
     }
 
+    /// In a copy of an image, without any namespace.
+    fn by_chroot(config: Config, mut refused: Vec<String>) -> Result<Self, SandboxError> {
+        let Some(folder) = chroot::folder_of(&config.root) else {
+            return Err(SandboxError::NoRoot { refused });
+        };
+        if let Err(error) = chroot::copy_in(folder, &config.mounts) {
+            refused.push(format!("chroot: {error}"));
+            return Err(SandboxError::NoRoot { refused });
+        }
+        match attempt(&config, None)? {
+            Ok(_) => Ok(Self {
+                report: IsolationReport::chroot(&config.root, refused),
+                config,
+                namespaces: None,
+                instead: None,
+            }),
+            Err(problem) => {
+                refused.push(format!("chroot: {problem}"));
+                Err(SandboxError::NoRoot { refused })
+            }
+        }
+    }
+
     /// What is isolated, and what is not.
     pub fn report(&self) -> &IsolationReport {
         &self.report
@@ -252,7 +287,7 @@ impl Sandbox {
     /// Where a program that runs here finds what is meant to be at `path`. The same path, unless
     /// nothing is isolated: then there are no mounts, and it is the path outside.
     pub fn path(&self, path: &Path) -> PathBuf {
-        if self.namespaces.is_some() {
+        if self.namespaces.is_some() || chroot::folder_of(&self.config.root).is_some() {
             return path.to_owned();
         }
         self.config
@@ -283,17 +318,27 @@ impl Run for Sandbox {
             env: command.env.clone().into_iter().collect(),
             dir: command.dir.clone().into(),
         };
+        let watch = |text: String| RunError::Watch {
+            program: command.program.clone(),
+            source: OsError(io::Error::other(text)),
+        };
+        let put = match (chroot::folder_of(&self.config.root), &self.namespaces) {
+            (Some(folder), None) => chroot::move_in(folder, &self.config.mounts)
+                .map(Some)
+                .map_err(|it| watch(it.to_string()))?,
+            _ => None,
+        };
         let replies = start(
             &self.config,
             self.namespaces.as_ref(),
             self.instead,
             Some(program),
             output,
-        )?;
-        let watch = |text: String| RunError::Watch {
-            program: command.program.clone(),
-            source: OsError(io::Error::other(text)),
-        };
+        );
+        if let Some(put) = put {
+            put.take_back().map_err(|it| watch(it.to_string()))?;
+        }
+        let replies = replies?;
         match replies.last() {
             Some(Reply::Exited { code }) => Ok(Exit::Code(*code)),
             Some(Reply::Signaled { signal }) => Ok(Exit::Signal(*signal)),
@@ -323,10 +368,10 @@ impl Run for Sandbox {
 /// Enters such namespaces, and leaves at once. The inner error says why it cannot be.
 fn attempt(
     config: &Config,
-    namespaces: &Namespaces,
+    namespaces: Option<&Namespaces>,
 ) -> Result<Result<Facts, String>, SandboxError> {
     let output = Capped::default();
-    let replies = start(config, Some(namespaces), None, None, &output).map_err(|source| {
+    let replies = start(config, namespaces, None, None, &output).map_err(|source| {
         SandboxError::Enter {
             program: config.enter.first().cloned().unwrap_or_default().into(),
             source,

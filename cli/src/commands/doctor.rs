@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -153,11 +154,7 @@ fn programs() -> Vec<Finding> {
 fn isolation() -> Finding {
     const ABOUT: &str = "isolation";
     let sandbox = Sandbox::new(Config {
-        enter: own_path()
-            .into_iter()
-            .map(Into::into)
-            .chain(["__sandbox".into()])
-            .collect(),
+        enter: enter(),
         root: Root::Machine,
         mounts: Vec::new(),
         hidden: Vec::new(),
@@ -189,14 +186,30 @@ fn users() -> Finding {
         uid: platform::sandbox::BUILD_USER,
         gid: platform::sandbox::BUILD_USER,
     };
-    match UserMap::choose(builder) {
-        (_, None) => Finding::good(ABOUT, "files of builder images have their owners"),
-        (_, Some(problem)) => Finding::odd(
+    match UserMap::choose(builder, &enter(), &Cancel::default()) {
+        Ok((map, _)) if map.has_owners() => {
+            Finding::good(ABOUT, "files of builder images have their owners")
+        }
+        Ok((_, problem)) => Finding::odd(
             ABOUT,
-            format!("all files of builder images are the builder's: {problem}"),
+            format!(
+                "all files of builder images are the builder's: {}",
+                problem.unwrap_or_default()
+            ),
             "install `uidmap`, and add a range to `/etc/subuid` and `/etc/subgid`",
         ),
+        Err(problem) => Finding::odd(
+            ABOUT,
+            format!("no builder image can be used: {problem}"),
+            machine::remedy().unwrap_or("build with a `builder.toml`"),
+        ),
     }
+}
+
+/// What enters a sandbox.
+fn enter() -> Vec<OsString> {
+    let own = own_path().into_iter().map(Into::into);
+    own.chain(["__sandbox".into()]).collect()
 }
 
 /// Which files of credentials there are.

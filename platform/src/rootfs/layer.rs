@@ -117,13 +117,8 @@ impl Job {
             remove(stale, &self.enter, &self.map, &self.cancel).await?;
         }
         let files = new.join("files");
-        fs::create_dir_all(&files)?;
-        if self.map == UserMap::Shifted
-            && let Some(root) = self.map.outside(User { uid: 0, gid: 0 })
-        {
-            std::os::unix::fs::chown(&files, Some(root.uid), Some(root.gid))?;
-        }
-        let done = self.unpack(&files).await?;
+        make_root(&files, &self.map)?;
+        let done = self.unpack(&files, false).await?;
         let mut implied = done.implied;
         implied.sort();
         let known = Known {
@@ -139,8 +134,12 @@ impl Job {
         Ok(())
     }
 
-    /// Has it unpacked while it is read.
-    async fn unpack(self: &Arc<Self>, files: &Path) -> Result<Done, RootfsError> {
+    /// Has it unpacked while it is read: by itself, or over those below it.
+    pub(super) async fn unpack(
+        self: &Arc<Self>,
+        files: &Path,
+        is_applied: bool,
+    ) -> Result<Done, RootfsError> {
         use futures_util::StreamExt as _;
 
         let fetch = |source| RootfsError::Fetch {
@@ -155,6 +154,7 @@ impl Job {
             let task = Task::Unpack {
                 folder: files.into(),
                 diff_id: job.diff_id.to_string(),
+                is_applied,
             };
             work(&job.enter, &job.map, task, &job.cancel, |stream| {
                 while let Some(chunk) = chunks.blocking_recv() {
@@ -186,6 +186,17 @@ impl Job {
                 problem,
             })
     }
+}
+
+/// Makes a folder that the root of `map` may write to.
+pub(super) fn make_root(folder: &Path, map: &UserMap) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    if *map == UserMap::Shifted
+        && let Some(root) = map.outside(User { uid: 0, gid: 0 })
+    {
+        std::os::unix::fs::chown(folder, Some(root.uid), Some(root.gid))?;
+    }
+    Ok(())
 }
 
 /// Removes what lies at `place`, if something does: a folder with files of users that only the map

@@ -13,8 +13,10 @@ use lifecycle_core::export::Owner;
 
 use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
-use crate::rootfs::{Layers, RootStore, find};
-use crate::sandbox::{ImageRoot, Mount, Network, Root, Sandbox, User, UserMap};
+use crate::rootfs::{Layers, RootCopy, RootStore, find};
+use crate::sandbox::{
+    ImageRoot, Mount, Network, Root, RootFiles, Sandbox, SandboxError, User, UserMap,
+};
 
 /// Where the programs of ours are inside.
 pub(super) const PROGRAMS: &str = "/cnb/sealpack";
@@ -52,6 +54,7 @@ pub(super) struct Ground {
     pub(super) lifecycle: Option<String>,
     /// Held as long as the build needs them.
     _layers: Option<Layers>,
+    _copy: Option<RootCopy>,
 }
 
 impl Ground {
@@ -92,6 +95,7 @@ impl Ground {
             launcher: request.launcher.to_owned(),
             lifecycle: None,
             _layers: None,
+            _copy: None,
         })
     }
 
@@ -106,16 +110,8 @@ impl Ground {
             uid: image.uid,
             gid: image.gid,
         };
-        let (map, problem) = UserMap::choose(user);
-        if let Some(problem) = problem {
-            let text = format!("all files of the builder are its user's: {problem}");
-            progress.line(Level::Warn, &text);
-        }
-        let store = RootStore {
-            folder: request.roots.ok_or(RunError::NoRootStore)?.to_owned(),
-            enter: request.programs.enter.clone(),
-            cancel: request.cancel.clone(),
-        };
+        let map = choose(user, request, progress).await?;
+        let store = root_store(request)?;
         let layers = store.unpack(&image.image, &image.store, &map).await?;
         let text = match layers.unpacked {
             0 => "its layers are here".to_owned(),
@@ -141,12 +137,37 @@ impl Ground {
             launcher,
             lifecycle: lifecycle.version.clone(),
             root: Root::Image(ImageRoot {
-                layers: layers.folders.clone(),
+                files: RootFiles::Layers(layers.folders.clone()),
                 map,
                 user,
             }),
             _layers: Some(layers),
+            _copy: None,
         })
+    }
+
+    /// Has the build run in a copy of the layers, which cannot be stacked for the reasons in `refused`.
+    pub(super) async fn copy(
+        &mut self,
+        request: &Request<'_>,
+        staging: &Staging,
+        progress: &dyn Progress,
+        refused: &[String],
+    ) -> Result<(), RunError> {
+        let (Root::Image(root), Some(image)) = (&mut self.root, request.builder.image()) else {
+            return Ok(());
+        };
+        let why = refused.first().map_or("", String::as_str);
+        let text = format!("the layers of the builder are copied for this build alone: {why}");
+        progress.line(Level::Warn, &text);
+        progress.begin("builder", "copying its layers");
+        let folder = staging.root().join("root");
+        let store = root_store(request)?;
+        let copy = store.copy(&image.image, &image.store, &root.map, &folder);
+        let copy = copy.await?;
+        root.files = RootFiles::Copy(copy.folder().to_owned());
+        self._copy = Some(copy);
+        Ok(())
     }
 
     /// Gives what buildpacks are to write to to the user that they run as.
@@ -162,7 +183,7 @@ impl Ground {
         let Root::Image(root) = &self.root else {
             return Ok(());
         };
-        if root.map != UserMap::Shifted {
+        if !matches!(root.map, UserMap::Shifted | UserMap::Real) {
             return Ok(());
         }
         let user = root
@@ -174,6 +195,36 @@ impl Ground {
         }
         Ok(())
     }
+}
+
+fn root_store(request: &Request<'_>) -> Result<RootStore, RunError> {
+    Ok(RootStore {
+        folder: request.roots.ok_or(RunError::NoRootStore)?.to_owned(),
+        enter: request.programs.enter.clone(),
+        cancel: request.cancel.clone(),
+    })
+}
+
+/// Whose the files of the builder are on this machine.
+async fn choose(
+    user: User,
+    request: &Request<'_>,
+    progress: &dyn Progress,
+) -> Result<UserMap, RunError> {
+    let (enter, cancel) = (request.programs.enter.clone(), request.cancel.clone());
+    let choosing = tokio::task::spawn_blocking(move || UserMap::choose(user, &enter, &cancel));
+    let chosen = choosing.await.map_err(io::Error::other)?;
+    let (map, problem) = chosen.map_err(|problem| SandboxError::NoRoot {
+        refused: vec![problem],
+    })?;
+    if let Some(problem) = problem {
+        let what = match map {
+            UserMap::One(_) => "all files of the builder are its user's",
+            _ => "the build has no user namespace",
+        };
+        progress.line(Level::Warn, &format!("{what}: {problem}"));
+    }
+    Ok(map)
 }
 
 fn give(path: &Path, user: User) -> io::Result<()> {

@@ -71,12 +71,8 @@ impl io::Write for HashWriter {
     }
 }
 
-/// Opens the sandbox.
-pub(super) fn open_sandbox(
-    request: &Request<'_>,
-    staging: &Staging,
-    ground: &Ground,
-) -> Result<Sandbox, RunError> {
+/// Puts the programs of ours where the sandbox has them.
+pub(super) fn take_programs(request: &Request<'_>, staging: &Staging) -> Result<(), RunError> {
     // A copy, so that what runs is what was there at the beginning.
     let programs = staging.root().join("cnb/lifecycle");
     fs_err::create_dir_all(&programs)?;
@@ -91,6 +87,15 @@ pub(super) fn open_sandbox(
     for folder in ["cnb", "platform"] {
         make_readable(&staging.root().join(folder))?;
     }
+    Ok(())
+}
+
+/// Opens the sandbox.
+pub(super) fn open_sandbox(
+    request: &Request<'_>,
+    staging: &Staging,
+    ground: &Ground,
+) -> Result<Sandbox, RunError> {
     let mut mounts = ground.mounts.clone();
     for volume in request.volumes {
         let mut hidden = request.hidden.to_vec();
@@ -113,8 +118,7 @@ pub(super) fn open_sandbox(
         isolation: request.isolation,
         cancel: request.cancel.clone(),
     })?;
-    let layers = Path::new("/layers");
-    if !request.volumes.is_empty() && sandbox.path(layers) != layers {
+    if !request.volumes.is_empty() && sandbox.report().namespaces.is_empty() {
         return Err(VolumeError::NoSandbox.into());
     }
     Ok(sandbox)

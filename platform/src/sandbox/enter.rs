@@ -85,11 +85,7 @@ fn send(socket: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     die_with_parent()?;
     let Some(namespaces) = &spec.namespaces else {
-        if let Some(user) = spec.user {
-            rights::become_other(user)?;
-            die_with_parent()?;
-        }
-        return Ok(spec.command.as_ref().map(replace));
+        return without_namespaces(spec, socket);
     };
     if spec.stage == Stage::Second {
         return inside(spec, socket).map(Some);
@@ -111,6 +107,7 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
                 gid,
             } => rights::map_ids((uid, outer_uid), (gid, outer_gid))?,
             Map::Given => wait_for_maps(socket)?,
+            Map::Real => {}
         }
     }
     // The kernel forgets it when rights change.
@@ -118,8 +115,8 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     if let Some(task) = &spec.task {
         return task::run(task, spec.map, socket).map(Some);
     }
-    if let SpecRoot::Overlay { layers } = &spec.root {
-        image::prepare(spec, layers)?;
+    if !matches!(spec.root, SpecRoot::Machine) {
+        image::prepare(spec)?;
         die_with_parent()?;
     }
     if !namespaces.pid {
@@ -139,6 +136,47 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
         .and_then(|mut second| second.wait())
         .map_err(Failed::new("start the first process"))?;
     Ok(None)
+}
+
+/// Does what there is to do as the process that we are: a task, or the command, perhaps in another root.
+fn without_namespaces(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
+    if let Some(task) = &spec.task {
+        return task::run(task, spec.map, socket).map(Some);
+    }
+    let SpecRoot::Copy { folder } = &spec.root else {
+        if let Some(user) = spec.user {
+            rights::become_other(user)?;
+            die_with_parent()?;
+        }
+        return Ok(spec.command.as_ref().map(replace));
+    };
+    close_what_was_inherited(socket.as_raw_fd())?;
+    let step = || Failed::new(format!("change the root to `{}`", folder.display()));
+    rustix::process::chdir(folder).map_err(step())?;
+    rustix::process::chroot(".").map_err(step())?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    match spec.user {
+        Some(user) => rights::become_user(user)?,
+        None => rights::give_up()?,
+    }
+    die_with_parent()?;
+    Ok(match &spec.command {
+        Some(program) => Some(replace(&at_home(program, spec.user))),
+        None => Some(Reply::Ready {
+            facts: Facts { own_proc: false },
+        }),
+    })
+}
+
+/// The program with the home of whoever runs it, unless it has one.
+fn at_home(program: &Program, user: Option<super::User>) -> Program {
+    let mut program = program.clone();
+    if let Some(user) = user
+        && !program.env.iter().any(|(name, _)| name == "HOME")
+    {
+        program.env.push(("HOME".into(), image::home(user)));
+    }
+    program
 }
 
 /// Lets who started us map users and groups.
@@ -169,10 +207,10 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     }
     let own_proc = match spec.root {
         SpecRoot::Machine => root::build(spec, namespaces.pid)?,
-        SpecRoot::Overlay { .. } => image::enter(namespaces.pid)?,
+        SpecRoot::Overlay { .. } | SpecRoot::Copy { .. } => image::enter(namespaces.pid)?,
     };
     match (spec.user, spec.map) {
-        (Some(user), Map::Given) => rights::become_user(user)?,
+        (Some(user), Map::Given | Map::Real) => rights::become_user(user)?,
         _ => rights::give_up()?,
     }
     die_with_parent()?;
@@ -186,12 +224,7 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     let Some(program) = &spec.command else {
         return Ok(ready);
     };
-    let mut program = program.clone();
-    if let Some(user) = spec.user
-        && !program.env.iter().any(|(name, _)| name == "HOME")
-    {
-        program.env.push(("HOME".into(), image::home(user)));
-    }
+    let program = at_home(program, spec.user);
     let mut child = match command(&program).and_then(|mut command| {
         let started = command.stdin(Stdio::null()).spawn();
         started.map_err(|error| not_started(NotStarted::Program, &error))

@@ -20,7 +20,7 @@ use rustix::mount::{
 
 use super::enter::Failed;
 use super::root::{DEVICES, first_component, make_read_only};
-use super::spec::{Map, Spec, SpecLayer};
+use super::spec::{Map, Spec, SpecLayer, SpecRoot};
 use super::{User, rights};
 
 /// Where opened files are found by their numbers, before and after the root is left.
@@ -31,19 +31,24 @@ const MAX_LAYERS: usize = 500;
 const MAX_PASSWD: u64 = 1 << 20;
 
 /// Puts the root together, in a folder of this mount namespace.
-pub(super) fn prepare(spec: &Spec, layers: &[SpecLayer]) -> Result<(), Failed> {
+pub(super) fn prepare(spec: &Spec) -> Result<(), Failed> {
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .map_err(Failed::new("keep its mounts to itself"))?;
-    if layers.is_empty() || layers.len() > MAX_LAYERS {
-        let step = format!("stack {} layers", layers.len());
+    let (folders, layers): (Vec<&OsString>, &[SpecLayer]) = match &spec.root {
+        SpecRoot::Machine => (Vec::new(), &[]),
+        SpecRoot::Overlay { layers } => (layers.iter().map(|it| &it.folder).collect(), layers),
+        SpecRoot::Copy { folder } => (vec![folder], &[]),
+    };
+    if folders.is_empty() || folders.len() > MAX_LAYERS {
+        let step = format!("stack {} layers", folders.len());
         return Err(Failed::new(step)(Errno::INVAL));
     }
     let mut opened = Vec::new();
-    for layer in layers {
-        opened.push(open(Path::new(&layer.folder))?);
+    for folder in folders {
+        opened.push(open(Path::new(folder))?);
     }
     let mut mounts: Vec<_> = spec.mounts.iter().collect();
     mounts.sort_by_key(|mount| &mount.target);
@@ -62,7 +67,13 @@ pub(super) fn prepare(spec: &Spec, layers: &[SpecLayer]) -> Result<(), Failed> {
         rustix::fs::mkdir(base.join(folder), Mode::from_raw_mode(0o755))
             .map_err(Failed::new("make a root"))?;
     }
-    stack(base, &opened)?;
+    match opened.as_slice() {
+        [only] if layers.is_empty() => {
+            let failed = Failed::new("mount the copy of the builder");
+            mount_bind_recursive(self::opened(only), base.join("new")).map_err(failed)?;
+        }
+        opened => stack(base, opened)?,
+    }
     let root = open(&base.join("new"))?;
     as_below(&root, layers, &opened)?;
     let mut writable = Vec::new();
@@ -149,7 +160,7 @@ fn base() -> &'static Path {
         .unwrap_or(Path::new("/tmp"))
 }
 
-fn open(path: &Path) -> Result<OwnedFd, Failed> {
+pub(super) fn open(path: &Path) -> Result<OwnedFd, Failed> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failed::new(format!("open `{}`", path.display())))
 }
@@ -160,7 +171,7 @@ fn number(file: &OwnedFd) -> PathBuf {
     Path::new(folder).join(file.as_raw_fd().to_string())
 }
 
-fn opened(file: &OwnedFd) -> PathBuf {
+pub(super) fn opened(file: &OwnedFd) -> PathBuf {
     Path::new("/").join(number(file))
 }
 
@@ -235,7 +246,7 @@ fn resolve(root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno>
 }
 
 /// The folder at `path` in the image, which is made if it is not there.
-fn folder(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Failed> {
+pub(super) fn folder(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Failed> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let failed = || Failed::new(format!("make `{}` in the builder", path.display()));
     let mut at = PathBuf::from("/");

@@ -40,6 +40,16 @@ pub enum RootKind {
     ImageOfOneUser,
 }
 
+impl RootKind {
+    fn of(root: &Root) -> Self {
+        match root {
+            Root::Machine => Self::Machine,
+            Root::Image(image) if image.map.has_owners() => Self::Image,
+            Root::Image(_) => Self::ImageOfOneUser,
+        }
+    }
+}
+
 /// A kind of namespace, by name.
 pub type Namespace = &'static str;
 
@@ -57,11 +67,7 @@ impl IsolationReport {
         refused: Vec<String>,
     ) -> Self {
         Self {
-            root: match root {
-                Root::Machine => RootKind::Machine,
-                Root::Image(image) if image.map.has_owners() => RootKind::Image,
-                Root::Image(_) => RootKind::ImageOfOneUser,
-            },
+            root: RootKind::of(root),
             namespaces: namespaces.names().collect(),
             network: if namespaces.network { "none" } else { "host" },
             read_only_root: true,
@@ -78,6 +84,14 @@ impl IsolationReport {
             root: RootKind::Machine,
             own_processes: false,
             refused,
+        }
+    }
+
+    /// A copy of an image, without any namespace.
+    pub(super) fn chroot(root: &Root, refused: Vec<String>) -> Self {
+        Self {
+            root: RootKind::of(root),
+            ..Self::none(refused)
         }
     }
 
@@ -121,10 +135,11 @@ impl fmt::Display for IsolationReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((last, rest)) = self.namespaces.split_last() else {
             let lack = self.lack();
-            return write!(
-                f,
-                "buildpacks run without isolation: {lack}; the provenance says so"
-            );
+            let what = match self.root {
+                RootKind::Machine => "buildpacks run without isolation",
+                _ => "buildpacks run without isolation in a copy of the builder",
+            };
+            return write!(f, "{what}: {lack}; the provenance says so");
         };
         write!(f, "{} and {last} are isolated", rest.join(", "))?;
         let missing = self.missing();

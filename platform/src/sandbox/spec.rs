@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::report::Facts;
 use super::task::{Done, Task};
 use super::users::{User, UserMap};
-use super::{BUILD_USER, LayerFolder, Mount, Network, Root};
+use super::{BUILD_USER, LayerFolder, Mount, Network, Root, RootFiles};
 
 /// All that a process has to know to enter.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -38,6 +38,8 @@ pub(super) enum SpecRoot {
     Machine,
     /// Folders on top of each other, the highest first.
     Overlay { layers: Vec<SpecLayer> },
+    /// A folder, which is written to.
+    Copy { folder: OsString },
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -55,8 +57,13 @@ impl From<&Root> for SpecRoot {
         };
         match root {
             Root::Machine => Self::Machine,
-            Root::Image(image) => Self::Overlay {
-                layers: image.layers.iter().map(layer).collect(),
+            Root::Image(image) => match &image.files {
+                RootFiles::Layers(layers) => Self::Overlay {
+                    layers: layers.iter().map(layer).collect(),
+                },
+                RootFiles::Copy(folder) => Self::Copy {
+                    folder: folder.into(),
+                },
             },
         }
     }
@@ -107,6 +114,8 @@ pub(super) enum Map {
     },
     /// Whoever starts us maps them, and says so.
     Given,
+    /// They are the machine's: we are root, and there is no user namespace.
+    Real,
 }
 
 impl Map {
@@ -125,8 +134,10 @@ impl Map {
 
 impl From<&UserMap> for Map {
     fn from(map: &UserMap) -> Self {
-        let UserMap::One(user) = map else {
-            return Self::Given;
+        let user = match map {
+            UserMap::One(user) => user,
+            UserMap::Real => return Self::Real,
+            UserMap::Shifted | UserMap::Subordinate { .. } => return Self::Given,
         };
         let (outer_uid, outer_gid) = own_ids();
         Self::One {
@@ -170,14 +181,19 @@ impl Namespaces {
 
     /// What to try, strongest first: kinds that are refused are given up one by one, and the network last,
     /// which says most about what a build can have taken in. Where user namespaces are forbidden, root can
-    /// do without.
-    pub(super) fn choices(network: Network, root: bool) -> Vec<Self> {
+    /// do without; in the root of an image it is decided already whose the files are.
+    pub(super) fn choices(network: Network, root: &Root) -> Vec<Self> {
         const KINDS: [(bool, bool, bool); 4] = [
             (true, true, true),
             (true, true, false),
             (true, false, false),
             (false, false, false),
         ];
+        let users: &[bool] = match root {
+            Root::Machine if rustix::process::geteuid().is_root() => &[true, false],
+            Root::Image(image) if image.map == UserMap::Real => &[false],
+            Root::Machine | Root::Image(_) => &[true],
+        };
         let mut choices = Vec::new();
         let networks: &[bool] = match network {
             Network::None => &[true, false],
@@ -185,16 +201,14 @@ impl Namespaces {
         };
         for network in networks {
             for (pid, ipc, uts) in KINDS {
-                for user in [true, false] {
-                    if user || root {
-                        choices.push(Self {
-                            user,
-                            pid,
-                            ipc,
-                            uts,
-                            network: *network,
-                        });
-                    }
+                for user in users {
+                    choices.push(Self {
+                        user: *user,
+                        pid,
+                        ipc,
+                        uts,
+                        network: *network,
+                    });
                 }
             }
         }

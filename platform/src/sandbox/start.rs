@@ -94,7 +94,7 @@ pub(super) fn start(
         replies = receive(&mut ours).map_err(watch)?;
     }
     // Without namespaces the program took the place of the command.
-    if spec.namespaces.is_none() && replies.is_empty() {
+    if spec.namespaces.is_none() && spec.command.is_some() && replies.is_empty() {
         use std::os::unix::process::ExitStatusExt as _;
 
         told.map_err(watch)?;
@@ -139,7 +139,7 @@ pub(crate) fn work(
     let spec = Spec {
         stage: Stage::First,
         parent: std::process::id(),
-        namespaces: Some(Namespaces::of_users()),
+        namespaces: (*map != UserMap::Real).then(Namespaces::of_users),
         map: Map::from(map),
         root: SpecRoot::Machine,
         user: None,
@@ -180,7 +180,7 @@ pub(crate) fn work(
 /// Maps users for a process that waits for it in its new namespace. Returns what it said instead of
 /// waiting.
 fn let_in(stream: &mut UnixStream, map: &UserMap, pid: u32) -> io::Result<Vec<Reply>> {
-    if matches!(map, UserMap::One(_)) {
+    if matches!(map, UserMap::One(_) | UserMap::Real) {
         return Ok(Vec::new());
     }
     // Not a byte more than one line: what comes later is for later.

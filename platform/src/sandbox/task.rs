@@ -16,12 +16,17 @@ use super::spec::{Map, Reply};
 /// What to do.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Task {
+    /// Nothing: whether it can be done at all is what is asked.
+    Nothing,
     /// Unpack what comes after this into a folder.
     Unpack {
         /// The folder, which is there.
         folder: OsString,
         /// What it has to be, uncompressed.
         diff_id: String,
+        /// Whether the folder has the layers below, and gets what this one changes; else it is a layer by
+        /// itself, as overlayfs wants it.
+        is_applied: bool,
     },
     /// Remove all that is in a folder.
     Empty {
@@ -41,21 +46,33 @@ pub(crate) struct Done {
 
 /// Does it; `data` is what comes after the task.
 pub(super) fn run(task: &Task, map: Map, data: impl Read) -> Result<Reply, Failed> {
-    let folder = match task {
-        Task::Unpack { folder, .. } | Task::Empty { folder } => Path::new(folder),
-    };
-    // Whoever runs us can get there, which the root of the namespace perhaps cannot.
-    let step = format!("open `{}`", folder.display());
-    rustix::process::chdir(folder).map_err(Failed::new(step))?;
+    if let Task::Unpack { folder, .. } | Task::Empty { folder } = task {
+        // Whoever runs us can get there, which the root of the namespace perhaps cannot.
+        let step = format!("open `{}`", Path::new(folder).display());
+        rustix::process::chdir(folder).map_err(Failed::new(step))?;
+    }
     let owners = match map {
         Map::Given => {
             rights::become_root()?;
             Owners::Keep
         }
+        Map::Real => Owners::Keep,
         Map::One { .. } => Owners::Drop,
     };
     let done = match task {
-        Task::Unpack { diff_id, .. } => unpack(diff_id, owners, data),
+        Task::Nothing => Ok(Done::default()),
+        Task::Unpack {
+            diff_id,
+            is_applied,
+            ..
+        } => {
+            let whiteouts = if *is_applied {
+                Whiteouts::Apply
+            } else {
+                Whiteouts::Overlay(OverlayXattrs::User)
+            };
+            unpack(diff_id, owners, whiteouts, data)
+        }
         Task::Empty { .. } => empty(Path::new(".")).map_err(|it| it.to_string()),
     };
     Ok(match done {
@@ -64,12 +81,17 @@ pub(super) fn run(task: &Task, map: Map, data: impl Read) -> Result<Reply, Faile
     })
 }
 
-fn unpack(diff_id: &str, owners: Owners, mut data: impl Read) -> Result<Done, String> {
+fn unpack(
+    diff_id: &str,
+    owners: Owners,
+    whiteouts: Whiteouts,
+    mut data: impl Read,
+) -> Result<Done, String> {
     let diff_id = diff_id.parse().map(oci::DiffId);
     let diff_id = diff_id.map_err(|_bad| "its diff ID is malformed".to_owned())?;
     let options = ExtractOptions {
         owners,
-        whiteouts: Whiteouts::Overlay(OverlayXattrs::User),
+        whiteouts,
         diff_id: Some(diff_id),
         ..ExtractOptions::default()
     };

@@ -1,13 +1,18 @@
 //! Whose the files of an image are on this machine: users and groups inside a user namespace, and
 //! which numbers they have outside.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use lifecycle_core::exec::Cancel;
 use oci::{IdMap, IdRange};
 use serde::{Deserialize, Serialize};
+
+use super::start::work;
+use super::task::Task;
 
 /// A user and its group.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -50,18 +55,38 @@ pub enum UserMap {
     },
     /// One user and one group: whoever runs us. All files of an image are theirs.
     One(User),
+    /// All of an image, as they are: root, where there are no user namespaces.
+    Real,
 }
 
 impl UserMap {
-    /// The best there is for whoever runs us, where `builder` builds; and why it is not better.
-    pub fn choose(builder: User) -> (Self, Option<String>) {
+    /// The best that works for whoever runs us, where `builder` builds, and why it is not better; each is
+    /// tried, by `enter`. The error says what this machine refuses.
+    pub fn choose(
+        builder: User,
+        enter: &[OsString],
+        cancel: &Cancel,
+    ) -> Result<(Self, Option<String>), String> {
+        let works = |map: &Self| match work(enter, map, Task::Nothing, cancel, |_| Ok(())) {
+            Ok(done) => done.map(drop),
+            Err(error) => Err(error.to_string()),
+        };
         if rustix::process::geteuid().is_root() {
-            return (Self::Shifted, None);
+            return Ok(match works(&Self::Shifted) {
+                Ok(()) => (Self::Shifted, None),
+                Err(problem) => (Self::Real, Some(problem)),
+            });
         }
-        match subordinate(builder) {
-            Ok(map) => (map, None),
-            Err(problem) => (Self::One(builder), Some(problem)),
-        }
+        let problem = match subordinate(builder) {
+            Ok(map) => match works(&map) {
+                Ok(()) => return Ok((map, None)),
+                Err(problem) => problem,
+            },
+            Err(problem) => problem,
+        };
+        let one = Self::One(builder);
+        works(&one)?;
+        Ok((one, Some(problem)))
     }
 
     /// Tells files that were unpacked for one from those for another.
@@ -81,6 +106,7 @@ impl UserMap {
                 format!("subordinate-{}-{}-{ranges}", builder.uid, builder.gid)
             }
             Self::One(user) => format!("one-{}-{}", user.uid, user.gid),
+            Self::Real => "real".to_owned(),
         }
     }
 
@@ -96,6 +122,7 @@ impl UserMap {
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
             }),
+            Self::Real => Some(user),
             Self::Shifted => {
                 let map = shifted();
                 Some(User {
@@ -113,7 +140,7 @@ impl UserMap {
     /// Maps the users and groups of the user namespace of the process `pid`.
     pub(super) fn apply(&self, pid: u32) -> io::Result<()> {
         match self {
-            Self::One(_) => Ok(()),
+            Self::One(_) | Self::Real => Ok(()),
             Self::Shifted => {
                 let text = lines(&shifted());
                 for file in ["uid_map", "gid_map"] {
@@ -140,7 +167,7 @@ impl UserMap {
 impl fmt::Display for UserMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Shifted | Self::Subordinate { .. } => "files have the owners that the image says",
+            Self::Shifted | Self::Subordinate { .. } | Self::Real => "files have the owners that the image says",
             Self::One(_) => "all files are the builder's",
         })
     }
