@@ -17,6 +17,6 @@ pub(crate) mod publish;
 mod settings;
 
 pub(crate) use self::args::Build;
-pub(crate) use self::images::{previous, run_image};
+pub(crate) use self::images::{Chooser, previous, run_image};
 pub(crate) use self::progress::Told;
 pub(crate) use self::settings::Settings;

@@ -41,6 +41,8 @@ pub struct Ingredients {
     pub builder: Named,
     /// The buildpacks that took part, in order.
     pub buildpacks: Vec<Named>,
+    /// The extensions that took part, in order.
+    pub extensions: Vec<Named>,
     /// What the app runs on.
     pub run_image: Named,
     /// The programs that did it: the lifecycle, the launcher.
@@ -152,8 +154,10 @@ impl Ingredients {
             source.insert("git".to_owned(), json!(git));
         }
         let modules: Vec<_> = self.buildpacks.iter().map(|it| it.name.clone()).collect();
-        // A policy refuses what it does not know: so it hears of volumes only where there are some.
+        // A policy refuses what it does not know: so it hears of these only where there are some.
         let volumes = (!self.volumes.is_empty()).then(|| json!(self.volumes));
+        let extensions: Vec<_> = self.extensions.iter().map(|it| it.name.clone()).collect();
+        let extensions = (!extensions.is_empty()).then(|| json!(extensions));
         let parameters = [
             ("source".to_owned(), source),
             ("builder".to_owned(), json!({ "uri": self.builder.uri })),
@@ -164,13 +168,23 @@ impl Ingredients {
             ("network".to_owned(), json!(self.network)),
         ];
         let volumes = volumes.map(|it| ("volumes".to_owned(), it));
-        parameters.into_iter().chain(volumes).collect()
+        let extensions = extensions.map(|it| ("extensions".to_owned(), it));
+        parameters
+            .into_iter()
+            .chain(volumes)
+            .chain(extensions)
+            .collect()
     }
 
     fn internal_parameters(&self) -> Map<String, Value> {
+        let root = self.isolation.get("root").and_then(Value::as_str);
+        let environment = match root {
+            Some("image" | "image-of-one-user") => "builder-image",
+            _ => "host",
+        };
         Map::from_iter([
             ("platformApi".to_owned(), json!(self.platform_api.as_str())),
-            ("buildEnvironment".to_owned(), json!("host")),
+            ("buildEnvironment".to_owned(), json!(environment)),
             ("isolation".to_owned(), self.isolation.clone()),
             ("cache".to_owned(), json!(self.cache)),
         ])
@@ -194,7 +208,8 @@ impl Ingredients {
             .project
             .iter()
             .chain([&self.builder, &self.run_image])
-            .chain(&self.buildpacks);
+            .chain(&self.buildpacks)
+            .chain(&self.extensions);
         std::iter::once(source)
             .chain(others.map(Named::resource))
             .collect()
@@ -240,6 +255,7 @@ mod tests {
             project: Some(named("project.toml")),
             builder: named("builder"),
             buildpacks: vec![named("example/rust@0.1.0")],
+            extensions: Vec::new(),
             run_image: named("run"),
             programs: vec![named("lifecycle")],
             lifecycle_version: "0.21.17".to_owned(),

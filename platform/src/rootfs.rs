@@ -27,7 +27,7 @@ use lifecycle_core::exec::Cancel;
 use oci::{Image, Store, StoreError};
 use tokio::task::JoinSet;
 
-pub use self::copy::RootCopy;
+pub use self::copy::MappedFolder;
 pub(crate) use self::find::find;
 use self::layer::Job;
 use crate::sandbox::{LayerFolder, UserMap};

@@ -8,6 +8,7 @@
 
 mod borrowing;
 mod error;
+mod extending;
 mod ground;
 mod inputs;
 mod phases;
@@ -28,7 +29,6 @@ use lifecycle_core::api::PlatformApi;
 use lifecycle_core::exec::Cancel;
 use lifecycle_core::export::{self, ExportContext, Owner};
 use lifecycle_core::files;
-use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::files::run::{Run, RunImages};
@@ -39,12 +39,14 @@ use oci::{Digest, Found, Limits, Platform};
 
 pub use self::borrowing::Borrowing;
 pub use self::error::{PhaseFailure, RunError};
+pub use self::extending::{ChooseError, FindRunImage};
+use self::extending::{Chosen, Extended};
 use self::ground::Ground;
 use self::phases::Phases;
 pub use self::programs::Programs;
 pub use self::progress::{Progress, Watch, WatchError};
 pub use self::staging::Staging;
-use self::staging::{IMAGE, Named, StagedImages};
+use self::staging::IMAGE;
 pub use self::stale::stale;
 pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
@@ -83,6 +85,8 @@ pub struct Request<'a> {
     pub programs: &'a Programs,
     /// What it runs on.
     pub run_image: &'a RunImage,
+    /// Finds another one, if an extension chooses it.
+    pub run_images: &'a dyn FindRunImage,
     /// The image that the new one replaces, whose layers may be used again.
     pub previous: Option<&'a Found>,
     /// The variables that buildpacks get from the platform.
@@ -165,6 +169,8 @@ pub struct Built {
     pub run_image: Ingredient,
     /// The buildpacks that took part, in order.
     pub buildpacks: Vec<Ingredient>,
+    /// The extensions that took part, in order.
+    pub extensions: Vec<Ingredient>,
     /// How they were kept from the machine.
     pub isolation: IsolationReport,
     /// The launcher in the image.
@@ -193,12 +199,12 @@ pub async fn run(
     write_env(request, staging)?;
     let mut ground = Ground::prepare(request, staging, progress).await?;
     programs::take_programs(request, staging)?;
-    let sandbox = match programs::open_sandbox(request, staging, &ground) {
+    let (sandbox, copy) = match programs::open_sandbox(request, staging, &ground) {
         Err(RunError::Sandbox(SandboxError::NoRoot { refused })) => {
-            ground.copy(request, staging, progress, &refused).await?;
-            programs::open_sandbox(request, staging, &ground)?
+            let copy = ground.copy(request, staging, progress, &refused).await?;
+            (programs::open_sandbox(request, staging, &ground)?, copy)
         }
-        opened => opened?,
+        opened => (opened?, None),
     };
     let sandbox = Arc::new(sandbox);
     if !sandbox.report().refused.is_empty() {
@@ -222,6 +228,7 @@ pub async fn run(
     if let Some(previous) = &previous {
         watch.takes("previous-image", &previous.digest);
     }
+    let previous_again = previous.clone();
     let found = staging.images(run_image.clone(), previous);
     let analyzed = phases.analyze(&found, &run_image, &limits).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
@@ -237,15 +244,17 @@ pub async fn run(
     staging.refuse_links()?;
     watch.end(&["layers"]).await.map_err(watched)?;
     let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
-    if let Some(extension) = group.group_extensions.first() {
-        return Err(RunError::Extension {
-            id: extension.id.clone(),
-            version: extension.version.clone(),
-        });
-    }
     let buildpacks = phases.buildpacks(&group)?;
+    let extensions = phases.extensions(&group)?;
+    let mut chosen = if group.group_extensions.is_empty() {
+        Chosen::none(run_image, found, analyzed)
+    } else {
+        phases.choose(&group, run_image, previous_again).await?
+    };
+    let extended = phases.extend_run_image(&mut chosen).await?;
+    let run_image = &chosen.run_image;
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
-    let cache = phases.restore(&analyzed, &group).await?;
+    let cache = phases.restore(&chosen.analyzed, &group).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
     ground.hand_over(staging, &sandbox)?;
     watch
@@ -253,7 +262,7 @@ pub async fn run(
         .await
         .map_err(watched)?;
     watch.told(buildpacks.iter().map(|it| it.name.clone()).collect());
-    phases.build(&group).await?;
+    phases.build(&group, &chosen).await?;
     staging.refuse_links()?;
     watch.end(&["layers", "workspace"]).await.map_err(watched)?;
 
@@ -264,10 +273,13 @@ pub async fn run(
     watch.takes("run-image", &run_image.digest);
     let launcher = programs::digest(&ground.launcher.join("launcher"))?;
     watch.takes("launcher", &launcher);
-    let report = export(&phases, &found, &run_image, &analyzed, &group, &version).await?;
+    let extended = extended.as_ref().map(Extended::folder);
+    let report = export(&phases, &chosen, extended.as_deref(), &group, &version).await?;
     watch.makes("image", &report.image.digest);
     watch.end(&[]).await.map_err(watched)?;
     phases.keep(cache, &group).await;
+    // Nothing runs in it any more.
+    drop(copy);
     let reused = report.layers.iter().filter(|it| it.reused).count();
     let (digest, count) = (&report.image.digest, report.layers.len());
     progress.done(
@@ -279,10 +291,11 @@ pub async fn run(
         source,
         run_image: Ingredient {
             uri: None,
-            digest: run_image.digest,
-            name: run_image.name,
+            digest: run_image.digest.clone(),
+            name: run_image.name.clone(),
         },
         buildpacks,
+        extensions,
         isolation,
         lifecycle_version: version,
         launcher,
@@ -339,24 +352,23 @@ fn runs_in(
 /// Makes the image in the staged layout.
 async fn export(
     phases: &Phases<'_>,
-    images: &StagedImages,
-    run_image: &Named,
-    analyzed: &Analyzed,
+    chosen: &Chosen,
+    extended: Option<&Path>,
     group: &Group,
     version: &str,
 ) -> Result<Report, RunError> {
     let (request, staging, progress) = (phases.request, phases.staging, phases.progress);
     progress.begin("export", "making layers");
-    let run = offered(request, &run_image.name);
+    let run = offered(request, &chosen.run_image.name);
     let ground = phases.ground;
     let names = [IMAGE.to_owned()];
     let temporary = staging.root().join("tmp");
     fs_err::create_dir_all(&temporary)?;
     let context = ExportContext {
         api: ground.api,
-        images,
+        images: &chosen.images,
         names: &names,
-        analyzed,
+        analyzed: &chosen.analyzed,
         group,
         run: &run,
         project: request.metadata,
@@ -367,7 +379,7 @@ async fn export(
         launcher_sbom_dir: &ground.launcher,
         process_type: request.process_type,
         exec_env: EXEC_ENV,
-        extended_dir: None,
+        extended_dir: extended,
         owner: ground.owner,
         created: Some(request.created),
         lifecycle: &phases.named(version).await,

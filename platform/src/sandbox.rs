@@ -113,6 +113,9 @@ pub struct ImageRoot {
     pub map: UserMap,
     /// Who runs programs inside.
     pub user: User,
+    /// Whether programs run as root instead, with the rights over files and users of the image that root
+    /// has in a container, and none over the machine.
+    pub as_root: bool,
 }
 
 /// Where the files of an image's root are.

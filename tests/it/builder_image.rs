@@ -1,5 +1,7 @@
 //! `sealpack build` in a builder image: as whoever runs the tests, and as an ordinary user if that is root.
 
+mod extensions;
+mod ladder;
 mod pack;
 
 use std::os::unix::fs::PermissionsExt as _;

@@ -296,24 +296,41 @@ fn an_app_names_its_buildpacks() {
     assert!(said.contains("line 3"), "{said}");
 }
 
-#[test]
-fn an_extension_that_would_not_be_applied_ends_the_build() {
+/// Where the build runs on this machine's own root, that is not what an extension may change; the image
+/// that the app runs on may be another.
+#[tokio::test]
+async fn an_extension_does_not_change_this_machine() {
     let project = project();
     if !crate::flags::has_sandbox(&project) {
         return;
     }
     let toml = "api = \"0.10\"\n[extension]\nid = \"test/ext\"\nversion = \"1.0.0\"\n";
     project.write("ext/extension.toml", toml);
-    for name in ["detect", "generate"] {
-        let path = project.write(format!("ext/bin/{name}"), "#!/bin/sh\n");
+    let program = |name: &str, text: &str| {
+        let path = project.write(format!("ext/bin/{name}"), text);
         fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    };
+    program("detect", "#!/bin/sh\n");
     let builder = fs_err::read_to_string(project.join("builder.toml")).unwrap();
     let with = "\n[[extensions]]\nuri = \"ext\"\n[[order-extensions]]\n\
                 [[order-extensions.group]]\nid = \"test/ext\"\nversion = \"1.0.0\"\n";
     project.write("builder.toml", format!("{builder}{with}"));
+    let generate = |file: &str, text: &str| {
+        let script = format!("#!/bin/sh\nprintf '{text}' > \"$CNB_OUTPUT_DIR/{file}\"\n");
+        program("generate", &script);
+    };
+    let dockerfile = "ARG base_image\\nFROM ${base_image}\\nRUN touch /changed\\n";
+    generate("build.Dockerfile", dockerfile);
     let said = output(&project, &[]).expect(2).stderr;
-    let expected = "the extension `test/ext@1.0.0` takes part";
+    let expected = "the build image cannot be extended: it is this machine";
     assert!(said.contains(expected), "{said}");
     assert!(!project.join("out").exists());
+
+    let mark = LayerFiles::new().folder("etc").file("etc/mark", "chosen");
+    write_image_with(&project.join("run"), &[mark], |_| json!({})).await;
+    generate("run.Dockerfile", "FROM oci:run:latest\\n");
+    let report = json(&output(&project, &[]).expect(0));
+    assert_eq!(report["extensions"], json!(["test/ext@1.0.0"]));
+    project.run(&["unpack", "oci:out:v1", "root"]).expect(0);
+    assert!(project.join("root/etc/mark").exists());
 }

@@ -53,6 +53,11 @@ pub(crate) struct Build {
     )]
     pub(crate) post_buildpack: Vec<String>,
 
+    /// An image extension, in place of the builder's: as `--buildpack`. Repeatable; the last one is the
+    /// first.
+    #[arg(long, value_name = "EXTENSION", value_delimiter = ',')]
+    pub(crate) extension: Vec<String>,
+
     /// What the app says of its build, in place of `project.toml` in its folder
     /// (docs/project-toml.md).
     #[arg(long, short, value_name = "FILE")]

@@ -1,9 +1,12 @@
 //! The images that a build begins with: each name is resolved once, here.
 
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
 use lifecycle_core::images::Place;
 use oci::{Found, Location, Reference, Selector};
 use platform::base;
-use platform::run::RunImage;
+use platform::run::{ChooseError, FindRunImage, RunError, RunImage};
 
 use super::builders::{Inputs, judge};
 use super::settings::Settings;
@@ -24,6 +27,15 @@ pub(crate) async fn run_image(
         .as_deref()
         .or(offered.map(|it| it.image.as_str()))
         .unwrap_or(base::NAME);
+    find_run_image(name, settings, images, ui).await
+}
+
+async fn find_run_image(
+    name: &str,
+    settings: &Settings,
+    images: &Images<'_>,
+    ui: &Ui,
+) -> Result<RunImage, CommandError> {
     if name == base::NAME {
         return Ok(RunImage::Static);
     }
@@ -42,6 +54,48 @@ pub(crate) async fn run_image(
         shown: name.to_owned(),
         found: Box::new(found),
     })
+}
+
+/// Finds the run images that extensions choose.
+#[derive(Debug)]
+pub(crate) struct Chooser<'a> {
+    settings: &'a Settings,
+    images: &'a Images<'a>,
+    ui: &'a Ui,
+    /// Why there is none.
+    failed: Mutex<Option<CommandError>>,
+}
+
+impl<'a> Chooser<'a> {
+    pub(crate) fn new(settings: &'a Settings, images: &'a Images<'a>, ui: &'a Ui) -> Self {
+        Self {
+            settings,
+            images,
+            ui,
+            failed: Mutex::new(None),
+        }
+    }
+
+    /// What the user is to read where a build failed: of a run image, all that there is to say of it.
+    pub(crate) fn failure(self, error: RunError) -> CommandError {
+        let failed = self.failed.into_inner();
+        match failed.unwrap_or_else(PoisonError::into_inner) {
+            Some(failed) => failed.note(error.to_string()),
+            None => error.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl FindRunImage for Chooser<'_> {
+    async fn find(&self, name: &str) -> Result<RunImage, ChooseError> {
+        let found = find_run_image(name, self.settings, self.images, self.ui).await;
+        found.map_err(|error| {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            *failed = Some(error);
+            ChooseError::from("see above")
+        })
+    }
 }
 
 /// What the image is to call its run image: where a rebase finds it, as the user or the builder wrote it.

@@ -122,6 +122,13 @@ impl Finder<'_> {
                 list.push(self.part(Kind::Buildpack, text, locator).await?);
             }
         }
+        for text in &args.extension {
+            let (kind, folder) = (Kind::Extension, &self.environment.directory);
+            let locator = Locator::parse(text, kind, folder, Some(&builder)).map_err(unknown)?;
+            additions
+                .extensions
+                .push(self.part(kind, text, locator).await?);
+        }
         let around = additions.before.len() + additions.after.len();
         if !additions.buildpacks.is_empty() && around > 0 {
             self.ui.warn(

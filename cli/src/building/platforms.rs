@@ -23,7 +23,7 @@ use time::OffsetDateTime;
 use super::links::Watcher;
 use super::proof::{self, Proof};
 use super::settings::{Settings, Target};
-use super::{Told, previous};
+use super::{Chooser, Told, previous};
 use crate::claims::{self, Attached, Claims, Member, Verifier};
 use crate::commands::copy::tag;
 use crate::commands::policy;
@@ -171,9 +171,13 @@ async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, Co
     let staging = Staging::create(&begun.environment.temporary(), None)?;
     let previous = previous(settings, begun.images, ui).await?;
     let previous = previous_for(previous, target).await;
-    let request = settings.request(begun.run_image, previous.as_ref(), begun.cancel, target);
+    let chooser = Chooser::new(settings, begun.images, ui);
+    let previous = previous.as_ref();
+    let request = settings.request(begun.run_image, &chooser, previous, begun.cancel, target);
     let mut watcher = Watcher::new(None);
-    let built = platform::run::run(&request, &staging, &Told::new(ui), &mut watcher).await?;
+    let told = Told::new(ui);
+    let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
+    let built = built.map_err(|error| chooser.failure(error))?;
     let proof = proof::attach(settings, &staging, &built, begun.started, ui).await?;
     Ok(Staged {
         target: target.clone(),

@@ -126,6 +126,7 @@ fn ingredients(
             digest: settings.builder.digest.clone(),
         },
         buildpacks: built.buildpacks.clone(),
+        extensions: built.extensions.clone(),
         run_image: built.run_image.clone(),
         programs,
         lifecycle_version: built.lifecycle_version.clone(),

@@ -25,6 +25,7 @@ use time::OffsetDateTime;
 use super::args::{Build, BuildSigner};
 use super::builders::{self, Named};
 use super::env::Variables;
+use super::images::Chooser;
 use super::modules::Finder;
 use super::{launcher, project};
 use crate::args::Format;
@@ -274,6 +275,7 @@ impl Settings {
     pub(crate) fn request<'a>(
         &'a self,
         run_image: &'a RunImage,
+        chooser: &'a Chooser<'a>,
         previous: Option<&'a Found>,
         cancel: &'a Cancel,
         target: &'a Target,
@@ -287,6 +289,7 @@ impl Settings {
             launcher: &target.launcher,
             programs: &self.programs,
             run_image,
+            run_images: chooser,
             previous,
             env: &self.env,
             surroundings: &self.surroundings,

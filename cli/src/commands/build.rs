@@ -24,7 +24,7 @@ use crate::args::{Format, IdentityArgs};
 pub(crate) use crate::building::Build;
 use crate::building::links::{self, Watcher};
 use crate::building::platforms::{self, Begun};
-use crate::building::{self, Settings, Told, proof, publish};
+use crate::building::{self, Chooser, Settings, Told, proof, publish};
 use crate::claims::Attached;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -46,6 +46,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     staged: Option<String>,
     buildpacks: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extensions: Vec<String>,
     isolation: IsolationReport,
     layers: Layers,
     attached: Vec<Attached>,
@@ -111,6 +113,7 @@ impl Report {
                 .iter()
                 .map(|it| format!("{}@{}", it.id, it.version))
                 .collect(),
+            extensions: built.extensions.iter().map(|it| it.name.clone()).collect(),
             isolation: built.isolation.clone(),
             layers: Layers::of(built),
             attached,
@@ -145,9 +148,12 @@ async fn line(
     };
     let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
     let previous = building::previous(settings, images, ui).await?;
-    let request = settings.request(&run_image, previous.as_ref(), cancel, target);
+    let chooser = Chooser::new(settings, images, ui);
+    let request = settings.request(&run_image, &chooser, previous.as_ref(), cancel, target);
     let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));
-    let built = platform::run::run(&request, &staging, &Told::new(ui), &mut watcher).await?;
+    let told = Told::new(ui);
+    let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
+    let built = built.map_err(|error| chooser.failure(error))?;
     let attached = proof::attach(settings, &staging, &built, started, ui)
         .await?
         .attached;

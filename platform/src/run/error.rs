@@ -7,11 +7,12 @@ use lifecycle_core::analyze::AnalyzeError;
 use lifecycle_core::cache::CacheError;
 use lifecycle_core::exec::RunError as ExecError;
 use lifecycle_core::export::ExportError;
+use lifecycle_core::extend::hand_over::HandOverError;
 use lifecycle_core::files::FileError;
 use lifecycle_core::restore::RestoreError;
 use oci::{ImageError, Platform, StoreError};
 
-use super::{VolumeError, WatchError};
+use super::{ChooseError, VolumeError, WatchError};
 use crate::base::BaseError;
 use crate::builder::LayOutError;
 use crate::rootfs::RootfsError;
@@ -60,17 +61,26 @@ pub enum RunError {
     /// The builder's lifecycle is of another time.
     #[error("the lifecycle of the builder speaks no Platform API that is known here")]
     NoCommonApi,
-    /// An extension takes part, and what it generates would not be applied.
-    #[error(
-        "the extension `{id}@{version}` takes part, and builds here cannot apply extensions yet"
-    )]
-    Extension {
-        /// The extension's id.
-        id: String,
-        /// Its version.
-        version: String,
+    /// The run image that an extension chose cannot be used.
+    #[error("failed to use the run image `{name}`, which an extension chose")]
+    Chosen {
+        /// Which.
+        name: String,
+        /// Why.
+        source: ChooseError,
     },
-    /// A buildpack left something that would lead later phases elsewhere.
+    /// An extension wants to change an image, and this machine has not what that needs.
+    #[error("the {image} image cannot be extended: {problem}")]
+    CannotExtend {
+        /// `build` or `run`.
+        image: &'static str,
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// The image to extend could not be left for the extender.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
+    /// A buildpack or an extension left something that would lead later phases elsewhere.
     #[error("`{}` is not allowed in the layers: it is a link, or not a file", path.display())]
     LinkInLayers {
         /// Which.
@@ -203,6 +213,8 @@ pub enum PhaseFailure {
     Detect,
     /// A buildpack failed to build it.
     Build,
+    /// What an extension wants could not be done.
+    Extend,
     /// The lifecycle failed.
     Lifecycle,
 }

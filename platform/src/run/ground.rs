@@ -13,7 +13,7 @@ use lifecycle_core::export::Owner;
 
 use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
-use crate::rootfs::{Layers, RootCopy, RootStore, find};
+use crate::rootfs::{Layers, MappedFolder, RootStore, find};
 use crate::sandbox::{
     ImageRoot, Mount, Network, Root, RootFiles, Sandbox, SandboxError, User, UserMap,
 };
@@ -54,7 +54,6 @@ pub(super) struct Ground {
     pub(super) lifecycle: Option<String>,
     /// Held as long as the build needs them.
     _layers: Option<Layers>,
-    _copy: Option<RootCopy>,
 }
 
 impl Ground {
@@ -95,7 +94,6 @@ impl Ground {
             launcher: request.launcher.to_owned(),
             lifecycle: None,
             _layers: None,
-            _copy: None,
         })
     }
 
@@ -140,22 +138,23 @@ impl Ground {
                 files: RootFiles::Layers(layers.folders.clone()),
                 map,
                 user,
+                as_root: false,
             }),
             _layers: Some(layers),
-            _copy: None,
         })
     }
 
-    /// Has the build run in a copy of the layers, which cannot be stacked for the reasons in `refused`.
+    /// Has the build run in a copy of the layers, which cannot be stacked for the reasons in `refused`;
+    /// it is there as long as what is returned.
     pub(super) async fn copy(
         &mut self,
         request: &Request<'_>,
         staging: &Staging,
         progress: &dyn Progress,
         refused: &[String],
-    ) -> Result<(), RunError> {
+    ) -> Result<Option<MappedFolder>, RunError> {
         let (Root::Image(root), Some(image)) = (&mut self.root, request.builder.image()) else {
-            return Ok(());
+            return Ok(None);
         };
         let why = refused.first().map_or("", String::as_str);
         let text = format!("the layers of the builder are copied for this build alone: {why}");
@@ -166,8 +165,7 @@ impl Ground {
         let copy = store.copy(&image.image, &image.store, &root.map, &folder);
         let copy = copy.await?;
         root.files = RootFiles::Copy(copy.folder().to_owned());
-        self._copy = Some(copy);
-        Ok(())
+        Ok(Some(copy))
     }
 
     /// Gives what buildpacks are to write to to the user that they run as.
@@ -197,7 +195,7 @@ impl Ground {
     }
 }
 
-fn root_store(request: &Request<'_>) -> Result<RootStore, RunError> {
+pub(super) fn root_store(request: &Request<'_>) -> Result<RootStore, RunError> {
     Ok(RootStore {
         folder: request.roots.ok_or(RunError::NoRootStore)?.to_owned(),
         enter: request.programs.enter.clone(),
@@ -206,7 +204,7 @@ fn root_store(request: &Request<'_>) -> Result<RootStore, RunError> {
 }
 
 /// Whose the files of the builder are on this machine.
-async fn choose(
+pub(super) async fn choose(
     user: User,
     request: &Request<'_>,
     progress: &dyn Progress,
@@ -282,13 +280,23 @@ fn mounts(request: &Request<'_>, staging: &Staging) -> Result<Vec<Mount>, RunErr
         let path = format!("platform/env/{name}");
         mounts.push(mount(&path, &format!("/{path}"), false));
     }
+    mounts.extend(names(request, staging)?);
+    Ok(mounts)
+}
+
+/// The files by which a program finds hosts.
+pub(super) fn names(request: &Request<'_>, staging: &Staging) -> io::Result<Vec<Mount>> {
     fs::write(
         staging.root().join("hosts"),
         "127.0.0.1\tlocalhost sealpack\n::1\tlocalhost sealpack\n",
     )?;
     let readable = std::fs::Permissions::from_mode(0o644);
     fs::set_permissions(staging.root().join("hosts"), readable)?;
-    mounts.push(mount("hosts", "/etc/hosts", false));
+    let mut mounts = vec![Mount {
+        source: staging.root().join("hosts"),
+        target: "/etc/hosts".into(),
+        writable: false,
+    }];
     let resolver = Path::new("/etc/resolv.conf");
     if request.network == Network::Host && resolver.exists() {
         mounts.push(Mount {

@@ -13,13 +13,15 @@ use lifecycle_core::cache::{
 use lifecycle_core::exec::Exit;
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
-use lifecycle_core::files::group::Group;
+use lifecycle_core::buildpack::Kind;
+use lifecycle_core::files::group::{Group, GroupElement};
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::Named as Ingredient;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log};
 use oci::Limits;
 
+use super::extending::{Chosen, NOT_EXTENDED, not_extended};
 use super::ground::Ground;
 use super::programs::Ended;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
@@ -153,19 +155,25 @@ impl Phases<'_> {
 
     /// The buildpacks that take part, with the digests of their folders.
     pub(super) fn buildpacks(&self, group: &Group) -> Result<Vec<Ingredient>, RunError> {
-        let names: Vec<_> = group
-            .group
-            .iter()
-            .map(|it| format!("{} {}", it.id, it.version))
-            .collect();
+        let all = group.group_extensions.iter().chain(&group.group);
+        let names: Vec<_> = all.map(|it| format!("{} {}", it.id, it.version)).collect();
         self.progress.done("detect", &names.join(", "));
-        group
-            .group
+        self.modules(Kind::Buildpack, &group.group)
+    }
+
+    /// The extensions that take part.
+    pub(super) fn extensions(&self, group: &Group) -> Result<Vec<Ingredient>, RunError> {
+        self.modules(Kind::Extension, &group.group_extensions)
+    }
+
+    fn modules(&self, kind: Kind, members: &[GroupElement]) -> Result<Vec<Ingredient>, RunError> {
+        members
             .iter()
             .map(|member| {
-                let mut modules = self.request.builder.buildpacks.iter();
-                let module = modules
-                    .find(|it| it.id == member.id && it.version == member.version)
+                let module = self
+                    .request
+                    .builder
+                    .module(kind, member)
                     .ok_or_else(|| RunError::Unknown {
                         id: member.id.clone(),
                         version: member.version.clone(),
@@ -250,23 +258,33 @@ impl Phases<'_> {
         }
     }
 
-    pub(super) async fn build(&self, group: &Group) -> Result<(), RunError> {
+    pub(super) async fn build(&self, group: &Group, chosen: &Chosen) -> Result<(), RunError> {
         let names: Vec<_> = group.group.iter().map(|it| it.id.clone()).collect();
         let names = names.join(", ");
-        self.progress.begin("build", &names);
-        let ended = self.phase("builder", &[]).await?;
+        let ended = if chosen.extends_build_image {
+            self.build_extended(&names).await?
+        } else {
+            self.progress.begin("build", &names);
+            self.phase("builder", &[]).await?
+        };
         match ended.exit {
             Exit::Code(0) => {
                 self.progress.done("build", &names);
                 Ok(())
             }
             Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, "a buildpack failed to build")),
+            Exit::Code(NOT_EXTENDED) => Err(not_extended(&ended, "build")),
             exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("building failed ({exit})"))),
         }
     }
 
     /// Runs a phase in the sandbox.
     async fn phase(&self, name: &str, flags: &[(&str, &str)]) -> Result<Ended, RunError> {
+        self.lifecycle(name, self.arguments(flags), true).await
+    }
+
+    /// What a phase is told that buildpacks take part in, besides `flags`.
+    fn arguments(&self, flags: &[(&str, &str)]) -> Vec<OsString> {
         let mut common = vec![
             ("-app", "/workspace"),
             ("-buildpacks", "/cnb/buildpacks"),
@@ -289,7 +307,7 @@ impl Phases<'_> {
             args.push(flag.into());
             args.push(self.sandbox.path(Path::new(path)).into());
         }
-        self.lifecycle(name, args, true).await
+        args
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn take_programs(request: &Request<'_>, staging: &Staging) -> Result<
         request.programs.path("lifecycle"),
         programs.join("lifecycle"),
     )?;
-    for name in ["detector", "builder"] {
+    for name in ["detector", "builder", "extender"] {
         fs_err::os::unix::fs::symlink("lifecycle", programs.join(name))?;
     }
     // Whoever builds may be somebody else, and has to be able to read all of it.
@@ -198,13 +198,26 @@ impl Phases<'_> {
         args: Vec<OsString>,
         shown: bool,
     ) -> Result<Ended, RunError> {
-        let command = Command {
-            program: self.sandbox.path(program),
-            args,
-            env: self.env(),
-            dir: self.sandbox.path(Path::new("/workspace")),
-        };
         let sandbox = Arc::clone(self.sandbox);
+        self.program_in(sandbox, program, args, self.env(), shown)
+            .await
+    }
+
+    /// Runs a program in this sandbox, with this environment.
+    pub(super) async fn program_in(
+        &self,
+        sandbox: Arc<Sandbox>,
+        program: &Path,
+        args: Vec<OsString>,
+        env: BTreeMap<OsString, OsString>,
+        shown: bool,
+    ) -> Result<Ended, RunError> {
+        let command = Command {
+            program: sandbox.path(program),
+            args,
+            env,
+            dir: sandbox.path(Path::new("/workspace")),
+        };
         // Bounded: who prints faster than is shown has to wait.
         let (sender, mut lines) = tokio::sync::mpsc::channel::<Vec<u8>>(16);
         let running = tokio::task::spawn_blocking(move || {
@@ -237,7 +250,7 @@ impl Phases<'_> {
     }
 
     /// What the lifecycle's environment is in the sandbox.
-    fn env(&self) -> BTreeMap<OsString, OsString> {
+    pub(super) fn env(&self) -> BTreeMap<OsString, OsString> {
         let told = [
             ("CNB_PLATFORM_API", self.ground.api.as_str()),
             ("CNB_EXEC_ENV", EXEC_ENV),

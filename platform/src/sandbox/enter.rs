@@ -210,6 +210,7 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
         SpecRoot::Overlay { .. } | SpecRoot::Copy { .. } => image::enter(namespaces.pid)?,
     };
     match (spec.user, spec.map) {
+        (Some(_), Map::Given) if spec.as_root => rights::stay_root()?,
         (Some(user), Map::Given | Map::Real) => rights::become_user(user)?,
         _ => rights::give_up()?,
     }

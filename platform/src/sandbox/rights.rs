@@ -42,7 +42,7 @@ pub(super) fn become_root() -> Result<(), Failed> {
 
 /// Becomes `user`, without any right, for good.
 pub(super) fn become_user(user: User) -> Result<(), Failed> {
-    limit()?;
+    limit(CapabilitySet::empty())?;
     switch(user)?;
     without_any()
 }
@@ -50,7 +50,7 @@ pub(super) fn become_user(user: User) -> Result<(), Failed> {
 /// Becomes `user` on this machine, where there is no user namespace. Who may not limit what programs
 /// may have, as in most containers, still has no right left, and no program gives it one.
 pub(super) fn become_other(user: User) -> Result<(), Failed> {
-    if let Err(error) = limit()
+    if let Err(error) = limit(CapabilitySet::empty())
         && error.errno() != Errno::PERM.raw_os_error()
     {
         return Err(error);
@@ -80,16 +80,40 @@ fn switch(user: User) -> Result<(), Failed> {
     thread::set_thread_res_uid(uid, uid, uid).map_err(failed())
 }
 
+/// What root may do in a container: to files and users that are mapped.
+const OF_ROOT: [CapabilitySet; 9] = [
+    CapabilitySet::CHOWN,
+    CapabilitySet::DAC_OVERRIDE,
+    CapabilitySet::FOWNER,
+    CapabilitySet::FSETID,
+    CapabilitySet::KILL,
+    CapabilitySet::SETGID,
+    CapabilitySet::SETUID,
+    CapabilitySet::SETFCAP,
+    CapabilitySet::SYS_CHROOT,
+];
+
+/// Stays the root of the user namespace, without the right to mount, to trace or to reach devices.
+pub(super) fn stay_root() -> Result<(), Failed> {
+    let kept = OF_ROOT.into_iter().collect();
+    limit(kept)?;
+    switch(User { uid: 0, gid: 0 })?;
+    keep(kept)
+}
+
 /// Gives up all rights, for good.
 pub(super) fn give_up() -> Result<(), Failed> {
-    limit()?;
+    limit(CapabilitySet::empty())?;
     without_any()
 }
 
-/// Lets no program have more rights than none.
-fn limit() -> Result<(), Failed> {
+/// Lets no program have more rights than these.
+fn limit(kept: CapabilitySet) -> Result<(), Failed> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(capability) {
+            continue;
+        }
         match thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             Err(Errno::INVAL) => break,
@@ -100,13 +124,18 @@ fn limit() -> Result<(), Failed> {
 }
 
 fn without_any() -> Result<(), Failed> {
+    keep(CapabilitySet::empty())
+}
+
+/// Has these rights and no others, for good.
+fn keep(kept: CapabilitySet) -> Result<(), Failed> {
     thread::clear_ambient_capability_set().map_err(Failed::new("give up its rights"))?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
         inheritable: CapabilitySet::empty(),
     };
-    thread::set_capabilities(None, none).map_err(Failed::new("give up its rights"))?;
+    thread::set_capabilities(None, sets).map_err(Failed::new("give up its rights"))?;
     no_new().map_err(Failed::new("give up new rights"))
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Spec {
     pub(super) root: SpecRoot,
     /// Who runs the command: whoever is mapped, if nobody is named.
     pub(super) user: Option<User>,
+    /// See [`super::ImageRoot::as_root`].
+    pub(super) as_root: bool,
     pub(super) host_network: bool,
     pub(super) mounts: Vec<SpecMount>,
     pub(super) hidden: Vec<OsString>,

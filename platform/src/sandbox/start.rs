@@ -48,9 +48,9 @@ pub(super) fn start(
         // Both ends of theirs must not outlive this: reading would never end.
         config.cancel.spawn(&name, &mut process)?
     };
-    let (map, user) = match &config.root {
-        Root::Machine => (Map::own(), instead),
-        Root::Image(image) => (Map::from(&image.map), Some(image.user)),
+    let (map, user, as_root) = match &config.root {
+        Root::Machine => (Map::own(), instead, false),
+        Root::Image(image) => (Map::from(&image.map), Some(image.user), image.as_root),
     };
     let mut spec = Spec {
         stage: Stage::First,
@@ -59,6 +59,7 @@ pub(super) fn start(
         map,
         root: SpecRoot::from(&config.root),
         user,
+        as_root,
         host_network: config.network == Network::Host,
         mounts: config.mounts.iter().map(Into::into).collect(),
         hidden: config.hidden.iter().map(|it| it.clone().into()).collect(),
@@ -143,6 +144,7 @@ pub(crate) fn work(
         map: Map::from(map),
         root: SpecRoot::Machine,
         user: None,
+        as_root: false,
         host_network: true,
         mounts: Vec::new(),
         hidden: Vec::new(),

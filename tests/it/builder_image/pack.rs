@@ -51,7 +51,7 @@ arch = "amd64"
 const RICH: &str = r#"
 layer="$CNB_LAYERS_DIR/rich"
 mkdir -p "$layer/env" "$layer/env.launch" "$layer/profile.d" "$layer/bin"
-echo "$GREETING $GIVEN $CNB_TARGET_OS $CNB_TARGET_ARCH $CNB_STACK_ID" > "$layer/said"
+echo "$GREETING $GIVEN $CNB_TARGET_OS $CNB_TARGET_ARCH ${CNB_STACK_ID:-}" > "$layer/said"
 env | grep -E '^(HOME|PATH|CNB_EXEC_ENV|FROM_THE_IMAGE)=' | sort >> "$layer/said"
 cat "$CNB_BP_PLAN_PATH" >> "$layer/said"
 id -u >> "$layer/said"
@@ -212,7 +212,8 @@ impl Fixture {
         ] {
             let toml = format!(
                 "api = \"0.12\"\n[buildpack]\nid = \"{id}\"\nversion = \"1.0.0\"\nname = \"A name\"\n\
-                 homepage = \"https://example.org\"\n[[targets]]\nos = \"linux\"\n"
+                 homepage = \"https://example.org\"\n\
+                 sbom-formats = [\"application/vnd.cyclonedx+json\"]\n[[targets]]\nos = \"linux\"\n"
             );
             self.workspace
                 .write(format!("{folder}/buildpack.toml"), toml);

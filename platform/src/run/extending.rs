@@ -1,0 +1,357 @@
+//! What extensions make of a build: another run image, a run image with more in it, a build image with
+//! more in it.
+//!
+//! Images are extended by the `extender` of the lifecycle, in the sandbox: as root of the image's user
+//! namespace, who may change all of its files and become all of its users, and may do nothing to the
+//! machine. What it leaves of the run image comes out as a layout, without the layers below.
+//!
+//! | image | its root | afterwards |
+//! |---|---|---|
+//! | run | its layers, unpacked as those of builders are | gone; the exporter takes the new layers |
+//! | build | that of the builder | the buildpacks build in it, at once; then gone |
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fs_err as fs;
+use lifecycle_core::exec::Exit;
+use lifecycle_core::extend::hand_over;
+use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
+use lifecycle_core::files::group::Group;
+use lifecycle_core::files;
+use lifecycle_core::restore;
+use oci::Limits;
+
+use super::ground::{self, PROGRAMS};
+use super::phases::Phases;
+use super::programs::Ended;
+use super::staging::{Named, StagedImages};
+use super::{PhaseFailure, Request, RunError, RunImage, inputs};
+use crate::rootfs::MappedFolder;
+use crate::sandbox::{
+    BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, Sandbox, User, UserMap,
+};
+
+/// With what the extender ends if it could not extend.
+pub(super) const NOT_EXTENDED: i32 = 102;
+/// Where the extender has what it is to extend, and leaves what it made.
+const KANIKO: &str = "/kaniko";
+
+/// Finds run images by the names that extensions give them.
+#[async_trait]
+pub trait FindRunImage: fmt::Debug + Send + Sync {
+    /// Finds it, and says whether it may be used.
+    async fn find(&self, name: &str) -> Result<RunImage, ChooseError>;
+}
+
+/// Why a run image cannot be used.
+pub type ChooseError = Box<dyn Error + Send + Sync>;
+
+/// What it was decided that the app runs on, and what is to be extended.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub(super) run_image: Named,
+    pub(super) images: StagedImages,
+    pub(super) analyzed: Analyzed,
+    pub(super) extends_build_image: bool,
+}
+
+impl Chosen {
+    /// No extension has a say.
+    pub(super) fn none(run_image: Named, images: StagedImages, analyzed: Analyzed) -> Self {
+        Self {
+            run_image,
+            images,
+            analyzed,
+            extends_build_image: false,
+        }
+    }
+
+    fn extends_run_image(&self) -> bool {
+        self.analyzed.run_image.as_ref().is_some_and(|it| it.extend)
+    }
+}
+
+impl Phases<'_> {
+    /// Reads what the extensions decided, and finds the run image that they want.
+    pub(super) async fn choose(
+        &self,
+        group: &Group,
+        run_image: Named,
+        previous: Option<Named>,
+    ) -> Result<Chosen, RunError> {
+        let path = self.staging.layers().join("analyzed.toml");
+        let analyzed: Analyzed = files::read_required(&path)?;
+        let wanted = analyzed.run_image.as_ref();
+        let wanted = wanted.map_or(String::new(), |it| it.image.clone());
+        let mut run_image = run_image;
+        if !wanted.is_empty() && wanted != run_image.name {
+            let found = self.request.run_images.find(&wanted).await;
+            let found = found.map_err(|source| RunError::Chosen {
+                name: wanted.clone(),
+                source,
+            })?;
+            let request = Request {
+                run_image: &found,
+                ..*self.request
+            };
+            run_image = inputs::run_image(&request, self.staging, self.progress).await?;
+            run_image.name = wanted;
+            let text = format!("an extension chose {}", run_image.name);
+            self.progress.done("run image", &text);
+        }
+        let images = self.staging.images(run_image.clone(), previous);
+        let (api, limits) = (self.ground.api, Limits::default());
+        let confirmed = restore::confirm_run_image(&images, api, group, analyzed, &limits).await;
+        let analyzed = confirmed.map_err(|error| RunError::Restore(Box::new(error)))?;
+        let generated = self.staging.layers().join("generated");
+        let is_new = api.has_stable_extensions();
+        let extends_build_image = group.group_extensions.iter().any(|it| {
+            let id = it.escaped_id();
+            let path = if is_new {
+                generated.join(id).join("build.Dockerfile")
+            } else {
+                generated.join("build").join(id).join("Dockerfile")
+            };
+            fs::symlink_metadata(path).is_ok()
+        });
+        files::write(&path, &analyzed)?;
+        Ok(Chosen {
+            run_image,
+            images,
+            analyzed,
+            extends_build_image,
+        })
+    }
+
+    /// Extends the run image, if an extension wants it. The folder in which the extended one is.
+    pub(super) async fn extend_run_image(
+        &self,
+        chosen: &mut Chosen,
+    ) -> Result<Option<Extended>, RunError> {
+        if !chosen.extends_run_image() {
+            return Ok(None);
+        }
+        self.progress.begin("extend", "unpacking the run image");
+        let map = self.map("run").await?;
+        let work = self.work("run", &map)?;
+        let (name, limits) = (chosen.run_image.name.clone(), Limits::default());
+        let bases = work.folder().join("cache/base");
+        let base = restore::pull_base(&chosen.images, &name, &bases, &limits).await;
+        let (reference, image) = base.map_err(|error| RunError::Restore(Box::new(error)))?;
+        if let Some(run_image) = chosen.analyzed.run_image.as_mut() {
+            run_image.reference = reference;
+        }
+        let path = self.staging.layers().join("analyzed.toml");
+        files::write(&path, &chosen.analyzed)?;
+        self.ground.hand_over(self.staging, self.sandbox)?;
+        let roots = ground::root_store(self.request)?;
+        let layers = roots.unpack(&image, &chosen.run_image.store, &map).await?;
+        let root = ImageRoot {
+            files: RootFiles::Layers(layers.folders.clone()),
+            map,
+            user: User { uid: 0, gid: 0 },
+            as_root: true,
+        };
+        let mut mounts: Vec<Mount> = ["layers", "workspace"]
+            .map(|name| Mount {
+                source: self.staging.root().join(name),
+                target: Path::new("/").join(name),
+                writable: name == "layers",
+            })
+            .into();
+        mounts.push(Mount {
+            source: self.staging.root().join("cnb/lifecycle"),
+            target: PROGRAMS.into(),
+            writable: false,
+        });
+        mounts.extend(ground::names(self.request, self.staging)?);
+        self.progress.begin("extend", &name);
+        let ended = self.extender("run", root, mounts, &work, &[]).await?;
+        match ended.exit {
+            Exit::Code(0) => {}
+            Exit::Code(NOT_EXTENDED) => return Err(not_extended(&ended, "run")),
+            exit => {
+                let what = format!("extending the run image failed ({exit})");
+                return Err(ended.failed(PhaseFailure::Lifecycle, what));
+            }
+        }
+        self.progress.done("extend", &format!("{name}, to run on"));
+        let extended = Extended(work);
+        refuse_links(&extended.folder())?;
+        Ok(Some(extended))
+    }
+
+    /// Extends the build image, and has the buildpacks build in it.
+    pub(super) async fn build_extended(&self, names: &str) -> Result<Ended, RunError> {
+        let (Some(image), Root::Image(ground)) = (self.request.builder.image(), &self.ground.root)
+        else {
+            return Err(RunError::CannotExtend {
+                image: "build",
+                problem: "it is this machine; build in a builder image: `--builder IMAGE`",
+            });
+        };
+        let map = self.map("build").await?;
+        let work = self.work("build", &map)?;
+        self.progress.begin("extend", &format!("the builder, then {names}"));
+        hand_over::leave_base(&work.folder().join("cache/base"), &image.image).await?;
+        let path = self.staging.layers().join("analyzed.toml");
+        let mut analyzed: Analyzed = files::read_required(&path)?;
+        analyzed.build_image = Some(ImageIdentifier {
+            reference: format!("builder@{}", image.image.descriptor().digest),
+        });
+        files::write(&path, &analyzed)?;
+        self.ground.hand_over(self.staging, self.sandbox)?;
+        let root = ImageRoot {
+            as_root: true,
+            ..ground.clone()
+        };
+        let (uid, gid) = (ground.user.uid.to_string(), ground.user.gid.to_string());
+        let user = [("-uid", uid.as_str()), ("-gid", gid.as_str())];
+        self.extender("build", root, self.ground.mounts.clone(), &work, &user)
+            .await
+    }
+
+    /// Runs the extender in `root`.
+    async fn extender(
+        &self,
+        kind: &'static str,
+        root: ImageRoot,
+        mounts: Vec<Mount>,
+        work: &MappedFolder,
+        user: &[(&str, &str)],
+    ) -> Result<Ended, RunError> {
+        let mut mounts = mounts;
+        mounts.push(Mount {
+            source: work.folder().to_owned(),
+            target: KANIKO.into(),
+            writable: true,
+        });
+        let sandbox = Sandbox::new(Config {
+            enter: self.request.programs.enter.clone(),
+            root: Root::Image(root),
+            mounts,
+            hidden: Vec::new(),
+            network: self.request.network,
+            isolation: self.request.isolation,
+            cancel: self.request.cancel.clone(),
+        })?;
+        let mut env: BTreeMap<OsString, OsString> = self.env();
+        let told = [
+            ("container", "sealpack".to_owned()),
+            ("CNB_EXPERIMENTAL_MODE", "quiet".to_owned()),
+            // The same input is to give the same layers.
+            ("SOURCE_DATE_EPOCH", self.request.created.to_string()),
+        ];
+        env.extend(told.map(|(name, value)| (name.into(), value.into())));
+        let mut flags = vec![
+            ("-app", "/workspace"),
+            ("-buildpacks", "/cnb/buildpacks"),
+            ("-layers", "/layers"),
+            ("-platform", "/platform"),
+        ];
+        if self.ground.api.has_targets() {
+            flags.extend([("-kind", kind), ("-extended", "/kaniko/extended")]);
+        }
+        flags.extend(user);
+        let mut args: Vec<OsString> = vec!["-no-color".into()];
+        for (flag, value) in flags {
+            args.extend([OsString::from(flag), OsString::from(value)]);
+        }
+        let program = Path::new(PROGRAMS).join("extender");
+        self.program_in(Arc::new(sandbox), &program, args, env, true)
+            .await
+    }
+
+    /// Whose the files of the image are: extending wants a root who may change owners.
+    async fn map(&self, image: &'static str) -> Result<UserMap, RunError> {
+        let map = match &self.ground.root {
+            Root::Image(root) => root.map.clone(),
+            Root::Machine => {
+                let user = User {
+                    uid: BUILD_USER,
+                    gid: BUILD_USER,
+                };
+                ground::choose(user, self.request, self.progress).await?
+            }
+        };
+        let problem = match map {
+            UserMap::Shifted | UserMap::Subordinate { .. } => return Ok(map),
+            UserMap::One(_) => {
+                "that wants more users than one: install `newuidmap` and give yourself a range in \
+                 `/etc/subuid` and `/etc/subgid`"
+            }
+            UserMap::Real => "that wants a user namespace, which this machine refuses",
+        };
+        Err(RunError::CannotExtend { image, problem })
+    }
+
+    fn work(&self, name: &str, map: &UserMap) -> Result<MappedFolder, RunError> {
+        let folder = self.staging.root().join(format!("extend-{name}"));
+        let work = ground::root_store(self.request)?.mapped(map, &folder)?;
+        work.folder_in("cache/layers")?;
+        Ok(work)
+    }
+}
+
+/// An extended run image, as the exporter wants it. Gone with this.
+#[derive(Debug)]
+pub(super) struct Extended(MappedFolder);
+
+impl Extended {
+    /// The folder that the extender left it in.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.0.folder().join("extended")
+    }
+}
+
+pub(super) fn not_extended(ended: &Ended, image: &str) -> RunError {
+    let what = format!("the {image} image could not be extended");
+    ended.failed(PhaseFailure::Extend, what)
+}
+
+/// Refuses what a command of an extension may have left to lead the exporter elsewhere.
+fn refuse_links(folder: &Path) -> Result<(), RunError> {
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let found = fs::symlink_metadata(&folder)?;
+        if !found.is_dir() {
+            return Err(RunError::LinkInLayers { path: folder });
+        }
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                waiting.push(entry.path());
+            } else if !kind.is_file() {
+                return Err(RunError::LinkInLayers { path: entry.path() });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_run_image_leads_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("run/blobs")).unwrap();
+        fs::write(at("run/index.json"), "").unwrap();
+        refuse_links(folder.path()).unwrap();
+        symlink("/etc/shadow", at("run/blobs/x")).unwrap();
+        assert!(refuse_links(folder.path()).is_err());
+        symlink("run", at("link")).unwrap();
+        assert!(refuse_links(&at("link")).is_err());
+    }
+}

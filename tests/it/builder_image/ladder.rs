@@ -1,0 +1,141 @@
+//! Machines that allow less: layers that cannot be stacked, and no namespaces.
+
+use std::path::Path;
+use std::process::Command;
+
+use testkit::{Output, peer, skipped};
+
+use super::{Fixture, is_root, looking};
+use crate::build::json;
+
+/// Makes a root who may have no further namespaces: whoever is root of a user namespace may forbid them
+/// there. Who is who has to be said from outside.
+const NO_NAMESPACES: &str = r#"
+mkfifo go
+unshare --user sh -c 'read x < go; exec sh -c "$0" sh "$@"' '
+set -e
+echo 0 > /proc/sys/user/max_user_namespaces
+echo 0 > /proc/sys/user/max_mnt_namespaces
+exec "$@"' "$@" &
+pid=$!
+while [ "$(readlink /proc/$pid/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
+for it in uid gid; do echo "0 0 100000" > /proc/$pid/${it}_map; done
+echo go > go
+rm go
+wait $pid
+"#;
+
+/// A file system that is stacked twice already cannot be stacked once more.
+const STACKED: &str = r#"
+mkdir -p s roots
+mount -t tmpfs x s
+mkdir -p s/l s/au s/aw s/a s/bu s/bw
+mount -t overlay a -o lowerdir=s/l,upperdir=s/au,workdir=s/aw s/a
+mount -t overlay b -o lowerdir=s/a,upperdir=s/bu,workdir=s/bw roots
+exec "$@"
+"#;
+
+/// Runs `command` by this script, which has mounts of its own.
+fn by(script: &str, command: &Command) -> Command {
+    let mut outer = Command::new("unshare");
+    outer
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .args(["--mount", "sh", "-euc", script, "sh"])
+        .args(["env", "-i"]);
+    for (name, value) in command.get_envs() {
+        let mut pair = name.to_owned();
+        pair.push("=");
+        pair.push(value.unwrap_or_default());
+        outer.arg(pair);
+    }
+    outer
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(command.get_current_dir().unwrap());
+    outer
+}
+
+/// A build whose folders are in `tmp`.
+fn command(fixture: &Fixture, output: &str) -> Command {
+    let temporary = fixture.folder.join("tmp");
+    fs_err::create_dir_all(&temporary).unwrap();
+    let mut command = fixture.command(output);
+    command.env("TMPDIR", temporary);
+    command
+}
+
+fn can_unshare() -> bool {
+    let can = is_root() && peer("unshare").is_some();
+    if !can {
+        skipped("a machine that allows less is made by root, with unshare");
+    }
+    can
+}
+
+#[tokio::test]
+async fn without_namespaces_root_builds_in_a_copy() {
+    let (true, Some(fixture)) = (can_unshare(), Fixture::new(&looking()).await) else {
+        return;
+    };
+    let plain = Output::of(&mut fixture.command("plain")).expect(0);
+    let output = Output::of(&mut by(NO_NAMESPACES, &command(&fixture, "out")));
+    if output.stderr.contains("unshare:") || output.stderr.contains("max_user_namespaces") {
+        skipped(&output.stderr);
+        return;
+    }
+    let output = output.expect(0);
+    let report = json(&output);
+    assert_eq!(report["isolation"]["namespaces"].as_array().unwrap().len(), 0);
+    assert_eq!(report["isolation"]["root"], "image");
+    assert_eq!(report["digest"], json(&plain)["digest"]);
+    let said = &output.stderr;
+    for line in [
+        "nothing is isolated: the build runs in a copy of the builder",
+        "I am 1001:1000 at /home/cnb in /workspace",
+        "there is /cnb/order.toml",
+        "there is /platform/env/GIVEN",
+        "wrote to its own",
+    ] {
+        assert!(said.contains(line), "{line} in {said}");
+    }
+    for line in ["leaked a variable", "leaked root's", "wrote to /usr"] {
+        assert!(!said.contains(line), "{line} in {said}");
+    }
+    assert_nothing_left(&fixture.folder);
+    let mut command = command(&fixture, "refused");
+    command.args(["--isolation", "required"]);
+    let output = Output::of(&mut by(NO_NAMESPACES, &command)).expect(2);
+    let expected = "isolation is required";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn layers_that_cannot_be_stacked_are_copied() {
+    let (true, Some(fixture)) = (can_unshare(), Fixture::new(&looking()).await) else {
+        return;
+    };
+    let plain = Output::of(&mut fixture.command("plain")).expect(0);
+    let mut command = command(&fixture, "out");
+    command.args(["--root-store", "roots/store"]);
+    let output = Output::of(&mut by(STACKED, &command));
+    if output.stderr.contains("mount:") {
+        skipped(&output.stderr);
+        return;
+    }
+    let output = output.expect(0);
+    let expected = "the layers of the builder are copied for this build alone";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+    let report = json(&output);
+    assert!(report["isolation"]["namespaces"].as_array().unwrap().len() >= 5);
+    assert_eq!(report["digest"], json(&plain)["digest"]);
+    super::assert_inside(&output.stderr.replace("leaked of an earlier phase", ""), "image");
+    assert_nothing_left(&fixture.folder);
+}
+
+/// Whether the folders of the build are gone.
+fn assert_nothing_left(folder: &Path) {
+    let left = fs_err::read_dir(folder.join("tmp")).unwrap();
+    let left: Vec<_> = left.map(|it| it.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
