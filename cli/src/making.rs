@@ -1,9 +1,9 @@
 //! What commands share that make images of other things: where parts are had from, and how what was
 //! made is staged, signed, judged and published, the tag last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
 use gate::{Gate, GateOptions, Image as GateImage, Question};
@@ -114,6 +114,23 @@ pub(crate) struct Parts<'a> {
     pub(crate) images: &'a Images<'a>,
     /// What is relative is so to this folder.
     pub(crate) folder: &'a Path,
+    /// What was said of them.
+    pub(crate) notes: Notes,
+}
+
+/// What the user was told already: of several targets, most have the same to say.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<BTreeSet<String>>);
+
+impl Notes {
+    fn tell(&self, notes: &[String], ui: &Ui) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for note in notes {
+            if said.insert(note.clone()) {
+                ui.warn(note);
+            }
+        }
+    }
 }
 
 impl Parts<'_> {
@@ -127,9 +144,7 @@ impl Parts<'_> {
     ) -> Result<Package, CommandError> {
         let locator = Locator::parse(text, kind, self.folder, None).map_err(unknown)?;
         let found = self.found(kind, text, locator, target).await?;
-        for note in &found.notes {
-            ui.warn(note);
-        }
+        self.notes.tell(&found.notes, ui);
         Ok(found)
     }
 
@@ -209,7 +224,7 @@ pub(crate) async fn image_for(found: &Found, target: &Target) -> Result<Image, C
     let image = Image::read(&*found.store, &found.descriptor, &wanted, &limits)
         .await
         .map_err(CommandError::undecided)?;
-    let own = Target::from(&image.config().platform());
+    let own = Target::of_image(&image);
     if Target::fits(target, &own) {
         return Ok(image);
     }
@@ -231,10 +246,9 @@ pub(crate) async fn publish(
     let folder = scratch(environment)?;
     let staged = LayoutStore::create(folder.path().join("staged"))?;
     let mut all = Vec::new();
+    let notes = Notes::default();
     for (platform, made) in made {
-        for note in &made.notes {
-            ui.warn(note);
-        }
+        notes.tell(&made.notes, ui);
         ui.begin("stage", platform.to_string());
         let descriptor = made.store(&staged).await.map_err(CommandError::undecided)?;
         all.push((platform.clone(), descriptor));

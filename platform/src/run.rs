@@ -45,8 +45,8 @@ use self::ground::Ground;
 use self::phases::Phases;
 pub use self::programs::Programs;
 pub use self::progress::{Progress, Watch, WatchError};
-pub use self::staging::Staging;
 use self::staging::IMAGE;
+pub use self::staging::Staging;
 pub use self::stale::stale;
 pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
@@ -110,6 +110,8 @@ pub struct Request<'a> {
     pub cache: Option<CachePlace<'a>>,
     /// Whether what was kept is left aside, and replaced at the end.
     pub clear_cache: bool,
+    /// What is spoken with the lifecycle; without it, the newest that is known, also to the builder.
+    pub api: Option<PlatformApi>,
     /// When the image says that it was made, in seconds since 1970.
     pub created: i64,
     /// How much the phases have to say.

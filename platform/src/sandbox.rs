@@ -374,12 +374,11 @@ fn attempt(
     namespaces: Option<&Namespaces>,
 ) -> Result<Result<Facts, String>, SandboxError> {
     let output = Capped::default();
-    let replies = start(config, namespaces, None, None, &output).map_err(|source| {
-        SandboxError::Enter {
+    let replies =
+        start(config, namespaces, None, None, &output).map_err(|source| SandboxError::Enter {
             program: config.enter.first().cloned().unwrap_or_default().into(),
             source,
-        }
-    })?;
+        })?;
     Ok(match replies.last() {
         Some(Reply::Ready { facts }) => Ok(facts.clone()),
         Some(reply) => Err(reply.to_string()),

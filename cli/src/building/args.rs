@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lifecycle_core::api::PlatformApi;
 use oci::{Platform, Reference};
 use platform::sandbox::{Isolation, Network};
 
@@ -57,6 +58,11 @@ pub(crate) struct Build {
     /// first.
     #[arg(long, value_name = "EXTENSION", value_delimiter = ',')]
     pub(crate) extension: Vec<String>,
+
+    /// The CNB Platform API that is spoken: buildpacks and the image depend on it. Without one, the newest
+    /// that the builder's lifecycle speaks, too.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) platform_api: Option<PlatformApi>,
 
     /// What the app says of its build, in place of `project.toml` in its folder
     /// (docs/project-toml.md).

@@ -10,6 +10,7 @@ use attest::SignerPattern;
 use attest::key::PrivateKey;
 use gate::PolicySet;
 use lifecycle_core::Level;
+use lifecycle_core::api::PlatformApi;
 use lifecycle_core::exec::Cancel;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::images::Place;
@@ -81,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) process_type: Option<String>,
     pub(crate) isolation: Isolation,
     pub(crate) network: Network,
+    /// What is spoken with the lifecycle, if the user said it.
+    platform_api: Option<PlatformApi>,
     /// What else of this machine buildpacks see.
     volumes: Vec<Mount>,
     /// The same, as the user said it.
@@ -260,6 +263,7 @@ impl Settings {
             clear_cache: args.clear_cache,
             isolation: args.isolation.into(),
             network: args.network.into(),
+            platform_api: args.platform_api,
             cache,
             builder_id: args.builder_id,
             links: args.links.map(|it| environment.directory.join(it)),
@@ -301,6 +305,7 @@ impl Settings {
             volumes: &self.volumes,
             cache: self.kept(target),
             clear_cache: self.clear_cache,
+            api: self.platform_api,
             created: self.created,
             log_level: self.log_level,
             git: Git {

@@ -109,6 +109,7 @@ async fn create(args: Create, environment: &Environment, ui: &Ui) -> Result<(), 
     let parts = Parts {
         images: &images,
         folder: toml.folder(),
+        notes: making::Notes::default(),
     };
     ui.begin("base", base_name.to_owned());
     let found = parts.image(base_name).await?;

@@ -148,6 +148,7 @@ async fn package(
     let parts = Parts {
         images: &images,
         folder: &folder,
+        notes: making::Notes::default(),
     };
     let asked_first = args.making.targets.first().cloned();
     let host = asked_first.unwrap_or_else(|| Target::from(&Platform::host()));
@@ -339,6 +340,7 @@ async fn inspect(
     let parts = Parts {
         images: &images,
         folder: &environment.directory,
+        notes: making::Notes::default(),
     };
     let target = args
         .target

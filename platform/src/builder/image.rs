@@ -23,13 +23,13 @@ use oci::{DiffId, Image, Store};
 
 use super::descriptor::{Members, from_members};
 use super::labels::{
-    self, BUILDER, BuilderMetadata, CreatedBy, DISTRO_NAME, DISTRO_VERSION, LIFECYCLE_APIS,
-    LabelError, LabelProblem, MIXINS, ModuleLayers, ORDER, ORDER_EXTENSIONS, RunImageMetadata,
-    STACK, SYSTEM, SystemLabel, layers_label,
+    self, BUILDER, BuilderMetadata, CreatedBy, LIFECYCLE_APIS, LabelError, LabelProblem, MIXINS,
+    ModuleLayers, ORDER, ORDER_EXTENSIONS, RunImageMetadata, STACK, SYSTEM, SystemLabel,
+    layers_label,
 };
 use super::lifecycle::{Apis, Lifecycle, reconcile};
 use super::module::{Content, Module, Origin};
-use super::target::{Target, TargetDistro};
+use super::target::Target;
 use super::{Builder, Source};
 
 /// A builder image, and what it says of how builds run in it.
@@ -57,26 +57,13 @@ pub struct BuilderImage {
 impl BuilderImage {
     /// What it is: platform and distribution.
     pub fn target(&self) -> Target {
-        target_of(&self.image)
+        Target::of_image(&self.image)
     }
 
     /// The newest Platform API that its lifecycle speaks and we do, too.
     pub fn platform_api(&self, apis: &Apis) -> Option<PlatformApi> {
         apis.platform.all().filter_map(|it| it.parse().ok()).max()
     }
-}
-
-/// What an image is: platform and distribution.
-pub(crate) fn target_of(image: &Image) -> Target {
-    let mut target = Target::from(&image.config().platform());
-    let label = |name| image.label(name).filter(|it| !it.is_empty());
-    if let (Some(name), Some(version)) = (label(DISTRO_NAME), label(DISTRO_VERSION)) {
-        target.distros.push(TargetDistro {
-            name: name.to_owned(),
-            version: version.to_owned(),
-        });
-    }
-    target
 }
 
 impl Builder {
@@ -109,7 +96,7 @@ impl Builder {
         let some = |name| image.label(name).filter(|it| !it.is_empty());
         let stack_id = some(STACK).map(str::to_owned);
         let mixins: Option<Vec<String>> = labels::read(all, MIXINS)?;
-        let target = target_of(&image);
+        let target = Target::of_image(&image);
         Ok(Self {
             digest: image.descriptor().digest.clone(),
             description: metadata.description,

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use oci::Platform;
+use oci::{Image, Platform};
 use serde::{Deserialize, Serialize};
+
+use super::labels::{DISTRO_NAME, DISTRO_VERSION};
 
 /// What a builder builds for, or a buildpack runs on. An empty field is any.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -37,6 +39,19 @@ pub struct TargetDistro {
 }
 
 impl Target {
+    /// What an image is: platform and, where its labels say it, distribution.
+    pub fn of_image(image: &Image) -> Self {
+        let mut target = Self::from(&image.config().platform());
+        let label = |name| image.label(name).filter(|it| !it.is_empty());
+        if let (Some(name), Some(version)) = (label(DISTRO_NAME), label(DISTRO_VERSION)) {
+            target.distros.push(TargetDistro {
+                name: name.to_owned(),
+                version: version.to_owned(),
+            });
+        }
+        target
+    }
+
     /// Whether it fits an image that is for `other`, by pack's rule: the system is the same, the
     /// architecture is the same or open on either side, and so is the distribution. The variant does
     /// not count.

@@ -28,7 +28,7 @@ use super::spool::spool;
 use super::tar::{self, FillError, Parents};
 use super::{Made, MakeError, Stack, history, own_labels, set_labels, write_aside};
 use crate::builder::descriptor::Members;
-use crate::builder::image::{ids, target_of};
+use crate::builder::image::ids;
 use crate::builder::labels::{
     self, BUILDER, BuilderMetadata, CreatedBy, LifecycleMetadata, MAX_MODULES, MIXINS, ModuleLayer,
     ModuleLayers, NamedInfo, ORDER, ORDER_EXTENSIONS, RunImageMetadata, STACK, SYSTEM,
@@ -359,7 +359,7 @@ fn check_modules(recipe: &BuilderRecipe<'_>, metadata: &BuilderMetadata) -> Resu
         let problem = "is to share a layer, and is not in the builder";
         return unfit(format!("`{name}` {problem}"));
     }
-    let base = target_of(&recipe.base);
+    let base = Target::of_image(&recipe.base);
     let stack_id = recipe.base.label(STACK).unwrap_or_default();
     let mixins: Option<Vec<String>> = labels::read(&recipe.base.config().config.labels, MIXINS)?;
     let mixins = mixins.unwrap_or_default();

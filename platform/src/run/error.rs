@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use lifecycle_core::analyze::AnalyzeError;
+use lifecycle_core::api::PlatformApi;
 use lifecycle_core::cache::CacheError;
 use lifecycle_core::exec::RunError as ExecError;
 use lifecycle_core::export::ExportError;
@@ -39,6 +40,14 @@ pub enum RunError {
         name: String,
         /// Why.
         source: CacheError,
+    },
+    /// The builder's lifecycle does not speak what was asked for.
+    #[error("the lifecycle of the builder speaks Platform API {spoken}, and not {api}")]
+    OtherApi {
+        /// What was asked for.
+        api: PlatformApi,
+        /// What it speaks.
+        spoken: String,
     },
     /// The image could not be made of what the buildpacks left.
     #[error("failed to export the image")]

@@ -21,9 +21,9 @@ use async_trait::async_trait;
 use fs_err as fs;
 use lifecycle_core::exec::Exit;
 use lifecycle_core::extend::hand_over;
+use lifecycle_core::files;
 use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
 use lifecycle_core::files::group::Group;
-use lifecycle_core::files;
 use lifecycle_core::restore;
 use oci::Limits;
 
@@ -198,7 +198,8 @@ impl Phases<'_> {
         };
         let map = self.map("build").await?;
         let work = self.work("build", &map)?;
-        self.progress.begin("extend", &format!("the builder, then {names}"));
+        self.progress
+            .begin("extend", &format!("the builder, then {names}"));
         hand_over::leave_base(&work.folder().join("cache/base"), &image.image).await?;
         let path = self.staging.layers().join("analyzed.toml");
         let mut analyzed: Analyzed = files::read_required(&path)?;

@@ -81,7 +81,7 @@ impl Ground {
             writable,
         };
         Ok(Self {
-            api: API,
+            api: request.api.unwrap_or(API),
             owner: OWNER,
             root: Root::Machine,
             mounts: vec![
@@ -117,9 +117,18 @@ impl Ground {
         };
         progress.done("builder", &text);
         let lifecycle = &request.builder.lifecycle;
-        let api = image
-            .platform_api(&lifecycle.apis)
-            .ok_or(RunError::NoCommonApi)?;
+        let api = match request.api {
+            Some(api) if !lifecycle.apis.platform.all().any(|it| it == api.as_str()) => {
+                return Err(RunError::OtherApi {
+                    api,
+                    spoken: lifecycle.apis.platform.all().collect::<Vec<_>>().join(", "),
+                });
+            }
+            Some(api) => api,
+            None => image
+                .platform_api(&lifecycle.apis)
+                .ok_or(RunError::NoCommonApi)?,
+        };
         let launcher = staging.root().join("launcher");
         take_launcher(&layers, &launcher)?;
         let mut mounts = mounts(request, staging)?;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifecycle_core::analyze::{self, AnalyzeContext};
+use lifecycle_core::buildpack::Kind;
 use lifecycle_core::cache::{
     Cache, CacheContext, CacheError, DirectoryCache, ImageCache, export_cache,
 };
 use lifecycle_core::exec::Exit;
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
-use lifecycle_core::buildpack::Kind;
 use lifecycle_core::files::group::{Group, GroupElement};
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::Named as Ingredient;
@@ -170,14 +170,14 @@ impl Phases<'_> {
         members
             .iter()
             .map(|member| {
-                let module = self
-                    .request
-                    .builder
-                    .module(kind, member)
-                    .ok_or_else(|| RunError::Unknown {
-                        id: member.id.clone(),
-                        version: member.version.clone(),
-                    })?;
+                let module =
+                    self.request
+                        .builder
+                        .module(kind, member)
+                        .ok_or_else(|| RunError::Unknown {
+                            id: member.id.clone(),
+                            version: member.version.clone(),
+                        })?;
                 Ok(Ingredient {
                     name: format!("{}@{}", module.id, module.version),
                     uri: Some(format!("pkg:cnb/{}@{}", module.id, module.version)),

@@ -132,7 +132,13 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 fn devices(root: &OwnedFd) -> io::Result<()> {
     let at = folder(root, Path::new("/dev")).map_err(failed)?;
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let at = openat2(&at, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty(), how)?;
+    let at = openat2(
+        &at,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY,
+        Mode::empty(),
+        how,
+    )?;
     for device in DEVICES {
         let Ok(found) = std::fs::metadata(Path::new("/dev").join(device)) else {
             continue;

@@ -167,7 +167,9 @@ impl UserMap {
 impl fmt::Display for UserMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Shifted | Self::Subordinate { .. } | Self::Real => "files have the owners that the image says",
+            Self::Shifted | Self::Subordinate { .. } | Self::Real => {
+                "files have the owners that the image says"
+            }
             Self::One(_) => "all files are the builder's",
         })
     }

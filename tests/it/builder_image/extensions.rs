@@ -58,7 +58,10 @@ async fn an_extension_chooses_the_run_image() {
     };
     assert_eq!(report["extensions"], json!(["test/ext@1.0.0"]));
     let (_, root) = image(&fixture, "out");
-    assert_eq!(fs_err::read_to_string(root.join("etc/mark")).unwrap(), "other");
+    assert_eq!(
+        fs_err::read_to_string(root.join("etc/mark")).unwrap(),
+        "other"
+    );
     let definition = provenance(&fixture)["buildDefinition"].clone();
     let parameters = &definition["externalParameters"];
     assert_eq!(parameters["runImage"], "oci:other:latest");
@@ -68,8 +71,16 @@ async fn an_extension_chooses_the_run_image() {
     let index = fs_err::read(fixture.folder.join("other/index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
     let digest = index["manifests"][0]["digest"].as_str().unwrap();
-    let used = dependencies.iter().find(|it| it["name"] == "oci:other:latest");
-    assert_eq!(format!("sha256:{}", used.unwrap()["digest"]["sha256"].as_str().unwrap()), digest);
+    let used = dependencies
+        .iter()
+        .find(|it| it["name"] == "oci:other:latest");
+    assert_eq!(
+        format!(
+            "sha256:{}",
+            used.unwrap()["digest"]["sha256"].as_str().unwrap()
+        ),
+        digest
+    );
 
     // One that may not be used is not.
     let policy = "[[accept]]\nclaims = [\"signature\"]\nsigner = { key = \"../test.pub\" }\n\n\
@@ -136,8 +147,14 @@ async fn an_extension_extends_the_run_image() {
     }
     assert_eq!(digests[0], digests[1]);
     let (config, root) = image(&fixture, "one");
-    assert_eq!(fs_err::read_to_string(root.join("etc/extended")).unwrap(), "given\n");
-    assert_eq!(fs_err::read_to_string(root.join("opt/copied")).unwrap(), "content\n");
+    assert_eq!(
+        fs_err::read_to_string(root.join("etc/extended")).unwrap(),
+        "given\n"
+    );
+    assert_eq!(
+        fs_err::read_to_string(root.join("opt/copied")).unwrap(),
+        "content\n"
+    );
     assert!(!root.join("etc/mark").exists());
     for nothing_of_ours in ["kaniko", "cnb/sealpack", "etc/resolv.conf"] {
         assert!(!root.join(nothing_of_ours).exists(), "{nothing_of_ours}");
@@ -151,7 +168,10 @@ async fn an_extension_extends_the_run_image() {
     // What fails is said, and nothing is made.
     extension(
         &fixture,
-        &[("run.Dockerfile", "ARG base_image\nFROM ${base_image}\nRUN exit 7\n")],
+        &[(
+            "run.Dockerfile",
+            "ARG base_image\nFROM ${base_image}\nRUN exit 7\n",
+        )],
     );
     let output = Output::of(fixture.command("bad").args(ARGUMENTS)).expect(2);
     let expected = "the run image could not be extended";

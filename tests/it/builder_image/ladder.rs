@@ -86,7 +86,10 @@ async fn without_namespaces_root_builds_in_a_copy() {
     }
     let output = output.expect(0);
     let report = json(&output);
-    assert_eq!(report["isolation"]["namespaces"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        report["isolation"]["namespaces"].as_array().unwrap().len(),
+        0
+    );
     assert_eq!(report["isolation"]["root"], "image");
     assert_eq!(report["digest"], json(&plain)["digest"]);
     let said = &output.stderr;
@@ -129,7 +132,10 @@ async fn layers_that_cannot_be_stacked_are_copied() {
     let report = json(&output);
     assert!(report["isolation"]["namespaces"].as_array().unwrap().len() >= 5);
     assert_eq!(report["digest"], json(&plain)["digest"]);
-    super::assert_inside(&output.stderr.replace("leaked of an earlier phase", ""), "image");
+    super::assert_inside(
+        &output.stderr.replace("leaked of an earlier phase", ""),
+        "image",
+    );
     assert_nothing_left(&fixture.folder);
 }
 

@@ -145,7 +145,11 @@ impl Fixture {
             "io.buildpacks.base.distro.name": "busy", "io.buildpacks.base.distro.version": "1",
             "io.buildpacks.stack.id": "busy.stack",
         });
-        let env = json!(["CNB_USER_ID=1001", "CNB_GROUP_ID=1000", "FROM_THE_IMAGE=yes"]);
+        let env = json!([
+            "CNB_USER_ID=1001",
+            "CNB_GROUP_ID=1000",
+            "FROM_THE_IMAGE=yes"
+        ]);
         let base = json!({ "Env": env, "Labels": label, "User": "1001:1000" });
         let run = json!({ "Labels": label, "Env": ["PATH=/bin"], "User": "1001:1000" });
         let extra = LayerFiles::new().file("etc/run-image", "yes");
@@ -242,7 +246,13 @@ impl Fixture {
         let all = ["build", "app", "--builder", &builder, "--unsigned"];
         let mut command = self.workspace.sealpack(all);
         command
-            .args(["--output", &self.name(tag), "--output", "json", "--no-cache"])
+            .args([
+                "--output",
+                &self.name(tag),
+                "--output",
+                "json",
+                "--no-cache",
+            ])
             .args(["--env", "GIVEN=1"])
             .args(arguments);
         let (report, _) = super::built(&mut command)?;
@@ -329,7 +339,9 @@ impl Root {
     /// The digest that the exporter reports.
     fn digest(&self) -> String {
         let report = fs_err::read_to_string(self.folder.join("layers/report.toml")).unwrap();
-        let line = report.lines().find_map(|it| it.trim().strip_prefix("digest = "));
+        let line = report
+            .lines()
+            .find_map(|it| it.trim().strip_prefix("digest = "));
         line.unwrap().trim_matches('"').to_owned()
     }
 
