@@ -19,4 +19,4 @@ mod settings;
 pub(crate) use self::args::Build;
 pub(crate) use self::images::{Chooser, previous, run_image};
 pub(crate) use self::progress::Told;
-pub(crate) use self::settings::Settings;
+pub(crate) use self::settings::{Settings, sandbox_program};

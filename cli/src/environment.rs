@@ -77,6 +77,11 @@ impl Environment {
             .map(|it| it.join("sealpack"))
     }
 
+    /// Where the layers of builder images are kept.
+    pub(crate) fn root_store(&self) -> Option<PathBuf> {
+        Some(self.cache()?.join("roots"))
+    }
+
     /// Where temporary files go.
     pub(crate) fn temporary(&self) -> PathBuf {
         self.folder("TMPDIR").unwrap_or_else(|| "/tmp".into())

@@ -14,6 +14,7 @@
 
 mod copy;
 mod find;
+mod gc;
 mod layer;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 
 pub use self::copy::MappedFolder;
 pub(crate) use self::find::find;
+pub use self::gc::FreedLayers;
 use self::layer::Job;
 use crate::sandbox::{LayerFolder, UserMap};
 

@@ -199,6 +199,17 @@ async fn a_build_sees_the_builder_and_nothing_of_the_machine() {
     assert!(seen.contains("its layers are here"), "{seen}");
     assert_inside(&seen, root);
     assert_eq!(report["digest"], again["digest"]);
+    // What was used just now stays, unless it is said otherwise.
+    for (older_than, count) in [("60", 0), ("0", 5)] {
+        let mut gc = Command::new(fixture.folder.join("sealpack"));
+        let gc = gc.env_clear().env("HOME", &fixture.folder);
+        let arguments = ["gc", "--roots", "--output", "json", "--older-than"];
+        let freed = json(&Output::of(gc.args(arguments).arg(older_than)).expect(0));
+        assert_eq!(freed["freedLayers"], count, "{freed}");
+    }
+    let (after, seen) = built(&mut fixture.command("three")).unwrap();
+    assert!(seen.contains("5 of 5 layers unpacked"), "{seen}");
+    assert_eq!(report["digest"], after["digest"]);
 
     let run = |arguments: &[&str]| Output::of(&mut fixture.workspace.sealpack(arguments)).expect(0);
     let config = config_of(&fixture.folder.join("one"));

@@ -243,7 +243,7 @@ impl Settings {
             roots: args
                 .root_store
                 .map(|it| environment.directory.join(it))
-                .or_else(|| Some(environment.cache()?.join("roots"))),
+                .or_else(|| environment.root_store()),
             app,
             builder: complete.builder,
             _scripts: complete.scripts,
@@ -602,9 +602,15 @@ fn programs(folder: Option<&Path>, environment: &Environment) -> Result<Programs
     }
     Ok(Programs {
         folder,
-        enter: vec![sealpack.clone().into(), "__sandbox".into()],
+        enter: sandbox_program()?,
         sealpack,
     })
+}
+
+/// This program and the argument with which it does nothing but enter a sandbox.
+pub(crate) fn sandbox_program() -> Result<Vec<OsString>, CommandError> {
+    let own = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
+    Ok(vec![own.into(), "__sandbox".into()])
 }
 
 /// What the lifecycle sees of this environment where it runs buildpacks.

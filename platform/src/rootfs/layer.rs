@@ -105,6 +105,16 @@ impl Job {
                 .open(path)?
                 .into_file();
             flock(&file, operation)?;
+            // When it was used last.
+            let now = rustix::fs::Timespec {
+                tv_sec: 0,
+                tv_nsec: rustix::fs::UTIME_NOW,
+            };
+            let times = rustix::fs::Timestamps {
+                last_access: now,
+                last_modification: now,
+            };
+            rustix::fs::futimens(&file, &times)?;
             Ok::<_, io::Error>(file)
         });
         Ok(locking.await.map_err(io::Error::other)??)
@@ -186,6 +196,12 @@ impl Job {
                 problem,
             })
     }
+}
+
+/// How many bytes the files of the layer at `place` have, as far as it is known.
+pub(super) fn size_of(place: &Path) -> u64 {
+    let text = std::fs::read(place.join("layer.json")).unwrap_or_default();
+    serde_json::from_slice(&text).map_or(0, |it: Known| it.bytes)
 }
 
 /// Makes a folder that the root of `map` may write to.

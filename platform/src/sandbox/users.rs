@@ -89,6 +89,24 @@ impl UserMap {
         Ok((one, Some(problem)))
     }
 
+    /// The map of whoever runs us that is [called](Self::name) so, if there still is one.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let is_root = rustix::process::geteuid().is_root();
+        let user = |rest: &str| {
+            let mut numbers = rest.split('-').map(|it| it.parse().ok());
+            let (uid, gid) = (numbers.next()??, numbers.next()??);
+            Some(User { uid, gid })
+        };
+        let map = match name.split_once('-') {
+            None if name == "shifted" && is_root => Self::Shifted,
+            None if name == "real" && is_root => Self::Real,
+            Some(("one", rest)) => Self::One(user(rest)?),
+            Some(("subordinate", rest)) => subordinate(user(rest)?).ok()?,
+            _ => return None,
+        };
+        (map.name() == name).then_some(map)
+    }
+
     /// Tells files that were unpacked for one from those for another.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -333,6 +351,25 @@ mod tests {
         };
         assert_eq!(map(100_000).name(), map(100_000).name());
         assert_ne!(map(100_000).name(), map(200_000).name());
+    }
+
+    #[test]
+    fn a_map_is_had_by_its_name() {
+        let one = UserMap::One(User {
+            uid: 1001,
+            gid: 1000,
+        });
+        assert_eq!(UserMap::named(&one.name()), Some(one));
+        for odd in [
+            "one-1",
+            "one-x-1",
+            "one-1-1-1",
+            "subordinate-1-1-0",
+            "x",
+            "",
+        ] {
+            assert_eq!(UserMap::named(odd), None, "{odd}");
+        }
     }
 
     #[test]
