@@ -15,6 +15,7 @@ mod project;
 pub(crate) mod proof;
 pub(crate) mod publish;
 mod settings;
+mod targets;
 
 pub(crate) use self::args::Build;
 pub(crate) use self::images::{Chooser, previous, run_image};

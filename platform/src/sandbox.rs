@@ -42,6 +42,7 @@
 
 mod chroot;
 mod enter;
+mod foreign;
 mod image;
 mod network;
 mod report;
@@ -61,6 +62,7 @@ use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run, RunError}
 use lifecycle_core::files::OsError;
 
 pub use self::enter::enter;
+pub use self::foreign::runs_programs_for;
 use self::report::Facts;
 pub use self::report::{IsolationReport, Namespace, RootKind};
 use self::spec::{Namespaces, NotStarted, Program, Reply};

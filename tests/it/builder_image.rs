@@ -3,6 +3,7 @@
 mod extensions;
 mod ladder;
 mod pack;
+mod platforms;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -71,6 +72,11 @@ impl Fixture {
 
     /// `sealpack build` in the builder image to `oci:OUTPUT:app`.
     fn command(&self, output: &str) -> Command {
+        self.command_in("oci:builder:latest", output)
+    }
+
+    /// The same in another builder image.
+    fn command_in(&self, builder: &str, output: &str) -> Command {
         let mut command = Command::new(self.folder.join("sealpack"));
         command
             .current_dir(&self.folder)
@@ -78,14 +84,7 @@ impl Fixture {
             .env("HOME", &self.folder)
             .env("PATH", "/usr/bin:/bin:/nowhere")
             .env("CALLER_SECRET", "secret")
-            .args([
-                "build",
-                "app",
-                "--builder",
-                "oci:builder:latest",
-                "--key",
-                "test.key",
-            ])
+            .args(["build", "app", "--builder", builder, "--key", "test.key"])
             .args([
                 "--output",
                 &format!("oci:{output}:app"),

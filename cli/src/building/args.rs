@@ -85,8 +85,10 @@ pub(crate) struct Build {
     pub(crate) run_image: Option<String>,
 
     /// What it is built for: `linux/arm64`. Several, with commas between, give one index of as many
-    /// images. Buildpacks run on this machine, and are told (`CNB_TARGET_ARCH`); the launcher for
-    /// another machine type is sought as `linux-arm64/launcher` beside ours.
+    /// images. A builder image has to have an image for each, and this machine an interpreter for
+    /// programs of another machine type. With a `builder.toml`, buildpacks run on this machine, and are
+    /// told (`CNB_TARGET_ARCH`); the launcher for another machine type is sought as
+    /// `linux-arm64/launcher` beside ours.
     #[arg(
         long = "platform",
         value_name = "OS/ARCH",

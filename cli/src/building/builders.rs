@@ -72,6 +72,7 @@ pub(crate) fn find(
 /// Reads what the builder image `reference` says of itself.
 pub(crate) async fn read(
     reference: &Reference,
+    platform: &Platform,
     by: Inputs<'_>,
     images: &Images<'_>,
     ui: &Ui,
@@ -79,14 +80,14 @@ pub(crate) async fn read(
     ui.begin("builder", reference.to_string());
     let found = images.find(reference).await?;
     judge("builder", &found, by, ui).await?;
-    let (host, limits) = (Platform::host(), Limits::default());
+    let limits = Limits::default();
     let failed = || format!("failed to read the builder `{reference}`");
-    let image = Image::read(&*found.store, &found.descriptor, &host, &limits).await;
+    let image = Image::read(&*found.store, &found.descriptor, platform, &limits).await;
     let image = image.context(failed)?;
     let is_for = image.config().platform();
-    if !is_for.os.is_empty() && !is_for.is_for(&host) {
+    if !is_for.os.is_empty() && !is_for.is_for(platform) {
         return Err(CommandError::undecided(Message(format!(
-            "the builder `{reference}` is for {is_for}, not for {host}"
+            "the builder `{reference}` is for {is_for}, not for {platform}"
         ))));
     }
     Builder::of_image(reference.to_string(), image, found.store).context(failed)

@@ -21,7 +21,7 @@ pub(crate) async fn run_image(
     images: &Images<'_>,
     ui: &Ui,
 ) -> Result<RunImage, CommandError> {
-    let offered = settings.builder.run.images.first();
+    let offered = settings.builders.first().run.images.first();
     let name = settings
         .run_image
         .as_deref()

@@ -24,6 +24,8 @@ pub(super) struct Finder<'a> {
     pub(super) images: &'a Images<'a>,
     pub(super) environment: &'a Environment,
     pub(super) inputs: Inputs<'a>,
+    /// What they are to run on.
+    pub(super) platform: &'a Platform,
     pub(super) ui: &'a Ui,
 }
 
@@ -183,18 +185,18 @@ impl Finder<'_> {
 
     /// What is at `locator`, which was said as `text`.
     async fn part(self, kind: Kind, text: &str, locator: Locator) -> Result<Part, CommandError> {
-        let platform = Platform::host();
+        let platform = self.platform;
         let failed = || format!("failed to use the buildpack `{text}`");
         let package = match locator {
             Locator::Builder => return Ok(Part::Builder),
             Locator::Named { id, version } => return Ok(Part::Named { id, version }),
             Locator::Path(path) if path.is_dir() => {
-                let target = Target::from(&platform);
+                let target = Target::from(platform);
                 Package::of_folder(kind, &path, text, Some(&target)).context(failed)?
             }
             Locator::Path(path) => {
                 self.ui.begin("buildpack", text);
-                let package = Package::of_file(kind, &path, text, &platform).await;
+                let package = Package::of_file(kind, &path, text, platform).await;
                 package.context(failed)?
             }
             Locator::Image(reference) => {
@@ -202,7 +204,7 @@ impl Finder<'_> {
                 let found = self.images.find(&reference).await?;
                 judge("buildpack", &found, self.inputs, self.ui).await?;
                 let package =
-                    Package::of_image(kind, found.store, &found.descriptor, text, &platform).await;
+                    Package::of_image(kind, found.store, &found.descriptor, text, platform).await;
                 package.context(failed)?
             }
         };

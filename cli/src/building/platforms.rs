@@ -22,7 +22,8 @@ use time::OffsetDateTime;
 
 use super::links::Watcher;
 use super::proof::{self, Proof};
-use super::settings::{Settings, Target};
+use super::settings::Settings;
+use super::targets::Target;
 use super::{Chooser, Told, previous};
 use crate::claims::{self, Attached, Claims, Member, Verifier};
 use crate::commands::copy::tag;
@@ -178,7 +179,7 @@ async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, Co
     let told = Told::new(ui);
     let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
     let built = built.map_err(|error| chooser.failure(error))?;
-    let proof = proof::attach(settings, &staging, &built, begun.started, ui).await?;
+    let proof = proof::attach((settings, target), &staging, &built, begun.started, ui).await?;
     Ok(Staged {
         target: target.clone(),
         staging,

@@ -9,6 +9,7 @@ use sbom::{Limits, Merged, Scope, Sources, Subject, collect};
 use time::OffsetDateTime;
 
 use super::settings::Settings;
+use super::targets::Target;
 use crate::claims::{self, Attached, Claims};
 use crate::contents;
 use crate::error::{CommandError, Context as _};
@@ -25,7 +26,7 @@ pub(crate) struct Proof {
 
 /// Attaches SBOMs, provenance and a signature to the staged image. Nothing, without a key.
 pub(crate) async fn attach(
-    settings: &Settings,
+    (settings, target): (&Settings, &Target),
     staging: &Staging,
     built: &Built,
     started: SystemTime,
@@ -41,7 +42,8 @@ pub(crate) async fn attach(
             merged.spdx.packages().count()
         ),
     );
-    let provenance = ingredients(settings, staging, built, &merged, started)?.provenance();
+    let provenance =
+        ingredients((settings, target), staging, built, &merged, started)?.provenance();
     let claims = Claims {
         provenance,
         sbom: merged,
@@ -96,7 +98,7 @@ async fn sboms(
 
 /// All that went into the build.
 fn ingredients(
-    settings: &Settings,
+    (settings, target): (&Settings, &Target),
     staging: &Staging,
     built: &Built,
     merged: &Merged,
@@ -123,7 +125,7 @@ fn ingredients(
         builder: Named {
             name: "builder".to_owned(),
             uri: Some(settings.builder_name.clone()),
-            digest: settings.builder.digest.clone(),
+            digest: settings.builders.of(&target.platform).digest.clone(),
         },
         buildpacks: built.buildpacks.clone(),
         extensions: built.extensions.clone(),

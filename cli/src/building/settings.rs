@@ -15,20 +15,18 @@ use lifecycle_core::exec::Cancel;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::images::Place;
 use oci::{Found, Hasher, Location, Platform, Reference};
-use platform::builder::Builder;
 use platform::project::{Files as AppFiles, Project};
 use platform::run::{CachePlace, Git, Programs, Request, RunImage, parse_volume};
 use platform::sandbox::{Isolation, Mount, Network};
 use policies::Policy;
-use tempfile::TempDir;
 use time::OffsetDateTime;
 
 use super::args::{Build, BuildSigner};
-use super::builders::{self, Named};
+use super::builders;
 use super::env::Variables;
 use super::images::Chooser;
-use super::modules::Finder;
-use super::{launcher, project};
+use super::project;
+use super::targets::{self, Builders, Target};
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -48,9 +46,8 @@ pub(crate) struct Settings {
     pub(crate) project_name: String,
     /// What the image's labels say of its source.
     metadata: ProjectMetadata,
-    pub(crate) builder: Builder,
-    /// Buildpacks of it that are scripts; gone with this.
-    _scripts: Option<TempDir>,
+    /// What builds it, for each platform.
+    pub(super) builders: Builders,
     /// The builder, as the user named it.
     pub(crate) builder_name: String,
     pub(crate) destinations: Vec<Reference>,
@@ -138,36 +135,21 @@ impl Settings {
         let named = project::builder(&args, project.as_ref(), ui);
         let named = args.builder.clone().or(named);
         let named = builders::find(named.as_deref(), &app, environment)?;
-        let finder = Finder {
-            images,
-            environment,
-            inputs,
-            ui,
-        };
-        let builder = match &named {
-            Named::File(path) => finder.builder(path).await?,
-            Named::Image(reference) => builders::read(reference, inputs, images, ui).await?,
-        };
-        let complete = finder.complete(builder, &args, project.as_ref()).await?;
         let programs = programs(args.lifecycle.as_deref(), environment)?;
-        let platforms = platforms(args.platforms)?;
+        let platforms = targets::platforms(&args.platforms)?;
         if platforms.len() > 1 && args.cache_image.is_some() {
             return Err(CommandError::undecided(Message(
                 "a cache image is for one platform, and several are built for".to_owned(),
             ))
             .hint("keep layers in a folder, with `--cache DIR`, or build one platform at a time"));
         }
-        for it in &platforms {
-            launcher_for(it, &programs.folder)?;
-            if matches!(named, Named::Image(_)) && *it != Platform::host() {
-                return Err(CommandError::undecided(Message(format!(
-                    "the builder image `{named}` cannot build for {it}: its programs run on this \
-                     machine, which is {}",
-                    Platform::host()
-                )))
-                .hint("build for other platforms with a `builder.toml`"));
-            }
-        }
+        targets::check(&named, &platforms, &programs)?;
+        let builders = Builders::resolve(
+            (&named, &platforms),
+            (&args, project.as_ref()),
+            (images, inputs, environment, ui),
+        )
+        .await?;
         let volumes = args
             .volume
             .iter()
@@ -245,8 +227,7 @@ impl Settings {
                 .map(|it| environment.directory.join(it))
                 .or_else(|| environment.root_store()),
             app,
-            builder: complete.builder,
-            _scripts: complete.scripts,
+            builders,
             destinations,
             format,
             run_image: args.run_image,
@@ -288,7 +269,7 @@ impl Settings {
             app: &self.app,
             files: self.project.as_ref().map_or(&AppFiles::All, |it| &it.files),
             metadata: &self.metadata,
-            builder: &self.builder,
+            builder: self.builders.of(&target.platform),
             platform: &target.platform,
             launcher: &target.launcher,
             programs: &self.programs,
@@ -341,83 +322,6 @@ impl Settings {
                 .map_or_else(|| "app".to_owned(), |it| it.to_string_lossy().into_owned()),
         }
     }
-}
-
-/// What an image is built for, and what that needs.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) platform: Platform,
-    /// The folder with the launcher for it.
-    pub(crate) launcher: PathBuf,
-    /// Where its layers are kept; none, if nothing of an earlier build is to be used.
-    cache: Option<PathBuf>,
-}
-
-impl Settings {
-    /// What it is built for, each with what that needs.
-    pub(crate) fn targets(&self) -> Result<Vec<Target>, CommandError> {
-        let target = |platform: &Platform| {
-            let is_own = *platform == Platform::host();
-            let own = |cache: &PathBuf| {
-                let folder = cache.join("platforms");
-                let name = platform.to_string().replace('/', "-");
-                if is_own {
-                    cache.clone()
-                } else {
-                    folder.join(name)
-                }
-            };
-            Ok(Target {
-                platform: platform.clone(),
-                launcher: launcher_for(platform, &self.programs.folder)?,
-                cache: self.cache.as_ref().map(own),
-            })
-        };
-        self.platforms.iter().map(target).collect()
-    }
-}
-
-/// The folder with the launcher for `platform`, which has to be there: `folder`, or one in it.
-fn launcher_for(platform: &Platform, folder: &Path) -> Result<PathBuf, CommandError> {
-    if *platform == Platform::host() {
-        return Ok(folder.to_owned());
-    }
-    let name = platform.to_string().replace('/', "-");
-    let folder = folder.join(&name);
-    let launcher = folder.join("launcher");
-    let problem = if !launcher.is_file() {
-        format!("is not there: nothing could start an app for {platform}")
-    } else if launcher::machine(&launcher)?.as_deref() != Some(platform.architecture.as_str()) {
-        format!("is not a program for {platform}")
-    } else {
-        return Ok(folder);
-    };
-    Err(
-        CommandError::undecided(Message(format!("`{}` {problem}", launcher.display()))).hint(
-            format!("put one there, or name the folder above `{name}` with `--lifecycle DIR`"),
-        ),
-    )
-}
-
-/// What is built for: each once.
-fn platforms(given: Vec<Platform>) -> Result<Vec<Platform>, CommandError> {
-    let mut all: Vec<Platform> = Vec::new();
-    for platform in given {
-        if platform.os != "linux" {
-            return Err(Message(format!(
-                "an image for {platform} cannot be built: buildpacks run on Linux"
-            ))
-            .into());
-        }
-        if all.contains(&platform) {
-            return Err(Message(format!("`--platform` names {platform} twice")).into());
-        }
-        all.push(platform);
-    }
-    if all.is_empty() {
-        all.push(Platform::host());
-    }
-    Ok(all)
 }
 
 /// Sorts the values of `--output`: where the image goes, and how what is printed looks.

@@ -154,7 +154,7 @@ async fn line(
     let told = Told::new(ui);
     let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
     let built = built.map_err(|error| chooser.failure(error))?;
-    let attached = proof::attach(settings, &staging, &built, started, ui)
+    let attached = proof::attach((settings, target), &staging, &built, started, ui)
         .await?
         .attached;
 

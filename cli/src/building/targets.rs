@@ -1,0 +1,196 @@
+//! What an image is built for: platforms, and for each what builds for it.
+
+use std::path::{Path, PathBuf};
+
+use oci::Platform;
+use platform::builder::Builder;
+use platform::project::Project;
+use platform::run::Programs;
+use platform::sandbox;
+use tempfile::TempDir;
+
+use super::args::Build;
+use super::builders::{self, Inputs, Named};
+use super::launcher;
+use super::modules::Finder;
+use super::settings::Settings;
+use crate::environment::Environment;
+use crate::error::{CommandError, Message};
+use crate::images::Images;
+use crate::ui::Ui;
+
+/// What builds, for each platform: builder images are for one, a `builder.toml` is for all.
+#[derive(Debug)]
+pub(super) struct Builders {
+    first: Builder,
+    others: Vec<(Platform, Builder)>,
+    /// Buildpacks that are scripts; gone with this.
+    _scripts: Vec<Option<TempDir>>,
+}
+
+impl Builders {
+    /// Reads the builder for each of the platforms, and adds what is to be added.
+    pub(super) async fn resolve(
+        (named, platforms): (&Named, &[Platform]),
+        (args, project): (&Build, Option<&Project>),
+        (images, inputs, environment, ui): (&Images<'_>, Inputs<'_>, &Environment, &Ui),
+    ) -> Result<Self, CommandError> {
+        let host = Platform::host();
+        let (first, others) = match (named, platforms.split_first()) {
+            (Named::Image(_), Some(split)) => split,
+            _ => (&host, [].as_slice()),
+        };
+        let one = |platform| {
+            let finder = Finder {
+                images,
+                environment,
+                inputs,
+                platform,
+                ui,
+            };
+            async move {
+                let builder = match named {
+                    Named::File(path) => finder.builder(path).await?,
+                    Named::Image(reference) => {
+                        builders::read(reference, platform, inputs, images, ui).await?
+                    }
+                };
+                finder.complete(builder, args, project).await
+            }
+        };
+        let complete = one(first).await?;
+        let (first, mut scripts) = (complete.builder, vec![complete.scripts]);
+        let mut rest = Vec::new();
+        for platform in others {
+            let complete = one(platform).await?;
+            rest.push((platform.clone(), complete.builder));
+            scripts.push(complete.scripts);
+        }
+        Ok(Self {
+            first,
+            others: rest,
+            _scripts: scripts,
+        })
+    }
+
+    /// The one that builds for `platform`.
+    pub(super) fn of(&self, platform: &Platform) -> &Builder {
+        let mut others = self.others.iter();
+        let other = others.find(|(it, _)| it == platform);
+        other.map_or(&self.first, |(_, builder)| builder)
+    }
+
+    /// The one for the first platform.
+    pub(super) fn first(&self) -> &Builder {
+        &self.first
+    }
+}
+
+/// What an image is built for, and what that needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) platform: Platform,
+    /// The folder with the launcher for it, which the app gets unless its builder has one.
+    pub(crate) launcher: PathBuf,
+    /// Where its layers are kept; none, if nothing of an earlier build is to be used.
+    pub(super) cache: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What it is built for, each with what that needs.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, CommandError> {
+        let target = |platform: &Platform| {
+            let is_own = *platform == Platform::host();
+            let own = |cache: &PathBuf| {
+                let folder = cache.join("platforms");
+                let name = platform.to_string().replace('/', "-");
+                if is_own {
+                    cache.clone()
+                } else {
+                    folder.join(name)
+                }
+            };
+            let folder = &self.programs.folder;
+            Ok(Target {
+                platform: platform.clone(),
+                launcher: if self.builders.of(platform).image().is_some() {
+                    folder.clone()
+                } else {
+                    launcher_for(platform, folder)?
+                },
+                cache: self.cache.as_ref().map(own),
+            })
+        };
+        self.platforms.iter().map(target).collect()
+    }
+}
+
+/// Whether this machine can build for all of the platforms; said before anything is done.
+pub(super) fn check(
+    named: &Named,
+    platforms: &[Platform],
+    programs: &Programs,
+) -> Result<(), CommandError> {
+    let host = Platform::host();
+    for platform in platforms {
+        match named {
+            Named::File(_) => {
+                launcher_for(platform, &programs.folder)?;
+            }
+            Named::Image(_) if platform.architecture == host.architecture => {}
+            Named::Image(_) if sandbox::runs_programs_for(platform) => {}
+            Named::Image(_) => {
+                return Err(CommandError::undecided(Message(format!(
+                    "the builder image `{named}` cannot build for {platform} here: its programs run \
+                     on this machine, which is {host}, and has no interpreter for them"
+                )))
+                .hint("register one that stays open (`qemu-user-static` with `binfmt-support`, flag `F`)")
+                .hint("build on a machine of that kind, and join the images: `sealpack manifest`"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The folder with the launcher for `platform`, which has to be there: `folder`, or one in it.
+fn launcher_for(platform: &Platform, folder: &Path) -> Result<PathBuf, CommandError> {
+    if *platform == Platform::host() {
+        return Ok(folder.to_owned());
+    }
+    let name = platform.to_string().replace('/', "-");
+    let folder = folder.join(&name);
+    let launcher = folder.join("launcher");
+    let problem = if !launcher.is_file() {
+        format!("is not there: nothing could start an app for {platform}")
+    } else if launcher::machine(&launcher)?.as_deref() != Some(platform.architecture.as_str()) {
+        format!("is not a program for {platform}")
+    } else {
+        return Ok(folder);
+    };
+    Err(
+        CommandError::undecided(Message(format!("`{}` {problem}", launcher.display()))).hint(
+            format!("put one there, or name the folder above `{name}` with `--lifecycle DIR`"),
+        ),
+    )
+}
+
+/// What is built for: each once.
+pub(super) fn platforms(given: &[Platform]) -> Result<Vec<Platform>, CommandError> {
+    let mut all: Vec<Platform> = Vec::new();
+    for platform in given {
+        if platform.os != "linux" {
+            return Err(Message(format!(
+                "an image for {platform} cannot be built: buildpacks run on Linux"
+            ))
+            .into());
+        }
+        if all.contains(platform) {
+            return Err(Message(format!("`--platform` names {platform} twice")).into());
+        }
+        all.push(platform.clone());
+    }
+    if all.is_empty() {
+        all.push(Platform::host());
+    }
+    Ok(all)
+}
