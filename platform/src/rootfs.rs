@@ -182,3 +182,33 @@ pub enum RootfsError {
     #[error("failed to keep the layers of a builder")]
     Io(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn layers_are_kept_only_where_nobody_else_may_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode));
+        let store = folder.path().join("roots/shifted");
+        make_private(&store).unwrap();
+        for it in [store.as_path(), folder.path().join("roots").as_path()] {
+            assert_eq!(fs::metadata(it).unwrap().mode() & 0o777, 0o700);
+            for open in [0o777, 0o770, 0o722] {
+                mode(it, open).unwrap();
+                assert!(make_private(&store).is_err(), "{open:o}");
+            }
+            mode(it, 0o755).unwrap();
+            make_private(&store).unwrap();
+        }
+        // Somebody else's, which they may open at any time.
+        let given = std::os::unix::fs::chown(&store, Some(65_534), None);
+        if given.is_ok() {
+            assert!(make_private(&store).is_err());
+        }
+    }
+}

@@ -414,3 +414,39 @@ async fn a_layer_that_is_another_is_not_kept() {
         assert!(!map.unwrap().path().join(hex).exists());
     }
 }
+
+/// A folder that a layer has only for what is in it has the mode that it has below: in the image, and never
+/// where a link of the image leads on the machine.
+#[tokio::test]
+async fn links_of_a_layer_do_not_lead_to_the_machine() {
+    let outside = Workspace::new();
+    outside.write("sub/secret", "of the machine");
+    let odd = std::fs::Permissions::from_mode(0o711);
+    fs_err::set_permissions(outside.join("sub"), odd).unwrap();
+    let link = LayerFiles::new()
+        .folder("opt")
+        .folder("opt/real")
+        .mode(0o751)
+        .symlink("opt/link", outside.path().to_str().unwrap());
+    let above = LayerFiles::new()
+        .file("opt/link/sub/file", "x")
+        .file("opt/real/file", "x");
+    let look =
+        "ls -ld /opt/link/sub /opt/real; ls /opt/link/sub; cat /opt/link/sub/secret || true\n";
+    let builder = BuilderImage::new().build(look).layer(link).layer(above);
+    let Some(fixture) = Fixture::new(&builder).await else {
+        return;
+    };
+    let Some((_, seen)) = built(&mut fixture.command("out")) else {
+        return;
+    };
+    let mode_of = |path: &str| {
+        let line = seen.lines().find(|it| it.trim_end().ends_with(path));
+        let line = line.unwrap_or_else(|| panic!("{path} in {seen}"));
+        let at = line.find("drwx").unwrap();
+        line[at..at + 10].to_owned()
+    };
+    assert_eq!(mode_of("/opt/real"), "drwxr-x--x");
+    assert_eq!(mode_of("/opt/link/sub"), "drwxr-xr-x");
+    assert!(!seen.contains("of the machine"), "{seen}");
+}

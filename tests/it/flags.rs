@@ -87,6 +87,7 @@ fn no_volume_gives_a_key_away() {
     fs_err::create_dir_all(home.join(".ssh")).unwrap();
     fs_err::create_dir_all(project.join("fine")).unwrap();
     fs_err::create_dir_all(project.join("cache")).unwrap();
+    fs_err::create_dir_all(project.join("temporary")).unwrap();
     std::os::unix::fs::symlink(home.join(".ssh"), project.join("innocent")).unwrap();
     let socket = UnixListener::bind(project.join("daemon.sock")).unwrap();
     for (volume, expected) in [
@@ -96,6 +97,8 @@ fn no_volume_gives_a_key_away() {
         ("test.key:/data", "which buildpacks must not see"),
         (".:/data", "which buildpacks must not see"),
         ("cache:/data:rw", "which buildpacks must not see"),
+        // Where the build itself takes place.
+        ("temporary:/data", "which buildpacks must not see"),
         ("daemon.sock:/data", "neither a file nor a folder"),
         ("fine:/cnb/lifecycle", "`/cnb` is the build's own"),
         ("fine:/usr/lib", "would cover `/usr`"),
@@ -117,7 +120,8 @@ fn no_volume_gives_a_key_away() {
                 .sealpack(arguments)
                 .args(["--key", "test.key", "--output", "oci:out:v1"])
                 .args(["--volume", volume])
-                .env("HOME", &home),
+                .env("HOME", &home)
+                .env("TMPDIR", project.join("temporary")),
         )
         .expect(2);
         assert!(
@@ -148,6 +152,10 @@ fn layers_are_kept_in_an_image() {
     for (more, expected) in [
         (&["--cache", "cache"][..], "cannot be used with"),
         (&["--no-cache"], "cannot be used with"),
+        (
+            &["--platform", "linux/amd64,linux/arm64"],
+            "a cache image is for one platform",
+        ),
     ] {
         let output = build(&project, &[&arguments[..], more].concat()).expect(2);
         assert!(output.stderr.contains(expected), "{}", output.stderr);

@@ -392,6 +392,21 @@ async fn several_targets_make_an_index() {
     }
 }
 
+/// A target that names a distribution wants a base of that one.
+#[tokio::test]
+async fn a_base_has_the_distribution_that_a_target_names() {
+    let workspace = workspace().await;
+    let create = |target: &str| {
+        let create = ["builder", "create", "oci:out:1", "-c", "builder.toml"];
+        let mut command = workspace.sealpack(create);
+        Output::of(command.args(["--target", target]))
+    };
+    let output = create("linux/amd64:ubuntu@22.04").expect(2);
+    let expected = "is for linux/amd64:ubuntu@24.04, and linux/amd64:ubuntu@22.04 was asked for";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+    create("linux/amd64:ubuntu@24.04").expect(0);
+}
+
 /// Our own lifecycle, which lies beside `sealpack`, where `builder.toml` names none.
 #[tokio::test]
 async fn our_own_lifecycle_goes_into_a_builder() {

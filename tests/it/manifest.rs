@@ -276,3 +276,38 @@ fn the_example_puts_two_machine_types_together() {
     assert_eq!(said.stdout.matches("verified oci:").count(), 3, "{said:#?}");
     assert!(said.stdout.contains(r#""variant": "v8""#), "{said:#?}");
 }
+
+#[tokio::test]
+async fn a_list_may_be_published_at_once() {
+    let project = two().await;
+    let registry = TestRegistry::start(Switches::default());
+    let list = format!("{}/team/app:v1", registry.host());
+    let images = ["oci:amd64:v1", "oci:arm64:v1"];
+    let create = [&["manifest", "create", &list][..], &images].concat();
+    let published = [&create[..], &["--publish", "--key", "test.key"]].concat();
+    project.run(&published).expect(0);
+    for image in [
+        list.as_str(),
+        &format!("{list}@{}", digest_of(&project, "oci:amd64:v1")),
+    ] {
+        project
+            .run(&["verify", image, "--key", "test.pub"])
+            .expect(0);
+    }
+    // Nothing was kept on this machine, where it is not signed either.
+    project.run(&["manifest", "push", &list]).expect(2);
+    let signed = [&create[..], &["--key", "test.key"]].concat();
+    let said = project.run(&signed).expect(2).stderr;
+    assert!(
+        said.contains("a list on this machine is not signed"),
+        "{said}"
+    );
+}
+
+fn digest_of(project: &Project, image: &str) -> String {
+    let inspected = project.run(&["inspect", image, "--output", "json"]);
+    json(&inspected.expect(0))["digest"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}

@@ -335,6 +335,24 @@ async fn an_image_goes_where_it_is_told_and_stays_where_it_was() {
 }
 
 #[tokio::test]
+async fn another_image_than_the_one_that_is_written_may_be_rebased() {
+    let world = World::new().await;
+    let (app, to) = (world.image("app:v1"), world.image("app:next"));
+    let old = world.digest(&app);
+    let from = ["--previous-image", &app, "--key", "test.key"];
+    world.run(&[&["rebase", &to][..], &from].concat()).expect(0);
+    assert_eq!(world.digest(&app), old);
+    let new = world.digest(&to);
+    assert_ne!(new, old);
+    // The same as if it had been rebased under its own name.
+    world.run(&["rebase", &app, "--key", "test.key"]).expect(0);
+    assert_eq!(world.digest(&app), new);
+    world
+        .run(&["verify", &to, "--key", "test.pub", "--claim", "provenance"])
+        .expect(0);
+}
+
+#[tokio::test]
 async fn what_cannot_be_rebased_says_why() {
     let world = World::new().await;
     let (app, run) = (world.image("app:v1"), world.image("run:latest"));

@@ -20,6 +20,7 @@ const PROGRAMS: [&str; 18] = [
 pub struct BuilderImage {
     detect: String,
     build: String,
+    more: Vec<LayerFiles>,
 }
 
 impl Default for BuilderImage {
@@ -34,6 +35,7 @@ impl BuilderImage {
         Self {
             detect: String::new(),
             build: String::new(),
+            more: Vec::new(),
         }
     }
 
@@ -48,6 +50,13 @@ impl BuilderImage {
     #[must_use]
     pub fn build(mut self, script: impl Into<String>) -> Self {
         self.build = script.into();
+        self
+    }
+
+    /// One more layer, above all others.
+    #[must_use]
+    pub fn layer(mut self, layer: LayerFiles) -> Self {
+        self.more.push(layer);
         self
     }
 
@@ -113,7 +122,8 @@ impl BuilderImage {
             .folder("cnb/build-config")
             .folder("cnb/build-config/env")
             .file("cnb/build-config/env/GREETING", "hello");
-        Some(vec![base, folders, lifecycle, buildpack, files])
+        let own = [base, folders, lifecycle, buildpack, files];
+        Some(own.into_iter().chain(self.more.iter().cloned()).collect())
     }
 
     /// Writes it to a new layout at `folder`, and calls it `latest`; nothing, loudly, if there is no
