@@ -26,8 +26,12 @@ pub struct PackageToml {
 impl PackageToml {
     /// Reads the file at `path`, for a package of this kind.
     pub fn read(kind: Kind, path: &Path) -> Result<Self, PackageTomlError> {
-        let text = file::read(path)?;
-        let parsed: File = file::parse(path, &text)?;
+        Self::parse(kind, path, &file::read(path)?)
+    }
+
+    /// The same of its `text`; `path` is for messages, and what is relative.
+    pub fn parse(kind: Kind, path: &Path, text: &str) -> Result<Self, PackageTomlError> {
+        let parsed: File = file::parse(path, text)?;
         let invalid = |problem: String| PackageTomlError::Invalid {
             path: path.to_owned(),
             problem,

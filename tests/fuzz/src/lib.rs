@@ -4,6 +4,7 @@
 //! only mutates what is known to be good.
 
 mod archive;
+mod builder;
 mod config;
 mod credentials;
 mod descriptor;
@@ -57,6 +58,8 @@ pub const TARGETS: &[Target] = &[
     proof::BUNDLE,
     proof::CERTIFICATE,
     proof::CHECKPOINT,
+    builder::LABELS,
+    builder::PACKAGE_TOML,
     config::TARGET,
     credentials::TARGET,
     descriptor::TARGET,
