@@ -15,6 +15,7 @@ mod keys;
 mod machine;
 mod making;
 mod prompt;
+mod publishing;
 mod registries;
 mod signing;
 mod stranger;

@@ -10,10 +10,7 @@ use std::time::SystemTime;
 
 use gate::{Gate, Question};
 use lifecycle_core::exec::Cancel;
-use oci::{
-    CopyOptions, Descriptor, Found, Image, Index, Limits, Location, MediaType, MemoryStore,
-    Reference, Store, copy_graph,
-};
+use oci::{Descriptor, Found, Image, Index, Limits, Location, MediaType, MemoryStore, Store};
 use platform::run::{Borrowing, Built, RunImage, Staging};
 use platform::sandbox::IsolationReport;
 use policies::Verdict;
@@ -25,14 +22,13 @@ use super::proof::{self, Proof};
 use super::settings::Settings;
 use super::targets::Target;
 use super::{Chooser, Told, previous};
-use crate::claims::{self, Attached, Claims, Member, Verifier};
-use crate::commands::copy::tag;
+use crate::claims::{Attached, Claims, Member};
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
-use crate::transfer::Transfer;
-use crate::ui::{Tone, Ui, size};
+use crate::publishing;
+use crate::ui::{Tone, Ui};
 
 /// A build that has begun: what it needs is there.
 #[derive(Clone, Copy)]
@@ -279,57 +275,27 @@ async fn publish(
     ui: &Ui,
 ) -> Result<(String, Vec<Attached>), CommandError> {
     let settings = begun.settings;
+    let parts: Vec<_> = all
+        .iter()
+        .map(|it| publishing::Staged {
+            store: it.staging.store(),
+            target: &it.built.report.image,
+        })
+        .collect();
+    let index = publishing::Staged {
+        store: own,
+        target: root,
+    };
     let mut attached = Vec::new();
     for (at, destination) in settings.destinations.iter().enumerate() {
-        ui.begin("publish", destination.to_string());
         let store = begun.images.create(destination).await?;
-        let mut new = 0;
-        for it in all {
-            let image = &it.built.report.image;
-            new += copy(it.staging.store(), &*store, image, destination, ui).await?;
-        }
-        new += copy(own, &*store, root, destination, ui).await?;
-        store.tag(root, &tag(destination)?).await?;
-        if let (Some(verdict), Some(signer)) = (verdicts.get(at), &settings.signer) {
-            let by = Verifier {
-                signer,
-                id: &settings.builder_id,
-                policy_name: &settings.policy_name,
-                destination,
-            };
-            attached.push(claims::attach_verdict(&*store, root, verdict, by, ui).await?);
-        }
-        store.finish().await?;
-        ui.done("publish", format_args!("{destination} ({} new)", size(new)));
+        let verdict = settings.verdict(verdicts.get(at), destination);
+        let to = (destination, &*store);
+        attached.extend(publishing::publish(&parts, index, to, verdict, ui).await?);
     }
     let first = settings.destinations.first();
     let image = first.map_or_else(String::new, |it| it.at(root.digest.clone()).to_string());
     Ok((image, attached))
-}
-
-async fn copy(
-    from: &dyn Store,
-    to: &dyn Store,
-    target: &Descriptor,
-    destination: &Reference,
-    ui: &Ui,
-) -> Result<u64, CommandError> {
-    let options = CopyOptions {
-        referrers: true,
-        ..CopyOptions::default()
-    };
-    let failed = || format!("failed to publish to `{destination}`");
-    let progress = Transfer::new(ui, "publish");
-    let copied = copy_graph(from, to, target, &options, &progress)
-        .await
-        .context(failed)?;
-    // A copy leaves out what is broken; what a policy has judged must not lose anything.
-    match copied.dropped.first() {
-        Some(dropped) => {
-            Err(CommandError::undecided(Message(failed())).note(dropped.problem.clone()))
-        }
-        None => Ok(copied.new.bytes),
-    }
 }
 
 impl ImageReport {

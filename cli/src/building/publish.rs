@@ -1,14 +1,15 @@
 //! Moves a staged image, and all that is attached to it, to its destinations.
 
-use oci::{CopyOptions, Descriptor, Location, Reference, Repository, copy_graph};
+use oci::{Descriptor, Location, Reference, Repository};
 use platform::run::{Built, Staging};
 use policies::Verdict;
 
 use super::settings::Settings;
-use crate::claims::{self, Attached, Verifier};
+use crate::claims::{Attached, Verifier};
 use crate::commands::copy::tag;
-use crate::error::{CommandError, Context as _, Message};
+use crate::error::{CommandError, Context as _};
 use crate::images::{Images, NO_PLACE};
+use crate::publishing::{self, Staged};
 use crate::transfer::Transfer;
 use crate::ui::{Ui, size};
 
@@ -35,7 +36,6 @@ pub(crate) async fn run(
         attached: Vec::new(),
     };
     for (at, destination) in settings.destinations.iter().enumerate() {
-        ui.begin("publish", destination.to_string());
         if let Location::DockerDaemon(repository) = &destination.location {
             load(images, staging, image, repository, destination, ui).await?;
             if published.image.is_empty() {
@@ -44,48 +44,36 @@ pub(crate) async fn run(
             continue;
         }
         let store = images.create(destination).await?;
-        let options = CopyOptions {
-            referrers: true,
-            ..CopyOptions::default()
+        let staged = Staged {
+            store: staging.store(),
+            target: image,
         };
-        let copied = copy_graph(
-            staging.store(),
-            &*store,
-            image,
-            &options,
-            &Transfer::new(ui, "publish"),
-        )
-        .await
-        .context(|| format!("failed to publish to `{destination}`"))?;
-        // A copy leaves out what is broken; what a policy has judged must not lose anything.
-        if let Some(dropped) = copied.dropped.first() {
-            return Err(CommandError::undecided(Message(format!(
-                "failed to publish to `{destination}`: {} of what is attached to the image was changed since it was staged",
-                dropped.descriptor.digest
-            )))
-            .note(dropped.problem.clone()));
-        }
-        store.tag(image, &tag(destination)?).await?;
-        if let (Some(verdict), Some(signer)) = (verdicts.get(at), &settings.signer) {
-            let by = Verifier {
-                signer,
-                id: &settings.builder_id,
-                policy_name: &settings.policy_name,
-                destination,
-            };
-            let attached = claims::attach_verdict(&*store, image, verdict, by, ui).await?;
-            published.attached.push(attached);
-        }
-        store.finish().await?;
-        ui.done(
-            "publish",
-            format_args!("{destination} ({} new)", size(copied.new.bytes)),
-        );
+        let verdict = settings.verdict(verdicts.get(at), destination);
+        let to = (destination, &*store);
+        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
+        published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(image.digest.clone()).to_string();
         }
     }
     Ok(published)
+}
+
+impl Settings {
+    /// What is said of the verdict that was found for `destination`, if there is one and who says it.
+    pub(super) fn verdict<'a>(
+        &'a self,
+        verdict: Option<&'a Verdict>,
+        destination: &'a Reference,
+    ) -> Option<(&'a Verdict, Verifier<'a>)> {
+        let by = Verifier {
+            signer: self.signer.as_ref()?,
+            id: &self.builder_id,
+            policy_name: &self.policy_name,
+            destination,
+        };
+        verdict.map(|it| (it, by))
+    }
 }
 
 /// Loads the image into the Docker daemon, where it can be run, but not proven.
@@ -97,6 +85,7 @@ async fn load(
     destination: &Reference,
     ui: &Ui,
 ) -> Result<(), CommandError> {
+    ui.begin("publish", destination.to_string());
     let (store, tag) = (staging.store(), tag(destination)?);
     let daemon = images.daemon()?;
     let loaded = daemon

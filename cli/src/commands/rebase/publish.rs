@@ -9,20 +9,19 @@ use bytes::Bytes;
 use lifecycle_core::files;
 use lifecycle_core::files::report::{ImageReport, ReportFile};
 use oci::{
-    Content, CopyOptions, Descriptor, Digest, Found, Location, Reference, Repository, Selector,
-    Store, StoreError, Tag, Upload, copy_graph,
+    Content, Descriptor, Digest, Found, Location, Reference, Repository, Selector, Store,
+    StoreError, Tag, Upload,
 };
 use policies::Verdict;
 
 use super::Made;
 use super::image::Staging;
 use super::settings::Settings;
-use crate::claims::{self, Attached, Verifier};
-use crate::commands::copy::tag;
-use crate::error::{CommandError, Context as _, Message};
+use crate::claims::{Attached, Verifier};
+use crate::error::CommandError;
 use crate::images::Images;
-use crate::transfer::Transfer;
-use crate::ui::{Ui, size};
+use crate::publishing::{self, Staged};
+use crate::ui::Ui;
 
 /// Where an image went.
 pub(super) struct Published {
@@ -48,37 +47,24 @@ pub(super) async fn run(
         attached: Vec::new(),
     };
     for (at, destination) in settings.destinations.iter().enumerate() {
-        ui.begin("publish", destination.to_string());
         let store = known(images.create(destination).await?, destination, found, made);
-        let options = CopyOptions {
-            referrers: true,
-            ..CopyOptions::default()
+        let staged = Staged {
+            store: &*staging.store,
+            target: root,
         };
-        let failed = || format!("failed to publish to `{destination}`");
-        let progress = Transfer::new(ui, "publish");
-        let copied = copy_graph(&*staging.store, &*store, root, &options, &progress)
-            .await
-            .context(failed)?;
-        // A copy leaves out what is broken; what a policy has judged must not lose anything.
-        if let Some(dropped) = copied.dropped.first() {
-            return Err(CommandError::undecided(Message(failed())).note(dropped.problem.clone()));
-        }
-        store.tag(root, &tag(destination)?).await?;
-        if let (Some(verdict), Some(signer)) = (verdicts.get(at), &settings.signer) {
+        let signed = verdicts.get(at).zip(settings.signer.as_ref());
+        let verdict = signed.map(|(verdict, signer)| {
             let by = Verifier {
                 signer,
                 id: &settings.builder_id,
                 policy_name: &settings.judges.name,
                 destination,
             };
-            let attached = claims::attach_verdict(&*store, root, verdict, by, ui).await?;
-            published.attached.push(attached);
-        }
-        store.finish().await?;
-        ui.done(
-            "publish",
-            format_args!("{destination} ({} new)", size(copied.new.bytes)),
-        );
+            (verdict, by)
+        });
+        let to = (destination, &*store);
+        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
+        published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(root.digest.clone()).to_string();
         }
