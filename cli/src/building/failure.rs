@@ -20,6 +20,10 @@ impl From<RunError> for CommandError {
                 None,
                 Some(machine::remedy().unwrap_or("`--isolation auto` goes on with what there is")),
             ),
+            RunError::Sandbox(SandboxError::NoRoot { .. }) => (
+                None,
+                Some(machine::remedy().unwrap_or("build as root, or with a `builder.toml`")),
+            ),
             RunError::LayoutIsThere { .. } => (
                 None,
                 Some("name a folder that is not there: what is staged is judged as a whole"),
