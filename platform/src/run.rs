@@ -51,7 +51,8 @@ pub use self::stale::stale;
 pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
 use crate::project::Files;
-use crate::sandbox::{Isolation, IsolationReport, Mount, Network, SandboxError};
+use crate::rootfs::MappedFolder;
+use crate::sandbox::{Isolation, IsolationReport, Mount, Network, Sandbox, SandboxError};
 
 /// The API that we speak with the lifecycle, unless a builder image knows none so new.
 pub const API: PlatformApi = PlatformApi::V0_15;
@@ -199,19 +200,7 @@ pub async fn run(
         None => None,
     };
     write_env(request, staging)?;
-    let mut ground = Ground::prepare(request, staging, progress).await?;
-    programs::take_programs(request, staging)?;
-    let (sandbox, copy) = match programs::open_sandbox(request, staging, &ground) {
-        Err(RunError::Sandbox(SandboxError::NoRoot { refused })) => {
-            let copy = ground.copy(request, staging, progress, &refused).await?;
-            (programs::open_sandbox(request, staging, &ground)?, copy)
-        }
-        opened => (opened?, None),
-    };
-    let sandbox = Arc::new(sandbox);
-    if !sandbox.report().refused.is_empty() {
-        progress.line(Level::Warn, &sandbox.report().to_string());
-    }
+    let (ground, sandbox, copy) = open(request, staging, progress).await?;
     let phases = Phases {
         request,
         staging,
@@ -248,11 +237,8 @@ pub async fn run(
     let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
     let buildpacks = phases.buildpacks(&group)?;
     let extensions = phases.extensions(&group)?;
-    let mut chosen = if group.group_extensions.is_empty() {
-        Chosen::none(run_image, found, analyzed)
-    } else {
-        phases.choose(&group, run_image, previous_again).await?
-    };
+    let chosen = Chosen::none(run_image, found, analyzed);
+    let mut chosen = phases.choose(&group, chosen, previous_again).await?;
     let extended = phases.extend_run_image(&mut chosen).await?;
     let run_image = &chosen.run_image;
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
@@ -304,6 +290,28 @@ pub async fn run(
         platform_api: ground.api,
         created: request.created,
     })
+}
+
+/// Makes ready what the build stands on, and the sandbox: with a copy of the builder, where this machine
+/// cannot have its layers as they are.
+async fn open(
+    request: &Request<'_>,
+    staging: &Staging,
+    progress: &dyn Progress,
+) -> Result<(Ground, Arc<Sandbox>, Option<MappedFolder>), RunError> {
+    let mut ground = Ground::prepare(request, staging, progress).await?;
+    programs::take_programs(request, staging)?;
+    let (sandbox, copy) = match programs::open_sandbox(request, staging, &ground) {
+        Err(RunError::Sandbox(SandboxError::NoRoot { refused })) => {
+            let copy = ground.copy(request, staging, progress, &refused).await?;
+            (programs::open_sandbox(request, staging, &ground)?, copy)
+        }
+        opened => (opened?, None),
+    };
+    if !sandbox.report().refused.is_empty() {
+        progress.line(Level::Warn, &sandbox.report().to_string());
+    }
+    Ok((ground, Arc::new(sandbox), copy))
 }
 
 fn watched(source: WatchError) -> RunError {

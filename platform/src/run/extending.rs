@@ -78,18 +78,21 @@ impl Chosen {
 }
 
 impl Phases<'_> {
-    /// Reads what the extensions decided, and finds the run image that they want.
+    /// Reads what the extensions decided, if there are any, and finds the run image that they want.
     pub(super) async fn choose(
         &self,
         group: &Group,
-        run_image: Named,
+        before: Chosen,
         previous: Option<Named>,
     ) -> Result<Chosen, RunError> {
+        if group.group_extensions.is_empty() {
+            return Ok(before);
+        }
         let path = self.staging.layers().join("analyzed.toml");
         let analyzed: Analyzed = files::read_required(&path)?;
         let wanted = analyzed.run_image.as_ref();
         let wanted = wanted.map_or(String::new(), |it| it.image.clone());
-        let mut run_image = run_image;
+        let mut run_image = before.run_image;
         if !wanted.is_empty() && wanted != run_image.name {
             let found = self.request.run_images.find(&wanted).await;
             let found = found.map_err(|source| RunError::Chosen {

@@ -149,7 +149,6 @@ fn devices(root: &OwnedFd) -> io::Result<()> {
                 let path = opened(&at).join(device);
                 fs_err::set_permissions(path, Permissions::from_mode(0o666))?;
             }
-            Err(Errno::EXIST) => {}
             // Nothing starts without one: so a file stands in for it, that is as empty at first. Who
             // needs another device says so.
             Err(Errno::PERM) if device == "null" => {
@@ -157,7 +156,7 @@ fn devices(root: &OwnedFd) -> io::Result<()> {
                 fs_err::write(&path, "")?;
                 fs_err::set_permissions(path, Permissions::from_mode(0o666))?;
             }
-            Err(Errno::PERM) => {}
+            Err(Errno::EXIST | Errno::PERM) => {}
             Err(error) => return Err(error.into()),
         }
     }

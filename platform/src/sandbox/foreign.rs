@@ -69,7 +69,7 @@ fn takes(entry: &str, header: &[u8]) -> bool {
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let text = text.trim().as_bytes();
     let pair = |it: &[u8]| u8::from_str_radix(std::str::from_utf8(it).ok()?, 16).ok();
-    (text.len() % 2 == 0 && !text.is_empty())
+    (text.len().is_multiple_of(2) && !text.is_empty())
         .then(|| text.chunks(2).map(pair).collect())
         .flatten()
 }
