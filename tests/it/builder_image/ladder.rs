@@ -94,7 +94,7 @@ async fn without_namespaces_root_builds_in_a_copy() {
     assert_eq!(report["digest"], json(&plain)["digest"]);
     let said = &output.stderr;
     for line in [
-        "nothing is isolated: the build runs in a copy of the builder",
+        "buildpacks run without isolation in a copy of the builder",
         "I am 1001:1000 at /home/cnb in /workspace",
         "there is /cnb/order.toml",
         "there is /platform/env/GIVEN",
@@ -109,7 +109,7 @@ async fn without_namespaces_root_builds_in_a_copy() {
     let mut command = command(&fixture, "refused");
     command.args(["--isolation", "required"]);
     let output = Output::of(&mut by(NO_NAMESPACES, &command)).expect(2);
-    let expected = "isolation is required";
+    let expected = "cannot isolate the build as required";
     assert!(output.stderr.contains(expected), "{}", output.stderr);
 }
 
