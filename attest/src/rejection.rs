@@ -56,7 +56,7 @@ pub enum Rejection {
         presented: String,
     },
     /// None of the keys made the signature.
-    #[error("signature is by none of the {keys} trusted keys")]
+    #[error("{}", by_another(*keys))]
     SignatureInvalid {
         /// How many were tried.
         keys: usize,
@@ -149,6 +149,14 @@ impl Rejection {
             Self::OtherSubject { .. } | Self::OtherMessage => "other-artifact",
             Self::NotAccepted { .. } | Self::BlobSignerNotAccepted { .. } => "signer-not-accepted",
         }
+    }
+}
+
+/// That somebody else signed it.
+fn by_another(keys: usize) -> String {
+    match keys {
+        1 => "signed by a different key".to_owned(),
+        _ => format!("signed by none of the {keys} trusted keys"),
     }
 }
 

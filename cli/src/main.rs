@@ -9,6 +9,7 @@ mod defaults;
 mod environment;
 mod error;
 mod gated;
+mod habits;
 mod identities;
 mod images;
 mod keys;
@@ -44,7 +45,10 @@ fn main() -> ExitCode {
             return error.exit_code();
         }
     };
-    let matches = Cli::command().get_matches_from(arguments);
+    let matches = match Cli::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return not_understood(&error, &environment),
+    };
     let format = format(&matches);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -66,6 +70,16 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// Says what clap has to say (help is such an error, too), and what other tools call it.
+fn not_understood(error: &clap::Error, environment: &Environment) -> ExitCode {
+    // There is nobody to tell that nobody can be told.
+    error.print().unwrap_or_default();
+    if let Some(hint) = habits::hint(error) {
+        Ui::plain(environment).hint(&hint);
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 /// The form of what the command prints, whichever command it is.

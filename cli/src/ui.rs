@@ -281,6 +281,12 @@ impl Ui {
         self.err(text);
     }
 
+    /// Says what to do.
+    pub(crate) fn hint(&self, text: &str) {
+        let label = paint(self.colour_err, Tone::Label, "hint:");
+        self.err(&format!("{label} {text}\n"));
+    }
+
     /// Says how the command failed.
     pub(crate) fn error(&self, error: &CommandError) {
         if let Some(bar) = &self.bar {

@@ -239,7 +239,7 @@ fn a_full_disk_is_said_and_nothing_is_half_there() {
     let mut command = project.sealpack(project_cache);
     let built = Output::of(command.args(arguments)).expect(0);
     assert!(
-        built.stderr.contains("nothing was cached"),
+        built.stderr.contains("Failed to cache layer"),
         "{}",
         built.stderr
     );

@@ -375,3 +375,54 @@ fn what_is_set_elsewhere_stands_for_a_flag_and_flags_win() {
     let malformed = run(&["config"], &[]).expect(2);
     assert!(malformed.stderr.contains("sealpack.toml"), "{malformed:?}");
 }
+
+#[test]
+fn nothing_half_unpacked_stays() {
+    let project = built();
+    let shown = json_of(
+        &project
+            .run(&["inspect", "oci:out:v1", "-o", "json"])
+            .expect(0),
+    );
+    let layers = shown["layers"].as_array().unwrap();
+    let (_, hex) = layers.last().unwrap()["digest"]
+        .as_str()
+        .unwrap()
+        .split_once(':')
+        .unwrap();
+    let blob = project.join("out/blobs/sha256").join(hex);
+    let good = fs_err::read(&blob).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2] ^= 1;
+    fs_err::write(&blob, bad).unwrap();
+    project.run(&["unpack", "oci:out:v1", "root"]).expect(2);
+    assert_eq!(fs_err::read_dir(project.join("root")).unwrap().count(), 0);
+    fs_err::write(&blob, good).unwrap();
+    project.run(&["unpack", "oci:out:v1", "root"]).expect(0);
+}
+
+#[test]
+fn who_types_what_another_tool_has_is_told_what_it_is_here() {
+    let workspace = Workspace::new();
+    for (typed, hint) in [
+        (
+            &["generate-key-pair"][..],
+            "hint: that is `sealpack key generate` here",
+        ),
+        (&["discover", "x"], "hint: that is `sealpack tree` here"),
+        (
+            &["copy", "a", "b", "--plain-http"],
+            "hint: name the registry: `--insecure-registry HOST`",
+        ),
+        (
+            &["build", "--path", "app"],
+            "hint: the folder of the app is an argument",
+        ),
+    ] {
+        let output = Output::of(&mut workspace.sealpack(typed)).expect(2);
+        assert!(output.stderr.contains(hint), "{output:?}");
+    }
+    let none = Output::of(&mut workspace.sealpack(["nonsense"])).expect(2);
+    assert!(!none.stderr.contains("hint:"), "{none:?}");
+    Output::of(&mut workspace.sealpack(["--help"])).expect(0);
+}

@@ -18,6 +18,7 @@ mod build;
 mod builder_image;
 mod buildpacks;
 mod cases;
+mod containers;
 mod copy;
 mod cosign;
 mod daemon;

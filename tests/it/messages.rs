@@ -38,14 +38,14 @@ accepted oci:out@sha256:[digest]
   ✓ signature
   ✓ slsa
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: all 7 demands are met
+    judge  accepted: 7 of 7 checks passed
   publish  oci:out:v1 ([size] new)
 "#);
     assert_snapshot!(build_says(&project, &judged), @r#"
@@ -60,14 +60,14 @@ accepted oci:out@sha256:[digest]
   ✓ signature
   ✓ slsa
 --- stderr
-  analyze  replaces previous:oci:out@sha256:[digest]; runs on static
+  analyze  previous image oci:out@sha256:[digest]; run image: static
    detect  test/typical 1.0.0
   restore  3 from the cache
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: all 7 demands are met
+    judge  accepted: 7 of 7 checks passed
   publish  oci:out:v1 ([size] new)
 "#);
     assert_snapshot!(build_says(&project, &["--quiet"]), @r#"
@@ -96,10 +96,10 @@ accepted oci:out@sha256:[digest]
   ✓ slsa
 --- stderr
            Image with name "sealpack.invalid/staged" not found
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
            test/typical 1.0.0
    detect  test/typical 1.0.0
-  restore  nothing: there is no cache
+  restore  skipped: there is no cache
            hello from typical
     build  test/typical in [time]
            Adding layer 'test/typical:kept'
@@ -117,9 +117,9 @@ accepted oci:out@sha256:[digest]
            *** Images (sha256:[digest]):
                  sealpack.invalid/staged
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: all 7 demands are met
+    judge  accepted: 7 of 7 checks passed
   publish  oci:out:v1 ([size] new)
 "#);
 }
@@ -141,14 +141,14 @@ ESC[1;32macceptedESC[0m oci:out@sha256:[digest]
   ESC[1;32m✓ESC[0m signature
   ESC[1;32m✓ESC[0m slsa
 --- stderr
-ESC[1;32m  analyzeESC[0m  no image before; runs on static
+ESC[1;32m  analyzeESC[0m  no previous image; run image: static
 ESC[1;32m   detectESC[0m  test/typical 1.0.0
-ESC[1;32m  restoreESC[0m  nothing was cached
+ESC[1;32m  restoreESC[0m  the cache is empty
 ESC[1;32m    buildESC[0m  test/typical in [time]
 ESC[1;32m   exportESC[0m  sha256:[digest] (6 layers, 0 reused)
-ESC[1;32m     sbomESC[0m  5 components (CycloneDX), 6 packages (SPDX)
+ESC[1;32m     sbomESC[0m  CycloneDX: 5 components, SPDX: 6 packages
 ESC[1;32m   attestESC[0m  provenance, cyclonedx, spdxjson, signature
-ESC[1;32m    judgeESC[0m  accepted: all 7 demands are met
+ESC[1;32m    judgeESC[0m  accepted: 7 of 7 checks passed
 ESC[1;32m  publishESC[0m  oci:out:v1 ([size] new)
 "#);
     for arguments in [&["--color", "never"][..], &[]] {
@@ -314,9 +314,9 @@ error: there is no folder `[workspace]/nowhere`
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
 error: failed to export the image
   cause: determining entrypoint: tried to set nothing to default but it doesn't exist
@@ -532,12 +532,12 @@ error: failed to copy sha256:[digest] to its destination
 exit: 2
 --- stdout
 --- stderr
-  analyze  replaces previous:oci:out@sha256:[digest]; runs on static
+  analyze  previous image oci:out@sha256:[digest]; run image: static
    detect  test/typical 1.0.0
   restore  3 from the cache
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
   publish  oci:out:v1 ([size] new)
 error: failed to publish to `[registry]/team/app:v1`
@@ -585,7 +585,7 @@ exit: 1
 --- stdout
 --- stderr
 error: `oci:out@sha256:[digest]` has no `spdxjson` and `vsa` by the given key
-  note: 5 attached bundles: signature is by none of the 1 trusted keys; `-o json` lists them
+  note: 5 attached bundles: signed by a different key; `-o json` lists them
 "#);
     assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy", "--key", "test.pub"]), @r#"
 exit: 0

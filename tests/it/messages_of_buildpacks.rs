@@ -54,8 +54,8 @@ error: failed to read the builder `[workspace]/builder.toml`
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: no group of buildpacks fits this app
+  analyze  no previous image; run image: static
+error: no buildpack group detected this app
   note: ERROR: No buildpack groups passed detection.
     ERROR: Please check that you are running against the correct path.
     ERROR: failed to detect: no buildpacks participating
@@ -114,8 +114,8 @@ error: failed to read the builder `[workspace]/builder.toml`
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: detecting failed (exit status 12)
+  analyze  no previous image; run image: static
+error: detect failed (exit status 12)
   note: ERROR: failed to set API for Buildpack 'test/typical@1.0.0': buildpack API version '9.9' is incompatible with the lifecycle
 "#);
     assert_snapshot!(broken(""), @r#"
@@ -131,8 +131,8 @@ error: failed to read the builder `[workspace]/builder.toml`
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: a buildpack failed to look at this app
+  analyze  no previous image; run image: static
+error: a buildpack failed to detect
   note: ======== Error: test/typical@1.0.0 ========
     fork/exec /cnb/buildpacks/test_typical/1.0.0/bin/detect: no such file or directory
     ======== Results ========
@@ -156,8 +156,8 @@ fn buildpacks_that_fail() {
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: no group of buildpacks fits this app
+  analyze  no previous image; run image: static
+error: no buildpack group detected this app
   note: ======== Output: test/failing@1.0.0 ========
     not for me
     ======== Results ========
@@ -171,8 +171,8 @@ hint: the builder's `[[order]]` says which groups there are
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: a buildpack failed to look at this app
+  analyze  no previous image; run image: static
+error: a buildpack failed to detect
   note: ======== Output: test/failing@1.0.0 ========
     something broke
     ======== Results ========
@@ -184,8 +184,8 @@ error: a buildpack failed to look at this app
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: a buildpack failed to look at this app
+  analyze  no previous image; run image: static
+error: a buildpack failed to detect
   note: ======== Results ========
     err:  test/failing@1.0.0
     ERROR: No buildpack groups passed detection.
@@ -195,8 +195,8 @@ error: a buildpack failed to look at this app
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: a buildpack failed to look at this app
+  analyze  no previous image; run image: static
+error: a buildpack failed to detect
   note: ======== Error: test/failing@1.0.0 ========
     toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
     ======== Results ========
@@ -208,8 +208,8 @@ error: a buildpack failed to look at this app
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
-error: no group of buildpacks fits this app
+  analyze  no previous image; run image: static
+error: no buildpack group detected this app
   note: ======== Results ========
     pass: test/failing@1.0.0
     Resolving plan... (try #1)
@@ -223,9 +223,9 @@ hint: the builder's `[[order]]` says which groups there are
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/failing 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
 error: a buildpack failed to build
   note: working
     no compiler
@@ -235,9 +235,9 @@ error: a buildpack failed to build
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/failing 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
 error: a buildpack failed to build
   note: ERROR: failed to build: signal: killed
 "#);
@@ -245,29 +245,29 @@ error: a buildpack failed to build
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/failing 1.0.0
-  restore  nothing was cached
-error: building failed (exit status 52)
+  restore  the cache is empty
+error: build failed (exit status 52)
   note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 1 (last key "types"): incompatible types: TOML value has type int64; destination has type struct
 "#);
     assert_snapshot!(building("echo '[[processes' > \"$CNB_LAYERS_DIR/launch.toml\""), @r#"
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/failing 1.0.0
-  restore  nothing was cached
-error: building failed (exit status 52)
+  restore  the cache is empty
+error: build failed (exit status 52)
   note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
 "#);
     assert_snapshot!(building("mkdir \"$CNB_LAYERS_DIR/a\"; printf '[types]\\nlaunch = true\\n' > \"$CNB_LAYERS_DIR/a.toml\"; echo '{' > \"$CNB_LAYERS_DIR/a.sbom.cdx.json\""), @r#"
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/failing 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/failing in [time]
    export  sha256:[digest] (5 layers, 0 reused)
 error: failed to read what the buildpacks say is in the image

@@ -39,7 +39,7 @@ fn the_example_rejects_what_proves_nothing() {
             "require: no spdxjson by an accepted signer",
             "sbom: no SBOM (cyclonedx) by an accepted signer",
             "sbom: no SBOM (spdx) by an accepted signer",
-            "signature: 0 of 1 signers stand for the image",
+            "signature: 0 of 1 required signers found",
             "slsa: no SLSA provenance by an accepted signer",
         ]
     );

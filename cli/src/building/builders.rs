@@ -135,6 +135,9 @@ pub(crate) async fn judge(
         return Err(policy::rejected(&name, &judged.verdict, notes.collect()));
     }
     let count = judged.verdict.satisfied().len();
-    ui.done(what, format_args!("accepted: all {count} demands are met"));
+    ui.done(
+        what,
+        format_args!("accepted: {count} of {count} checks passed"),
+    );
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(crate) async fn attach(
     ui.done(
         "sbom",
         format_args!(
-            "{} components (CycloneDX), {} packages (SPDX)",
+            "CycloneDX: {} components, SPDX: {} packages",
             merged.cyclonedx.len(),
             merged.spdx.packages().count()
         ),

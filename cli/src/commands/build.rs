@@ -183,7 +183,7 @@ async fn line(
         ui.done(
             "judge",
             format_args!(
-                "accepted: all {} demands are met",
+                "accepted: {0} of {0} checks passed",
                 verdict.satisfied().len()
             ),
         );

@@ -1,7 +1,8 @@
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use oci::{ExtractOptions, Image, Limits, Platform, Reference, extract_layer};
+use oci::{ExtractOptions, Image, Limits, Platform, Reference, Store, extract_layer};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
@@ -61,28 +62,14 @@ pub(crate) async fn run(
     {
         return Err(Message(format!("`{}` is not empty", args.directory.display())).into());
     }
-    let sizes = image.layers().map(|(layer, _)| layer.size);
-    ui.expect("unpack", sizes.fold(0, u64::saturating_add));
-    let mut layers = 0;
-    for (layer, diff_id) in image.layers() {
-        let summary = extract_layer(
-            &*found.store,
-            layer,
-            &args.directory,
-            &ExtractOptions::default(),
-        )
-        .await
-        .context(|| format!("failed to unpack layer {}", layer.digest))?;
-        if summary.diff_id != *diff_id {
-            return Err(Message(format!(
-                "layer {} is not the one that the config names: expected {diff_id}, got {}",
-                layer.digest, summary.diff_id
-            ))
-            .into());
+    let layers = match layers(&*found.store, &image, &args.directory, ui).await {
+        Ok(layers) => layers,
+        Err(error) => {
+            // Half a root is of no use, and would be in the way of the next try.
+            clear(&args.directory);
+            return Err(error);
         }
-        ui.moved(layer.size);
-        layers += 1;
-    }
+    };
     let report = Report {
         image: found.reference.to_string(),
         directory: args.directory,
@@ -96,4 +83,55 @@ pub(crate) async fn run(
             report.directory.display()
         ));
     })
+}
+
+/// Unpacks all layers; how many.
+async fn layers(
+    store: &dyn Store,
+    image: &Image,
+    folder: &Path,
+    ui: &Ui,
+) -> Result<usize, CommandError> {
+    let sizes = image.layers().map(|(layer, _)| layer.size);
+    ui.expect("unpack", sizes.fold(0, u64::saturating_add));
+    let mut count = 0;
+    for (layer, diff_id) in image.layers() {
+        let summary = extract_layer(store, layer, folder, &ExtractOptions::default())
+            .await
+            .context(|| format!("failed to unpack layer {}", layer.digest))?;
+        if summary.diff_id != *diff_id {
+            return Err(Message(format!(
+                "layer {} is not the one that the config names: expected {diff_id}, got {}",
+                layer.digest, summary.diff_id
+            ))
+            .into());
+        }
+        ui.moved(layer.size);
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Empties a folder that was empty before, whatever modes there are in it. What cannot be removed stays.
+fn clear(folder: &Path) {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|it| it.is_dir()) {
+                let private = std::fs::Permissions::from_mode(0o700);
+                fs_err::set_permissions(entry.path(), private).unwrap_or_default();
+                folders.push(entry.path());
+            }
+        }
+    }
+    for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|it| it.is_dir());
+        let removed = if is_folder {
+            fs_err::remove_dir_all(path)
+        } else {
+            fs_err::remove_file(path)
+        };
+        removed.unwrap_or_default();
+    }
 }

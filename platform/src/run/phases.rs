@@ -100,7 +100,7 @@ impl Phases<'_> {
         limits: &Limits,
     ) -> Result<Analyzed, RunError> {
         self.progress
-            .begin("analyze", "looking at the image before");
+            .begin("analyze", "looking at the previous image");
         let context = AnalyzeContext {
             api: self.ground.api,
             images: found,
@@ -120,10 +120,14 @@ impl Phases<'_> {
             .map_err(|error| RunError::Analyze(Box::new(error)))?;
         files::write(&self.staging.layers().join("analyzed.toml"), &analyzed)?;
         let before = match analyzed.previous_image() {
-            Some(reference) => format!("replaces {reference}"),
-            None => "no image before".to_owned(),
+            Some(reference) => {
+                let name = reference.to_string();
+                let name = name.strip_prefix("previous:").unwrap_or(&name);
+                format!("previous image {name}")
+            }
+            None => "no previous image".to_owned(),
         };
-        let text = format!("{before}; runs on {}", run_image.name);
+        let text = format!("{before}; run image: {}", run_image.name);
         self.progress.done("analyze", &text);
         Ok(analyzed)
     }
@@ -139,16 +143,13 @@ impl Phases<'_> {
             Exit::Code(0) => return Ok(()),
             Exit::Code(20) => (
                 PhaseFailure::NoGroup,
-                "no group of buildpacks fits this app".to_owned(),
+                "no buildpack group detected this app".to_owned(),
             ),
             Exit::Code(21) => (
                 PhaseFailure::Detect,
-                "a buildpack failed to look at this app".to_owned(),
+                "a buildpack failed to detect".to_owned(),
             ),
-            exit => (
-                PhaseFailure::Lifecycle,
-                format!("detecting failed ({exit})"),
-            ),
+            exit => (PhaseFailure::Lifecycle, format!("detect failed ({exit})")),
         };
         Err(ended.failed(failure, what))
     }
@@ -230,9 +231,9 @@ impl Phases<'_> {
             .await
             .map_err(|error| RunError::Restore(Box::new(error)))?;
         let text = match counting.restored.into_inner() {
-            _ if cache.is_none() => "nothing: there is no cache".to_owned(),
-            _ if self.request.clear_cache => "nothing: the cache begins anew".to_owned(),
-            0 => "nothing was cached".to_owned(),
+            _ if cache.is_none() => "skipped: there is no cache".to_owned(),
+            _ if self.request.clear_cache => "skipped: the cache is cleared".to_owned(),
+            0 => "the cache is empty".to_owned(),
             count => format!("{count} from the cache"),
         };
         self.progress.done("restore", &text);
@@ -274,7 +275,7 @@ impl Phases<'_> {
             }
             Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, "a buildpack failed to build")),
             Exit::Code(NOT_EXTENDED) => Err(not_extended(&ended, "build")),
-            exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("building failed ({exit})"))),
+            exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("build failed ({exit})"))),
         }
     }
 

@@ -14,7 +14,7 @@ threshold := object.get(input.parameters, "signature-threshold", 1)
 deny contains finding if {
 	count(signers) < threshold
 	finding := {
-		"message": sprintf("%d of %d signers stand for the image", [count(signers), threshold]),
+		"message": sprintf("%d of %d required signers found", [count(signers), threshold]),
 		"solution": "let another accepted signer sign the image, or lower `signature-threshold`",
 	}
 }

@@ -168,7 +168,7 @@ fn only_accepted_claims_about_this_image_count() {
                 messages(&verdict),
                 [
                     "no signature by an accepted signer",
-                    "0 of 1 signers stand for the image"
+                    "0 of 1 required signers found"
                 ]
             );
         }

@@ -55,7 +55,7 @@ async fn what_is_not_signed_is_denied_and_told_why() {
     assert!(!allowed);
     assert_eq!(response["status"]["code"], 403);
     assert_snapshot!(shop.plain(message), @r#"
-    image `registry.test/shop/web:1` (container `web`) is rejected by policy `shop`: require: no signature by an accepted signer; attached, but proves nothing: sha256:…: signature is by none of the 1 trusted keys
+    image `registry.test/shop/web:1` (container `web`) is rejected by policy `shop`: require: no signature by an accepted signer; attached, but proves nothing: sha256:…: signed by a different key
       to mend it: attach one, or accept its signer in the policy
       to see the same: sealpack policy check registry.test/shop/web@sha256:… --policy policies
     "#);

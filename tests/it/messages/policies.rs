@@ -54,12 +54,12 @@ error: failed to read the policy `policy/policy.toml`
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
 error: the policy could not be evaluated
   cause: policy/own.rego: `data.sealpack.own.deny` is not a set of texts or of objects with `message`
@@ -68,12 +68,12 @@ error: the policy could not be evaluated
 exit: 2
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
 error: the policy could not be evaluated
   cause: rules failed
@@ -83,12 +83,12 @@ error: the policy could not be evaluated
 exit: 1
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: own: this is Friday
@@ -105,12 +105,12 @@ hint: wait for Monday
 exit: 1
 --- stdout
 --- stderr
-  analyze  no image before; runs on static
+  analyze  no previous image; run image: static
    detect  test/typical 1.0.0
-  restore  nothing was cached
+  restore  the cache is empty
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
-     sbom  5 components (CycloneDX), 6 packages (SPDX)
+     sbom  CycloneDX: 5 components, SPDX: 6 packages
    attest  provenance, cyclonedx, spdxjson, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: slsa: builder `https://sealpack.example/docs/buildtypes/cnb-v1.md#local-builder` is not one of `builder-ids`
