@@ -182,17 +182,17 @@ pub(crate) fn arguments(environment: &Environment) -> Result<Vec<OsString>, Comm
             && leaf.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
     };
     let mut added = Vec::new();
-    for setting in all(environment)? {
+    // A file that nobody named holds for `build` alone: a mistake in it is nothing to others.
+    for setting in all(environment, path == ["build"])? {
         let Some(flag) = FLAGS.iter().find(|it| it.field == setting.name) else {
             continue;
         };
         let is_said = is_typed(flag.id) || flag.unless.iter().any(|it| is_typed(it));
-        let applies = !setting.build_only || path == ["build"];
-        if applies && !is_said && known.iter().any(|it| it == flag.id) {
+        if !is_said && known.iter().any(|it| it == flag.id) {
             added.extend([OsString::from(flag.typed), OsString::from(setting.value)]);
         }
     }
-    // What follows `--` is no flag.
+    // What follows `--` is not a flag.
     let end = typed
         .iter()
         .position(|it| it == "--")
@@ -201,8 +201,9 @@ pub(crate) fn arguments(environment: &Environment) -> Result<Vec<OsString>, Comm
     Ok(typed)
 }
 
-/// All that is set elsewhere: what holds comes first.
-pub(crate) fn all(environment: &Environment) -> Result<Vec<Setting>, CommandError> {
+/// All that is set elsewhere: what holds comes first. `unnamed`: the file in the working directory
+/// counts, though nobody named it.
+pub(crate) fn all(environment: &Environment, unnamed: bool) -> Result<Vec<Setting>, CommandError> {
     let mut settings: Vec<Setting> = Vec::new();
     for flag in &FLAGS {
         if let Some(variable) = flag.variable
@@ -219,7 +220,7 @@ pub(crate) fn all(environment: &Environment) -> Result<Vec<Setting>, CommandErro
     }
     let named = environment.text(VARIABLE).filter(|it| !it.is_empty());
     let path = environment.directory.join(named.unwrap_or(FILE));
-    if named.is_none() && !path.exists() {
+    if named.is_none() && !(unnamed && path.exists()) {
         return Ok(settings);
     }
     let file = read(&path)?;

@@ -166,7 +166,7 @@ fn form(reference: &Reference) -> &'static str {
     }
 }
 
-/// The error of a store. with what a user can do about it besides.
+/// The error of a store, with what a user can do about it besides.
 pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandError {
     let is_missing = matches!(error, StoreError::NotFound { .. });
     // Of a token server: its name says nothing to who has to log in.

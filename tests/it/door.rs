@@ -103,6 +103,10 @@ fn several_images_are_verified_by_several_keys_and_what_was_signed_with_them() {
     assert!(shown.contains("build=42"), "{shown}");
     let refused = verify(&["oci:bare:v1", "-a", "build=43"]).expect(1);
     assert!(refused.stderr.contains("annotations"), "{refused:?}");
+    // Only signatures have some: a question that asks for none of these is no question.
+    let others = ["oci:bare:v1", "-a", "build=42", "--claim", "provenance"];
+    let refused = verify(&others).expect(2);
+    assert!(refused.stderr.contains("--claim signature"), "{refused:?}");
     verify(&["oci:out:v1", "oci:bare:v1"]).expect(0);
     for (images, code) in [
         (["oci:out:v1", "oci:bare:v2"], 2),
@@ -368,10 +372,14 @@ fn what_is_set_elsewhere_stands_for_a_flag_and_flags_win() {
 
     // Whom to believe is nothing that a file says which nobody named.
     project.write("sealpack.toml", "public-keys = [\"test.pub\"]\n");
-    let refused = run(&["verify", "oci:out:bare"], &[]).expect(2);
+    let refused = run(&["build", "app", "-t", "oci:out:no"], &[]).expect(2);
     assert!(refused.stderr.contains("whom to trust"), "{refused:?}");
+    let nobody = run(&["verify", "oci:out:bare"], &[]).expect(2);
+    assert!(nobody.stderr.contains("nobody is named"), "{nobody:?}");
     run(&["verify", "oci:out:bare"], &named).expect(0);
     project.write("sealpack.toml", "bilder = 1\n");
+    // A stranger's file is nothing to who verifies beside it.
+    run(&["verify", "oci:out:bare", "--key", "test.pub"], &[]).expect(0);
     let malformed = run(&["config"], &[]).expect(2);
     assert!(malformed.stderr.contains("sealpack.toml"), "{malformed:?}");
 }

@@ -158,16 +158,8 @@ fn recipe(text: &str) -> Vec<String> {
 #[test]
 fn the_recipe_for_gitlab_runs() {
     let project = Project::typical();
-    let app = project.join("app");
-    for file in ["builder.toml", "policy/policy.toml"] {
-        project.write(
-            format!("app/{file}"),
-            fs_err::read(project.join(file)).unwrap(),
-        );
-    }
-    fs_err::os::unix::fs::symlink(project.join("buildpacks"), app.join("buildpacks")).unwrap();
     let public = fs_err::read(project.join("test.pub")).unwrap();
-    project.write("app/release.pub", public);
+    project.write("release.pub", public);
     let registry = TestRegistry::start(Switches {
         login: Login::Basic {
             username: "robot",
@@ -182,10 +174,7 @@ fn the_recipe_for_gitlab_runs() {
     for command in commands {
         let mut shell = project.workspace().command("bash");
         let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
-        shell
-            .args(["-euc", &command])
-            .current_dir(&app)
-            .env("PATH", path);
+        shell.args(["-euc", &command]).env("PATH", path);
         shell.env(
             "COSIGN_PRIVATE_KEY",
             fs_err::read_to_string(project.join("test.key")).unwrap(),
@@ -196,6 +185,13 @@ fn the_recipe_for_gitlab_runs() {
         shell.env("CI_REGISTRY_PASSWORD", "secret");
         let output = Output::of(&mut shell);
         assert_eq!(output.code, 0, "`{command}`: {output:?}");
+    }
+    // What is kept for the next job is where the commands put it.
+    let lists = text
+        .lines()
+        .filter_map(|it| it.trim().strip_prefix("paths: ["));
+    for path in lists.flat_map(|it| it.trim_end_matches(']').split(", ")) {
+        assert!(project.join(path).exists(), "{path}");
     }
 }
 

@@ -38,7 +38,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &Config, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
-    let settings = defaults::all(environment)?;
+    let settings = defaults::all(environment, true)?;
     ui.result(args.printed.output, &Report { settings }, |ui, report| {
         for it in &report.settings {
             let only = if it.build_only { ", for `build`" } else { "" };

@@ -210,8 +210,14 @@ impl<'a> Asked<'a> {
                 })
             })
             .collect();
+        let annotations = claims::annotations(&args.annotations)?;
+        if !annotations.is_empty() && !wanted.contains(&PredicateType::COSIGN_SIGN) {
+            let problem = "annotations are asked for, and signatures, which have them, are not";
+            return Err(CommandError::undecided(Message(problem.to_owned()))
+                .hint("ask for signatures, too: `--claim signature`"));
+        }
         Ok(Self {
-            annotations: claims::annotations(&args.annotations)?,
+            annotations,
             trust: args.identity.trust(&accepted)?,
             args,
             signers,
@@ -278,7 +284,8 @@ impl<'a> Asked<'a> {
         *verified.predicate_type() != PredicateType::COSIGN_SIGN
             || self.annotations.iter().all(|(name, value)| {
                 let subjects = verified.statement().subjects().iter();
-                let mut values = subjects.filter_map(|it| it.annotations.get(name)?.as_str());
+                let about = subjects.filter(|it| it.has(&verified.artifact().digest));
+                let mut values = about.filter_map(|it| it.annotations.get(name)?.as_str());
                 values.any(|it| it == value)
             })
     }

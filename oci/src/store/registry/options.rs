@@ -86,15 +86,21 @@ impl RegistryOptions {
     pub(super) fn is_insecure_below(&self, repository: &Repository) -> bool {
         let name = repository.to_string();
         let mut insecure = self.insecure.iter().filter(|it| !it.is_empty());
-        insecure.any(|it| name.starts_with(it.as_str()))
+        insecure.any(|it| is_below(&name, it))
     }
 
     /// Whether `registry` was named as insecure.
     pub(super) fn is_insecure(&self, registry: &Registry) -> bool {
         self.insecure
             .iter()
-            .any(|it| !it.is_empty() && registry.as_str().starts_with(it.as_str()))
+            .any(|it| !it.is_empty() && is_below(registry.as_str(), it))
     }
+}
+
+/// Whether `name` is `above`, or begins with it and goes on with a port or a path.
+fn is_below(name: &str, above: &str) -> bool {
+    let rest = name.strip_prefix(above.trim_end_matches('/'));
+    rest.is_some_and(|it| it.is_empty() || it.starts_with(['/', ':']))
 }
 
 #[cfg(test)]
@@ -116,5 +122,12 @@ mod tests {
         let below = |it: &str| options.is_insecure_below(&it.parse().unwrap());
         assert!(below("r.example/team/app"));
         assert!(!below("r.example/other") && !below("other.example/team"));
+        assert!(!below("r.example/team-prod/app"));
+        let options = RegistryOptions {
+            insecure: vec!["r.example".to_owned()],
+            ..RegistryOptions::default()
+        };
+        assert!(options.is_insecure(&"r.example:5000".parse().unwrap()));
+        assert!(!options.is_insecure(&"r.example.org".parse().unwrap()));
     }
 }
