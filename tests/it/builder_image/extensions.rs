@@ -13,7 +13,8 @@ fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
     fixture.workspace.write("ext/extension.toml", toml);
     let mut generate = "#!/bin/sh\nset -eu\n".to_owned();
     for (name, text) in files {
-        generate += &format!("cat > \"$CNB_OUTPUT_DIR/{name}\" <<'END'\n{text}END\n");
+        let file = format!("cat > \"$CNB_OUTPUT_DIR/{name}\" <<'END'\n{text}END\n");
+        generate.push_str(&file);
     }
     for (name, text) in [("detect", "#!/bin/sh\n"), ("generate", &generate)] {
         let path = fixture.workspace.write(format!("ext/bin/{name}"), text);

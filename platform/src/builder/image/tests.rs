@@ -1,4 +1,5 @@
 use super::*;
+use crate::builder::labels::{DISTRO_NAME, DISTRO_VERSION};
 use crate::builder::testing::{TestImage, layers};
 
 const METADATA: &str = r#"{"description":"d","buildpacks":[{"id":"a","version":"1"}],"extensions":null,
