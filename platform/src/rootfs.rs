@@ -125,26 +125,44 @@ impl RootStore {
     }
 }
 
-/// Makes a folder, and its parents, that nobody else can look into. What is in it is believed, so one
-/// that is there already must be ours, and nobody else's to write.
-fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| {
-            io::Error::new(error.kind(), format!("`{}`: {error}", folder.display()))
-        })?;
-    let own = rustix::process::geteuid().as_raw();
-    for it in [Some(folder), folder.parent()].into_iter().flatten() {
-        let found = fs::metadata(it)?;
-        if found.uid() != own || found.mode() & 0o022 != 0 {
-            let path = it.display();
-            let problem = format!("`{path}` is not allowed to keep layers: others may write there");
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+/// When layers were used last is when their build ends.
+impl Drop for Layers {
+    fn drop(&mut self) {
+        for lock in &self.locks {
+            // They are only freed sooner without it.
+            layer::used_now(lock).unwrap_or_default();
         }
+    }
+}
+
+/// Makes a folder, and its parents, that nobody else can look into.
+fn make_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
+    // Nothing is made in what somebody else may write to.
+    for it in folder.parent().into_iter().chain([folder]) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(it)
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("`{}`: {error}", it.display()))
+            })?;
+        check_private(it)?;
+    }
+    Ok(())
+}
+
+/// What is in a store is believed, so it must be ours, and nobody else's to write.
+fn check_private(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let own = rustix::process::geteuid().as_raw();
+    let found = fs::metadata(folder)?;
+    if found.uid() != own || found.mode() & 0o022 != 0 {
+        let path = folder.display();
+        let problem = format!("`{path}` is not allowed to keep layers: others may write there");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
     }
     Ok(())
 }
@@ -205,6 +223,12 @@ mod tests {
             mode(it, 0o755).unwrap();
             make_private(&store).unwrap();
         }
+        // Nothing is made in what others may write to.
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        mode(&open, 0o777).unwrap();
+        assert!(make_private(&open.join("shifted")).is_err());
+        assert!(!open.join("shifted").exists());
         // Somebody else's, which they may open at any time.
         let given = std::os::unix::fs::chown(&store, Some(65_534), None);
         if given.is_ok() {

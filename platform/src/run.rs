@@ -38,6 +38,7 @@ use lifecycle_core::report::Report;
 use oci::{Digest, Found, Limits, Platform};
 
 pub use self::borrowing::Borrowing;
+pub(crate) use self::error::chain;
 pub use self::error::{PhaseFailure, RunError};
 pub use self::extending::{ChooseError, FindRunImage};
 use self::extending::{Chosen, Extended};

@@ -132,9 +132,6 @@ async fn roots(
             .hint("set `HOME`, or name the folder with `--root-store DIR`")
         })?,
     };
-    if !folder.exists() {
-        return Err(Message(format!("there is no folder `{}`", folder.display())).into());
-    }
     ui.begin("gc", folder.display().to_string());
     let store = RootStore {
         folder: folder.clone(),
@@ -155,6 +152,7 @@ async fn roots(
         freed_layers: freed.layers,
         kept_layers: freed.kept + freed.foreign,
     };
+    let failed = freed.problems;
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
             "{} {} in {}, {} of {} layers",
@@ -164,5 +162,14 @@ async fn roots(
             report.freed_layers,
             report.freed_layers + report.kept_layers
         ));
-    })
+    })?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} layers or folders of them could not be freed",
+        failed.len()
+    );
+    let error = CommandError::undecided(Message(problem));
+    Err(failed.into_iter().fold(error, CommandError::note))
 }

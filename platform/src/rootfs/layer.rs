@@ -10,7 +10,7 @@ use bytes::Bytes;
 use fs_err as fs;
 use lifecycle_core::exec::Cancel;
 use oci::{Descriptor, DiffId, Store};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -96,25 +96,11 @@ impl Job {
 
     /// Waits on a thread of its own until the lock can be had.
     async fn locked(&self, operation: FlockOperation) -> Result<File, RootfsError> {
-        let path = self.folder.join(format!("{}.lock", self.hex()));
+        let path = lock_of(&self.folder, self.hex());
         let locking = tokio::task::spawn_blocking(move || {
-            let file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(path)?
-                .into_file();
+            let file = open_lock(&path)?;
             flock(&file, operation)?;
-            // When it was used last.
-            let now = rustix::fs::Timespec {
-                tv_sec: 0,
-                tv_nsec: rustix::fs::UTIME_NOW,
-            };
-            let times = rustix::fs::Timestamps {
-                last_access: now,
-                last_modification: now,
-            };
-            rustix::fs::futimens(&file, &times)?;
+            used_now(&file)?;
             Ok::<_, io::Error>(file)
         });
         Ok(locking.await.map_err(io::Error::other)??)
@@ -198,6 +184,35 @@ impl Job {
     }
 }
 
+/// The lock of the layer `hex` in `folder`.
+pub(super) fn lock_of(folder: &Path, hex: &str) -> PathBuf {
+    folder.join(format!("{hex}.lock"))
+}
+
+/// Opens a lock, which is made if it is not there. A link is not followed.
+pub(super) fn open_lock(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let opened = options.custom_flags(no_link).open(path);
+    opened.map_err(|error| io::Error::new(error.kind(), format!("`{}`: {error}", path.display())))
+}
+
+/// Notes in a lock that its layer is used.
+pub(super) fn used_now(lock: &File) -> io::Result<()> {
+    let now = rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: now,
+        last_modification: now,
+    };
+    Ok(rustix::fs::futimens(lock, &times)?)
+}
+
 /// How many bytes the files of the layer at `place` have, as far as it is known.
 pub(super) fn size_of(place: &Path) -> u64 {
     let text = std::fs::read(place.join("layer.json")).unwrap_or_default();
@@ -206,7 +221,11 @@ pub(super) fn size_of(place: &Path) -> u64 {
 
 /// Makes a folder that the root of `map` may write to.
 pub(super) fn make_root(folder: &Path, map: &UserMap) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
     fs::create_dir_all(folder)?;
+    // Whatever mask whoever runs us has: users of the map have to get there.
+    fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?;
     if *map == UserMap::Shifted
         && let Some(root) = map.outside(User { uid: 0, gid: 0 })
     {
@@ -223,11 +242,21 @@ pub(super) async fn remove(
     map: &UserMap,
     cancel: &Cancel,
 ) -> Result<(), RootfsError> {
-    if !place.exists() {
-        return Ok(());
+    match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(found) if found.is_dir() => {}
+        found => {
+            found?;
+            return Ok(fs::remove_file(place)?);
+        }
+    }
+    // What is removed halfway is not whole any more, and nobody is to take it for that.
+    match fs::remove_file(place.join("layer.json")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
     }
     let files = place.join("files");
-    if files.is_dir() {
+    if fs::symlink_metadata(&files).is_ok_and(|it| it.is_dir()) {
         let (enter, map, cancel) = (enter.to_vec(), map.clone(), cancel.clone());
         let folder = files.clone().into();
         let emptied = tokio::task::spawn_blocking(move || {
@@ -238,4 +267,62 @@ pub(super) async fn remove(
         emptied.map_err(io::Error::other)?;
     }
     Ok(fs::remove_dir_all(place)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_layer_that_is_removed_halfway_is_not_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("layer");
+        fs::create_dir_all(place.join("files/usr")).unwrap();
+        fs::write(place.join("layer.json"), "{}").unwrap();
+        // Nothing can empty it.
+        let nobody = ["/nowhere/enter".into()];
+        let removed = remove(&place, &nobody, &UserMap::Real, &Cancel::default()).await;
+        assert!(removed.is_err());
+        assert!(place.join("files/usr").exists());
+        assert!(!place.join("layer.json").exists());
+    }
+
+    #[tokio::test]
+    async fn what_a_link_leads_to_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (place, other) = (folder.path().join("layer"), folder.path().join("other"));
+        fs::create_dir_all(&place).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        fs::write(other.join("file"), "").unwrap();
+        fs::os::unix::fs::symlink(&other, place.join("files")).unwrap();
+        fs::os::unix::fs::symlink(&other, folder.path().join("link")).unwrap();
+        let nobody = ["/nowhere/enter".into()];
+        for it in [&place, &folder.path().join("link")] {
+            remove(it, &nobody, &UserMap::Real, &Cancel::default())
+                .await
+                .unwrap();
+            assert!(fs::symlink_metadata(it).is_err());
+        }
+        assert!(other.join("file").exists());
+    }
+
+    #[test]
+    fn the_root_of_a_layer_can_be_read_by_all_whatever_mask_there_is() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        // As it would be by a mask that gives nothing to others.
+        let folder = tempfile::tempdir().unwrap();
+        make_root(folder.path(), &UserMap::Real).unwrap();
+        let mode = fs::metadata(folder.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
+
+    #[test]
+    fn a_lock_is_no_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lock, other) = (folder.path().join("x.lock"), folder.path().join("other"));
+        fs::os::unix::fs::symlink(&other, &lock).unwrap();
+        assert!(open_lock(&lock).is_err());
+        assert!(!other.exists());
+    }
 }
