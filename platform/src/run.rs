@@ -41,7 +41,7 @@ pub use self::borrowing::Borrowing;
 pub(crate) use self::error::chain;
 pub use self::error::{PhaseFailure, RunError};
 pub use self::extending::{ChooseError, FindRunImage};
-use self::extending::{Chosen, Extended};
+use self::extending::{ExtendedRunImage, RunImageChoice};
 use self::ground::Ground;
 use self::phases::Phases;
 pub use self::programs::Programs;
@@ -235,13 +235,22 @@ pub async fn run(
     phases.detect().await?;
     staging.refuse_links()?;
     watch.end(&["layers"]).await.map_err(watched)?;
-    let group: Group = files::read_required(&staging.layers().join("group.toml"))?;
+    let group: Group = staging.read("group.toml")?;
     let buildpacks = phases.buildpacks(&group)?;
     let extensions = phases.extensions(&group)?;
-    let chosen = Chosen::none(run_image, found, analyzed);
+    let chosen = RunImageChoice::none(run_image, found, analyzed);
+    let extends = !group.group_extensions.is_empty();
+    if extends {
+        let begun = watch.begin("extend", &["layers"]).await;
+        begun.map_err(watched)?;
+    }
     let mut chosen = phases.choose(&group, chosen, previous_again).await?;
     let extended = phases.extend_run_image(&mut chosen).await?;
     let run_image = &chosen.run_image;
+    if extends {
+        watch.takes("run-image", &run_image.digest);
+        watch.end(&["layers"]).await.map_err(watched)?;
+    }
     watch.begin("restore", &["layers"]).await.map_err(watched)?;
     let cache = phases.restore(&chosen.analyzed, &group).await?;
     watch.end(&["layers"]).await.map_err(watched)?;
@@ -262,7 +271,7 @@ pub async fn run(
     watch.takes("run-image", &run_image.digest);
     let launcher = programs::digest(&ground.launcher.join("launcher"))?;
     watch.takes("launcher", &launcher);
-    let extended = extended.as_ref().map(Extended::folder);
+    let extended = extended.as_ref().map(ExtendedRunImage::folder);
     let report = export(&phases, &chosen, extended.as_deref(), &group, &version).await?;
     watch.makes("image", &report.image.digest);
     watch.end(&[]).await.map_err(watched)?;
@@ -301,11 +310,13 @@ async fn open(
     progress: &dyn Progress,
 ) -> Result<(Ground, Arc<Sandbox>, Option<MappedFolder>), RunError> {
     let mut ground = Ground::prepare(request, staging, progress).await?;
+    let volumes = programs::volumes(request, staging, &ground.root)?;
+    ground.mounts.extend(volumes);
     programs::take_programs(request, staging)?;
-    let (sandbox, copy) = match programs::open_sandbox(request, staging, &ground) {
+    let (sandbox, copy) = match programs::open_sandbox(request, &ground) {
         Err(RunError::Sandbox(SandboxError::NoRoot { refused })) => {
             let copy = ground.copy(request, staging, progress, &refused).await?;
-            (programs::open_sandbox(request, staging, &ground)?, copy)
+            (programs::open_sandbox(request, &ground)?, copy)
         }
         opened => (opened?, None),
     };
@@ -363,7 +374,7 @@ fn runs_in(
 /// Makes the image in the staged layout.
 async fn export(
     phases: &Phases<'_>,
-    chosen: &Chosen,
+    chosen: &RunImageChoice,
     extended: Option<&Path>,
     group: &Group,
     version: &str,

@@ -37,7 +37,8 @@
 //! of the two. What they have to say goes back over it.
 //!
 //! **Death.** Each process is killed by the kernel when the one that started it dies, and with the
-//! first process of a process namespace die all others. Mounts are in namespaces only. So nothing is
+//! first process of a process namespace die all others. Without any namespace, the process that started
+//! the program becomes the parent of all that it leaves running, and kills it. Mounts are in namespaces only. So nothing is
 //! left behind, even if all is killed.
 
 mod chroot;
@@ -84,6 +85,9 @@ pub struct Config {
     pub root: Root,
     /// What is where.
     pub mounts: Vec<Mount>,
+    /// Whether they have to be mounted. Otherwise, where nothing can be mounted, some may be copied and
+    /// moved instead, and others be had by the paths that they have outside.
+    pub needs_mounts: bool,
     /// What is not to be seen inside, though it lies in the machine's root: keys and credentials.
     /// A folder appears empty, a file cannot be read. What is not there needs no hiding.
     pub hidden: Vec<PathBuf>,
@@ -237,10 +241,15 @@ impl Sandbox {
             }
         }
         match config.isolation {
+            // A copy of them may have all of it.
+            Isolation::Required if Self::may_copy(&config) => Err(SandboxError::NoRoot { refused }),
             Isolation::Required => Err(SandboxError::Refused {
                 reason: IsolationReport::none(refused).lack(),
             }),
             // The machine's own root would be another build.
+            Isolation::Auto if config.needs_mounts && !Self::may_copy(&config) => {
+                Err(SandboxError::NoMounts)
+            }
             Isolation::Auto if of_image => Self::by_chroot(config, refused),
             Isolation::Auto => Ok(Self {
                 config,
@@ -259,6 +268,11 @@ impl Sandbox {
     /// write has to be theirs.
     pub fn instead(&self) -> Option<User> {
         self.instead
+    }
+
+    /// Whether layers that cannot be stacked are all that is in the way, perhaps.
+    fn may_copy(config: &Config) -> bool {
+        matches!(&config.root, Root::Image(image) if matches!(image.files, RootFiles::Layers(_)))
     }
 
     /// In a copy of an image, without any namespace.
@@ -418,6 +432,9 @@ pub enum SandboxError {
         /// What was tried, and why it failed.
         refused: Vec<String>,
     },
+    /// Nothing can be mounted here, and something has to be.
+    #[error("this machine has no sandbox in which something could be mounted")]
+    NoMounts,
     /// The machine refuses isolation that is required.
     #[error("cannot isolate the build as required: {reason}")]
     Refused {

@@ -18,7 +18,10 @@ use std::thread;
 use std::time::Duration;
 
 use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run as _, RunError};
-use platform::sandbox::{Config, Isolation, Mount, Network, Root, Sandbox, SandboxError, enter};
+use platform::sandbox::{
+    Config, ImageRoot, Isolation, LayerFolder, Mount, Network, Root, RootFiles, Sandbox,
+    SandboxError, User, UserMap, enter,
+};
 use tempfile::TempDir;
 
 const NOBODY: u32 = 65_534;
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         eprintln!("SKIPPED: this machine refuses isolation");
         return ExitCode::SUCCESS;
     }
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("it runs as nobody special", it_runs_as_nobody_special),
         (
             "mounts are where they shall be",
@@ -68,6 +71,10 @@ fn main() -> ExitCode {
         ("cancelling ends all", cancelling_ends_all),
         ("without its parent it dies", without_its_parent_it_dies),
         ("refusal is told", refusal_is_told),
+        (
+            "a copy may be all that is missing",
+            a_copy_may_be_all_that_is_missing,
+        ),
         (
             "without a kind of namespace the others are used",
             without_a_kind_of_namespace_the_others_are_used,
@@ -139,6 +146,7 @@ impl Fixture {
                 mount(&self.layers, "/layers", true),
                 mount(&self.cnb, "/cnb", false),
             ],
+            needs_mounts: false,
             root: Root::Machine,
             hidden: Vec::new(),
             network: Network::None,
@@ -402,9 +410,40 @@ fn refusal_is_told(fixture: &Fixture) {
     );
     config.isolation = Isolation::Required;
     assert!(matches!(
-        Sandbox::new(config),
+        Sandbox::new(config.clone()),
         Err(SandboxError::Refused { .. })
     ));
+    config.isolation = Isolation::Auto;
+    config.needs_mounts = true;
+    let error = Sandbox::new(config).unwrap_err();
+    assert!(matches!(error, SandboxError::NoMounts), "{error}");
+}
+
+/// Layers that cannot be stacked are no reason to give up: a copy of them can have all isolation.
+fn a_copy_may_be_all_that_is_missing(fixture: &Fixture) {
+    let mut config = fixture.config();
+    config.enter = vec!["/bin/true".into()];
+    config.isolation = Isolation::Required;
+    let folder = fixture.cnb.path().to_owned();
+    let root = |files| {
+        let user = User { uid: 1, gid: 1 };
+        Root::Image(ImageRoot {
+            files,
+            map: UserMap::One(user),
+            user,
+            as_root: false,
+        })
+    };
+    let layer = LayerFolder {
+        folder: folder.clone(),
+        implied: Vec::new(),
+    };
+    config.root = root(RootFiles::Layers(vec![layer]));
+    let error = Sandbox::new(config.clone()).unwrap_err();
+    assert!(matches!(error, SandboxError::NoRoot { .. }), "{error}");
+    config.root = root(RootFiles::Copy(folder));
+    let error = Sandbox::new(config).unwrap_err();
+    assert!(matches!(error, SandboxError::Refused { .. }), "{error}");
 }
 
 /// In a user namespace of one's own one may forbid namespaces.
@@ -477,6 +516,18 @@ fn without_any_namespace_there_are_the_folders(fixture: &Fixture) {
         (Exit::Code(0), "orderNoNewPrivs:\t1\n")
     );
     assert_eq!(run(&sandbox, "kill -15 $$").0, Exit::Signal(15));
+    // What it leaves running would see and change what later phases do.
+    let (exit, _) = run(
+        &sandbox,
+        "setsid sh -c 'setsid sleep 54322 & sleep 54322' >/dev/null 2>&1 & setsid sleep 54322 & sleep 0.2",
+    );
+    assert_eq!(exit, Exit::Code(0));
+    assert!(!is_running("54322"));
+    // Nobody else's mask is that of a build.
+    let mask = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let (_, output) = run(&sandbox, "umask");
+    rustix::process::umask(mask);
+    assert_eq!(output, "0022\n");
     let mut command = self::script("");
     command.program = "/nowhere/build".into();
     let error = sandbox.run(&command, &Capped::default()).unwrap_err();

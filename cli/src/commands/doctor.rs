@@ -156,6 +156,7 @@ fn isolation() -> Finding {
     let sandbox = Sandbox::new(Config {
         enter: enter(),
         root: Root::Machine,
+        needs_mounts: false,
         mounts: Vec::new(),
         hidden: Vec::new(),
         network: Network::None,

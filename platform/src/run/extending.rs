@@ -54,14 +54,14 @@ pub type ChooseError = Box<dyn Error + Send + Sync>;
 
 /// What it was decided that the app runs on, and what is to be extended.
 #[derive(Debug)]
-pub(super) struct Chosen {
+pub(super) struct RunImageChoice {
     pub(super) run_image: Named,
     pub(super) images: StagedImages,
     pub(super) analyzed: Analyzed,
     pub(super) extends_build_image: bool,
 }
 
-impl Chosen {
+impl RunImageChoice {
     /// No extension has a say.
     pub(super) fn none(run_image: Named, images: StagedImages, analyzed: Analyzed) -> Self {
         Self {
@@ -82,14 +82,14 @@ impl Phases<'_> {
     pub(super) async fn choose(
         &self,
         group: &Group,
-        before: Chosen,
+        before: RunImageChoice,
         previous: Option<Named>,
-    ) -> Result<Chosen, RunError> {
+    ) -> Result<RunImageChoice, RunError> {
         if group.group_extensions.is_empty() {
             return Ok(before);
         }
         let path = self.staging.layers().join("analyzed.toml");
-        let analyzed: Analyzed = files::read_required(&path)?;
+        let analyzed: Analyzed = self.staging.read("analyzed.toml")?;
         let wanted = analyzed.run_image.as_ref();
         let wanted = wanted.map_or(String::new(), |it| it.image.clone());
         let mut run_image = before.run_image;
@@ -124,7 +124,7 @@ impl Phases<'_> {
             fs::symlink_metadata(path).is_ok()
         });
         files::write(&path, &analyzed)?;
-        Ok(Chosen {
+        Ok(RunImageChoice {
             run_image,
             images,
             analyzed,
@@ -135,8 +135,8 @@ impl Phases<'_> {
     /// Extends the run image, if an extension wants it. The folder in which the extended one is.
     pub(super) async fn extend_run_image(
         &self,
-        chosen: &mut Chosen,
-    ) -> Result<Option<Extended>, RunError> {
+        chosen: &mut RunImageChoice,
+    ) -> Result<Option<ExtendedRunImage>, RunError> {
         if !chosen.extends_run_image() {
             return Ok(None);
         }
@@ -165,7 +165,8 @@ impl Phases<'_> {
             .map(|name| Mount {
                 source: self.staging.root().join(name),
                 target: Path::new("/").join(name),
-                writable: name == "layers",
+                // What it makes it leaves elsewhere.
+                writable: false,
             })
             .into();
         mounts.push(Mount {
@@ -185,7 +186,7 @@ impl Phases<'_> {
             }
         }
         self.progress.done("extend", &format!("{name}, to run on"));
-        let extended = Extended(work);
+        let extended = ExtendedRunImage(work);
         refuse_links(&extended.folder())?;
         Ok(Some(extended))
     }
@@ -205,7 +206,7 @@ impl Phases<'_> {
             .begin("extend", &format!("the builder, then {names}"));
         hand_over::leave_base(&work.folder().join("cache/base"), &image.image).await?;
         let path = self.staging.layers().join("analyzed.toml");
-        let mut analyzed: Analyzed = files::read_required(&path)?;
+        let mut analyzed: Analyzed = self.staging.read("analyzed.toml")?;
         analyzed.build_image = Some(ImageIdentifier {
             reference: format!("builder@{}", image.image.descriptor().digest),
         });
@@ -240,6 +241,7 @@ impl Phases<'_> {
             enter: self.request.programs.enter.clone(),
             root: Root::Image(root),
             mounts,
+            needs_mounts: true,
             hidden: Vec::new(),
             network: self.request.network,
             isolation: self.request.isolation,
@@ -263,13 +265,15 @@ impl Phases<'_> {
             flags.extend([("-kind", kind), ("-extended", "/kaniko/extended")]);
         }
         flags.extend(user);
-        let mut args: Vec<OsString> = vec!["-no-color".into()];
+        let mut args = self.printing();
         for (flag, value) in flags {
             args.extend([OsString::from(flag), OsString::from(value)]);
         }
         let program = Path::new(PROGRAMS).join("extender");
-        self.program_in(Arc::new(sandbox), &program, args, env, true)
-            .await
+        let ended = self.program_in(Arc::new(sandbox), &program, args, env, true);
+        let ended = ended.await?;
+        self.staging.refuse_links()?;
+        Ok(ended)
     }
 
     /// Whose the files of the image are: extending wants a root who may change owners.
@@ -305,9 +309,9 @@ impl Phases<'_> {
 
 /// An extended run image, as the exporter wants it. Gone with this.
 #[derive(Debug)]
-pub(super) struct Extended(MappedFolder);
+pub(super) struct ExtendedRunImage(MappedFolder);
 
-impl Extended {
+impl ExtendedRunImage {
     /// The folder that the extender left it in.
     pub(super) fn folder(&self) -> PathBuf {
         self.0.folder().join("extended")

@@ -21,7 +21,7 @@ use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log};
 use oci::Limits;
 
-use super::extending::{Chosen, NOT_EXTENDED, not_extended};
+use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
 use super::programs::Ended;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
@@ -259,7 +259,11 @@ impl Phases<'_> {
         }
     }
 
-    pub(super) async fn build(&self, group: &Group, chosen: &Chosen) -> Result<(), RunError> {
+    pub(super) async fn build(
+        &self,
+        group: &Group,
+        chosen: &RunImageChoice,
+    ) -> Result<(), RunError> {
         let names: Vec<_> = group.group.iter().map(|it| it.id.clone()).collect();
         let names = names.join(", ");
         let ended = if chosen.extends_build_image {
@@ -284,6 +288,19 @@ impl Phases<'_> {
         self.lifecycle(name, self.arguments(flags), true).await
     }
 
+    /// What each phase is told of what it is to print.
+    pub(super) fn printing(&self) -> Vec<OsString> {
+        let level = match self.request.log_level {
+            Level::Debug => "debug",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Info => "info",
+        };
+        ["-no-color", "-log-level", level]
+            .map(OsString::from)
+            .into()
+    }
+
     /// What a phase is told that buildpacks take part in, besides `flags`.
     fn arguments(&self, flags: &[(&str, &str)]) -> Vec<OsString> {
         let mut common = vec![
@@ -295,15 +312,7 @@ impl Phases<'_> {
         if self.ground.api.has_build_config() {
             common.push(("-build-config", "/cnb/build-config"));
         }
-        let level = match self.request.log_level {
-            Level::Debug => "debug",
-            Level::Warn => "warn",
-            Level::Error => "error",
-            Level::Info => "info",
-        };
-        let mut args: Vec<OsString> = ["-no-color", "-log-level", level]
-            .map(OsString::from)
-            .into();
+        let mut args = self.printing();
         for (flag, path) in common.iter().chain(flags) {
             args.push(flag.into());
             args.push(self.sandbox.path(Path::new(path)).into());

@@ -16,7 +16,7 @@ use super::ground::{Ground, HOME, PROGRAMS};
 use super::phases::Phases;
 use super::volumes::{self, VolumeError};
 use super::{CachePlace, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
-use crate::sandbox::{Config, Root, Sandbox};
+use crate::sandbox::{Config, Mount, Root, Sandbox, SandboxError};
 
 /// The programs that take part in a build.
 #[derive(Clone, Debug)]
@@ -90,38 +90,41 @@ pub(super) fn take_programs(request: &Request<'_>, staging: &Staging) -> Result<
     Ok(())
 }
 
-/// Opens the sandbox.
-pub(super) fn open_sandbox(
+/// What the user lets buildpacks see, if they may.
+pub(super) fn volumes(
     request: &Request<'_>,
     staging: &Staging,
-    ground: &Ground,
-) -> Result<Sandbox, RunError> {
-    let mut mounts = ground.mounts.clone();
-    for volume in request.volumes {
-        let mut hidden = request.hidden.to_vec();
-        // Whoever writes there decides what later builds find.
-        if let Some(CachePlace::Folder(folder)) = request.cache {
-            hidden.push(folder.to_owned());
-        }
-        hidden.extend(request.roots.map(Path::to_owned));
-        // What the build itself runs, and makes.
-        hidden.extend(staging.folders().map(Path::to_owned));
-        let on_machine = matches!(ground.root, Root::Machine);
-        mounts.push(volumes::check(volume, &hidden, on_machine)?);
+    root: &Root,
+) -> Result<Vec<Mount>, VolumeError> {
+    let mut hidden = request.hidden.to_vec();
+    // Whoever writes there decides what later builds find.
+    if let Some(CachePlace::Folder(folder)) = request.cache {
+        hidden.push(folder.to_owned());
     }
-    let sandbox = Sandbox::new(Config {
+    hidden.extend(request.roots.map(Path::to_owned));
+    // What the build itself runs, and makes.
+    hidden.extend(staging.folders().map(Path::to_owned));
+    let on_machine = matches!(root, Root::Machine);
+    let check = |volume| volumes::check(volume, &hidden, on_machine);
+    request.volumes.iter().map(check).collect()
+}
+
+/// Opens the sandbox.
+pub(super) fn open_sandbox(request: &Request<'_>, ground: &Ground) -> Result<Sandbox, RunError> {
+    let opened = Sandbox::new(Config {
         enter: request.programs.enter.clone(),
-        mounts,
+        mounts: ground.mounts.clone(),
+        needs_mounts: !request.volumes.is_empty(),
         root: ground.root.clone(),
         hidden: request.hidden.to_vec(),
         network: request.network,
         isolation: request.isolation,
         cancel: request.cancel.clone(),
-    })?;
-    if !request.volumes.is_empty() && sandbox.report().namespaces.is_empty() {
-        return Err(VolumeError::NoSandbox.into());
+    });
+    match opened {
+        Err(SandboxError::NoMounts) => Err(VolumeError::NoSandbox.into()),
+        opened => Ok(opened?),
     }
-    Ok(sandbox)
 }
 
 fn make_readable(path: &Path) -> io::Result<()> {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lifecycle_core::files;
 use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
 use oci::{
     Descriptor, Digest, Image, LayoutStore, Limits, Location, Platform, Reference, Selector, Store,
     StoreError, Tag,
 };
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use super::RunError;
@@ -131,6 +133,16 @@ impl Staging {
             }
         }
         Ok(())
+    }
+
+    /// Reads a file that a phase left in `/layers`; anything but a plain file is refused.
+    pub(super) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T, RunError> {
+        let path = self.layers().join(name);
+        match fs_err::symlink_metadata(&path) {
+            Ok(found) if !found.is_file() => Err(RunError::LinkInLayers { path }),
+            // Who reads says best what is missing.
+            _ => Ok(files::read_required(&path)?),
+        }
     }
 
     /// What buildpacks see as `/layers`.
@@ -324,6 +336,31 @@ mod tests {
         fs_err::create_dir_all(at("sbom")).unwrap();
         symlink("/etc", at("sbom/launch")).unwrap();
         assert!(staging.refuse_links().is_err());
+    }
+
+    #[test]
+    fn what_a_phase_left_is_read_only_if_it_is_a_plain_file() {
+        use lifecycle_core::files::group::Group;
+
+        let folder = TempDir::new().unwrap();
+        let staging = Staging::create(folder.path(), None).unwrap();
+        let path = staging.layers().join("group.toml");
+        let missing = staging.read::<Group>("group.toml").unwrap_err();
+        assert!(matches!(missing, RunError::File(_)), "{missing}");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        // Nobody would ever write to it.
+        let refused = staging.read::<Group>("group.toml").unwrap_err();
+        assert!(matches!(refused, RunError::LinkInLayers { .. }));
+        fs_err::remove_file(&path).unwrap();
+        fs_err::write(staging.layers().join("other.toml"), "").unwrap();
+        symlink("other.toml", &path).unwrap();
+        let refused = staging.read::<Group>("group.toml").unwrap_err();
+        assert!(matches!(refused, RunError::LinkInLayers { .. }));
+        fs_err::remove_file(&path).unwrap();
+        fs_err::write(&path, "").unwrap();
+        staging.read::<Group>("group.toml").unwrap();
     }
 
     #[test]

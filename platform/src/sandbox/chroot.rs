@@ -34,9 +34,9 @@ pub(super) fn folder_of(root: &Root) -> Option<&Path> {
 /// Folders of ours that are in the root, each with where it belongs.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Put(Vec<(PathBuf, PathBuf)>);
+pub(super) struct MovedFolders(Vec<(PathBuf, PathBuf)>);
 
-impl Put {
+impl MovedFolders {
     /// Brings them back.
     pub(super) fn take_back(self) -> io::Result<()> {
         // Those in others first.
@@ -64,9 +64,9 @@ pub(super) fn copy_in(root: &Path, mounts: &[Mount]) -> io::Result<()> {
 }
 
 /// Moves into the root what is written to there.
-pub(super) fn move_in(root: &Path, mounts: &[Mount]) -> io::Result<Put> {
+pub(super) fn move_in(root: &Path, mounts: &[Mount]) -> io::Result<MovedFolders> {
     let root_file = open(root).map_err(failed)?;
-    let mut put = Put(Vec::new());
+    let mut put = MovedFolders(Vec::new());
     let mut sorted: Vec<_> = mounts.iter().filter(|it| it.writable).collect();
     sorted.sort_by_key(|it| &it.target);
     for mount in sorted {
@@ -117,8 +117,13 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if found.is_symlink() {
         return fs_err::os::unix::fs::symlink(fs_err::read_link(from)?, to);
     }
-    if !found.is_dir() {
+    if found.is_file() {
         return fs_err::copy(from, to).map(drop);
+    }
+    if !found.is_dir() {
+        // A pipe could wait forever.
+        let problem = format!("`{}` is neither file, folder nor link", from.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
     }
     fs_err::create_dir(to)?;
     for entry in fs_err::read_dir(from)? {
@@ -161,4 +166,26 @@ fn devices(root: &OwnedFd) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs_err::create_dir_all(from.join("sub")).unwrap();
+        fs_err::write(from.join("sub/file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", from.join("sub/link")).unwrap();
+        copy(&from, &to).unwrap();
+        assert_eq!(fs_err::read(to.join("sub/link")).unwrap(), b"text");
+        let pipe = from.join("sub/pipe");
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, mode, 0).unwrap();
+        remove(&to).unwrap();
+        let error = copy(&from, &to).unwrap_err();
+        assert!(error.to_string().contains("neither file"), "{error}");
+    }
 }

@@ -3,6 +3,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
@@ -16,6 +17,8 @@ const MAX_SPEC: u64 = 64 << 20;
 /// What a program does that a [`Sandbox`](super::Sandbox) starts to enter its namespaces. It has to
 /// be called before there is any other thread. Standard input is a socket to who started it.
 pub fn enter() -> ExitCode {
+    // Modes of what is made here do not depend on who runs us.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let Ok(mut socket) = io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -85,6 +88,9 @@ fn send(socket: &mut UnixStream, reply: &Reply) -> io::Result<()> {
 fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     die_with_parent()?;
     let Some(namespaces) = &spec.namespaces else {
+        if spec.command.is_some() && spec.stage == Stage::First {
+            return supervise(socket).map(Some);
+        }
         return without_namespaces(spec, socket);
     };
     if spec.stage == Stage::Second {
@@ -123,6 +129,14 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
         return inside(spec, socket).map(Some);
     }
     rights::hand_down()?;
+    second(socket)?
+        .wait()
+        .map_err(Failed::new("wait for the first process"))?;
+    Ok(None)
+}
+
+/// Starts ourselves once more, which hears what to do from the same socket.
+fn second(socket: &UnixStream) -> Result<Child, Failed> {
     let stdin = socket
         .as_fd()
         .try_clone_to_owned()
@@ -133,9 +147,61 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
         .args(own_args)
         .stdin(Stdio::from(stdin))
         .spawn()
-        .and_then(|mut second| second.wait())
-        .map_err(Failed::new("start the first process"))?;
-    Ok(None)
+        .map_err(Failed::new("start the first process"))
+}
+
+/// Without namespaces, has another process run the command, and ends all that it left running: nobody is
+/// to change folders that later phases walk through, perhaps as root.
+fn supervise(socket: &UnixStream) -> Result<Reply, Failed> {
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own))
+        .map_err(Failed::new("get what the program leaves running"))?;
+    let second = second(socket)?;
+    let status = reap(&second).map_err(Failed::new("wait for the command"))?;
+    end_children(own).map_err(Failed::new("end what the program left running"))?;
+    Ok(ended(status))
+}
+
+/// Kills all processes below us, until there are no more.
+fn end_children(own: Pid) -> io::Result<()> {
+    const TRIES: usize = 1000;
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut tries = 0;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            // The children of one that ended are ours now.
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => continue,
+            Err(rustix::io::Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error.into()),
+            Ok(None) => {}
+        }
+        tries += 1;
+        if tries > TRIES {
+            return Err(rustix::io::Errno::TIMEDOUT.into());
+        }
+        for child in children(own)? {
+            // It may have ended by itself.
+            rustix::process::kill_process(child, Signal::KILL).unwrap_or_default();
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The processes whose parent is `own`.
+fn children(own: Pid) -> io::Result<Vec<Pid>> {
+    let own = own.as_raw_nonzero().to_string();
+    let is_child = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A name may hold all that would separate fields.
+        let (_, fields) = stat.rsplit_once(')')?;
+        (fields.split_whitespace().nth(1)? == own).then_some(())
+    };
+    let entries = std::fs::read_dir("/proc")?;
+    let all = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    Ok(all
+        .filter(|it| is_child(*it).is_some())
+        .filter_map(Pid::from_raw)
+        .collect())
 }
 
 /// Does what there is to do as the process that we are: a task, or the command, perhaps in another root.
@@ -154,7 +220,6 @@ fn without_namespaces(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>,
     let step = || Failed::new(format!("change the root to `{}`", folder.display()));
     rustix::process::chdir(folder).map_err(step())?;
     rustix::process::chroot(".").map_err(step())?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match spec.user {
         Some(user) => rights::become_user(user)?,
         None => rights::give_up()?,
@@ -239,12 +304,16 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
         child.wait()
     };
     let status = status.map_err(Failed::new("wait for the command"))?;
-    Ok(match (status.code(), status.signal()) {
+    Ok(ended(status))
+}
+
+fn ended(status: ExitStatus) -> Reply {
+    match (status.code(), status.signal()) {
         (Some(code), _) => Reply::Exited { code },
         (None, signal) => Reply::Signaled {
             signal: signal.unwrap_or_default(),
         },
-    })
+    }
 }
 
 /// Runs the command in our place, so that it dies with our parent. Returns only if it cannot.

@@ -75,7 +75,7 @@ impl From<&Root> for SpecRoot {
 pub(super) enum Stage {
     /// Leaves for the new namespaces.
     First,
-    /// The first process of the new process namespace.
+    /// The first process of the new process namespace; without namespaces, what becomes the program.
     Second,
 }
 

@@ -72,7 +72,8 @@ pub(super) fn start(
     if let (Root::Image(image), Some(_)) = (&config.root, namespaces) {
         replies = let_in(&mut ours, &image.map, child.id()).map_err(watch)?;
     }
-    if spec.namespaces.as_ref().is_some_and(|it| it.pid) {
+    let is_supervised = spec.namespaces.is_none() && spec.command.is_some();
+    if is_supervised || spec.namespaces.as_ref().is_some_and(|it| it.pid) {
         spec.stage = Stage::Second;
         told = told.and_then(|()| send(&mut ours, &spec));
     }
@@ -94,8 +95,11 @@ pub(super) fn start(
     if replies.is_empty() {
         replies = receive(&mut ours).map_err(watch)?;
     }
-    // Without namespaces the program took the place of the command.
-    if spec.namespaces.is_none() && spec.command.is_some() && replies.is_empty() {
+    if is_supervised {
+        // Why a program did not start counts more than how what should have started it ended.
+        replies.truncate(1);
+    }
+    if is_supervised && replies.is_empty() {
         use std::os::unix::process::ExitStatusExt as _;
 
         told.map_err(watch)?;
