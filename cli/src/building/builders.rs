@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use gate::PolicySet;
 use gate::{Gate, GateOptions, Image as Judging, Question};
@@ -69,17 +70,46 @@ pub(crate) fn find(
         })
 }
 
+/// Images that were resolved and judged: a name is one image in all of a build, for whatever platforms.
+#[derive(Debug, Default)]
+pub(super) struct Resolved(Mutex<Vec<(Reference, Found)>>);
+
+impl Resolved {
+    /// What `reference` is; resolved and judged the first time that it is asked for.
+    pub(super) async fn find(
+        &self,
+        what: &'static str,
+        reference: &Reference,
+        (inputs, images, ui): (Inputs<'_>, &Images<'_>, &Ui),
+    ) -> Result<Found, CommandError> {
+        if let Some(found) = self.known(reference) {
+            return Ok(found);
+        }
+        let found = images.find(reference).await?;
+        judge(what, &found, inputs, ui).await?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push((reference.clone(), found.clone()));
+        Ok(found)
+    }
+
+    fn known(&self, reference: &Reference) -> Option<Found> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter();
+        let found = known.find(|(it, _)| it == reference);
+        found.map(|(_, found)| found.clone())
+    }
+}
+
 /// Reads what the builder image `reference` says of itself.
-pub(crate) async fn read(
+pub(super) async fn read(
     reference: &Reference,
     platform: &Platform,
-    by: Inputs<'_>,
-    images: &Images<'_>,
-    ui: &Ui,
+    resolved: &Resolved,
+    (inputs, images, ui): (Inputs<'_>, &Images<'_>, &Ui),
 ) -> Result<Builder, CommandError> {
     ui.begin("builder", reference.to_string());
-    let found = images.find(reference).await?;
-    judge("builder", &found, by, ui).await?;
+    let by = (inputs, images, ui);
+    let found = resolved.find("builder", reference, by).await?;
     let limits = Limits::default();
     let failed = || format!("failed to read the builder `{reference}`");
     let image = Image::read(&*found.store, &found.descriptor, platform, &limits).await;

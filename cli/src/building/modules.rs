@@ -11,7 +11,7 @@ use platform::run::EXEC_ENV;
 use tempfile::TempDir;
 
 use super::args::Build;
-use super::builders::{Inputs, judge};
+use super::builders::{Inputs, Resolved};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
@@ -24,6 +24,8 @@ pub(super) struct Finder<'a> {
     pub(super) images: &'a Images<'a>,
     pub(super) environment: &'a Environment,
     pub(super) inputs: Inputs<'a>,
+    /// What the names of images were found to be.
+    pub(super) resolved: &'a Resolved,
     /// What they are to run on.
     pub(super) platform: &'a Platform,
     pub(super) ui: &'a Ui,
@@ -186,7 +188,11 @@ impl Finder<'_> {
     /// What is at `locator`, which was said as `text`.
     async fn part(self, kind: Kind, text: &str, locator: Locator) -> Result<Part, CommandError> {
         let platform = self.platform;
-        let failed = || format!("failed to use the buildpack `{text}`");
+        let what = match kind {
+            Kind::Buildpack => "buildpack",
+            Kind::Extension => "extension",
+        };
+        let failed = || format!("failed to use the {what} `{text}`");
         let package = match locator {
             Locator::Builder => return Ok(Part::Builder),
             Locator::Named { id, version } => return Ok(Part::Named { id, version }),
@@ -195,14 +201,14 @@ impl Finder<'_> {
                 Package::of_folder(kind, &path, text, Some(&target)).context(failed)?
             }
             Locator::Path(path) => {
-                self.ui.begin("buildpack", text);
+                self.ui.begin(what, text);
                 let package = Package::of_file(kind, &path, text, platform).await;
                 package.context(failed)?
             }
             Locator::Image(reference) => {
-                self.ui.begin("buildpack", text);
-                let found = self.images.find(&reference).await?;
-                judge("buildpack", &found, self.inputs, self.ui).await?;
+                self.ui.begin(what, text);
+                let by = (self.inputs, self.images, self.ui);
+                let found = self.resolved.find(what, &reference, by).await?;
                 let package =
                     Package::of_image(kind, found.store, &found.descriptor, text, platform).await;
                 package.context(failed)?

@@ -64,6 +64,8 @@ struct ImageReport {
     digest: String,
     image_id: String,
     buildpacks: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extensions: Vec<String>,
     isolation: IsolationReport,
 }
 
@@ -309,6 +311,12 @@ impl ImageReport {
                 .buildpacks
                 .iter()
                 .map(|it| format!("{}@{}", it.id, it.version))
+                .collect(),
+            extensions: staged
+                .built
+                .extensions
+                .iter()
+                .map(|it| it.name.clone())
                 .collect(),
             isolation: staged.built.isolation.clone(),
         }

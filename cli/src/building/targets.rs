@@ -10,7 +10,7 @@ use platform::sandbox;
 use tempfile::TempDir;
 
 use super::args::Build;
-use super::builders::{self, Inputs, Named};
+use super::builders::{self, Inputs, Named, Resolved};
 use super::launcher;
 use super::modules::Finder;
 use super::settings::Settings;
@@ -40,11 +40,14 @@ impl Builders {
             (Named::Image(_), Some(split)) => split,
             _ => (&host, [].as_slice()),
         };
+        let known = Resolved::default();
+        let resolved = &known;
         let one = |platform| {
             let finder = Finder {
                 images,
                 environment,
                 inputs,
+                resolved,
                 platform,
                 ui,
             };
@@ -52,7 +55,7 @@ impl Builders {
                 let builder = match named {
                     Named::File(path) => finder.builder(path).await?,
                     Named::Image(reference) => {
-                        builders::read(reference, platform, inputs, images, ui).await?
+                        builders::read(reference, platform, resolved, (inputs, images, ui)).await?
                     }
                 };
                 finder.complete(builder, args, project).await
