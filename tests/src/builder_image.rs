@@ -21,6 +21,7 @@ pub struct BuilderImage {
     detect: String,
     build: String,
     more: Vec<LayerFiles>,
+    run_images: Vec<String>,
 }
 
 impl Default for BuilderImage {
@@ -36,6 +37,7 @@ impl BuilderImage {
             detect: String::new(),
             build: String::new(),
             more: Vec::new(),
+            run_images: Vec::new(),
         }
     }
 
@@ -57,6 +59,13 @@ impl BuilderImage {
     #[must_use]
     pub fn layer(mut self, layer: LayerFiles) -> Self {
         self.more.push(layer);
+        self
+    }
+
+    /// One more run image that it offers, besides `static`.
+    #[must_use]
+    pub fn run_image(mut self, name: impl Into<String>) -> Self {
+        self.run_images.push(name.into());
         self
     }
 
@@ -133,6 +142,11 @@ impl BuilderImage {
     /// If the disk is full.
     pub async fn write(&self, folder: &Path) -> Option<Descriptor> {
         let layers = self.layers()?;
+        let offered = ["static".to_owned()];
+        let offered = offered.iter().chain(&self.run_images);
+        let offered: Vec<_> = offered
+            .map(|it| json!({ "image": it, "mirrors": [] }))
+            .collect();
         let image = write_image_with(folder, &layers, |diff_ids| {
             let apis = json!({
                 "buildpack": { "deprecated": [], "supported": ["0.10", "0.12"] },
@@ -142,7 +156,7 @@ impl BuilderImage {
                 "description": "a test",
                 "buildpacks": [{ "id": "test/inside", "version": "1.0.0" }],
                 "stack": { "runImage": { "image": "static", "mirrors": null } },
-                "images": [{ "image": "static", "mirrors": [] }],
+                "images": offered,
                 "lifecycle": {
                     "version": "0.20.9",
                     "api": { "buildpack": "0.10", "platform": "0.12" },

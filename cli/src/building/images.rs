@@ -7,6 +7,7 @@ use lifecycle_core::images::Place;
 use oci::{Found, Location, Reference, Selector};
 use platform::base;
 use platform::run::{ChooseError, FindRunImage, RunError, RunImage};
+use platform::sandbox::Network;
 
 use super::builders::{Inputs, judge};
 use super::settings::Settings;
@@ -62,7 +63,7 @@ pub(crate) struct Chooser<'a> {
     settings: &'a Settings,
     images: &'a Images<'a>,
     ui: &'a Ui,
-    /// Why there is none.
+    /// Why the last one could not be used.
     failed: Mutex<Option<CommandError>>,
 }
 
@@ -86,14 +87,56 @@ impl<'a> Chooser<'a> {
     }
 }
 
+impl Chooser<'_> {
+    /// Whether the user or the builder names it.
+    fn is_offered(&self, name: &str) -> bool {
+        let own = self.settings.run_image.as_deref() == Some(name);
+        let builder = self.settings.builders.first();
+        let mut offered = builder.run.images.iter().flat_map(|it| it.all());
+        own || name == base::NAME || offered.any(|it| it == name)
+    }
+}
+
+/// Why an extension may not choose this run image, which nobody else names. It is not to reach files and
+/// daemons of this machine, nor without network a registry.
+fn refusal(location: &Location, network: Network) -> Option<&'static str> {
+    match location {
+        Location::Registry(_) if network == Network::Host => None,
+        Location::Registry(_) => Some("the build has no network"),
+        _ => Some("it is not in a registry"),
+    }
+}
+
+fn may_choose(name: &str, network: Network) -> Result<(), CommandError> {
+    let reference: Reference = name
+        .parse()
+        .context(|| format!("`{name}` is not a run image"))?;
+    let Some(problem) = refusal(&reference.location, network) else {
+        return Ok(());
+    };
+    Err(CommandError::undecided(Message(format!(
+        "an extension is not allowed to choose the run image `{name}`: neither you nor the builder \
+         names it, and {problem}"
+    )))
+    .hint("name it yourself with `--run-image IMAGE`, or allow registries with `--network host`"))
+}
+
 #[async_trait]
 impl FindRunImage for Chooser<'_> {
     async fn find(&self, name: &str) -> Result<RunImage, ChooseError> {
-        let found = find_run_image(name, self.settings, self.images, self.ui).await;
+        let allowed = if self.is_offered(name) {
+            Ok(())
+        } else {
+            may_choose(name, self.settings.network)
+        };
+        let found = match allowed {
+            Ok(()) => find_run_image(name, self.settings, self.images, self.ui).await,
+            Err(error) => Err(error),
+        };
         found.map_err(|error| {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             *failed = Some(error);
-            ChooseError::from("see above")
+            ChooseError::from("it was not found, or is not allowed")
         })
     }
 }
@@ -169,5 +212,27 @@ async fn find(destination: &Reference, images: &Images<'_>) -> Result<Option<Fou
         })),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(with_hint(error, destination)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_that_nobody_helps_chooses_from_registries_only() {
+        let refusal = |name: &str, network| {
+            let reference: Reference = name.parse().unwrap();
+            super::refusal(&reference.location, network)
+        };
+        for name in ["docker-daemon:app:v1", "oci:/home/ann/app:v1"] {
+            for network in [Network::None, Network::Host] {
+                assert_eq!(refusal(name, network), Some("it is not in a registry"));
+            }
+        }
+        let name = "registry.example/run:v1";
+        assert_eq!(refusal(name, Network::Host), None);
+        let expected = Some("the build has no network");
+        assert_eq!(refusal(name, Network::None), expected);
     }
 }
