@@ -24,9 +24,11 @@ fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
 
 /// A builder whose buildpack says what is there, and an image to run on in `run`, with a shell.
 async fn fixture() -> Option<Fixture> {
-    let look = "for it in /usr/tool /etc/by-copy; do [ -e $it ] && echo \"there is $it\"; done\n\
+    let look = "for it in /usr/tool /etc/by-copy /given/here; do [ -e $it ] && echo \"there is $it\"; done\n\
                 echo \"greeting $GREETING, path $PATH, I am $(id -u)\"; touch /usr/x && echo leaked; [ -e /usr/out ] && echo leaked; true\n";
-    let fixture = Fixture::new(&BuilderImage::new().build(look)).await?;
+    let builder = BuilderImage::new().build(look);
+    let builder = builder.run_image("oci:other:latest");
+    let fixture = Fixture::new(&builder.run_image("oci:gone:latest")).await?;
     let layers = BuilderImage::new().layers()?;
     for name in ["run", "other"] {
         let mark = LayerFiles::new().file("etc/mark", name);
@@ -54,10 +56,30 @@ async fn an_extension_chooses_the_run_image() {
         return;
     };
     extension(&fixture, &[("run.Dockerfile", "FROM oci:other:latest\n")]);
-    let Some((report, _)) = built(fixture.command("out").args(ARGUMENTS)) else {
+    let Some((report, _)) = built(
+        fixture
+            .command("out")
+            .args(ARGUMENTS)
+            .args(["--links", "links"]),
+    ) else {
         return;
     };
     assert_eq!(report["extensions"], json!(["test/ext@1.0.0"]));
+    // Nothing changes between the links of two phases.
+    let layers = |phase: &str, what: &str| {
+        let mut files = fs_err::read_dir(fixture.folder.join("links")).unwrap();
+        let file = files.find_map(|it| {
+            let name = it.as_ref().unwrap().file_name().into_string().unwrap();
+            name.starts_with(phase).then(|| it.unwrap().path())
+        });
+        let link: Value = serde_json::from_slice(&fs_err::read(file.unwrap()).unwrap()).unwrap();
+        let all = link["signed"][what].as_object().unwrap().clone();
+        all.into_iter()
+            .filter(|(name, _)| name.starts_with("layers/"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(layers("detect", "products"), layers("extend", "materials"));
+    assert_eq!(layers("extend", "products"), layers("restore", "materials"));
     let (_, root) = image(&fixture, "out");
     assert_eq!(
         fs_err::read_to_string(root.join("etc/mark")).unwrap(),
@@ -102,6 +124,11 @@ async fn an_extension_chooses_the_run_image() {
     extension(&fixture, &[("run.Dockerfile", "FROM oci:gone:latest\n")]);
     let output = Output::of(fixture.command("refused").args(ARGUMENTS)).expect(2);
     assert!(output.stderr.contains("gone"), "{}", output.stderr);
+    // One that only the extension names is not looked for.
+    extension(&fixture, &[("run.Dockerfile", "FROM oci:run:app\n")]);
+    let output = Output::of(fixture.command("refused").args(ARGUMENTS)).expect(2);
+    let expected = "an extension is not allowed to choose the run image";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
 }
 
 /// Whether this machine lets an extension change an image; says so loudly, if not.
@@ -166,6 +193,18 @@ async fn an_extension_extends_the_run_image() {
     let env = config["Env"].to_string();
     assert!(env.contains("MORE=1"), "{env}");
 
+    // What it finds in the layers is not its own to change.
+    let planting = "ARG base_image\nFROM ${base_image}\nUSER root\n\
+        RUN ln -s /etc /layers/planted && echo it was planted; [ -e /layers/group.toml ]\n\
+        ARG user_id\nUSER ${user_id}\n";
+    extension(&fixture, &[("run.Dockerfile", planting)]);
+    let output = Output::of(fixture.command("planted").args(ARGUMENTS)).expect(0);
+    let was_planted = output
+        .stderr
+        .lines()
+        .any(|it| it.ends_with("it was planted") && !it.contains("echo"));
+    assert!(!was_planted, "{}", output.stderr);
+
     // What fails is said, and nothing is made.
     extension(
         &fixture,
@@ -201,8 +240,12 @@ async fn an_extension_extends_what_buildpacks_build_in() {
              COPY hello.txt /etc/by-copy\nUSER 1001:1000\n",
         )],
     );
-    let (_, seen) = built(fixture.command("out").args(ARGUMENTS)).unwrap();
+    fixture.workspace.write("given/here", "");
+    let mut command = fixture.command("out");
+    let command = command.args(ARGUMENTS).args(["--volume", "given:/given"]);
+    let (_, seen) = built(command).unwrap();
     for line in [
+        "there is /given/here",
         "there is /usr/tool",
         "there is /etc/by-copy",
         "greeting hello, path /more:/bin, I am 1001",
@@ -215,4 +258,12 @@ async fn an_extension_extends_what_buildpacks_build_in() {
     assert!(!root.join("usr/tool").exists());
     let (_, seen) = built(&mut fixture.command("again")).unwrap();
     assert!(!seen.contains("there is /usr/tool"), "{seen}");
+
+    // What a command of it leaves in the layers leads no later phase elsewhere.
+    let planting = "ARG base_image\nFROM ${base_image}\nUSER root\nRUN ln -s /etc /layers/planted\n\
+        ARG user_id\nUSER ${user_id}\n";
+    extension(&fixture, &[("build.Dockerfile", planting)]);
+    let output = Output::of(fixture.command("planted").args(ARGUMENTS)).expect(2);
+    let expected = "is not allowed in the layers";
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
 }

@@ -8,6 +8,9 @@ use testkit::{Output, peer, skipped};
 use super::{Fixture, is_root, looking};
 use crate::build::json;
 
+/// What the scripts say when the machine is as they want it: what fails later is our own failure.
+const READY: &str = "the machine is made";
+
 /// Makes a root who may have no further namespaces: whoever is root of a user namespace may forbid them
 /// there. Who is who has to be said from outside.
 const NO_NAMESPACES: &str = r#"
@@ -16,6 +19,7 @@ unshare --user sh -c 'read x < go; exec sh -c "$0" sh "$@"' '
 set -e
 echo 0 > /proc/sys/user/max_user_namespaces
 echo 0 > /proc/sys/user/max_mnt_namespaces
+echo the machine is made >&2
 exec "$@"' "$@" &
 pid=$!
 while [ "$(readlink /proc/$pid/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
@@ -32,6 +36,7 @@ mount -t tmpfs x s
 mkdir -p s/l s/au s/aw s/a s/bu s/bw
 mount -t overlay a -o lowerdir=s/l,upperdir=s/au,workdir=s/aw s/a
 mount -t overlay b -o lowerdir=s/a,upperdir=s/bu,workdir=s/bw roots
+echo the machine is made >&2
 exec "$@"
 "#;
 
@@ -80,7 +85,7 @@ async fn without_namespaces_root_builds_in_a_copy() {
     };
     let plain = Output::of(&mut fixture.command("plain")).expect(0);
     let output = Output::of(&mut by(NO_NAMESPACES, &command(&fixture, "out")));
-    if output.stderr.contains("unshare:") || output.stderr.contains("max_user_namespaces") {
+    if !output.stderr.contains(READY) {
         skipped(&output.stderr);
         return;
     }
@@ -122,7 +127,7 @@ async fn layers_that_cannot_be_stacked_are_copied() {
     let mut command = command(&fixture, "out");
     command.args(["--root-store", "roots/store"]);
     let output = Output::of(&mut by(STACKED, &command));
-    if output.stderr.contains("mount:") {
+    if !output.stderr.contains(READY) {
         skipped(&output.stderr);
         return;
     }
