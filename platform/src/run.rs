@@ -278,12 +278,7 @@ pub async fn run(
     phases.keep(cache, &group).await;
     // Nothing runs in it any more.
     drop(copy);
-    let reused = report.layers.iter().filter(|it| it.reused).count();
-    let (digest, count) = (&report.image.digest, report.layers.len());
-    progress.done(
-        "export",
-        &format!("{digest} ({count} layers, {reused} reused)"),
-    );
+    progress.done("export", &summary(&report));
     Ok(Built {
         report,
         source,
@@ -300,6 +295,13 @@ pub async fn run(
         platform_api: ground.api,
         created: request.created,
     })
+}
+
+/// What was exported, in a few words.
+fn summary(report: &Report) -> String {
+    let reused = report.layers.iter().filter(|it| it.reused).count();
+    let (digest, count) = (&report.image.digest, report.layers.len());
+    format!("{digest} ({count} layers, {reused} reused)")
 }
 
 /// Makes ready what the build stands on, and the sandbox: with a copy of the builder, where this machine

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use testkit::{binary, repository, skipped};
+use testkit::{binary, peer, repository, skipped};
 
 use crate::golden::missing;
 
@@ -12,18 +12,8 @@ const COUNT: &str = "400";
 
 #[test]
 fn inputs_made_at_random_are_treated_as_upstream_treats_them() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one way to say where upstream's programs are"
-    )]
-    let upstream = |name| std::env::var_os(name).filter(|it| !it.is_empty());
-    let (Some(lifecycle), Some(launcher)) = (
-        upstream("SEALPACK_UPSTREAM_LIFECYCLE"),
-        upstream("SEALPACK_UPSTREAM_LAUNCHER"),
-    ) else {
-        skipped(
-            "SEALPACK_UPSTREAM_LIFECYCLE and SEALPACK_UPSTREAM_LAUNCHER do not name upstream's programs",
-        );
+    let (Some(lifecycle), Some(launcher)) = (peer("upstream-lifecycle"), peer("upstream-launcher"))
+    else {
         return;
     };
     let missing = missing();

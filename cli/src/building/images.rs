@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
+use lifecycle_core::files::run::RunImages;
 use lifecycle_core::images::Place;
 use oci::{Found, Location, Reference, Selector};
 use platform::base;
@@ -92,7 +93,7 @@ impl Chooser<'_> {
     fn is_offered(&self, name: &str) -> bool {
         let own = self.settings.run_image.as_deref() == Some(name);
         let builder = self.settings.builders.first();
-        let mut offered = builder.run.images.iter().flat_map(|it| it.all());
+        let mut offered = builder.run.images.iter().flat_map(RunImages::all);
         own || name == base::NAME || offered.any(|it| it == name)
     }
 }
@@ -223,7 +224,7 @@ mod tests {
     fn an_extension_that_nobody_helps_chooses_from_registries_only() {
         let refusal = |name: &str, network| {
             let reference: Reference = name.parse().unwrap();
-            super::refusal(&reference.location, network)
+            refusal(&reference.location, network)
         };
         for name in ["docker-daemon:app:v1", "oci:/home/ann/app:v1"] {
             for network in [Network::None, Network::Host] {
