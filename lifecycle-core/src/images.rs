@@ -74,7 +74,7 @@ pub struct Place {
     pub repository: String,
     /// Which image of the store it is.
     pub selector: Selector,
-    /// What it is known by in a daemon: there no digest of a manifest is.
+    /// The image ID, in a daemon: a daemon has no digests of manifests.
     pub image_id: Option<Digest>,
 }
 
@@ -208,7 +208,7 @@ impl Images for LayoutImages {
         }
         let layout = LayoutStore::open(&path)?;
         // Upstream's layouts hold one image each, and need not name it.
-        // Nor is the image's digest what counts: in a path it says what there was.
+        // A digest in a path is that of an earlier image and does not count.
         let selector = match layout.resolve(&selector).await {
             Err(StoreError::NotFound { .. } | StoreError::Malformed { .. }) => {
                 Selector::Digest(only(&path, &layout).await?)

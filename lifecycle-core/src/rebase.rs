@@ -64,7 +64,7 @@ pub struct Rebased {
     pub names: Vec<String>,
     /// What it is known by where it lies.
     pub kind: Kind,
-    /// By what a daemon has it.
+    /// The image ID, if it went to a daemon.
     pub daemon_id: Option<Digest>,
     /// The new run image, for good.
     pub run_image: String,

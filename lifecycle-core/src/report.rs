@@ -19,7 +19,7 @@ pub struct Report {
     pub names: Vec<String>,
     /// What it is known by where it lies.
     pub kind: Kind,
-    /// By what a daemon has it.
+    /// The image ID, if it went to a daemon.
     pub daemon_id: Option<Digest>,
     /// What it is based on.
     pub run_image: ReportedRunImage,

@@ -424,7 +424,7 @@ fn restore_sboms(
     Ok(())
 }
 
-/// What is in `folder`; nothing, if it is none.
+/// What is in `folder`; nothing, if it is not a folder.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
     // A link would lead elsewhere.
     if !std::fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) {

@@ -38,7 +38,7 @@ pub(crate) enum Origin<'a> {
 pub(crate) struct Saved {
     /// The names that the image has.
     pub(crate) names: Vec<String>,
-    /// By what a daemon has it.
+    /// The image ID, if it went to a daemon.
     pub(crate) image_id: Option<Digest>,
 }
 

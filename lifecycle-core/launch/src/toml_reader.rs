@@ -28,7 +28,7 @@ pub struct TomlError {
 /// Reads a `T` from a TOML text.
 pub(crate) fn from_bytes<T: DeserializeOwned>(text: &[u8]) -> Result<T, TomlError> {
     let document = parser::parse(text)?;
-    decode::decode(&document)
+    decode::decode(document)
 }
 
 /// Go's `%q` of a string.
@@ -255,6 +255,15 @@ mod tests {
         .unwrap();
         assert!(read.inner.long_name == "x" || read.inner.long_name == "y");
         assert!(read.many[0].flag);
+        // The field's own letters count, wherever they stand.
+        for text in [
+            "[INNER]\nlong-name = \"a\"\n[inner]\nlong-name = \"b\"\n",
+            "[inner]\nlong-name = \"b\"\n[iNNER]\nlong-name = \"a\"\n",
+            "[inner]\nLONG-NAME = \"a\"\nlong-name = \"b\"\nlonG-name = \"c\"\n",
+        ] {
+            let read: Outer = from_bytes(text.as_bytes()).unwrap();
+            assert_eq!(read.inner.long_name, "b", "{text}");
+        }
     }
 
     #[test]
@@ -294,6 +303,16 @@ mod tests {
     fn hostile_text_does_not_panic() {
         let deep = format!("a = {}", "[".repeat(100_000));
         assert!(error(&deep).contains("too deep"));
+        for key in [
+            format!("[{}a]", "a.".repeat(20_000)),
+            format!("{}a = 1", "a.".repeat(20_000)),
+            "a = {b.c = ".repeat(60),
+        ] {
+            assert!(error(&key).contains("too deep"));
+        }
+        let long = format!("[{}]\n", "a".repeat(1 << 20));
+        let keys: Vec<_> = (0..1000).map(|it| format!("k{it} = 1\n")).collect();
+        assert!(error(&(long + &keys.concat())).contains("the names of keys"));
         for text in [
             "\u{e9}",
             "[\u{e9}",

@@ -159,7 +159,7 @@ fn run(
     env.set("CNB_BP_PLAN_PATH", &plan_path);
     env.set("CNB_OUTPUT_DIR", &output);
     env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
-    // Of the execution environment it is not told.
+    // It is not told the execution environment.
     tell_target(&mut env, api, target, "");
     let command = Command {
         program,

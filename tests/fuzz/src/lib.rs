@@ -31,6 +31,7 @@ mod sbom;
 mod seeds;
 mod signing_config;
 mod tar;
+mod toml_file;
 mod view;
 mod www_authenticate;
 
@@ -80,6 +81,7 @@ pub const TARGETS: &[Target] = &[
     link::TARGET,
     manifest::TARGET,
     project::TARGET,
+    toml_file::TARGET,
     reference::TARGET,
     registries_conf::TARGET,
     sbom::TARGET,

@@ -30,16 +30,21 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
     }
 }
 
+/// Reads a `T` from the bytes of a TOML file, as upstream reads it.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TomlError> {
+    toml_reader::from_bytes(bytes)
+}
+
 /// Reads the TOML file at `path`, which has to be there.
 pub fn read_required<T: DeserializeOwned>(path: &Path) -> Result<T, FileError> {
     let bytes = read_bytes(path)?;
-    toml_reader::from_bytes(&bytes).map_err(|cause| FileError::Malformed {
+    parse(&bytes).map_err(|cause| FileError::Malformed {
         path: path.to_owned(),
         cause,
     })
 }
 
-/// Reads a table, as `deserialize_with`; what is none counts as not given, as upstream has it.
+/// Reads a table, as `deserialize_with`; any other value counts as absent, as upstream has it.
 pub fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<toml::Table>, D::Error> {
     Ok(match toml::Value::deserialize(deserializer)? {
         toml::Value::Table(table) => Some(table),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// The text in the form of RFC 3339, with seconds; `None` if it is no date and no time.
+/// The text in the form of RFC 3339, with seconds; `None` if it is neither date nor time.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let (date, time) = match text.split_once('T') {

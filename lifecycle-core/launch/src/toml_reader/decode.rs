@@ -20,12 +20,12 @@ use super::{TomlError, quoted};
 const DATE: &str = "$__toml_private_datetime";
 
 /// Makes a `T` of a document.
-pub(super) fn decode<T: DeserializeOwned>(document: &Document) -> Result<T, TomlError> {
+pub(super) fn decode<T: DeserializeOwned>(document: Document) -> Result<T, TomlError> {
     let place = Place {
         lines: &document.lines,
         path: RefCell::new(Vec::new()),
     };
-    let root = Value::Table(document.root.clone());
+    let root = Value::Table(document.root);
     T::deserialize(Node {
         value: &root,
         place: &place,
@@ -131,12 +131,8 @@ impl<'de> Deserializer<'de> for Node<'_> {
             Value::Date(text) => {
                 visitor.visit_map(MapDeserializer::new(std::iter::once((DATE, text.as_str()))))
             }
-            Value::Array(items) => visitor.visit_seq(Items {
+            Value::Array(items) | Value::Tables(items) => visitor.visit_seq(Items {
                 items: items.iter(),
-                place,
-            }),
-            Value::Tables(tables) => visitor.visit_seq(Tables {
-                tables: tables.iter(),
                 place,
             }),
             Value::Table(table) => visitor.visit_map(Pairs::all(table, place)),
@@ -191,7 +187,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
         let place = self.place;
         match self.value {
             Value::Table(table) => self.placed(visitor.visit_map(Pairs::all(table, place))),
-            // Upstream takes what is no table for a map that is not there.
+            // Upstream reads any other value as an absent map.
             _ => visitor.visit_map(Pairs {
                 rest: Vec::new().into_iter(),
                 value: None,
@@ -305,31 +301,6 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     }
 }
 
-struct Tables<'a> {
-    tables: std::slice::Iter<'a, Table>,
-    place: &'a Place<'a>,
-}
-
-impl<'de> SeqAccess<'de> for Tables<'_> {
-    type Error = DecodeError;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DecodeError> {
-        let place = self.place;
-        let Some(table) = self.tables.next() else {
-            return Ok(None);
-        };
-        let value = Value::Table(table.clone());
-        seed.deserialize(Node {
-            value: &value,
-            place,
-        })
-        .map(Some)
-    }
-}
-
 /// The name by which a pair is wanted, its key, and its value.
 type Pair<'a> = (&'a str, &'a str, Cow<'a, Value>);
 
@@ -364,19 +335,22 @@ impl<'a> Pairs<'a> {
             };
             match pairs.iter_mut().find(|(name, _, _)| *name == field) {
                 None => pairs.push((field, key, Cow::Borrowed(value))),
-                Some((_, known, there)) => {
-                    // Given twice, in other letters: tables are taken together, else either counts.
-                    if let (Value::Table(there), Value::Table(more)) = (&**there, value) {
-                        let mut both = there.clone();
-                        for (key, value) in more {
-                            both.entry(key.clone()).or_insert_with(|| value.clone());
+                // Given twice, in other letters: tables are taken together. What has the field's own
+                // letters counts.
+                Some((_, known, there)) => match value {
+                    Value::Table(more) if matches!(&**there, Value::Table(_)) => {
+                        if let Value::Table(both) = there.to_mut() {
+                            for (key, value) in more {
+                                if exact.is_some() || !both.contains_key(key) {
+                                    both.insert(key.clone(), value.clone());
+                                }
+                            }
                         }
-                        pairs.retain(|(name, _, _)| *name != field);
-                        pairs.push((field, key, Cow::Owned(Value::Table(both))));
-                    } else if exact.is_some() {
-                        (*known, *there) = (key, Cow::Borrowed(value));
+                        *known = key;
                     }
-                }
+                    _ if exact.is_some() => (*known, *there) = (key, Cow::Borrowed(value)),
+                    _ => {}
+                },
             }
         }
         Self {

@@ -33,6 +33,7 @@ pub(super) fn parse(input: &[u8]) -> Result<Document, TomlError> {
         lines: BTreeMap::new(),
         arrays: BTreeSet::new(),
         implied: BTreeSet::new(),
+        named: 0,
     };
     match parser.run() {
         Ok(()) => Ok(Document {
@@ -60,22 +61,41 @@ struct Parser<'a> {
     lines: BTreeMap<String, usize>,
     arrays: BTreeSet<String>,
     implied: BTreeSet<String>,
+    /// How many bytes the names of keys have together.
+    named: usize,
 }
 
-/// Where a table in scope stopped being one.
-enum Blocked {
+/// Where a table in scope stops being one.
+enum Obstacle {
     Missing,
     At(usize),
 }
 
-fn walk<'t>(root: &'t mut Table, context: &[String]) -> Result<&'t mut Table, Blocked> {
+/// The most bytes that the names of keys may have together, each with those of the tables around it.
+const MAX_NAMES: usize = 128 << 20;
+
+/// The name of a key; `named`: how many bytes such names have had so far.
+fn name(named: &mut usize, line: usize, path: &[String]) -> Result<String, LexError> {
+    let name = key_text(path);
+    *named = named.saturating_add(name.len());
+    if *named > MAX_NAMES {
+        let text = format!("the names of keys have more than {MAX_NAMES} bytes together");
+        return Err(LexError::at(line, text));
+    }
+    Ok(name)
+}
+
+fn walk<'t>(root: &'t mut Table, context: &[String]) -> Result<&'t mut Table, Obstacle> {
     let mut here = root;
     for (index, key) in context.iter().enumerate() {
         here = match here.get_mut(key) {
-            None => return Err(Blocked::Missing),
+            None => return Err(Obstacle::Missing),
             Some(Value::Table(table)) => table,
-            Some(Value::Tables(tables)) => tables.last_mut().ok_or(Blocked::At(index))?,
-            Some(_) => return Err(Blocked::At(index)),
+            Some(Value::Tables(tables)) => match tables.last_mut() {
+                Some(Value::Table(table)) => table,
+                _ => return Err(Obstacle::At(index)),
+            },
+            Some(_) => return Err(Obstacle::At(index)),
         };
     }
     Ok(here)
@@ -153,6 +173,7 @@ impl Parser<'_> {
                 self.line = self.lexer.line;
             }
             key.push(part);
+            self.is_shallow(key.len())?;
             self.lexer.skip(is_blank)?;
             match self.lexer.next()? {
                 '.' => {}
@@ -175,7 +196,7 @@ impl Parser<'_> {
             }
         }
         self.enter(&key, is_array)?;
-        self.note("", false, start);
+        self.note("", false, start)?;
         Ok(())
     }
 
@@ -228,6 +249,7 @@ impl Parser<'_> {
                 self.line = self.lexer.line;
             }
             key.push(part);
+            self.is_shallow(key.len())?;
             self.lexer.skip(is_blank)?;
             match self.lexer.next()? {
                 '.' => {}
@@ -266,7 +288,7 @@ impl Parser<'_> {
         };
         let current = self.current.clone();
         self.set(&current, value)?;
-        self.note(&current, is_array, line);
+        self.note(&current, is_array, line)?;
         self.context = outer;
         self.current.clear();
         Ok(())
@@ -279,7 +301,7 @@ impl Parser<'_> {
             for part in parents {
                 let mut context = self.context.clone();
                 context.push(part.clone());
-                self.implied.insert(key_text(&context));
+                self.imply(&context)?;
                 self.enter(&context, false)?;
             }
         }
@@ -288,11 +310,7 @@ impl Parser<'_> {
 
     fn value(&mut self, is_in_array: bool, depth: usize) -> Result<Value, LexError> {
         self.lexer.skip(is_blank)?;
-        if depth > MAX_DEPTH {
-            return Err(self
-                .lexer
-                .error("arrays and tables stand too deep in one another".to_owned()));
-        }
+        self.is_shallow(depth)?;
         match self.lexer.peek()? {
             '0'..='9' | '+' | '-' => self.number(),
             '[' => {
@@ -338,7 +356,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `true`, `false`, `inf`, `nan`, or something that is no value.
+    /// `true`, `false`, `inf`, `nan`, or an error.
     fn word(&mut self) -> Result<Value, LexError> {
         let mut start = self.lexer.pos;
         let first = self.lexer.next()?;
@@ -397,7 +415,7 @@ impl Parser<'_> {
 
     fn array(&mut self, depth: usize) -> Result<Value, LexError> {
         let current = self.current.clone();
-        self.note(&current, true, self.lexer.line);
+        self.note(&current, true, self.lexer.line)?;
         let mut items = Vec::new();
         loop {
             self.lexer.skip(is_space)?;
@@ -438,7 +456,7 @@ impl Parser<'_> {
         let mut inner = outer.clone();
         inner.push(outer_key.clone());
         self.context.clone_from(&inner);
-        self.implied.insert(key_text(&inner));
+        self.imply(&inner)?;
         self.enter(&inner, is_in_array)?;
         let mut table = Table::new();
         'pairs: loop {
@@ -498,7 +516,7 @@ impl Parser<'_> {
             _ => Value::Boolean(true),
         };
         self.set(&current, shadow)?;
-        self.note(&current, is_array, start);
+        self.note(&current, is_array, start)?;
         let mut here = table;
         for part in key.iter().take(key.len().saturating_sub(1)) {
             let below = here
@@ -516,30 +534,24 @@ impl Parser<'_> {
 
     /// Makes `key` the table in scope.
     fn enter(&mut self, key: &[String], is_array: bool) -> Result<(), LexError> {
+        self.is_shallow(key.len())?;
         let [parents @ .., last] = key else {
             return Ok(());
         };
-        for index in 1..=parents.len() {
-            let path = parents.get(..index).unwrap_or_default();
-            let Some((name, above)) = path.split_last() else {
-                continue;
-            };
-            let here = walk(&mut self.root, above).map_err(|_blocked| {
+        let mut here = &mut self.root;
+        for (index, part) in parents.iter().enumerate() {
+            let path = parents.get(..=index).unwrap_or_default();
+            if !here.contains_key(part) {
+                here.insert(part.clone(), Value::Table(Table::new()));
+                let name = name(&mut self.named, self.line, path)?;
+                self.implied.insert(name);
+            }
+            here = walk(here, std::slice::from_ref(part)).map_err(|_obstacle| {
                 LexError::at(
                     self.line,
                     format!("Key '{}' was already created as a hash.", key_text(path)),
                 )
             })?;
-            if !here.contains_key(name) {
-                here.insert(name.clone(), Value::Table(Table::new()));
-                self.implied.insert(key_text(path));
-            }
-            if walk(&mut self.root, path).is_err() {
-                return Err(LexError::at(
-                    self.line,
-                    format!("Key '{}' was already created as a hash.", key_text(path)),
-                ));
-            }
         }
         self.context = parents.to_vec();
         if is_array {
@@ -555,7 +567,7 @@ impl Parser<'_> {
                 );
                 return Err(LexError::at(self.line, text));
             };
-            tables.push(Table::new());
+            tables.push(Value::Table(Table::new()));
         } else {
             self.set(last, Value::Table(Table::new()))?;
         }
@@ -572,9 +584,9 @@ impl Parser<'_> {
             line,
             text: format!("Key '{}' has already been defined.", key_text(path)),
         };
-        let here = walk(&mut self.root, &self.context).map_err(|blocked| match blocked {
-            Blocked::At(index) => defined(self.context.get(..=index).unwrap_or_default()),
-            Blocked::Missing => defined(&self.context),
+        let here = walk(&mut self.root, &self.context).map_err(|obstacle| match obstacle {
+            Obstacle::At(index) => defined(self.context.get(..=index).unwrap_or_default()),
+            Obstacle::Missing => defined(&self.context),
         })?;
         let Some(there) = here.get_mut(key) else {
             here.insert(key.to_owned(), value);
@@ -592,8 +604,24 @@ impl Parser<'_> {
         Ok(())
     }
 
+    /// Nothing stands deeper than [`MAX_DEPTH`].
+    fn is_shallow(&self, depth: usize) -> Result<(), LexError> {
+        if depth <= MAX_DEPTH {
+            return Ok(());
+        }
+        let text = "arrays and tables stand too deep in one another";
+        Err(self.lexer.error(text.to_owned()))
+    }
+
+    /// Remembers that a table is there only because something in it is.
+    fn imply(&mut self, path: &[String]) -> Result<(), LexError> {
+        let name = name(&mut self.named, self.line, path)?;
+        self.implied.insert(name);
+        Ok(())
+    }
+
     /// Remembers the line of a key, and whether it is an array.
-    fn note(&mut self, key: &str, is_array: bool, line: usize) {
+    fn note(&mut self, key: &str, is_array: bool, line: usize) -> Result<(), LexError> {
         let mut path = self.context.clone();
         if !key.is_empty() {
             path.push(key.to_owned());
@@ -601,13 +629,14 @@ impl Parser<'_> {
         if path.is_empty() {
             path.push(String::new());
         }
-        let name = key_text(&path);
+        let name = name(&mut self.named, line, &path)?;
         if is_array {
             self.arrays.insert(name.clone());
         } else {
             self.arrays.remove(&name);
         }
         self.lines.insert(name, line);
+        Ok(())
     }
 }
 

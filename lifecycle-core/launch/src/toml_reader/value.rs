@@ -17,7 +17,8 @@ pub(super) enum Value {
     Date(String),
     Array(Vec<Value>),
     Table(Table),
-    Tables(Vec<Table>),
+    /// An array of tables: each is a [`Value::Table`].
+    Tables(Vec<Value>),
 }
 
 impl Value {
