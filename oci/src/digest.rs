@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -202,6 +203,37 @@ impl Hasher {
 impl Default for Hasher {
     fn default() -> Self {
         Self::new(Algorithm::Sha256)
+    }
+}
+
+/// Hashes what is read through it, by SHA-256.
+#[derive(Debug)]
+pub struct HashReader<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: io::Read> HashReader<R> {
+    /// Nothing is read of `inner` yet.
+    pub fn new(inner: R) -> Self {
+        Self {
+            inner,
+            hasher: Hasher::default(),
+        }
+    }
+
+    /// Reads the rest, and returns the digest of all that was read.
+    pub fn finish(mut self) -> io::Result<Digest> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(self.hasher.finish())
+    }
+}
+
+impl<R: io::Read> io::Read for HashReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
     }
 }
 

@@ -34,7 +34,7 @@ pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
 };
 pub use descriptor::Descriptor;
-pub use digest::{Algorithm, DiffId, Digest, DigestError, Hasher};
+pub use digest::{Algorithm, DiffId, Digest, DigestError, HashReader, Hasher};
 pub use extract::{
     ExtractError, ExtractOptions, ExtractRules, ExtractSummary, IdMap, IdRange, Links,
     OverlayXattrs, Owners, RecordedOwner, Whiteouts, extract, extract_layer,

@@ -29,7 +29,7 @@ use super::project;
 use super::targets::{self, Builders, Target};
 use crate::args::Format;
 use crate::commands::policy;
-use crate::environment::{self, Environment};
+use crate::environment::{self, Environment, PROXIES};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::keys::{self, Files};
@@ -520,14 +520,6 @@ pub(crate) fn sandbox_program() -> Result<Vec<OsString>, CommandError> {
 /// What the lifecycle sees of this environment where it runs buildpacks.
 fn surroundings(network: Network, environment: &Environment) -> BTreeMap<OsString, OsString> {
     const PASSED: [&str; 2] = ["PATH", "HOME"];
-    const PROXIES: [&str; 6] = [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-    ];
     let proxies = PROXIES.iter().filter(|_| network == Network::Host);
     let names = PASSED.iter().chain(proxies).map(OsString::from);
     names

@@ -10,7 +10,7 @@ use platform::sandbox::{Config, Isolation, Network, Root, Sandbox, User, UserMap
 use serde::Serialize;
 
 use crate::args::Printed;
-use crate::environment::Environment;
+use crate::environment::{Environment, PROXIES};
 use crate::error::CommandError;
 use crate::machine;
 use crate::ui::{Tone, Ui, size};
@@ -253,15 +253,7 @@ fn mirrors(environment: &Environment) -> Finding {
 
 /// Which proxies are set: without what their URLs hold, passwords perhaps.
 fn proxies(environment: &Environment) -> Option<Finding> {
-    const NAMES: [&str; 6] = [
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-    ];
-    let set = NAMES.into_iter();
+    let set = PROXIES.into_iter();
     let set: Vec<_> = set
         .filter(|it| environment.text(it).is_some_and(|it| !it.is_empty()))
         .map(str::to_owned)
@@ -294,7 +286,7 @@ fn temporary(environment: &Environment) -> Vec<Finding> {
         findings.push(Finding::odd(
             ABOUT,
             format!("{stale} folders in `{shown}` were left by builds that were killed"),
-            "the next build takes them away",
+            "the next build takes away what it may",
         ));
     }
     findings

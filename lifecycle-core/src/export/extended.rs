@@ -4,12 +4,12 @@
 //! names of owners.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use oci::layer::{self, Compression};
 use oci::tar::{self, EntryKind, Manner, Seen, TarError};
-use oci::{DiffId, ExtractError, ExtractOptions, Hasher, Image};
+use oci::{DiffId, ExtractError, ExtractOptions, HashReader, Image};
 use thiserror::Error;
 
 use super::layers::MadeLayer;
@@ -95,10 +95,7 @@ fn write(
     layer::write(target, compression, |archive| {
         let file = fs::File::open(blob).map_err(ExtractError::Read)?;
         let options = ExtractOptions::default();
-        let mut plain = Hashed {
-            inner: tar::decompressed(file)?.take(options.bytes),
-            hasher: Hasher::default(),
-        };
+        let mut plain = HashReader::new(tar::decompressed(file)?.take(options.bytes));
         let mut from = tar::Reader::new(&mut plain, options.entries, options.path)?;
         while let Some(Seen { mut entry, manner }) = from.next_entry()? {
             // Their numbers are not known here, and of a wrong one more comes than of none.
@@ -114,8 +111,7 @@ fn write(
             archive.write_as(&entry, &manner, &mut from)?;
         }
         drop(from);
-        io::copy(&mut plain, &mut io::sink()).map_err(ExtractError::Read)?;
-        let presented = DiffId(plain.hasher.finish());
+        let presented = DiffId(plain.finish().map_err(ExtractError::Read)?);
         if presented != *diff_id {
             let expected = diff_id.clone();
             return Err(ExtractError::OtherContent {
@@ -126,20 +122,6 @@ fn write(
         }
         Ok(())
     })
-}
-
-/// Hashes what is read.
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
-    }
 }
 
 /// Why a layer of an extension could not be written anew.

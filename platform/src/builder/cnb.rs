@@ -1,12 +1,12 @@
 //! From modules to the folders that a build sees: `/cnb/buildpacks/<id>/<version>`, and the files
 //! beside them that say in which order they are tried.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lifecycle_core::files::{self, FileError};
-use oci::{DiffId, Digest, ExtractError, ExtractOptions, Hasher, extract, extract_layer};
+use oci::{DiffId, Digest, ExtractError, ExtractOptions, HashReader, extract, extract_layer};
 use tempfile::TempDir;
 
 use super::module::{Content, LayerContent, Module, word};
@@ -113,27 +113,10 @@ fn unpack(archive: &Path, target: &Path, module: &Module) -> Result<(), LayOutEr
         source,
     };
     fs::create_dir_all(target).map_err(LayOutError::Write)?;
-    let mut reader = Hashed {
-        inner: fs::File::open(archive).map_err(LayOutError::Write)?,
-        hasher: Hasher::default(),
-    };
+    let mut reader = HashReader::new(fs::File::open(archive).map_err(LayOutError::Write)?);
     extract(&mut reader, target, &ExtractOptions::default()).map_err(failed)?;
-    io::copy(&mut reader, &mut io::sink()).map_err(LayOutError::Write)?;
-    unchanged(archive, reader.hasher.finish(), module)
-}
-
-/// Hashes what is read.
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
-    }
+    let digest = reader.finish().map_err(LayOutError::Write)?;
+    unchanged(archive, digest, module)
 }
 
 /// Unpacks a layer beside where its modules go, so that they need only be renamed.

@@ -444,7 +444,7 @@ pub enum PackageError {
         /// What it should have.
         file: String,
     },
-    /// What should be a file is none.
+    /// What should be a file is something else.
     #[error("`{}` is not a file", path.display())]
     NoFile {
         /// Which.

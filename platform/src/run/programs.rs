@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lifecycle_core::exec::{Capped, Command, Exit, Output, Run as _, RunError as ExecError};
 use lifecycle_core::files::OsError;
-use oci::{Digest, Hasher};
+use oci::{Digest, HashReader};
 
 use super::ground::{Ground, HOME, PROGRAMS};
 use super::phases::Phases;
@@ -51,24 +51,7 @@ impl Programs {
 }
 
 pub(super) fn digest(path: &Path) -> Result<Digest, RunError> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = HashWriter(Hasher::default());
-    io::copy(&mut file, &mut hasher)?;
-    Ok(hasher.0.finish())
-}
-
-/// Hashes what is written.
-struct HashWriter(Hasher);
-
-impl io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(HashReader::new(fs_err::File::open(path)?).finish()?)
 }
 
 /// Puts the programs of ours where the sandbox has them.
