@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -171,6 +172,12 @@ impl Run for Host {
 /// `#!`. Go does not, so upstream fails there. Where further formats are registered with the kernel it
 /// alone decides.
 fn is_for_a_shell(program: &Path) -> bool {
+    // To open anything else could take for ever, and what may not be run is refused as that.
+    let is_program = std::fs::metadata(program)
+        .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    if !is_program {
+        return false;
+    }
     let mut start = Vec::new();
     let read = std::fs::File::open(program).and_then(|file| file.take(4).read_to_end(&mut start));
     let formats = std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter();

@@ -202,8 +202,7 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, &'static str> {
 
 /// Go's `strconv.Atoi`: decimal only.
 pub(crate) fn parse_decimal(text: &str) -> Option<i64> {
-    let digits = text.trim_start_matches(['+', '-']);
-    text.parse().ok().filter(|_| text.len() - digits.len() < 2)
+    text.parse().ok()
 }
 
 /// Go's `time.ParseDuration`, for times that are not negative.

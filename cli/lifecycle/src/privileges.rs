@@ -121,7 +121,7 @@ pub(crate) fn become_user(user: User) -> Result<(), Failure> {
 ///
 /// # Errors
 ///
-/// When there is no such user.
+/// When the user is unknown.
 pub(crate) fn set_home(user: User, environment: &mut Environment) -> Result<(), Failure> {
     let failed = |cause: &str| {
         let action = format!("set environment for user {}", user.uid);

@@ -131,7 +131,7 @@ fn daemon(inputs: &Inputs, runtime: &Runtime) -> Result<DaemonImages, Failure> {
     let variables = texts(&inputs.environment);
     let host = variables.get("DOCKER_HOST").filter(|it| !it.is_empty());
     let host = host.map_or("unix:///var/run/docker.sock", String::as_str);
-    // Upstream knows no contexts: in a build there is no one who chose one.
+    // Upstream knows no contexts: nobody chooses one for a build.
     let mut known = variables.clone();
     known.retain(|name, _| {
         ["DOCKER_HOST", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY"].contains(&name.as_str())
@@ -171,7 +171,7 @@ fn daemon(inputs: &Inputs, runtime: &Runtime) -> Result<DaemonImages, Failure> {
     })
 }
 
-/// Why there is no connection, as Go says it.
+/// Why a connection could not be made, as Go says it.
 fn connecting(problem: &(dyn Error + Send + Sync + 'static)) -> String {
     match problem.downcast_ref() {
         Some(
