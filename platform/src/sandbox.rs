@@ -37,15 +37,17 @@
 //! of the two. What they have to say goes back over it.
 //!
 //! **Death.** Each process is killed by the kernel when the one that started it dies, and with the
-//! first process of a process namespace die all others. Without any namespace, the process that started
-//! the program becomes the parent of all that it leaves running, and kills it. Mounts are in namespaces only. So nothing is
-//! left behind, even if all is killed.
+//! first process of a process namespace die all others. Without such a namespace, the process that started
+//! the program becomes the parent of all that it leaves running, and kills it. Mounts are in namespaces
+//! only. So nothing is left behind, even if all is killed; but without a process namespace, a program that
+//! left its session outlives a sealpack that is killed by `KILL`.
 
 mod chroot;
 mod enter;
 mod foreign;
 mod image;
 mod network;
+mod orphans;
 mod report;
 mod rights;
 mod root;

@@ -527,6 +527,27 @@ mod tests {
         ));
     }
 
+    fn run_git(app: &Path, arguments: &[&str]) -> io::Result<std::process::Output> {
+        Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+            .arg("-C")
+            .arg(app)
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+    }
+
+    /// Commits all of a folder to a new repository in it, if there is git.
+    fn is_committed(app: &Path) -> bool {
+        if run_git(app, &["init", "--quiet"]).is_err() {
+            eprintln!("SKIPPED: there is no `git` here");
+            return false;
+        }
+        run_git(app, &["add", "."]).unwrap();
+        run_git(app, &["commit", "--quiet", "-m", "a"]).unwrap();
+        true
+    }
+
     #[test]
     fn git_says_where_an_app_stands_and_runs_nothing_of_the_repository() {
         let folder = tempfile::tempdir().unwrap();
@@ -535,21 +556,10 @@ mod tests {
         fs::write(app.join("sub/a"), "1").unwrap();
         fs::write(app.join(".gitattributes"), "* filter=evil diff=evil\n").unwrap();
         let path = OsStr::new("/usr/bin:/bin");
-        let run = |arguments: &[&str]| {
-            Command::new("git")
-                .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
-                .arg("-C")
-                .arg(&app)
-                .args(arguments)
-                .env("GIT_CONFIG_GLOBAL", "/dev/null")
-                .output()
-        };
-        if run(&["init", "--quiet"]).is_err() {
-            eprintln!("SKIPPED: there is no `git` here");
+        let run = |arguments: &[&str]| run_git(&app, arguments);
+        if !is_committed(&app) {
             return;
         }
-        run(&["add", "."]).unwrap();
-        run(&["commit", "--quiet", "-m", "a"]).unwrap();
         let url = "https://user:secret@git.example/app.git";
         run(&["remote", "add", "origin", url]).unwrap();
         let touch = format!("touch {}; cat", proof.display());
@@ -584,21 +594,10 @@ mod tests {
         let (app, proof) = (folder.path().join("app"), folder.path().join("proof"));
         fs::create_dir_all(&app).unwrap();
         fs::write(app.join("a"), "1").unwrap();
-        let run = |arguments: &[&str]| {
-            Command::new("git")
-                .args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
-                .arg("-C")
-                .arg(&app)
-                .args(arguments)
-                .env("GIT_CONFIG_GLOBAL", "/dev/null")
-                .output()
-        };
-        if run(&["init", "--quiet"]).is_err() {
-            eprintln!("SKIPPED: there is no `git` here");
+        let run = |arguments: &[&str]| run_git(&app, arguments);
+        if !is_committed(&app) {
             return;
         }
-        run(&["add", "."]).unwrap();
-        run(&["commit", "--quiet", "-m", "a"]).unwrap();
         let head = String::from_utf8(run(&["rev-parse", "HEAD"]).unwrap().stdout).unwrap();
         let (start, rest) = head.trim().split_at(2);
         let touch = format!("sh -c 'touch {}; false'", proof.display());

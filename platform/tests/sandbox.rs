@@ -368,13 +368,17 @@ fn cancelling_ends_all(fixture: &Fixture) {
         }
     }
 
-    let config = fixture.config();
-    let cancel = config.cancel.clone();
-    let sandbox = Sandbox::new(config).unwrap();
-    let command = script("echo started; trap '' TERM INT HUP; setsid sleep 12345");
-    let exit = sandbox.run(&command, &CancelAtOnce(cancel));
-    assert!(matches!(exit, Err(RunError::Cancelled)));
-    assert!(dies("12345"));
+    let weaker = ["pid", "user mnt"].map(|kinds| forbidding(fixture, kinds));
+    for config in weaker.into_iter().flatten().chain([fixture.config()]) {
+        let cancel = config.cancel.clone();
+        let sandbox = Sandbox::new(config).unwrap();
+        let command = script(
+            "setsid sleep 12345 & sleep 0.2; echo started; trap '' TERM INT HUP; sleep 12345",
+        );
+        let exit = sandbox.run(&command, &CancelAtOnce(cancel));
+        assert!(matches!(exit, Err(RunError::Cancelled)));
+        assert!(dies("12345"), "{}", sandbox.report());
+    }
 }
 
 fn without_its_parent_it_dies(_fixture: &Fixture) {
@@ -500,6 +504,9 @@ fn without_a_kind_of_namespace_the_others_are_used(fixture: &Fixture) {
         output.starts_with("order") && output.contains("Read-only"),
         "{output}"
     );
+    let (exit, _) = run(&sandbox, "setsid sleep 54323 & sleep 0.2");
+    assert_eq!(exit, Exit::Code(0));
+    assert!(!is_running("54323"));
 }
 
 fn without_any_namespace_there_are_the_folders(fixture: &Fixture) {

@@ -3,10 +3,10 @@ use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::orphans::Orphans;
 use super::report::Facts;
 use super::spec::{Map, NotStarted, Program, Reply, Spec, SpecRoot, Stage};
 use super::{image, network, rights, root, task};
@@ -150,58 +150,14 @@ fn second(socket: &UnixStream) -> Result<Child, Failed> {
         .map_err(Failed::new("start the first process"))
 }
 
-/// Without namespaces, has another process run the command, and ends all that it left running: nobody is
-/// to change folders that later phases walk through, perhaps as root.
+/// Without namespaces, has another process run the command, and ends all that it left running.
 fn supervise(socket: &UnixStream) -> Result<Reply, Failed> {
-    let own = rustix::process::getpid();
-    rustix::process::set_child_subreaper(Some(own))
-        .map_err(Failed::new("get what the program leaves running"))?;
+    let orphans = Orphans::adopt()?;
     let second = second(socket)?;
+    Orphans::stay()?;
     let status = reap(&second).map_err(Failed::new("wait for the command"))?;
-    end_children(own).map_err(Failed::new("end what the program left running"))?;
+    orphans.end()?;
     Ok(ended(status))
-}
-
-/// Kills all processes below us, until there are no more.
-fn end_children(own: Pid) -> io::Result<()> {
-    const TRIES: usize = 1000;
-    const PAUSE: Duration = Duration::from_millis(5);
-    let mut tries = 0;
-    loop {
-        match rustix::process::wait(WaitOptions::NOHANG) {
-            // The children of one that ended are ours now.
-            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => continue,
-            Err(rustix::io::Errno::CHILD) => return Ok(()),
-            Err(error) => return Err(error.into()),
-            Ok(None) => {}
-        }
-        tries += 1;
-        if tries > TRIES {
-            return Err(rustix::io::Errno::TIMEDOUT.into());
-        }
-        for child in children(own)? {
-            // It may have ended by itself.
-            rustix::process::kill_process(child, Signal::KILL).unwrap_or_default();
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// The processes whose parent is `own`.
-fn children(own: Pid) -> io::Result<Vec<Pid>> {
-    let own = own.as_raw_nonzero().to_string();
-    let is_child = |pid: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // A name may hold all that would separate fields.
-        let (_, fields) = stat.rsplit_once(')')?;
-        (fields.split_whitespace().nth(1)? == own).then_some(())
-    };
-    let entries = std::fs::read_dir("/proc")?;
-    let all = entries.filter_map(|it| it.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    Ok(all
-        .filter(|it| is_child(*it).is_some())
-        .filter_map(Pid::from_raw)
-        .collect())
 }
 
 /// Does what there is to do as the process that we are: a task, or the command, perhaps in another root.
@@ -270,6 +226,11 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
     if namespaces.network {
         network::raise_loopback().map_err(Failed::new("raise the loopback"))?;
     }
+    // No process namespace ends what the program leaves running.
+    let orphans = match spec.command {
+        Some(_) if !first_process => Some(Orphans::adopt()?),
+        _ => None,
+    };
     let own_proc = match spec.root {
         SpecRoot::Machine => root::build(spec, namespaces.pid)?,
         SpecRoot::Overlay { .. } | SpecRoot::Copy { .. } => image::enter(namespaces.pid)?,
@@ -291,19 +252,20 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
         return Ok(ready);
     };
     let program = at_home(program, spec.user);
-    let mut child = match command(&program).and_then(|mut command| {
+    let child = match command(&program).and_then(|mut command| {
         let started = command.stdin(Stdio::null()).spawn();
         started.map_err(|error| not_started(NotStarted::Program, &error))
     }) {
         Ok(child) => child,
         Err(reply) => return Ok(reply),
     };
-    let status = if first_process {
-        reap(&child)
-    } else {
-        child.wait()
-    };
-    let status = status.map_err(Failed::new("wait for the command"))?;
+    if orphans.is_some() {
+        Orphans::stay()?;
+    }
+    let status = reap(&child).map_err(Failed::new("wait for the command"))?;
+    if let Some(orphans) = orphans {
+        orphans.end()?;
+    }
     Ok(ended(status))
 }
 
