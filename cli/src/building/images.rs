@@ -10,7 +10,7 @@ use platform::base;
 use platform::run::{ChooseError, FindRunImage, RunError, RunImage};
 use platform::sandbox::Network;
 
-use super::builders::{Inputs, judge};
+use super::builders::Inputs;
 use super::settings::Settings;
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
@@ -45,12 +45,13 @@ async fn find_run_image(
     let reference: Reference = name
         .parse()
         .context(|| format!("`{name}` is not a run image"))?;
-    let found = images.find(&reference).await?;
     let inputs = Inputs {
         policies: settings.input_policies.as_ref(),
         trusted_root: settings.trusted_root.as_deref(),
     };
-    judge("run image", &found, inputs, ui).await?;
+    let by = (inputs, images, ui);
+    let resolved = &settings.builders.resolved;
+    let found = resolved.find("run image", &reference, by).await?;
     Ok(RunImage::Found {
         name: label(name, &reference),
         shown: name.to_owned(),
@@ -92,8 +93,8 @@ impl Chooser<'_> {
     /// Whether the user or the builder names it.
     fn is_offered(&self, name: &str) -> bool {
         let own = self.settings.run_image.as_deref() == Some(name);
-        let builder = self.settings.builders.first();
-        let mut offered = builder.run.images.iter().flat_map(RunImages::all);
+        let builders = self.settings.builders.all();
+        let mut offered = builders.flat_map(|it| it.run.images.iter().flat_map(RunImages::all));
         own || name == base::NAME || offered.any(|it| it == name)
     }
 }
@@ -115,11 +116,17 @@ fn may_choose(name: &str, network: Network) -> Result<(), CommandError> {
     let Some(problem) = refusal(&reference.location, network) else {
         return Ok(());
     };
+    let hint = match reference.location {
+        Location::Registry(_) => {
+            "name it yourself with `--run-image IMAGE`, or allow registries with `--network host`"
+        }
+        _ => "name it yourself with `--run-image IMAGE`",
+    };
     Err(CommandError::undecided(Message(format!(
         "an extension is not allowed to choose the run image `{name}`: neither you nor the builder \
          names it, and {problem}"
     )))
-    .hint("name it yourself with `--run-image IMAGE`, or allow registries with `--network host`"))
+    .hint(hint))
 }
 
 #[async_trait]

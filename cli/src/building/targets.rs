@@ -24,6 +24,8 @@ use crate::ui::Ui;
 pub(super) struct Builders {
     first: Builder,
     others: Vec<(Platform, Builder)>,
+    /// The images that were named so far.
+    pub(super) resolved: Resolved,
     /// Buildpacks that are scripts; gone with this.
     _scripts: Vec<Option<TempDir>>,
 }
@@ -72,6 +74,7 @@ impl Builders {
         Ok(Self {
             first,
             others: rest,
+            resolved: known,
             _scripts: scripts,
         })
     }
@@ -81,6 +84,12 @@ impl Builders {
         let mut others = self.others.iter();
         let other = others.find(|(it, _)| it == platform);
         other.map_or(&self.first, |(_, builder)| builder)
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Builder> {
+        let others = self.others.iter().map(|(_, builder)| builder);
+        std::iter::once(&self.first).chain(others)
     }
 
     /// The one for the first platform.

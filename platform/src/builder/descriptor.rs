@@ -1,6 +1,8 @@
 //! `buildpack.toml` and `extension.toml`, as a platform reads them: all that packages and builders say
 //! of a module in their labels.
 
+use std::fmt;
+
 use lifecycle_core::buildpack::Kind;
 use lifecycle_core::files::group::GroupElement;
 use lifecycle_core::files::order::OrderGroup;
@@ -279,6 +281,17 @@ impl From<&GroupElement> for Member {
             version: element.version.clone(),
             optional: element.optional,
         }
+    }
+}
+
+/// `id@version`, or the id where no version is said.
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        if self.version.is_empty() {
+            return Ok(());
+        }
+        write!(f, "@{}", self.version)
     }
 }
 

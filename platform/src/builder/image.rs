@@ -21,7 +21,7 @@ use lifecycle_core::files::run::{Run, RunImages};
 use lifecycle_core::files::system::System;
 use oci::{DiffId, Image, Store};
 
-use super::descriptor::{Members, from_members};
+use super::descriptor::{Member, Members, from_members};
 use super::labels::{
     self, BUILDER, BuilderMetadata, CreatedBy, LIFECYCLE_APIS, LabelError, LabelProblem, MIXINS,
     ModuleLayers, ORDER, ORDER_EXTENSIONS, RunImageMetadata, STACK, SYSTEM, SystemLabel,
@@ -234,7 +234,7 @@ pub(crate) fn resolved(
             (Some(module), None) => member.version = module.version.to_string(),
             (None, _) => {
                 let problem = LabelProblem::NoModule {
-                    module: member.to_string(),
+                    module: Member::from(&*member).to_string(),
                     other: layers_label(modules.first().map_or(Kind::Buildpack, |it| it.kind)),
                 };
                 return Err(problem.of(label));

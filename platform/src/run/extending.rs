@@ -34,7 +34,7 @@ use super::staging::{Named, StagedImages};
 use super::{PhaseFailure, Request, RunError, RunImage, inputs};
 use crate::rootfs::MappedFolder;
 use crate::sandbox::{
-    BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, Sandbox, User, UserMap,
+    BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, Sandbox, SandboxError, User, UserMap,
 };
 
 /// With what the extender ends if it could not extend.
@@ -155,7 +155,7 @@ impl Phases<'_> {
         self.ground.hand_over(self.staging, self.sandbox)?;
         let roots = ground::root_store(self.request)?;
         let layers = roots.unpack(&image, &chosen.run_image.store, &map).await?;
-        let root = ImageRoot {
+        let mut root = ImageRoot {
             files: RootFiles::Layers(layers.folders.clone()),
             map,
             user: User { uid: 0, gid: 0 },
@@ -176,7 +176,19 @@ impl Phases<'_> {
         });
         mounts.extend(ground::names(self.request, self.staging)?);
         self.progress.begin("extend", &name);
-        let ended = self.extender("run", root, mounts, &work, &[]).await?;
+        let stacked = self.extender("run", root.clone(), mounts.clone(), &work, &[]);
+        let mut copy = None;
+        let ended = match stacked.await {
+            Err(RunError::Sandbox(SandboxError::NoRoot { .. })) => {
+                let folder = self.staging.root().join("run-root");
+                let made = roots.copy(&image, &chosen.run_image.store, &root.map, &folder);
+                let made = copy.insert(made.await?);
+                root.files = RootFiles::Copy(made.folder().to_owned());
+                self.extender("run", root, mounts, &work, &[]).await?
+            }
+            ended => ended?,
+        };
+        drop(copy);
         match ended.exit {
             Exit::Code(0) => {}
             Exit::Code(NOT_EXTENDED) => return Err(not_extended(&ended, "run")),

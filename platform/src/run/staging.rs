@@ -123,11 +123,13 @@ impl Staging {
                 let entry = entry?;
                 let (path, kind) = (entry.path(), entry.file_type()?);
                 let is_toml = entry.file_name().as_encoded_bytes().ends_with(b".toml");
-                let leads_away = kind.is_symlink() && (is_top || folder == sboms);
+                // What the exporter writes lies at any depth of `sbom`.
+                let is_walked = is_top || folder.starts_with(&sboms);
+                let leads_away = kind.is_symlink() && is_walked;
                 if leads_away || is_toml && !(kind.is_file() || kind.is_dir()) {
                     return Err(RunError::LinkInLayers { path });
                 }
-                if is_top && kind.is_dir() {
+                if is_walked && kind.is_dir() {
                     waiting.push(path);
                 }
             }
@@ -336,6 +338,14 @@ mod tests {
         fs_err::create_dir_all(at("sbom")).unwrap();
         symlink("/etc", at("sbom/launch")).unwrap();
         assert!(staging.refuse_links().is_err());
+        fs_err::remove_file(at("sbom/launch")).unwrap();
+        fs_err::create_dir_all(at("sbom/launch/a")).unwrap();
+        staging.refuse_links().unwrap();
+        for name in ["sbom/launch/buildpacksio_lifecycle", "sbom/launch/a/layer"] {
+            symlink("/etc", at(name)).unwrap();
+            assert!(staging.refuse_links().is_err(), "{name}");
+            fs_err::remove_file(at(name)).unwrap();
+        }
     }
 
     #[test]

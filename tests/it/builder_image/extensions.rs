@@ -8,7 +8,7 @@ use testkit::{BuilderImage, LayerFiles, Output, write_image_with};
 use super::{Fixture, built, config_of, provenance};
 
 /// Writes an extension to `ext`, which generates these Dockerfiles.
-fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
+pub(super) fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
     let toml = "api = \"0.10\"\n[extension]\nid = \"test/ext\"\nversion = \"1.0.0\"\n";
     fixture.workspace.write("ext/extension.toml", toml);
     let mut generate = "#!/bin/sh\nset -eu\n".to_owned();
@@ -23,7 +23,7 @@ fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
 }
 
 /// A builder whose buildpack says what is there, and an image to run on in `run`, with a shell.
-async fn fixture() -> Option<Fixture> {
+pub(super) async fn fixture() -> Option<Fixture> {
     let look = "for it in /usr/tool /etc/by-copy /given/here; do [ -e $it ] && echo \"there is $it\"; done\n\
                 echo \"greeting $GREETING, path $PATH, I am $(id -u)\"; touch /usr/x && echo leaked; [ -e /usr/out ] && echo leaked; true\n";
     let builder = BuilderImage::new().build(look);
@@ -39,7 +39,7 @@ async fn fixture() -> Option<Fixture> {
     Some(fixture)
 }
 
-const ARGUMENTS: [&str; 4] = ["--extension", "ext", "--run-image", "oci:run:latest"];
+pub(super) const ARGUMENTS: [&str; 4] = ["--extension", "ext", "--run-image", "oci:run:latest"];
 
 /// The config of what is built, and the root file system of it.
 fn image(fixture: &Fixture, output: &str) -> (Value, std::path::PathBuf) {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use testkit::{Output, peer, skipped};
 
-use super::{Fixture, is_root, looking};
+use super::{Fixture, extensions, is_root, looking};
 use crate::build::json;
 
 /// What the scripts say when the machine is as they want it: what fails later is our own failure.
@@ -126,6 +126,8 @@ async fn layers_that_cannot_be_stacked_are_copied() {
     let plain = Output::of(&mut fixture.command("plain")).expect(0);
     let mut command = command(&fixture, "out");
     command.args(["--root-store", "roots/store"]);
+    // A copy is isolated as all others are.
+    command.args(["--isolation", "required"]);
     let output = Output::of(&mut by(STACKED, &command));
     if !output.stderr.contains(READY) {
         skipped(&output.stderr);
@@ -141,6 +143,27 @@ async fn layers_that_cannot_be_stacked_are_copied() {
         &output.stderr.replace("leaked of an earlier phase", ""),
         "image",
     );
+    assert_nothing_left(&fixture.folder);
+}
+
+#[tokio::test]
+async fn a_run_image_that_cannot_be_stacked_is_extended_in_a_copy() {
+    let (true, Some(fixture)) = (can_unshare(), extensions::fixture().await) else {
+        return;
+    };
+    let text = "ARG base_image\nFROM ${base_image}\nRUN echo made > /etc/made\n";
+    extensions::extension(&fixture, &[("run.Dockerfile", text)]);
+    let plain = Output::of(fixture.command("plain").args(extensions::ARGUMENTS));
+    let mut command = command(&fixture, "out");
+    command.args(extensions::ARGUMENTS);
+    command.args(["--root-store", "roots/store"]);
+    let output = Output::of(&mut by(STACKED, &command));
+    if !output.stderr.contains(READY) {
+        skipped(&output.stderr);
+        return;
+    }
+    let digest = json(&output.expect(0))["digest"].clone();
+    assert_eq!(digest, json(&plain.expect(0))["digest"]);
     assert_nothing_left(&fixture.folder);
 }
 
