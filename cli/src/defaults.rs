@@ -261,7 +261,7 @@ impl File {
         };
         let one = |it: &Option<String>| it.iter().map(path).collect();
         match field {
-            // An image, if there is no such file.
+            // An image, if no file has this name.
             "builder" => {
                 let is_file = |it: &&String| folder.join(it).exists();
                 let file = self.builder.as_ref().filter(is_file).map(path);

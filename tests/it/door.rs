@@ -5,6 +5,7 @@ use std::process::Command;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
+use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 use testkit::{Output, Project, Reply, Scripted, Workspace, binary};
 
 fn json_of(output: &Output) -> Value {
@@ -184,6 +185,31 @@ fn what_is_attested_are_the_bytes_that_were_given() {
     project
         .run(&["verify", "oci:out:v1", "--key", "test.pub"])
         .expect(0);
+
+    // Where nothing may be deleted, what was attached is said all the same.
+    let registry = TestRegistry::start(Switches {
+        faults: vec![Fault::first(9, "DELETE", FaultKind::Status(405, None))],
+        ..Switches::default()
+    });
+    let image = format!("{}/app:v1", registry.host());
+    project.run(&["copy", "oci:out:v1", &image]).expect(0);
+    let mut again = vec![
+        "attest",
+        &image,
+        "--key",
+        "test.key",
+        "--type",
+        "https://x.example/y",
+    ];
+    again.extend(["--predicate", "claim.json", "-o", "json"]);
+    project.run(&again).expect(0);
+    again.push("--replace");
+    let kept = project.run(&again).expect(2);
+    assert!(kept.stdout.contains("\"manifest\""), "{kept:?}");
+    assert!(
+        kept.stderr.contains("the new claim is attached"),
+        "{kept:?}"
+    );
 
     // What is not the document that it is said to be.
     for (kind, field) in [("cyclonedx", "bomFormat"), ("spdx", "spdxVersion")] {

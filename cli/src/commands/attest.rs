@@ -207,9 +207,13 @@ async fn attach<P: Serialize>(
     let referrer = attest::attach(&*found.store, &found.descriptor, &bundle, Some(&created))
         .await
         .map_err(CommandError::undecided)?;
-    let replaced = match public.filter(|_| target.replace) {
-        Some(key) => replace(&found, &referrer.manifest, statement.predicate_type(), key).await?,
-        None => Vec::new(),
+    let mut replaced = Vec::new();
+    let deleted = match public.filter(|_| target.replace) {
+        Some(key) => {
+            let kind = statement.predicate_type();
+            replace(&found, &referrer.manifest, kind, key, &mut replaced).await
+        }
+        None => Ok(()),
     };
     found.store.finish().await?;
     let report = Report {
@@ -233,6 +237,12 @@ async fn attach<P: Serialize>(
         for it in &report.replaced {
             ui.line(format_args!("  in place of {it}"));
         }
+    })?;
+    deleted.map_err(|error| {
+        error.hint(
+            "the new claim is attached: do not repeat this; delete the old one with \
+             `sealpack delete`, where the registry lets you",
+        )
     })
 }
 
@@ -243,7 +253,8 @@ async fn replace(
     new: &Descriptor,
     kind: &PredicateType,
     key: PublicKey,
-) -> Result<Vec<String>, CommandError> {
+    replaced: &mut Vec<String>,
+) -> Result<(), CommandError> {
     let accept = Accept {
         predicate_type: kind.clone(),
         signer: SignerPattern::Key(key),
@@ -256,7 +267,6 @@ async fn replace(
         &Limits::default(),
     )
     .await?;
-    let mut replaced = Vec::new();
     for manifest in proof.verified.iter().filter_map(|it| it.manifest()) {
         let digest = manifest.digest.to_string();
         if manifest.digest != new.digest && !replaced.contains(&digest) {
@@ -264,7 +274,7 @@ async fn replace(
             replaced.push(digest);
         }
     }
-    Ok(replaced)
+    Ok(())
 }
 
 /// How large a claim may be: as much as cosign attaches.
