@@ -430,16 +430,12 @@ mod tests {
             location = "r.example"
             insecure = true
             [[registry]]
-            location = "plain.example"
-            insecure = true
-            [[registry]]
-            location = "plain.example"
+            prefix = "other.example"
+            location = "moved.example"
             "#,
         );
         let is_insecure = |it: &str| mirrors.is_insecure(&it.parse().unwrap());
         assert!(!is_insecure("moved.example/app"));
-        // The last entry holds.
-        assert!(!is_insecure("plain.example/app"));
         let (_, origin) = mirrors
             .sources(&"moved.example/app".parse().unwrap())
             .unwrap();

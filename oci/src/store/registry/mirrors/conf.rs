@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -68,22 +68,22 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError>
 }
 
 /// What two entries of one file say differently of one place. As for Podman and skopeo, neither holds
-/// then: by a slip, one that is to be blocked would not be.
+/// then: by a slip, one that is to be blocked would not be. Whether a place is insecure is said of where
+/// it is, not of the name that leads there.
 fn contradiction(entries: &[Entry]) -> Option<String> {
-    let mut said: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
+    let mut said = BTreeMap::new();
     for entry in entries {
         let location = entry.location.as_deref().unwrap_or(&entry.prefix);
-        let says = (entry.blocked, entry.insecure);
-        for place in BTreeSet::from([location, &entry.prefix]) {
-            let before = *said.entry(place).or_insert(says);
-            let field = match before {
-                (blocked, _) if blocked != says.0 => "blocked",
-                (_, insecure) if insecure != says.1 => "insecure",
-                _ => continue,
-            };
-            return Some(format!(
-                "two entries for `{place}` have a different `{field}`"
-            ));
+        for (field, place, says) in [
+            ("blocked", location, entry.blocked),
+            ("blocked", &entry.prefix, entry.blocked),
+            ("insecure", location, entry.insecure),
+        ] {
+            if *said.entry((field, place)).or_insert(says) != says {
+                return Some(format!(
+                    "two entries for `{place}` have a different `{field}`"
+                ));
+            }
         }
     }
     None
