@@ -306,7 +306,7 @@ mod tests {
         for key in [
             format!("[{}a]", "a.".repeat(20_000)),
             format!("{}a = 1", "a.".repeat(20_000)),
-            "a = {b.c = ".repeat(60),
+            format!("a = {}", "{b.c = ".repeat(60)),
         ] {
             assert!(error(&key).contains("too deep"));
         }

@@ -241,7 +241,7 @@ pub(crate) fn resolved(
             }
             (Some(_), Some(_)) => {
                 return Err(LabelProblem::Missing {
-                    module: member.to_string(),
+                    module: Member::from(&*member).to_string(),
                     key: "version",
                 }
                 .of(label));
