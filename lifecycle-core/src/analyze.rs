@@ -147,7 +147,8 @@ async fn check_access(context: &AnalyzeContext<'_>) -> Result<(), AnalyzeError> 
         access.map_err(|source| write(cache, source))?;
     }
     let tags = context.tags.iter().map(String::as_str);
-    for name in std::iter::once(context.output).chain(tags) {
+    let names = std::iter::once(context.output).chain(tags);
+    for name in names.filter(|it| !it.is_empty()) {
         let access = context.images.check_write(name).await;
         access.map_err(|source| write(name, source))?;
     }

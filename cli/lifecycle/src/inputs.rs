@@ -288,9 +288,11 @@ impl Inputs {
                 Level::Warn,
                 "Ignoring -launch-cache, only intended for use with -daemon",
             );
-            self.launch_cache = PathBuf::new();
         }
-        if !self.cache_dir.as_os_str().is_empty() && self.launch_cache == self.cache_dir {
+        if self.daemon
+            && !self.cache_dir.as_os_str().is_empty()
+            && self.launch_cache == self.cache_dir
+        {
             console.line(
                 Level::Warn,
                 "Ignoring -launch-cache, it is the folder of -cache-dir",
@@ -309,20 +311,21 @@ impl Inputs {
         let registry_of = |name: &str| {
             parse_name(name).ok_or_else(|| invalid(format!("could not parse reference: {name}")))
         };
-        for name in [
-            &self.build_image,
-            &self.cache_image,
+        // An empty name is passed over, a tag's too.
+        let tags = || self.tags.iter().filter(|it| !it.is_empty());
+        let others = [
             &self.previous_image,
+            &self.build_image,
             &self.run_image,
-        ] {
-            if !name.is_empty() {
-                registry_of(name)?;
-            }
-        }
+            &self.cache_image,
+        ];
+        let others = others.into_iter().filter(|it| !it.is_empty());
         let first = registry_of(&self.image)?;
-        for tag in &self.tags {
-            let registry = registry_of(tag)?;
-            if !self.daemon && registry != first {
+        for name in tags().chain(others) {
+            registry_of(name)?;
+        }
+        for tag in tags() {
+            if !self.daemon && registry_of(tag)? != first {
                 return Err(invalid(
                     "writing to multiple registries is unsupported".to_owned(),
                 ));

@@ -22,8 +22,13 @@ pub(super) fn process_layers(
             source: OsError(source),
         }
     };
+    let entries = match fs::read_dir(dir) {
+        // A buildpack may take its folder away.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed())?,
+    };
     let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed())? {
+    for entry in entries {
         let entry = entry.map_err(failed())?;
         let is_dir = entry.file_type().map_err(failed())?.is_dir();
         let name = entry.file_name();

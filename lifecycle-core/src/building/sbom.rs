@@ -1,5 +1,6 @@
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{BuildError, BuiltLayer, io_error};
@@ -67,8 +68,12 @@ pub(super) fn find(
     layers: &[BuiltLayer],
 ) -> Result<Vec<SbomFile>, BuildError> {
     let failed = || io_error("open", dir);
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed())?,
+    };
     let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(failed())? {
+    for entry in entries {
         names.extend(entry.map_err(failed())?.file_name().into_string());
     }
     names.sort();

@@ -70,6 +70,9 @@ impl Content {
     pub(super) fn process_types(processes: &[Process]) -> Result<Self, TreeError> {
         const FORBIDDEN: &[char] = &['/', '>', '<', ':', '|', '&', '\\'];
         for process in processes {
+            if process.r#type.is_empty() {
+                return Err(TreeError::NoProcessType);
+            }
             if process.r#type.contains(FORBIDDEN) {
                 return Err(TreeError::ProcessType {
                     name: process.r#type.clone(),
@@ -309,6 +312,9 @@ pub enum TreeError {
         /// The pattern.
         pattern: String,
     },
+    /// A process without a type.
+    #[error("type is required for all processes")]
+    NoProcessType,
     /// A process type that would leave the folder of process types, or that no shell takes.
     #[error("invalid process type '{name}': type may not contain characters '/><:|&\\'")]
     ProcessType {
