@@ -148,6 +148,9 @@ fn of_store(error: &StoreError) -> Option<String> {
             let mut causes = Vec::new();
             let mut cause: Option<&(dyn Error + 'static)> = Some(&**source);
             while let Some(it) = cause {
+                if it.is::<DaemonProblem>() {
+                    return None;
+                }
                 causes.push(it.to_string());
                 cause = it.source();
             }

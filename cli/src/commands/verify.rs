@@ -18,7 +18,7 @@ use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
-#[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true).required(true)), after_help = "\
+#[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true)), after_help = "\
 Examples:
   Is it signed by this key?
     sealpack verify registry.example/app:v1 --key release.pub
@@ -194,8 +194,8 @@ impl<'a> Asked<'a> {
         // A layout needs nobody else, unless other claims are asked for as well.
         let by_layout_alone = args.layout.layout.is_some() && args.claim == [SIGNATURE];
         if signers.is_empty() && !by_layout_alone {
-            return Err(CommandError::undecided(Message("nobody is named to believe".to_owned()))
-            .hint("name a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
+            return Err(CommandError::undecided(Message("`--key` or `--certificate-identity` is missing".to_owned()))
+            .hint("say whose claims count: a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
         }
         let wanted = args.claim.iter().filter(|_| !signers.is_empty());
         let wanted = wanted
