@@ -12,7 +12,7 @@ use crate::verify::{IMAGE, fixture};
 fn image(workspace: &Workspace) -> String {
     let source = format!("oci:{}@{IMAGE}", fixture("cosign-v3-key").display());
     let destination = format!("oci:{}:app", workspace.join("layout").display());
-    let mut copy = workspace.sealpack(["copy", &source, &destination]);
+    let mut copy = workspace.sealpack(["copy", "--no-referrers", &source, &destination]);
     Output::of(&mut copy).expect(0);
     destination
 }

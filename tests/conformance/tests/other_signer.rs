@@ -46,7 +46,8 @@ impl Scene {
         let layout = workspace.join("layout");
         let source = format!("oci:{}@{IMAGE}", fixture.display());
         let destination = format!("oci:{}:app", layout.display());
-        Output::of(&mut workspace.sealpack(["copy", "--no-referrers", &source, &destination])).expect(0);
+        Output::of(&mut workspace.sealpack(["copy", "--no-referrers", &source, &destination]))
+            .expect(0);
         Some(Self {
             image: format!("oci:{}@{IMAGE}", layout.display()),
             workspace,

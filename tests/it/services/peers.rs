@@ -21,7 +21,12 @@ fn finds_what_we_attach(registry: impl Fn(&Path) -> Option<Server>) {
     let image = format!("{}/peer/app@{IMAGE}", registry.host());
     let run = |arguments: &[&str]| Output::of(&mut workspace.sealpack(arguments)).expect(0);
     let source = format!("oci:{}@{IMAGE}", fixture("cosign-v3-key").display());
-    run(&["copy", &source, &image.replace(&format!("@{IMAGE}"), ":v1")]);
+    run(&[
+        "copy",
+        "--no-referrers",
+        &source,
+        &image.replace(&format!("@{IMAGE}"), ":v1"),
+    ]);
     let key = fixture("keys/cosign.key").display().to_string();
     let mut sign = workspace.sealpack(["sign", &image, "--key", &key]);
     Output::of(sign.env("COSIGN_PASSWORD", "sealpack")).expect(0);

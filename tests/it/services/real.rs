@@ -33,7 +33,9 @@ impl Scene {
         };
         let source = format!("oci:{}@{IMAGE}", fixture("cosign-v3-key").display());
         let destination = scene.image.replace(&format!("@{IMAGE}"), ":v1");
-        scene.sealpack(&["copy", &source, &destination]).expect(0);
+        scene
+            .sealpack(&["copy", "--no-referrers", &source, &destination])
+            .expect(0);
         Some(scene)
     }
 
