@@ -329,6 +329,14 @@ async fn an_extension_does_not_change_this_machine() {
     let mark = LayerFiles::new().folder("etc").file("etc/mark", "chosen");
     write_image_with(&project.join("run"), &[mark], |_| json!({})).await;
     generate("run.Dockerfile", "FROM oci:run:latest\\n");
+    let said = output(&project, &[]).expect(2).stderr;
+    assert!(
+        said.contains("is not allowed to choose the run image"),
+        "{said}"
+    );
+    let offered = "\n[[run.images]]\nimage = \"static\"\n\
+                   [[run.images]]\nimage = \"oci:run:latest\"\n";
+    project.write("builder.toml", format!("{builder}{with}{offered}"));
     let report = json(&output(&project, &[]).expect(0));
     assert_eq!(report["extensions"], json!(["test/ext@1.0.0"]));
     project.run(&["unpack", "oci:out:v1", "root"]).expect(0);

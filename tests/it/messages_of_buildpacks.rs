@@ -249,7 +249,7 @@ exit: 2
    detect  test/failing 1.0.0
   restore  the cache is empty
 error: build failed (exit status 52)
-  note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 1 (last key "types"): incompatible types: TOML value has type int64; destination has type struct
+  note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 1 (last key "types"): type mismatch for buildpack.typesTable: expected table but found int64
 "#);
     assert_snapshot!(building("echo '[[processes' > \"$CNB_LAYERS_DIR/launch.toml\""), @r#"
 exit: 2

@@ -151,7 +151,8 @@ async fn a_run_image_that_cannot_be_stacked_is_extended_in_a_copy() {
     let (true, Some(fixture)) = (can_unshare(), extensions::fixture().await) else {
         return;
     };
-    let text = "ARG base_image\nFROM ${base_image}\nRUN echo made > /etc/made\n";
+    let text =
+        "ARG base_image\nFROM ${base_image}\nUSER root\nRUN echo made > /etc/made\nUSER cnb\n";
     extensions::extension(&fixture, &[("run.Dockerfile", text)]);
     let plain = Output::of(fixture.command("plain").args(extensions::ARGUMENTS));
     let mut command = command(&fixture, "out");
