@@ -16,7 +16,7 @@ use crate::commands::Command;
 /// `docker-archive:FILE[:name[:tag]]`, in what `docker save` writes; or
 /// `docker-daemon:name[:tag]`, in a Docker daemon or Podman's service. In every command.
 ///
-/// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide.
+/// Exit codes: 0 done or accepted, 1 rejected, 2 could not decide, 130 or 143 interrupted.
 #[derive(Debug, Parser)]
 #[command(
     name = "sealpack",
@@ -126,10 +126,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Args, Debug)]
-#[command(next_help_heading = "Options")]
 pub(crate) struct Printed {
     /// The form of what is printed.
-    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, short, value_name = "FORMAT", default_value = "text", help_heading = None)]
     pub(crate) output: Format,
 }
 

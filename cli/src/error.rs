@@ -13,9 +13,27 @@ use oci::{Registry, StoreError};
 pub(crate) struct CommandError {
     kind: Kind,
     source: Box<dyn Error + Send + Sync>,
-    findings: Vec<String>,
+    findings: Vec<Finding>,
     notes: Vec<String>,
     hints: Vec<String>,
+}
+
+/// One of several things that are wrong.
+#[derive(Debug)]
+struct Finding {
+    text: String,
+    /// What to do about it.
+    hint: Option<String>,
+}
+
+/// A line that a user reads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Line {
+    /// The word before it, which is to be coloured.
+    pub(crate) label: &'static str,
+    pub(crate) text: String,
+    /// How far it stands inside the others: belongs to that before it which is less deep.
+    pub(crate) depth: usize,
 }
 
 /// What kind of end it is.
@@ -57,8 +75,16 @@ impl CommandError {
     }
 
     /// Adds one of several things that are wrong.
-    pub(crate) fn finding(mut self, finding: impl Into<String>) -> Self {
-        self.findings.push(finding.into());
+    pub(crate) fn finding(self, finding: impl Into<String>) -> Self {
+        self.finding_with(finding, None)
+    }
+
+    /// The same, with what to do about it.
+    pub(crate) fn finding_with(mut self, finding: impl Into<String>, hint: Option<String>) -> Self {
+        self.findings.push(Finding {
+            text: finding.into(),
+            hint,
+        });
         self
     }
 
@@ -74,6 +100,12 @@ impl CommandError {
         self
     }
 
+    /// Says this to do, and nothing else.
+    pub(crate) fn only_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints = vec![hint.into()];
+        self
+    }
+
     /// Whether the answer is no.
     pub(crate) fn is_rejection(&self) -> bool {
         self.kind == Kind::Rejected
@@ -82,8 +114,8 @@ impl CommandError {
     /// What is wrong, and why, in one line.
     pub(crate) fn line(&self) -> String {
         let lines = self.lines();
-        let causes = lines.iter().filter(|(label, _)| *label != "hint");
-        let texts: Vec<_> = causes.map(|(_, text)| text.as_str()).collect();
+        let causes = lines.iter().filter(|it| it.label != "hint");
+        let texts: Vec<_> = causes.map(|it| it.text.as_str()).collect();
         texts.join(": ")
     }
 
@@ -96,23 +128,57 @@ impl CommandError {
         }
     }
 
-    /// The lines that a user reads, each with the word before it that is to be coloured.
-    pub(crate) fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![("error", self.source.to_string())];
+    /// The lines that a user reads.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        let line = |label, text: &str, depth| Line {
+            label,
+            text: text.to_owned(),
+            depth,
+        };
+        let mut lines = vec![line("error", &self.source.to_string(), 0)];
         let mut cause = self.source.source();
         while let Some(it) = cause {
-            let text = it.to_string();
-            // Some libraries repeat the cause in their own text.
-            if !lines.iter().any(|(_, line)| line.contains(&text)) {
-                lines.push(("cause", text));
-            }
+            let text = plainly(it.to_string());
             cause = it.source();
+            // Some libraries repeat the cause in their own text.
+            let is_said = lines.iter().any(|line| line.text.contains(&text));
+            let is_a_step = cause.is_some() && is_plumbing(&text);
+            if !is_said && !is_a_step {
+                lines.push(line("cause", &text, 1));
+            }
         }
-        lines.extend(self.findings.iter().map(|it| ("finding", it.clone())));
-        lines.extend(self.notes.iter().map(|it| ("note", it.clone())));
-        lines.extend(self.hints.iter().map(|it| ("hint", it.clone())));
+        for (at, it) in self.findings.iter().enumerate() {
+            lines.push(line("finding", &it.text, 1));
+            // Of several that have the same remedy it is said behind the last.
+            let next = self.findings.get(at + 1).map(|next| &next.hint);
+            if let (Some(hint), false) = (&it.hint, next == Some(&it.hint)) {
+                lines.push(line("hint", hint, 2));
+            }
+        }
+        lines.extend(self.notes.iter().map(|it| line("note", it, 1)));
+        lines.extend(self.hints.iter().map(|it| line("hint", it, 0)));
         lines
     }
+}
+
+/// Whether it only says at which step of a connection the client was, when something deeper failed.
+fn is_plumbing(text: &str) -> bool {
+    const STEPS: [&str; 5] = [
+        "error sending request",
+        "client error (",
+        "dns error",
+        "error resolving DNS",
+        "tcp connect error",
+    ];
+    STEPS.iter().any(|it| text.starts_with(it))
+}
+
+/// The same in words that say what it is about: a resolver names its query.
+fn plainly(text: String) -> String {
+    if text.contains("no records found for Query") {
+        return "host name not found (DNS)".to_owned();
+    }
+    text
 }
 
 /// What to do about an error, where its cause tells.
@@ -121,7 +187,9 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     while let Some(error) = cause {
         let hint = match error.downcast_ref::<StoreError>() {
             Some(error) => of_store(error),
-            None => of_daemon(error).map(str::to_owned),
+            None => of_daemon(error)
+                .or_else(|| of_policy(error))
+                .map(str::to_owned),
         };
         if hint.is_some() {
             return hint;
@@ -212,6 +280,16 @@ fn of_daemon(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
+/// What to do about a policy that cannot be used as it is.
+fn of_policy(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    match error.downcast_ref() {
+        Some(policies::PolicyError::NoSigner { .. }) => {
+            Some("add `--key FILE`, or `--certificate-identity` and `--certificate-oidc-issuer`")
+        }
+        _ => None,
+    }
+}
+
 /// An error that is only a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -287,13 +365,22 @@ impl From<gate::PolicySetError> for CommandError {
     }
 }
 
-/// Several causes in one text: `a`, `b` and `c`.
+/// Several things in one text: `a`, `b` and `c`.
 pub(crate) fn list(items: &[String]) -> String {
+    joined(items, "and")
+}
+
+/// The same of which none is there: `a`, `b` or `c`.
+pub(crate) fn either(items: &[String]) -> String {
+    joined(items, "or")
+}
+
+fn joined(items: &[String], word: &str) -> String {
     let mut text = String::new();
     for (at, item) in items.iter().enumerate() {
         let separator = match at {
             0 => "",
-            _ if at + 1 == items.len() => " and ",
+            _ if at + 1 == items.len() => &format!(" {word} "),
             _ => ", ",
         };
         write!(text, "{separator}`{item}`").unwrap_or_default();
@@ -312,13 +399,63 @@ mod tests {
         struct Outer(#[source] Message);
 
         let error = CommandError::undecided(Outer(Message("inner".to_owned()))).hint("try again");
+        assert_eq!(said(&error), ["error: outer: inner", "hint: try again"]);
+    }
+
+    #[test]
+    fn how_a_client_came_to_its_error_is_left_out() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Step(&'static str, #[source] Option<Box<Step>>);
+
+        let chain = |deepest| {
+            let step = |text, inner| Step(text, Some(Box::new(inner)));
+            let connect = step("tcp connect error", Step(deepest, None));
+            CommandError::undecided(step("failed", step("client error (Connect)", connect)))
+        };
         assert_eq!(
-            error.lines(),
+            said(&chain("Connection refused")),
+            ["error: failed", "  cause: Connection refused"]
+        );
+        let query = "DNS error: no records found for Query { name: Name(\"a.example.\") }";
+        assert_eq!(
+            said(&chain(query)),
+            ["error: failed", "  cause: host name not found (DNS)"]
+        );
+        // Where there is nothing behind it, it is all that is known.
+        assert_eq!(
+            said(&chain("error sending request")),
+            ["error: failed", "  cause: error sending request"]
+        );
+    }
+
+    #[test]
+    fn what_to_do_about_a_finding_stands_below_it() {
+        let hint = |text: &str| Some(text.to_owned());
+        let error = CommandError::rejected(Message("no".to_owned()))
+            .finding_with("a", hint("mend"))
+            .finding_with("b", hint("mend"))
+            .finding("c")
+            .finding_with("d", hint("mend"))
+            .note("e");
+        assert_eq!(
+            said(&error),
             [
-                ("error", "outer: inner".to_owned()),
-                ("hint", "try again".to_owned())
+                "error: no",
+                "  finding: a",
+                "  finding: b",
+                "    hint: mend",
+                "  finding: c",
+                "  finding: d",
+                "    hint: mend",
+                "  note: e",
             ]
         );
+    }
+
+    fn said(error: &CommandError) -> Vec<String> {
+        let line = |it: Line| format!("{:1$}{2}: {3}", "", 2 * it.depth, it.label, it.text);
+        error.lines().into_iter().map(line).collect()
     }
 
     #[test]
@@ -327,5 +464,6 @@ mod tests {
         assert_eq!(list(&items), "`a`, `b` and `c`");
         assert_eq!(list(&items[..2]), "`a` and `b`");
         assert_eq!(list(&items[..1]), "`a`");
+        assert_eq!(either(&items), "`a`, `b` or `c`");
     }
 }

@@ -21,7 +21,7 @@ const COMMANDS: [(&str, &str); 14] = [
 ];
 
 /// Flags of the same, and what to do here.
-const FLAGS: [(&str, &str); 9] = [
+const FLAGS: [(&str, &str); 11] = [
     (
         "--allow-insecure-registry",
         "name the registry: `--insecure-registry HOST`",
@@ -51,12 +51,20 @@ const FLAGS: [(&str, &str); 9] = [
         "what is attached is copied without a flag; `--no-referrers` leaves it out",
     ),
     (
+        "--sbom-output-dir",
+        "SBOMs are attached to the image (`sealpack tree IMAGE`); `sealpack sbom generate IMAGE` makes one as a file",
+    ),
+    (
         "--src-tls-verify",
         "name the registry: `--insecure-registry HOST`",
     ),
     (
         "--tls-verify",
         "name the registry: `--insecure-registry HOST`",
+    ),
+    (
+        "-p",
+        "the folder of the app is an argument: `sealpack build DIR`",
     ),
 ];
 

@@ -1,9 +1,12 @@
 //! From the references that a user types to stores and descriptors, with what to do where that fails.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci::store::DockerDaemon;
-use oci::{Digest, Location, Places, PlacesError, Reference, Selector, Store, StoreError};
+use oci::{
+    Digest, Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError,
+};
 
 use crate::args::Access;
 use crate::environment::Environment;
@@ -21,6 +24,8 @@ pub(crate) const NO_PLACE: &str =
 #[derive(Debug)]
 pub(crate) struct Images<'a> {
     places: Places,
+    /// Where names of files begin.
+    directory: PathBuf,
     ui: &'a Ui,
 }
 
@@ -35,6 +40,7 @@ impl<'a> Images<'a> {
             places: places
                 .with_settings(registries::settings(access))
                 .offline(access.offline),
+            directory: environment.directory.clone(),
             ui,
         }
     }
@@ -69,7 +75,7 @@ impl<'a> Images<'a> {
     /// Finds the image that `reference` names: a tag is resolved here, once.
     pub(crate) async fn find(&self, reference: &Reference) -> Result<Found, CommandError> {
         let found = self.places.find(reference).await;
-        found.map_err(|error| said(error, Some(reference)))
+        found.map_err(|error| self.not_found(error, reference))
     }
 
     /// The same, to add to it: what a tag means is not taken from a mirror.
@@ -78,13 +84,47 @@ impl<'a> Images<'a> {
         reference: &Reference,
     ) -> Result<Found, CommandError> {
         let found = self.places.find_to_change(reference).await;
-        found.map_err(|error| said(error, Some(reference)))
+        found.map_err(|error| self.not_found(error, reference))
     }
 
     /// Finds an image of which proof is to be read or written: it has to lie where proof can lie.
     pub(crate) async fn find_provable(&self, reference: &Reference) -> Result<Found, CommandError> {
         let found = self.places.find_provable(reference).await;
-        found.map_err(|error| said(error, Some(reference)))
+        found.map_err(|error| self.not_found(error, reference))
+    }
+
+    /// What a user reads where the image `reference` was not found: a file or folder that is called so
+    /// is what they mean, most likely.
+    fn not_found(&self, error: PlacesError, reference: &Reference) -> CommandError {
+        let is_answer = matches!(error, PlacesError::Store(_) | PlacesError::Offline { .. });
+        let hint = self.meant(reference).filter(|_| is_answer);
+        let error = said(error, Some(reference));
+        match hint {
+            Some(hint) => error.only_hint(hint),
+            None => error,
+        }
+    }
+
+    /// How to name the file or folder that has the name of an image on Docker Hub: there a name without a
+    /// registry leads.
+    fn meant(&self, reference: &Reference) -> Option<String> {
+        let Location::Registry(repository) = &reference.location else {
+            return None;
+        };
+        if repository.registry().as_str() != Registry::DOCKER_HUB {
+            return None;
+        }
+        let full = repository.path();
+        let names = [full.strip_prefix("library/"), Some(full)];
+        let mut names = names.into_iter().flatten();
+        let name = names.find(|it| self.directory.join(it).exists())?;
+        Some(if self.directory.join(name).is_dir() {
+            format!("`{name}` is a folder here: a layout is named `oci:{name}`")
+        } else {
+            format!(
+                "`{name}` is a file here: an archive is named `oci-archive:{name}` or `docker-archive:{name}`"
+            )
+        })
     }
 
     /// The Docker daemon that the environment names.
@@ -171,7 +211,14 @@ pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandErro
     let is_missing = matches!(error, StoreError::NotFound { .. });
     // Of a token server: its name says nothing to who has to log in.
     let by_token = matches!(&error, StoreError::Refused { place, .. } if place.contains("://"));
-    let error = CommandError::undecided(error);
+    let error = match &error {
+        StoreError::NotFound { what, .. } if is_named(reference, what) => {
+            let location = &reference.location;
+            let kind = if what.contains(':') { "" } else { "tag " };
+            Message(format!("{kind}`{what}` not found in `{location}`")).into()
+        }
+        _ => CommandError::undecided(error),
+    };
     match &reference.location {
         Location::Registry(repository) if by_token => error.hint(format!(
             "log in with `sealpack login {}`, or ask for the right to this repository",
@@ -182,5 +229,14 @@ pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandErro
             reference.location
         )),
         _ => error,
+    }
+}
+
+/// Whether `what` is the tag or digest that `reference` names, and not one that was met on the way.
+fn is_named(reference: &Reference, what: &str) -> bool {
+    match reference.selector() {
+        Some(Selector::Tag(tag)) => tag.as_str() == what,
+        Some(Selector::Digest(digest)) => digest.to_string() == what,
+        None => what == "latest",
     }
 }

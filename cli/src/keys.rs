@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use attest::key::{self, KeyError, KeyFile, PrivateKey, PublicKey};
+use attest::key::{self, EncryptedKey, KeyError, KeyFile, PrivateKey, PublicKey};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
@@ -39,22 +39,56 @@ pub(crate) fn private(path: &Path, environment: &Environment) -> Result<PrivateK
     let tried = || format!("failed to read the private key `{}`", path.display());
     match KeyFile::parse(&read(path, environment)?).context(tried)? {
         KeyFile::Plain(key) => Ok(*key),
-        KeyFile::Encrypted(key) => {
-            let prompt = format!("Password of {}: ", path.display());
-            let password = password(environment, &prompt)?;
-            key.decrypt(password.as_bytes()).map_err(|error| {
-                let wrong = matches!(error, KeyError::WrongPassword);
+        KeyFile::Encrypted(key) => decrypt(&key, path, environment).map_err(|error| match error {
+            Locked::Asking(error) => error,
+            Locked::Key(error) => {
+                let is_wrong = matches!(error, KeyError::WrongPassword);
+                let hint = match environment.text(PASSWORD) {
+                    Some(_) => format!("set {PASSWORD} to the password that the key was made with"),
+                    None => format!(
+                        "type the password that the key was made with, or set {PASSWORD} to it"
+                    ),
+                };
                 let error = Err::<(), _>(error).context(tried).expect_err("it is one");
-                if wrong {
-                    error.hint(format!(
-                        "set {PASSWORD} to the password that the key was made with"
-                    ))
-                } else {
-                    error
-                }
-            })
+                if is_wrong { error.hint(hint) } else { error }
+            }
+        }),
+    }
+}
+
+/// Why a key stays locked.
+enum Locked {
+    /// Nobody could be asked.
+    Asking(CommandError),
+    /// The password does not open it.
+    Key(KeyError),
+}
+
+/// Opens a key with the password of the variable, or one that is asked for: as people mistype, more than
+/// once.
+fn decrypt(
+    key: &EncryptedKey,
+    path: &Path,
+    environment: &Environment,
+) -> Result<PrivateKey, Locked> {
+    const TRIES: usize = 3;
+    let open = |password: &str| key.decrypt(password.as_bytes()).map_err(Locked::Key);
+    if let Some(password) = environment.text(PASSWORD) {
+        return open(password);
+    }
+    let name = path.display();
+    let nobody = format!("`{name}` is encrypted, and there is no terminal to ask for its password");
+    let ask = |prompt: &str| ask(environment, prompt, &nobody).map_err(Locked::Asking);
+    let mut prompt = format!("Password of {name}: ");
+    for _ in 1..TRIES {
+        match open(&ask(&prompt)?) {
+            Err(Locked::Key(KeyError::WrongPassword)) => {
+                prompt = format!("Wrong password. Password of {name}: ");
+            }
+            other => return other,
         }
     }
+    open(&ask(&prompt)?)
 }
 
 /// Reads a public key: of a file, or of a variable (`env://NAME`).
@@ -66,8 +100,8 @@ pub(crate) fn public(path: &Path, environment: &Environment) -> Result<PublicKey
         })
 }
 
-/// Makes a key pair and writes it; never over another.
-pub(crate) fn generate(files: &Files, environment: &Environment) -> Result<(), CommandError> {
+/// Makes a key pair and writes it; never over another. Says whether its password is empty.
+pub(crate) fn generate(files: &Files, environment: &Environment) -> Result<bool, CommandError> {
     for path in [&files.private, &files.public] {
         if path.exists() {
             return Err(CommandError::undecided(Message(format!(
@@ -80,15 +114,8 @@ pub(crate) fn generate(files: &Files, environment: &Environment) -> Result<(), C
     let password = new_password(environment)?;
     let pair = key::generate(password.as_bytes()).context(|| "failed to make a key".to_owned())?;
     write(&files.private, pair.private.as_bytes(), 0o600)?;
-    write(&files.public, pair.public.as_bytes(), 0o644)
-}
-
-/// The password of a key that is there.
-fn password(environment: &Environment, prompt: &str) -> Result<String, CommandError> {
-    match environment.text(PASSWORD) {
-        Some(password) => Ok(password.to_owned()),
-        None => ask(environment, prompt),
-    }
+    write(&files.public, pair.public.as_bytes(), 0o644)?;
+    Ok(password.is_empty())
 }
 
 /// The password of a key that is to be made: asked for twice.
@@ -96,8 +123,9 @@ fn new_password(environment: &Environment) -> Result<String, CommandError> {
     if let Some(password) = environment.text(PASSWORD) {
         return Ok(password.to_owned());
     }
-    let first = ask(environment, "Password for the new key: ")?;
-    let second = ask(environment, "Repeat password: ")?;
+    let nobody = "there is no terminal to ask for the new key's password";
+    let first = ask(environment, "Password for the new key: ", nobody)?;
+    let second = ask(environment, "Repeat password: ", nobody)?;
     if first == second {
         Ok(first)
     } else {
@@ -105,13 +133,11 @@ fn new_password(environment: &Environment) -> Result<String, CommandError> {
     }
 }
 
-fn ask(environment: &Environment, prompt: &str) -> Result<String, CommandError> {
+/// Asks for a password; `nobody` is said where that cannot be.
+fn ask(environment: &Environment, prompt: &str, nobody: &str) -> Result<String, CommandError> {
     let hint = || format!("set {PASSWORD}; it may be empty");
     if !environment.stdin_is_terminal {
-        return Err(CommandError::undecided(Message(
-            "the key is encrypted, and there is no terminal to ask for its password".to_owned(),
-        ))
-        .hint(hint()));
+        return Err(CommandError::undecided(Message(nobody.to_owned())).hint(hint()));
     }
     prompt::password(prompt)
         .context(|| "failed to read the password".to_owned())

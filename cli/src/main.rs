@@ -22,6 +22,7 @@ mod signing;
 mod stranger;
 mod transfer;
 mod ui;
+mod unproven;
 mod written;
 
 use std::process::ExitCode;
@@ -33,11 +34,19 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::ui::Ui;
 
+/// The argument by which this program starts itself anew, as the inner stage of the sandbox.
+const SANDBOX: &str = "__sandbox";
+
 fn main() -> ExitCode {
     let Ok(environment) = Environment::read() else {
         // The working directory was removed; there is no `Ui` yet to say it.
         return ExitCode::from(2);
     };
+    // No command: nobody is to find it in a help or a completion script.
+    if environment.arguments.get(1).is_some_and(|it| it == SANDBOX) {
+        // Before there is any other thread.
+        return platform::sandbox::enter();
+    }
     let arguments = match defaults::arguments(&environment) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -54,10 +63,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.format(&mut Cli::command()).exit(),
     };
-    if let commands::Command::Sandbox = cli.command {
-        // Before there is any other thread.
-        return platform::sandbox::enter();
-    }
     let ui = Ui::new(&cli.global, &environment);
     let result = run(cli, &environment, &ui).and_then(|()| ui.written());
     match result {

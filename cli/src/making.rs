@@ -426,7 +426,7 @@ async fn move_to(
         let new = size(loaded.copied.new.bytes);
         ui.done(
             "publish",
-            format_args!("{destination} as {} ({new} new)", loaded.id),
+            format_args!("{destination} as {} ({new} written)", loaded.id),
         );
         if loaded.copied.left_behind > 0 {
             ui.warn(format_args!(
@@ -455,6 +455,6 @@ async fn move_to(
     store.tag(root, &name).await?;
     store.finish().await?;
     let new = size(copied.new.bytes);
-    ui.done("publish", format_args!("{destination} ({new} new)"));
+    ui.done("publish", format_args!("{destination} ({new} written)"));
     Ok(destination.at(root.digest.clone()).to_string())
 }

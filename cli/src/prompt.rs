@@ -96,7 +96,7 @@ impl<'t> Quiet<'t> {
         let line = String::from_utf8(line).ok();
         let line = line.ok_or_else(|| invalid("it is not UTF-8"))?;
         if line.contains(char::is_control) {
-            return Err(invalid("a key that is no character was pressed"));
+            return Err(invalid("the password contains a control character"));
         }
         Ok(Answer::Line(line))
     }

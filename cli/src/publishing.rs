@@ -37,7 +37,10 @@ pub(crate) async fn publish(
         attached = Some(claims::attach_verdict(store, root.target, verdict, by, ui).await?);
     }
     store.finish().await?;
-    ui.done("publish", format_args!("{destination} ({} new)", size(new)));
+    ui.done(
+        "publish",
+        format_args!("{destination} ({} written)", size(new)),
+    );
     Ok(attached)
 }
 

@@ -68,8 +68,17 @@ impl Signer {
         access: &Access,
         environment: &Environment,
     ) -> Result<Self, CommandError> {
+        if key.is_none() && !args.are_named() {
+            return Err(
+                CommandError::undecided(Message("`--key` is missing".to_owned()))
+                    .hint("sign with `--key FILE`, or by an identity: `--signing-config public`"),
+            );
+        }
         let options = options(args, environment);
         let plan = plan(args)?;
+        if key.is_none() && plan.authority.is_none() {
+            return Err(said(KeylessError::NoAuthority));
+        }
         if access.offline {
             offline(&plan)?;
         }

@@ -51,7 +51,7 @@ impl Progress for Transfer<'_> {
             match outcome {
                 Outcome::Copied => "copied ",
                 Outcome::Mounted => "mounted",
-                _ => "there  ",
+                _ => "exists ",
             },
             target.digest,
             size(target.size)

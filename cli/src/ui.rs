@@ -3,13 +3,13 @@
 use std::fmt::Display;
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::args::{Format, Global, When};
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _};
 
 /// How this run speaks.
@@ -20,10 +20,20 @@ pub(crate) struct Ui {
     colour_out: bool,
     colour_err: bool,
     bar: Option<ProgressBar>,
+    /// What is under way, where it is not drawn.
+    begun: Mutex<Option<Begun>>,
     /// Lines must not be torn apart by other threads.
     lock: Mutex<()>,
     /// How the result went out.
     out: Mutex<Out>,
+}
+
+/// What is under way, and since when.
+#[derive(Debug)]
+struct Begun {
+    phase: &'static str,
+    text: String,
+    at: Instant,
 }
 
 /// How the result went out.
@@ -110,6 +120,7 @@ impl Ui {
             colour_out: colour(environment.stdout_is_terminal),
             colour_err: colour(environment.stderr_is_terminal),
             bar,
+            begun: Mutex::default(),
             lock: Mutex::new(()),
             out: Mutex::default(),
         }
@@ -144,8 +155,8 @@ impl Ui {
         drop(out);
         let lines = error.lines();
         let of = |wanted: &str| {
-            let lines = lines.iter().filter(|(label, _)| *label == wanted);
-            lines.map(|(_, text)| text.clone()).collect::<Vec<_>>()
+            let lines = lines.iter().filter(|it| it.label == wanted);
+            lines.map(|it| it.text.clone()).collect::<Vec<_>>()
         };
         let failure = Failure {
             error: of("error").concat(),
@@ -207,16 +218,24 @@ impl Ui {
         }
     }
 
-    /// Says that something has begun; gone when the next line comes. Only on a terminal.
+    /// Says that something has begun; gone when the next line comes. Elsewhere than on a terminal it is
+    /// said when it [takes long](Self::still).
     pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
-        if let Some(bar) = &self.bar {
-            show(bar);
-            bar.set_style(style(SPINNER));
-            bar.set_prefix(phase);
-            bar.set_message(harmless(&text.into()));
-            bar.unset_length();
-            bar.enable_steady_tick(TICK);
-        }
+        let Some(bar) = &self.bar else {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            *begun = Some(Begun {
+                phase,
+                text: text.into(),
+                at: environment::instant(),
+            });
+            return;
+        };
+        show(bar);
+        bar.set_style(style(SPINNER));
+        bar.set_prefix(phase);
+        bar.set_message(harmless(&text.into()));
+        bar.unset_length();
+        bar.enable_steady_tick(TICK);
     }
 
     /// Says that so many bytes come next, beside those that were expected before in this phase; gone
@@ -242,6 +261,22 @@ impl Ui {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
         }
+    }
+
+    /// Says what is still under way, where it is not drawn: a log that stays silent for minutes looks
+    /// like a program that hangs.
+    pub(crate) fn still(&self) {
+        if let Some((phase, text)) = self.under_way(environment::instant()) {
+            self.status(Tone::Faint, phase, text);
+        }
+    }
+
+    fn under_way(&self, now: Instant) -> Option<(&'static str, String)> {
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = begun.as_ref().filter(|_| !self.quiet)?;
+        let minutes = now.duration_since(begun.at).as_secs() / 60;
+        let so_far = format!("{}: still running, {minutes} min so far", begun.text);
+        Some((begun.phase, so_far))
     }
 
     /// Says that something is done: one line, on standard error.
@@ -292,19 +327,15 @@ impl Ui {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        for (label, text) in error.lines() {
-            let tone = match label {
+        for line in error.lines() {
+            let tone = match line.label {
                 "error" | "finding" => Tone::Bad,
                 "hint" => Tone::Label,
                 _ => Tone::Odd,
             };
-            let indent = if matches!(label, "error" | "hint") {
-                ""
-            } else {
-                "  "
-            };
-            let label = paint(self.colour_err, tone, format!("{label}:"));
-            let text = text.trim_end().replace('\n', "\n    ");
+            let indent = "  ".repeat(line.depth);
+            let label = paint(self.colour_err, tone, format!("{}:", line.label));
+            let text = line.text.trim_end().replace('\n', "\n    ");
             self.err(&format!("{indent}{label} {text}\n"));
         }
     }
@@ -389,6 +420,12 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// So many of something, in English: `1 package`, `2 packages`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{ending}")
+}
+
 fn paint(colour: bool, tone: Tone, text: impl Display) -> String {
     if colour {
         format!("\x1b[{}m{text}\x1b[0m", tone.code())
@@ -410,6 +447,7 @@ mod tests {
                 colour_out: false,
                 colour_err: false,
                 bar: None,
+                begun: Mutex::default(),
                 lock: Mutex::new(()),
                 out: Mutex::default(),
             }
@@ -423,6 +461,30 @@ mod tests {
         assert_eq!(size(1000), "1.0 kB");
         assert_eq!(size(1_250_000), "1.2 MB");
         assert_eq!(size(u64::MAX), "1844674.4 TB");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(0, "layer"), "0 layers");
+        assert_eq!(counted(1, "layer"), "1 layer");
+        assert_eq!(counted(2, "layer"), "2 layers");
+    }
+
+    #[test]
+    fn silence_is_broken_where_nothing_is_drawn() {
+        let ui = Ui {
+            quiet: false,
+            ..Ui::silent()
+        };
+        let later = |seconds| environment::instant() + Duration::from_secs(seconds);
+        assert_eq!(ui.under_way(later(200)), None);
+        ui.begin("build", "test/typical");
+        let (phase, text) = ui.under_way(later(200)).unwrap();
+        assert_eq!(phase, "build");
+        assert_eq!(text, "test/typical: still running, 3 min so far");
+        let quiet = Ui::silent();
+        quiet.begin("build", "test/typical");
+        assert_eq!(quiet.under_way(later(200)), None);
     }
 
     #[test]

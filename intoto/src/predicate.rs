@@ -44,7 +44,7 @@ impl PredicateType {
     pub const SPDX: Self = Self::literal("https://spdx.dev/Document");
 
     /// cosign's short names and ours, each with what it stands for; of several, the first is the one shown.
-    const SHORT: [(&'static str, Self); 14] = [
+    const SHORT: [(&'static str, Self); 15] = [
         ("provenance", Self::SLSA_PROVENANCE_V1),
         ("signature", Self::COSIGN_SIGN),
         ("custom", Self::COSIGN_CUSTOM),
@@ -53,10 +53,11 @@ impl PredicateType {
         ("link", Self::LINK),
         ("openvex", Self::OPENVEX),
         ("slsaprovenance1", Self::SLSA_PROVENANCE_V1),
+        ("provenance-v0.2", Self::SLSA_PROVENANCE_V02),
         ("slsaprovenance02", Self::SLSA_PROVENANCE_V02),
         ("slsaprovenance", Self::SLSA_PROVENANCE_V02),
-        ("spdxjson", Self::SPDX),
         ("spdx", Self::SPDX),
+        ("spdxjson", Self::SPDX),
         ("vsa", Self::SLSA_VSA_V1),
         ("vuln", Self::COSIGN_VULN),
     ];
@@ -141,7 +142,7 @@ mod tests {
             assert_eq!(name.parse(), Ok(known.clone()));
             assert_eq!(known.as_str().parse(), Ok(known));
         }
-        assert_eq!(PredicateType::SPDX.short_name(), Some("spdxjson"));
+        assert_eq!(PredicateType::SPDX.short_name(), Some("spdx"));
         assert_eq!(PredicateType::COSIGN_SIGN.short_name(), Some("signature"));
         assert!("https://example.test/x".parse::<PredicateType>().is_ok());
         for bad in ["", "sbom", "://x", "1x:y", "https://a b", "https://ä"] {

@@ -262,7 +262,7 @@ impl<'a> From<&'a Descriptor> for GoDescriptor<'a> {
 #[non_exhaustive]
 pub enum ImageError {
     /// Its config is no config.
-    #[error("config {digest} cannot be read")]
+    #[error("malformed image config {digest}")]
     Config {
         /// Which.
         digest: Digest,

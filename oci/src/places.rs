@@ -87,9 +87,13 @@ impl Places {
     pub async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, PlacesError> {
         let reference = &self.meant(reference);
         match self.site(reference) {
-            Site::Layout(path) if !path.exists() => Err(PlacesError::NoFolder { path }),
+            Site::Layout(path) if !path.exists() => Err(PlacesError::NoFolder {
+                path: named(reference),
+            }),
             Site::Layout(path) => Ok(Arc::new(LayoutStore::open(path)?)),
-            Site::Archive { path, .. } if !path.exists() => Err(PlacesError::NoFile { path }),
+            Site::Archive { path, .. } if !path.exists() => Err(PlacesError::NoFile {
+                path: named(reference),
+            }),
             Site::Archive { path, form, name } => Ok(Arc::new(
                 blocking(move || ArchiveStore::open(path, form, name)).await?,
             )),
@@ -256,6 +260,16 @@ impl Places {
     }
 }
 
+/// The file or folder that `reference` names, as it does.
+fn named(reference: &Reference) -> PathBuf {
+    match &reference.location {
+        Location::Layout(path)
+        | Location::LayoutArchive(path)
+        | Location::DockerArchive { path, .. } => path.clone(),
+        Location::Registry(_) | Location::DockerDaemon(_) => PathBuf::new(),
+    }
+}
+
 async fn find_in(reference: &Reference, store: Arc<dyn Store>) -> Result<Found, PlacesError> {
     let descriptor = match reference.selector() {
         Some(selector) => store.resolve(&selector).await?,
@@ -327,15 +341,15 @@ async fn blocking<T: Send + 'static>(
 #[expect(clippy::exhaustive_enums, reason = "each has its own hint")]
 pub enum PlacesError {
     /// A layout is not there.
-    #[error("there is no folder `{}`", path.display())]
+    #[error("folder `{}` not found", path.display())]
     NoFolder {
-        /// Where it should be.
+        /// Where it should be, as it was named.
         path: PathBuf,
     },
     /// An archive is not there.
-    #[error("there is no file `{}`", path.display())]
+    #[error("file `{}` not found", path.display())]
     NoFile {
-        /// Where it should be.
+        /// Where it should be, as it was named.
         path: PathBuf,
     },
     /// A Docker daemon holds images only.

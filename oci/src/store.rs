@@ -289,7 +289,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The store said no: credentials, rights, quota.
-    #[error("`{place}` refused to {action}")]
+    #[error("`{place}` refused access: cannot {action}")]
     Refused {
         /// Which store.
         place: String,

@@ -210,7 +210,7 @@ pub enum PolicyError {
         source: KeyError,
     },
     /// The policy leaves it to the user who signs, and the user said nothing.
-    #[error("{file}{}: `signer = \"given\"`, but nobody was given", place(*line))]
+    #[error("{file}{}: `signer = \"given\"`, but no key was given", place(*line))]
     NoSigner {
         /// The policy.
         file: String,

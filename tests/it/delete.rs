@@ -207,7 +207,7 @@ async fn what_is_not_deleted_is_said() {
 exit: 2
 --- stdout
 --- stderr
-error: `[registry]/team/app:v1` is only a name: what it names would be gone by all of its names
+error: `[registry]/team/app:v1` is a tag, and `delete` needs a digest: it removes every tag that points to it
 hint: if that is meant, name it by digest: `[registry]/team/app@sha256:[digest]`
 exit: 2
 --- stdout
@@ -216,7 +216,7 @@ error: `[registry]/team/app` cannot delete manifests: it is set up not to
 exit: 2
 --- stdout
 --- stderr
-error: `sha256:[digest]` was not found in `[registry]/team/app`
+error: `sha256:[digest]` not found in `[registry]/team/app`
 exit: 2
 --- stdout
 --- stderr
@@ -304,7 +304,7 @@ error: `oci:[folder]/empty` is malformed: it has no `oci-layout` file
 exit: 2
 --- stdout
 --- stderr
-error: there is no folder `[folder]/none`
+error: folder `none` not found
 exit: 2
 --- stdout
 --- stderr

@@ -51,7 +51,7 @@ fn a_program_that_asked_for_json_gets_the_error_as_json() {
     assert_eq!(output.code, 2);
     let document = json_of(&output);
     let error = document["error"].as_str().unwrap();
-    assert!(error.contains("there is no folder"), "{document}");
+    assert!(error.contains("folder `none` not found"), "{document}");
     assert!(output.stderr.contains(error), "{output:?}");
     // A document that says no is not followed by another.
     project.build("oci:out:v1").expect(0);

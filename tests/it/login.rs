@@ -68,7 +68,7 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     exit: 2
     --- stdout
     --- stderr
-    error: `[host]/team/app` refused to resolve `v1`
+    error: `[host]/team/app` refused access: cannot resolve `v1`
       cause: 401 Unauthorized: UNAUTHORIZED: authentication required, not
     hint: log in with `sealpack login [host]`, or ask for the right to this repository
     ");
@@ -83,9 +83,9 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     exit: 1
     --- stdout
     --- stderr
-    error: `[host]` refused to log in
-      cause: 401 Unauthorized: UNAUTHORIZED: authentication required, not Basic …
-    hint: look at name and password; many registries want an access token in place of the password
+    error: wrong username or password for `[host]`
+      note: the registry says: 401 Unauthorized: UNAUTHORIZED: authentication required, not Basic …
+    hint: many registries want an access token in place of the password
     ");
     assert_eq!(
         fs_err::read_to_string(workspace.join(CONFIG)).unwrap(),
@@ -96,8 +96,9 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     assert_snapshot!(accepted.transcript(&names), @"
     exit: 0
     --- stdout
-    logged in to [host] as me; kept in `[home]/.docker/config.json`, which is not encrypted
+    logged in to [host] as me
     --- stderr
+      warning  credentials are stored unencrypted in `[home]/.docker/config.json`; configure a credential helper
     ");
     let text = fs_err::read_to_string(workspace.join(CONFIG)).unwrap();
     let file: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -127,7 +128,7 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     assert_snapshot!(again.transcript(&names), @"
     exit: 0
     --- stdout
-    not logged in to [host]: nothing is kept in `[home]/.docker/config.json`
+    not logged in to [host] (`[home]/.docker/config.json`)
     --- stderr
     ");
     let text = fs_err::read_to_string(workspace.join(CONFIG)).unwrap();
@@ -272,8 +273,11 @@ fn token_servers_are_asked_with_name_or_identity_token() {
     let image = format!("{host}/team/app:v1");
     let tree = ["tree", &image, "--authfile", "mine.json"];
     Output::of(&mut workspace.sealpack(tree)).expect(0);
-    let tree = ["tree", &image, "--authfile", "empty.json"];
-    Output::of(&mut workspace.sealpack(tree)).expect(2);
+    // Who names a file does not want to be a stranger.
+    let tree = ["tree", &image, "--authfile", "none.json"];
+    let output = Output::of(&mut workspace.sealpack(tree)).expect(2);
+    assert!(output.stderr.contains("`none.json`"), "{output:?}");
+    assert!(output.stderr.contains("no such file"), "{output:?}");
 }
 
 /// A credential helper that keeps secrets in files.
@@ -334,17 +338,17 @@ fn a_credential_helper_keeps_gives_and_forgets() {
 
     // One that has nothing to say gives nothing; one that is broken is not quoted.
     let scripts = [
-        ("echo '{}'", "refused to resolve"),
+        ("echo '{}'", "cannot resolve"),
         (
             "echo '{\"Username\":\"\",\"Secret\":\"\"}'",
-            "refused to resolve",
+            "cannot resolve",
         ),
         ("echo '\"hunter2\"'", "malformed"),
         ("echo hunter2", "malformed"),
         ("echo no; echo hunter2 >&2; exit 1", ": no"),
         (
             "echo credentials not found in native keychain; exit 1",
-            "refused to resolve",
+            "cannot resolve",
         ),
     ];
     for (script, says) in scripts {

@@ -86,7 +86,7 @@ async fn its_words_are_packs() {
     exit: 2
     --- stdout
     --- stderr
-    error: there is no folder `[workspace]/none`
+    error: folder `none` not found
     exit: 2
     --- stdout
     --- stderr

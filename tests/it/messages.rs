@@ -30,13 +30,13 @@ fn a_build_says_one_line_a_phase() {
 exit: 0
 --- stdout
 accepted oci:out@sha256:[digest]
-  ✓ require: cyclonedx
-  ✓ require: signature
-  ✓ require: provenance
-  ✓ require: spdxjson
-  ✓ sbom
-  ✓ signature
-  ✓ slsa
+  ✓ claim cyclonedx, by key sha256:[digest]
+  ✓ claim signature, by key sha256:[digest]
+  ✓ claim provenance, by key sha256:[digest]
+  ✓ claim spdx, by key sha256:[digest]
+  ✓ rules sbom
+  ✓ rules signature
+  ✓ rules slsa
 --- stderr
   analyze  no previous image; run image: static
    detect  test/typical 1.0.0
@@ -44,21 +44,21 @@ accepted oci:out@sha256:[digest]
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: 7 of 7 checks passed
-  publish  oci:out:v1 ([size] new)
+   attest  provenance, cyclonedx, spdx, signature
+   policy  accepted: 7 of 7 checks passed
+  publish  oci:out:v1 ([size] written)
 "#);
     assert_snapshot!(build_says(&project, &judged), @r#"
 exit: 0
 --- stdout
 accepted oci:out@sha256:[digest]
-  ✓ require: cyclonedx
-  ✓ require: signature
-  ✓ require: provenance
-  ✓ require: spdxjson
-  ✓ sbom
-  ✓ signature
-  ✓ slsa
+  ✓ claim cyclonedx, by key sha256:[digest]
+  ✓ claim signature, by key sha256:[digest]
+  ✓ claim provenance, by key sha256:[digest]
+  ✓ claim spdx, by key sha256:[digest]
+  ✓ rules sbom
+  ✓ rules signature
+  ✓ rules slsa
 --- stderr
   analyze  previous image oci:out@sha256:[digest]; run image: static
    detect  test/typical 1.0.0
@@ -66,9 +66,9 @@ accepted oci:out@sha256:[digest]
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: 7 of 7 checks passed
-  publish  oci:out:v1 ([size] new)
+   attest  provenance, cyclonedx, spdx, signature
+   policy  accepted: 7 of 7 checks passed
+  publish  oci:out:v1 ([size] written)
 "#);
     assert_snapshot!(build_says(&project, &["--quiet"]), @r#"
 exit: 0
@@ -79,7 +79,7 @@ built oci:out@sha256:[digest]
     // Blobs are copied in no certain order.
     let copied = |line: &&str| {
         let line = line.trim_start();
-        !line.starts_with("there ") && !line.starts_with("copied ")
+        !line.starts_with("exists ") && !line.starts_with("copied ")
     };
     let verbose = build_says(&project, &["--policy", "policy", "-v", "--no-cache"]);
     let verbose: Vec<_> = verbose.lines().filter(copied).collect();
@@ -87,19 +87,19 @@ built oci:out@sha256:[digest]
 exit: 0
 --- stdout
 accepted oci:out@sha256:[digest]
-  ✓ require: cyclonedx
-  ✓ require: signature
-  ✓ require: provenance
-  ✓ require: spdxjson
-  ✓ sbom
-  ✓ signature
-  ✓ slsa
+  ✓ claim cyclonedx, by key sha256:[digest]
+  ✓ claim signature, by key sha256:[digest]
+  ✓ claim provenance, by key sha256:[digest]
+  ✓ claim spdx, by key sha256:[digest]
+  ✓ rules sbom
+  ✓ rules signature
+  ✓ rules slsa
 --- stderr
            Image with name "sealpack.invalid/staged" not found
   analyze  no previous image; run image: static
            test/typical 1.0.0
    detect  test/typical 1.0.0
-  restore  skipped: there is no cache
+  restore  skipped: caching is off
            hello from typical
     build  test/typical in [time]
            Adding layer 'test/typical:kept'
@@ -118,9 +118,9 @@ accepted oci:out@sha256:[digest]
                  sealpack.invalid/staged
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
-    judge  accepted: 7 of 7 checks passed
-  publish  oci:out:v1 ([size] new)
+   attest  provenance, cyclonedx, spdx, signature
+   policy  accepted: 7 of 7 checks passed
+  publish  oci:out:v1 ([size] written)
 "#);
 }
 
@@ -133,13 +133,13 @@ fn colours_come_when_they_are_asked_for() {
 exit: 0
 --- stdout
 ESC[1;32macceptedESC[0m oci:out@sha256:[digest]
-  ESC[1;32m✓ESC[0m require: cyclonedx
-  ESC[1;32m✓ESC[0m require: signature
-  ESC[1;32m✓ESC[0m require: provenance
-  ESC[1;32m✓ESC[0m require: spdxjson
-  ESC[1;32m✓ESC[0m sbom
-  ESC[1;32m✓ESC[0m signature
-  ESC[1;32m✓ESC[0m slsa
+  ESC[1;32m✓ESC[0m claim cyclonedx, by key sha256:[digest]
+  ESC[1;32m✓ESC[0m claim signature, by key sha256:[digest]
+  ESC[1;32m✓ESC[0m claim provenance, by key sha256:[digest]
+  ESC[1;32m✓ESC[0m claim spdx, by key sha256:[digest]
+  ESC[1;32m✓ESC[0m rules sbom
+  ESC[1;32m✓ESC[0m rules signature
+  ESC[1;32m✓ESC[0m rules slsa
 --- stderr
 ESC[1;32m  analyzeESC[0m  no previous image; run image: static
 ESC[1;32m   detectESC[0m  test/typical 1.0.0
@@ -147,9 +147,9 @@ ESC[1;32m  restoreESC[0m  the cache is empty
 ESC[1;32m    buildESC[0m  test/typical in [time]
 ESC[1;32m   exportESC[0m  sha256:[digest] (6 layers, 0 reused)
 ESC[1;32m     sbomESC[0m  CycloneDX: 5 components, SPDX: 6 packages
-ESC[1;32m   attestESC[0m  provenance, cyclonedx, spdxjson, signature
-ESC[1;32m    judgeESC[0m  accepted: 7 of 7 checks passed
-ESC[1;32m  publishESC[0m  oci:out:v1 ([size] new)
+ESC[1;32m   attestESC[0m  provenance, cyclonedx, spdx, signature
+ESC[1;32m   policyESC[0m  accepted: 7 of 7 checks passed
+ESC[1;32m  publishESC[0m  oci:out:v1 ([size] written)
 "#);
     for arguments in [&["--color", "never"][..], &[]] {
         let plain = build_says(&project, arguments);
@@ -308,7 +308,7 @@ error: `A/B` is not the name of a variable
 exit: 2
 --- stdout
 --- stderr
-error: there is no folder `[workspace]/nowhere`
+error: folder `nowhere` not found
 "#);
     assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--process-type", "nothing"]), @r#"
 exit: 2
@@ -339,7 +339,7 @@ exit: 2
 --- stdout
 --- stderr
 error: unknown claim `no such`
-hint: known: provenance, signature, custom, cyclonedx, health, link, openvex, slsaprovenance1, slsaprovenance02, slsaprovenance, spdxjson, spdx, vsa, vuln, or the URI of a predicate type
+hint: known: provenance, signature, custom, cyclonedx, health, link, openvex, slsaprovenance1, provenance-v0.2, slsaprovenance02, slsaprovenance, spdx, spdxjson, vsa, vuln, or the URI of a predicate type
 "#);
 }
 
@@ -397,14 +397,14 @@ hint: set COSIGN_PASSWORD to the password that the key was made with
 exit: 2
 --- stdout
 --- stderr
-error: the key is encrypted, and there is no terminal to ask for its password
+error: `locked.key` is encrypted, and there is no terminal to ask for its password
 hint: set COSIGN_PASSWORD; it may be empty
 "#);
     assert_snapshot!(key(&["--new-key", "fresh"], None), @r#"
 exit: 2
 --- stdout
 --- stderr
-error: the key is encrypted, and there is no terminal to ask for its password
+error: there is no terminal to ask for the new key's password
 hint: set COSIGN_PASSWORD; it may be empty
 "#);
     let generate = ["key", "generate", "--output-key-prefix", "pair"];
@@ -460,7 +460,7 @@ fn images_that_are_not_there() {
 exit: 2
 --- stdout
 --- stderr
-error: there is no folder `[workspace]/nowhere`
+error: folder `nowhere` not found
 "#);
     assert_snapshot!(tree("oci:app:v1"), @r#"
 exit: 2
@@ -478,7 +478,7 @@ error: `oci:[workspace]/half` is malformed: it has no folder `blobs`
 exit: 2
 --- stdout
 --- stderr
-error: `v3` was not found in `oci:[workspace]/out`
+error: tag `v3` not found in `oci:out`
 hint: `sealpack ls oci:out` lists what is there
 ");
     assert_snapshot!(tree("oci:out"), @r#"
@@ -492,7 +492,7 @@ hint: name one: `oci:DIR:TAG`
 exit: 2
 --- stdout
 --- stderr
-error: `sha256:[digest]` was not found in `oci:[workspace]/out`
+error: `sha256:[digest]` not found in `oci:out`
 hint: `sealpack ls oci:out` lists what is there
 ");
     project.write("half/index.json", "{");
@@ -510,10 +510,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to resolve `v1` at `[registry]/team/app`
-  cause: no connection could be made to `http://[registry]`
-  cause: error sending request
-  cause: client error (Connect)
-  cause: tcp connect error
+  cause: `http://[registry]` is unreachable
   cause: Connection refused (os error 111)
 "#);
     assert_snapshot!(down(&["copy", "oci:out:v1", &image]), @r#"
@@ -522,10 +519,7 @@ exit: 2
 --- stderr
 error: failed to copy sha256:[digest] to its destination
   cause: failed to look for sha256:[digest] at `[registry]/team/app`
-  cause: no connection could be made to `http://[registry]`
-  cause: error sending request
-  cause: client error (Connect)
-  cause: tcp connect error
+  cause: `http://[registry]` is unreachable
   cause: Connection refused (os error 111)
 "#);
     assert_snapshot!(build_says(&project, &["--output", &image]).replace(&host, "[registry]"), @r#"
@@ -538,15 +532,12 @@ exit: 2
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 6 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
-  publish  oci:out:v1 ([size] new)
+   attest  provenance, cyclonedx, spdx, signature
+  publish  oci:out:v1 ([size] written)
 error: failed to publish to `[registry]/team/app:v1`
   cause: failed to copy sha256:[digest] to its destination
   cause: failed to look for sha256:[digest] at `[registry]/team/app`
-  cause: no connection could be made to `http://[registry]`
-  cause: error sending request
-  cause: client error (Connect)
-  cause: tcp connect error
+  cause: `http://[registry]` is unreachable
   cause: Connection refused (os error 111)
   note: the image is kept in `oci:[workspace]/sealpack-staged-[name]`
 hint: copy it when the destination is well again: `sealpack copy oci:[workspace]/sealpack-staged-[name]@sha256:[digest] DESTINATION`
@@ -584,20 +575,20 @@ verified oci:out@sha256:[digest]
 exit: 1
 --- stdout
 --- stderr
-error: `oci:out@sha256:[digest]` has no `spdxjson` and `vsa` by the given key
+error: no valid `spdx` or `vsa` by the given key on `oci:out@sha256:[digest]`
   note: 5 attached bundles: signed by a different key; `-o json` lists them
 "#);
     assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy", "--key", "test.pub"]), @r#"
 exit: 0
 --- stdout
 accepted oci:out@sha256:[digest]
-  ✓ require: cyclonedx
-  ✓ require: signature
-  ✓ require: provenance
-  ✓ require: spdxjson
-  ✓ sbom
-  ✓ signature
-  ✓ slsa
+  ✓ claim cyclonedx, by key sha256:[digest]
+  ✓ claim signature, by key sha256:[digest]
+  ✓ claim provenance, by key sha256:[digest]
+  ✓ claim spdx, by key sha256:[digest]
+  ✓ rules sbom
+  ✓ rules signature
+  ✓ rules slsa
 --- stderr
 "#);
     assert_snapshot!(run(&["policy", "check", "oci:out:v1", "--policy", "policy"]), @r#"
@@ -605,7 +596,8 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the policy `policy/policy.toml`
-  cause: policy/policy.toml:6: `signer = "given"`, but nobody was given
+  cause: policy/policy.toml:6: `signer = "given"`, but no key was given
+hint: add `--key FILE`, or `--certificate-identity` and `--certificate-oidc-issuer`
 "#);
     assert_snapshot!(run(&["copy", "oci:out:v1", "oci:copied:v1", "--no-referrers"]), @r#"
 exit: 0
@@ -618,7 +610,7 @@ copied oci:copied@sha256:[digest] ([size] transferred, [size] already present, 0
 exit: 1
 --- stdout
 --- stderr
-error: `oci:copied@sha256:[digest]` has no `signature` by the given key
+error: no valid `signature` by the given key on `oci:copied@sha256:[digest]`
   note: nothing is attached to it
 "#);
     assert_snapshot!(run(&["unpack", "oci:out:v1", "root"]), @r#"

@@ -24,9 +24,8 @@ fn builders_that_are_missing_or_broken() {
 exit: 2
 --- stdout
 --- stderr
-error: failed to read the builder `[workspace]/builder.toml`
-  cause: failed to read `[workspace]/builder.toml`
-  cause: failed to open file `[workspace]/builder.toml`: No such file or directory (os error 2)
+error: builder file `builder.toml` not found
+hint: `--builder` takes a `builder.toml`, or a builder image: `HOST/REPO:TAG` or `oci:DIR:TAG`
 "#);
     let unnamed = ["build", "app", "--unsigned", "--output", "oci:out:v1"];
     assert_snapshot!(says(&project, &unnamed), @r#"
@@ -56,9 +55,6 @@ exit: 2
 --- stderr
   analyze  no previous image; run image: static
 error: no buildpack group detected this app
-  note: ERROR: No buildpack groups passed detection.
-    ERROR: Please check that you are running against the correct path.
-    ERROR: failed to detect: no buildpacks participating
 hint: the builder's `[[order]]` says which groups there are
 "#);
     let nowhere = "[[buildpacks]]\nid = \"a/b\"\nversion = \"1\"\nuri = \"nowhere\"\n\n[[order]]\n[[order.group]]\nid = \"a/b\"\nversion = \"1\"\n";
@@ -135,10 +131,7 @@ exit: 2
 error: a buildpack failed to detect
   note: ======== Error: test/typical@1.0.0 ========
     fork/exec /cnb/buildpacks/test_typical/1.0.0/bin/detect: no such file or directory
-    ======== Results ========
     err:  test/typical@1.0.0
-    ERROR: No buildpack groups passed detection.
-    ERROR: failed to detect: buildpack(s) failed with err
 "#);
 }
 
@@ -160,11 +153,7 @@ exit: 2
 error: no buildpack group detected this app
   note: ======== Output: test/failing@1.0.0 ========
     not for me
-    ======== Results ========
     fail: test/failing@1.0.0
-    ERROR: No buildpack groups passed detection.
-    ERROR: Please check that you are running against the correct path.
-    ERROR: failed to detect: no buildpacks participating
 hint: the builder's `[[order]]` says which groups there are
 "#);
     assert_snapshot!(detecting("echo 'something broke' >&2; exit 3"), @r#"
@@ -175,10 +164,7 @@ exit: 2
 error: a buildpack failed to detect
   note: ======== Output: test/failing@1.0.0 ========
     something broke
-    ======== Results ========
     err:  test/failing@1.0.0 (3)
-    ERROR: No buildpack groups passed detection.
-    ERROR: failed to detect: buildpack(s) failed with err
 "#);
     assert_snapshot!(detecting("kill -9 $$"), @r#"
 exit: 2
@@ -186,10 +172,7 @@ exit: 2
 --- stderr
   analyze  no previous image; run image: static
 error: a buildpack failed to detect
-  note: ======== Results ========
-    err:  test/failing@1.0.0
-    ERROR: No buildpack groups passed detection.
-    ERROR: failed to detect: buildpack(s) failed with err
+  note: err:  test/failing@1.0.0
 "#);
     assert_snapshot!(detecting("echo '[[provides' > \"$CNB_BUILD_PLAN_PATH\""), @r#"
 exit: 2
@@ -199,10 +182,7 @@ exit: 2
 error: a buildpack failed to detect
   note: ======== Error: test/failing@1.0.0 ========
     toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
-    ======== Results ========
     err:  test/failing@1.0.0
-    ERROR: No buildpack groups passed detection.
-    ERROR: failed to detect: buildpack(s) failed with err
 "#);
     assert_snapshot!(detecting("printf '[[requires]]\\nname = \"what nobody has\"\\n' > \"$CNB_BUILD_PLAN_PATH\""), @r#"
 exit: 2
@@ -210,13 +190,9 @@ exit: 2
 --- stderr
   analyze  no previous image; run image: static
 error: no buildpack group detected this app
-  note: ======== Results ========
-    pass: test/failing@1.0.0
+  note: pass: test/failing@1.0.0
     Resolving plan... (try #1)
     fail: test/failing@1.0.0 requires what nobody has
-    ERROR: No buildpack groups passed detection.
-    ERROR: Please check that you are running against the correct path.
-    ERROR: failed to detect: no buildpacks participating
 hint: the builder's `[[order]]` says which groups there are
 "#);
     assert_snapshot!(building("echo working; echo 'no compiler' >&2; exit 7"), @r#"
@@ -226,7 +202,7 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: a buildpack failed to build
+error: buildpack `test/failing` failed to build
   note: working
     no compiler
     ERROR: failed to build: exit status 7
@@ -238,7 +214,7 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: a buildpack failed to build
+error: buildpack `test/failing` failed to build
   note: ERROR: failed to build: signal: killed
 "#);
     assert_snapshot!(building("echo 'types = 1' > \"$CNB_LAYERS_DIR/bad.toml\""), @r#"

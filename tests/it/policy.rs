@@ -36,7 +36,7 @@ fn the_example_rejects_what_proves_nothing() {
             "require: no cyclonedx by an accepted signer",
             "require: no provenance by an accepted signer",
             "require: no signature by an accepted signer",
-            "require: no spdxjson by an accepted signer",
+            "require: no spdx by an accepted signer",
             "sbom: no SBOM (cyclonedx) by an accepted signer",
             "sbom: no SBOM (spdx) by an accepted signer",
             "signature: 0 of 1 required signers found",

@@ -47,7 +47,7 @@ fn a_login_asks_for_name_and_password() {
     let workspace = Workspace::new();
     let config = workspace.join("home/.docker/config.json");
     for (password, code, says) in [
-        ("hunter3\n", 1, "refused to log in"),
+        ("hunter3\n", 1, "wrong username or password"),
         ("hunter3\x7f2\n", 0, "logged in to"),
     ] {
         let Some(mut terminal) = Terminal::start(&workspace.sealpack(["login", &host])) else {
@@ -113,11 +113,20 @@ fn a_new_key_wants_its_password_twice() {
         let image = crate::layout::push_image(&store, b"app", None).await;
         store.tag(&image, &"v1".parse().unwrap()).await.unwrap();
     });
-    for (password, code, says) in [("secret\n", 2, "hint:"), ("sécret\n", 0, "attached")] {
+    let again = "Wrong password. Password of made.key: ";
+    let third = format!("{again}\n{again}");
+    let prompts = ["Password of made.key: ", again, &third];
+    for (passwords, code, says) in [
+        (&["sécret\n"][..], 0, "attached"),
+        (&["secret\n", "sécret\n"], 0, "attached"),
+        (&["secret\n"; 3], 2, "type the password"),
+    ] {
         let mut sign = workspace.sealpack(["sign", "oci:app:v1", "--key", "made.key"]);
         let mut terminal = Terminal::start(sign.env_remove("COSIGN_PASSWORD")).unwrap();
-        terminal.wait_for("Password of made.key: ");
-        terminal.press(password);
+        for (prompt, password) in prompts.iter().zip(passwords) {
+            terminal.wait_for(prompt);
+            terminal.press(password);
+        }
         let (found, screen) = terminal.end(says);
         assert_eq!(found, code, "{screen}");
         assert!(terminal.is_as_before());
@@ -182,7 +191,7 @@ fn without_a_terminal_it_is_said_how_else() {
     exit: 2
     --- stdout
     --- stderr
-    error: the key is encrypted, and there is no terminal to ask for its password
+    error: there is no terminal to ask for the new key's password
     hint: set COSIGN_PASSWORD; it may be empty
     ");
     let output = Output::of(

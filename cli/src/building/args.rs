@@ -123,7 +123,12 @@ pub(crate) struct Build {
     pub(crate) creation_time: Option<String>,
 
     /// The process that the image starts by default.
-    #[arg(long, value_name = "TYPE")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        visible_short_alias = 'D',
+        visible_alias = "default-process"
+    )]
     pub(crate) process_type: Option<String>,
 
     /// How far the buildpacks are kept from this machine.

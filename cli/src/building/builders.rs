@@ -44,8 +44,15 @@ pub(crate) fn find(
     if let Some(name) = named {
         let path = environment.directory.join(name);
         let is_toml = path.extension().is_some_and(|it| it == "toml");
-        if path.is_file() || is_toml {
+        if path.is_file() {
             return Ok(Named::File(path));
+        }
+        if is_toml && !path.exists() {
+            return Err(
+                CommandError::undecided(Message(format!("builder file `{name}` not found"))).hint(
+                    "`--builder` takes a `builder.toml`, or a builder image: `HOST/REPO:TAG` or `oci:DIR:TAG`",
+                ),
+            );
         }
         let reference: Reference = name
             .parse()

@@ -12,7 +12,7 @@ impl From<RunError> for CommandError {
             RunError::Phase {
                 failure, output, ..
             } => (
-                Some(output.clone()).filter(|it| !it.is_empty()),
+                Some(telling(output, *failure)).filter(|it| !it.is_empty()),
                 (*failure == PhaseFailure::NoGroup)
                     .then_some("the builder's `[[order]]` says which groups there are"),
             ),
@@ -34,5 +34,41 @@ impl From<RunError> for CommandError {
         let error = Self::undecided(error);
         let error = output.into_iter().fold(error, Self::note);
         hint.into_iter().fold(error, Self::hint)
+    }
+}
+
+/// What a phase printed, without what its failure says already.
+fn telling(output: &str, failure: PhaseFailure) -> String {
+    let is_said = |line: &str| match failure {
+        PhaseFailure::NoGroup => line.starts_with("ERROR: ") || line.starts_with(RESULTS),
+        PhaseFailure::Detect => SAID_OF_DETECT.contains(&line) || line.starts_with(RESULTS),
+        _ => false,
+    };
+    let lines = output.lines().filter(|it| !is_said(it));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The heading above what each buildpack answered.
+const RESULTS: &str = "======== Results";
+
+/// What the lifecycle says whenever a buildpack failed to detect.
+const SAID_OF_DETECT: [&str; 2] = [
+    "ERROR: No buildpack groups passed detection.",
+    "ERROR: failed to detect: buildpack(s) failed with err",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_already_is_not_said_again() {
+        let output = "======== Results ========\nfail: a@1\nERROR: No buildpack groups passed detection.\nERROR: other";
+        assert_eq!(telling(output, PhaseFailure::NoGroup), "fail: a@1");
+        assert_eq!(
+            telling(output, PhaseFailure::Detect),
+            "fail: a@1\nERROR: other"
+        );
+        assert_eq!(telling(output, PhaseFailure::Build), output);
     }
 }

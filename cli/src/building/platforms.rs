@@ -89,7 +89,7 @@ pub(crate) async fn line(
             return Err(CommandError::undecided(Message(format!(
                 "`{destination}`: a Docker daemon has no place for an index of several platforms"
             )))
-            .hint("publish to a registry or a layout: `--output HOST/REPO:TAG`"));
+            .hint("publish to a registry or a layout: `--tag HOST/REPO:TAG`"));
         }
     }
     run_images_are_there(begun.run_image, targets).await?;

@@ -13,7 +13,7 @@ use super::targets::Target;
 use crate::claims::{self, Attached, Claims};
 use crate::contents;
 use crate::error::{CommandError, Context as _};
-use crate::ui::Ui;
+use crate::ui::{Ui, counted};
 
 /// What was claimed of a staged image.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(crate) async fn attach(
     ui.done(
         "sbom",
         format_args!(
-            "CycloneDX: {} components, SPDX: {} packages",
-            merged.cyclonedx.len(),
-            merged.spdx.packages().count()
+            "CycloneDX: {}, SPDX: {}",
+            counted(merged.cyclonedx.len(), "component"),
+            counted(merged.spdx.packages().count(), "package")
         ),
     );
     let provenance =

@@ -102,11 +102,11 @@ async fn load(
     let new = size(loaded.copied.new.bytes);
     ui.done(
         "publish",
-        format_args!("{destination} as {} ({new} new)", loaded.id),
+        format_args!("{destination} as {} ({new} written)", loaded.id),
     );
     if loaded.copied.left_behind > 0 {
         ui.warn(format_args!(
-            "{NO_PLACE}: `{destination}` is without its proof; add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG` to keep it"
+            "{NO_PLACE}: `{destination}` is without its proof; add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG` to keep it"
         ));
     }
     Ok(())

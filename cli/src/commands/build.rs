@@ -18,7 +18,7 @@ use platform::sandbox::IsolationReport;
 use policies::{Policy, Verdict};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::args::{Format, IdentityArgs};
 pub(crate) use crate::building::Build;
@@ -71,6 +71,8 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     /// How long what was interrupted may take to clean up.
     const GRACE: Duration = Duration::from_secs(5);
+    /// How often a log hears that something is under way.
+    const MINUTE: Duration = Duration::from_mins(1);
     let started = environment::now();
     let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
@@ -80,10 +82,13 @@ pub(crate) async fn run(
     let mut build = pin!(build);
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::undecided)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::undecided)?;
-    let signal = tokio::select! {
-        result = &mut build => return result,
-        _ = terminate.recv() => 15,
-        _ = interrupt.recv() => 2,
+    let signal = loop {
+        tokio::select! {
+            result = &mut build => return result,
+            _ = terminate.recv() => break 15,
+            _ = interrupt.recv() => break 2,
+            () = sleep(MINUTE) => ui.still(),
+        }
     };
     cancel.cancel();
     // What was as good as done is done.
@@ -181,7 +186,7 @@ async fn line(
     }
     if let Some(verdict) = verdicts.first() {
         ui.done(
-            "judge",
+            "policy",
             format_args!(
                 "accepted: {0} of {0} checks passed",
                 verdict.satisfied().len()

@@ -15,7 +15,7 @@ use crate::error::{CommandError, Message};
 use crate::gated::Gates;
 use crate::images::{Found, Images, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
-use crate::ui::{Tone, Ui, size};
+use crate::ui::{Tone, Ui, counted, size};
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.requires("policy")), after_help = "\
@@ -206,17 +206,12 @@ pub(crate) async fn run(
     warn(ui, &args, &copied);
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!(
-            "{} {} ({} transferred, {} already present, {} {})",
+            "{} {} ({} transferred, {} already present, {})",
             ui.paint(Tone::Good, "copied"),
             report.destination,
             size(report.new_bytes),
             size(report.skipped_bytes),
-            report.referrers,
-            if report.referrers == 1 {
-                "referrer"
-            } else {
-                "referrers"
-            },
+            counted(report.referrers, "referrer"),
         ));
     })
 }

@@ -64,8 +64,13 @@ pub(crate) async fn run(
     let found = images.find_to_change(&args.image).await?;
     if args.image.digest.is_none() {
         return Err(CommandError::undecided(Message(format!(
-            "`{}` is only a name: what it names would be gone by all of its names",
-            args.image
+            "`{}` is {}, and `delete` needs a digest: it removes every tag that points to it",
+            args.image,
+            if args.image.selector().is_some() {
+                "a tag"
+            } else {
+                "only a name"
+            },
         )))
         .hint(format!(
             "if that is meant, name it by digest: `{}`",

@@ -90,9 +90,10 @@ pub(crate) async fn run(args: Gc, environment: &Environment, ui: &Ui) -> Result<
         )))
         .hint(format!("name the layout: `oci:{}`", path.display())));
     }
-    let path = environment.directory.join(path);
+    let named = path;
+    let path = environment.directory.join(named);
     if !path.exists() {
-        return Err(Message(format!("there is no folder `{}`", path.display())).into());
+        return Err(Message(format!("folder `{}` not found", named.display())).into());
     }
     let store = LayoutStore::open(path)?;
     let roots = if args.untagged {

@@ -83,15 +83,20 @@ fn generate(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let files = Files::of(prefix);
-    keys::generate(&files, environment)?;
+    let is_open = keys::generate(&files, environment)?;
     let report = Report {
         private: files.private,
         public: files.public,
     };
     ui.result(output, &report, |ui, report| {
         ui.line(format_args!(
-            "{} (private, encrypted) and {} (public)",
+            "{} (private, encrypted{}) and {} (public)",
             report.private.display(),
+            if is_open {
+                " with an empty password"
+            } else {
+                ""
+            },
             report.public.display()
         ));
     })

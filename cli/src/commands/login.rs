@@ -55,7 +55,7 @@ pub(crate) struct Logout {
     /// The registry: `HOST[:PORT]`.
     pub(crate) registry: String,
 
-    /// The credentials are in this file, and not where Docker keeps them.
+    /// Remove the credentials from this file instead of the usual place.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
 
@@ -103,14 +103,15 @@ pub(crate) async fn log_in(
     let file = file(args.access.authfile.as_deref(), environment)?;
     // Before anybody is asked for anything.
     ConfigFile::read(&file).map_err(CommandError::undecided)?;
-    let options = registries::options(&args.access, environment)?;
+    let options = registries::options(&with_authfile(&args.access), environment)?;
     let credential = ask(&args, environment, ui)?;
     let options = RegistryOptions {
         credentials: Credentials::default().with(registry.as_str(), credential.clone()),
         ..options
     };
     let check = RegistryClient::new(options).check_login(&registry).await;
-    let checked = check.map_err(refusal)? == LoginCheck::Taken;
+    let checked = check.map_err(|error| refusal(error, &registry, &credential))?;
+    let checked = checked == LoginCheck::Taken;
     let kept = ConfigFile::log_in(&file, &registry, &credential).await;
     let report = LoggedIn {
         registry: registry.to_string(),
@@ -127,16 +128,22 @@ pub(crate) async fn log_in(
             "`{registry}` allows anonymous access: the password was saved, but is not checked"
         ));
     }
+    if report.helper.is_none() {
+        ui.warn(format_args!(
+            "credentials are stored unencrypted in `{}`; configure a credential helper",
+            report.file.display()
+        ));
+    }
     ui.result(args.printed.output, &report, |ui, report| {
         let name = report.username.as_ref();
         ui.line(format_args!(
-            "{} {}{}; kept {}",
+            "{} {}{}{}",
             ui.paint(Tone::Good, "logged in to"),
             report.registry,
             name.map(|it| format!(" as {it}")).unwrap_or_default(),
             match &report.helper {
-                Some(helper) => format!("by `{helper}`"),
-                None => format!("in `{}`, which is not encrypted", report.file.display()),
+                Some(helper) => format!("; kept by `{helper}`"),
+                None => String::new(),
             },
         ));
     })
@@ -162,11 +169,16 @@ pub(crate) async fn log_out(
             let done = ui.paint(Tone::Good, "logged out of");
             ui.line(format_args!("{done} {registry}"));
         } else {
-            ui.line(format_args!(
-                "not logged in to {registry}: nothing is kept in `{file}`"
-            ));
+            ui.line(format_args!("not logged in to {registry} (`{file}`)"));
         }
     })
+}
+
+/// How the registry is reached: a file of credentials that is to be made has none yet.
+fn with_authfile(access: &Access) -> Access {
+    let mut access = access.clone();
+    access.authfile = access.authfile.filter(|it| it.exists());
+    access
 }
 
 /// A registry, as it is typed or copied out of a browser.
@@ -262,16 +274,30 @@ fn secret(what: &str, text: &str) -> Result<Secret, CommandError> {
 }
 
 /// A refusal by the registry, which is an answer, apart from all else that may go wrong.
-fn refusal(error: StoreError) -> CommandError {
-    let status = match &error {
+fn refusal(error: StoreError, registry: &Registry, credential: &Credential) -> CommandError {
+    let answer = match &error {
         StoreError::Refused { source, .. } => source.downcast_ref::<RegistryRefusal>(),
         _ => None,
-    }
-    .map(|it| it.status);
-    match status {
-        Some(401 | 403) => CommandError::rejected(error).hint(
-            "look at name and password; many registries want an access token in place of the password",
-        ),
-        _ => CommandError::undecided(error),
+    };
+    let Some(answer) = answer.filter(|it| matches!(it.status, 401 | 403)) else {
+        return CommandError::undecided(error);
+    };
+    let what = match (answer.status, credential) {
+        (401, Credential::Basic { .. }) => "wrong username or password for",
+        (401, _) => "wrong token for",
+        _ => "login is not allowed for",
+    };
+    let refused = match (answer.status, credential) {
+        (403, Credential::Basic { username, .. }) => format!("{what} `{username}` at `{registry}`"),
+        (403, _) => format!("{what} this token at `{registry}`"),
+        _ => format!("{what} `{registry}`"),
+    };
+    let refused =
+        CommandError::rejected(Message(refused)).note(format!("the registry says: {answer}"));
+    match credential {
+        Credential::Basic { .. } => {
+            refused.hint("many registries want an access token in place of the password")
+        }
+        _ => refused,
     }
 }

@@ -56,7 +56,7 @@ use self::verify::Verify;
 use self::version::Version;
 use crate::args::Cli;
 use crate::environment::Environment;
-use crate::error::{CommandError, Message};
+use crate::error::CommandError;
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
@@ -126,9 +126,6 @@ pub(crate) enum Command {
         folder: std::path::PathBuf,
     },
     Version(Version),
-    /// The inner stage of the sandbox: not for people.
-    #[command(name = "__sandbox", hide = true)]
-    Sandbox,
 }
 
 pub(crate) async fn run(
@@ -175,6 +172,5 @@ pub(crate) async fn run(
         Command::Ls(args) => ls::run(args, environment, ui).await,
         Command::Man { folder } => man::run(&environment.directory.join(folder), ui),
         Command::Version(args) => version::run(&args, ui),
-        Command::Sandbox => Err(Message("the sandbox is entered before this".to_owned()).into()),
     }
 }

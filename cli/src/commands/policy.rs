@@ -1,9 +1,11 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use attest::SignerPattern;
 use clap::{Args, Subcommand};
 use gate::{Answer, Gate, GateOptions, Image, Judged, PolicySet, Question, Unproven};
+use intoto::PredicateType;
 use oci::{Location, Reference, Repository};
 use policies::Verdict;
 use serde::Serialize;
@@ -12,7 +14,8 @@ use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::{Images, digest_tags, of_old_cosign};
-use crate::ui::{Tone, Ui};
+use crate::ui::{Tone, Ui, counted};
+use crate::unproven::{self, Place, brief};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
@@ -105,7 +108,11 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
         )))
         .hint("sign it again, with cosign 3 or `sealpack sign`"));
     }
-    Err(rejected(&report.image, &judged.verdict, notes(&judged)))
+    Err(rejected(
+        &report.image,
+        &judged.verdict,
+        with_unread(&judged, Place::Listed),
+    ))
 }
 
 /// Reads policies; `given` is whom they mean by `signer = "given"`.
@@ -134,11 +141,15 @@ pub(crate) fn name(reference: &Reference) -> Option<&Repository> {
 
 /// What is attached and proves nothing, and what was not looked at.
 pub(crate) fn notes(judged: &Judged) -> Vec<String> {
-    let mut notes: Vec<_> = judged.unproven.iter().map(Unproven::line).collect();
+    with_unread(judged, Place::Elsewhere)
+}
+
+fn with_unread(judged: &Judged, place: Place) -> Vec<String> {
+    let mut notes = unproven::notes(&judged.unproven, place);
     if judged.unread > 0 {
         notes.push(format!(
-            "{} more referrers were not looked at",
-            judged.unread
+            "not looked at: {}",
+            counted(judged.unread, "more referrer")
         ));
     }
     notes
@@ -148,14 +159,27 @@ pub(crate) fn notes(judged: &Judged) -> Vec<String> {
 pub(crate) fn print(ui: &Ui, image: &str, verdict: &Verdict) {
     ui.line(format_args!("{} {image}", ui.paint(Tone::Good, "accepted")));
     for it in verdict.satisfied() {
-        let claim = it.claim.as_ref().map_or(String::new(), |claim| {
-            format!(": {}", claim.short_name().unwrap_or(claim.as_str()))
-        });
-        ui.line(format_args!(
-            "  {} {}{claim}",
-            ui.paint(Tone::Good, "✓"),
-            it.rule
-        ));
+        let what = match &it.claim {
+            Some(claim) => format!(
+                "claim {}{}",
+                claim.short_name().unwrap_or(claim.as_str()),
+                by(verdict, claim)
+            ),
+            None => format!("rules {}", it.rule),
+        };
+        ui.line(format_args!("  {} {what}", ui.paint(Tone::Good, "✓")));
+    }
+}
+
+/// Who made a claim.
+fn by(verdict: &Verdict, claim: &PredicateType) -> String {
+    let made = verdict.evidence().iter();
+    let made = made.filter(|it| it.predicate_type == *claim);
+    let signers: BTreeSet<_> = made.map(|it| brief(&it.signer)).collect();
+    let signers: Vec<_> = signers.into_iter().collect();
+    match signers.as_slice() {
+        [] => String::new(),
+        signers => format!(", by {}", signers.join(" and ")),
     }
 }
 
@@ -164,16 +188,8 @@ pub(crate) fn rejected(image: &str, verdict: &Verdict, notes: Vec<String>) -> Co
     let mut error =
         CommandError::rejected(Message(format!("`{image}` was rejected by the policy")));
     for finding in verdict.findings() {
-        error = error.finding(format!("{}: {}", finding.rule, finding.message));
+        let text = format!("{}: {}", finding.rule, finding.message);
+        error = error.finding_with(text, finding.solution.clone());
     }
-    for note in notes {
-        error = error.note(note);
-    }
-    let mut solutions: Vec<_> = verdict
-        .findings()
-        .iter()
-        .filter_map(|it| it.solution.clone())
-        .collect();
-    solutions.dedup();
-    solutions.into_iter().fold(error, CommandError::hint)
+    notes.into_iter().fold(error, CommandError::note)
 }

@@ -170,10 +170,8 @@ async fn generate(args: Generate, environment: &Environment, ui: &Ui) -> Result<
         return of_file(&path, name, &args.written, environment, ui);
     }
     let reference: Reference = args.what.parse().map_err(|error| {
-        CommandError::undecided(error).note(format!(
-            "there is no folder or file `{}` either",
-            path.display()
-        ))
+        CommandError::undecided(error)
+            .note(format!("file or folder `{}` not found either", args.what))
     })?;
     let images = Images::new(&args.access, environment, ui);
     let found = images.find(&reference).await?;

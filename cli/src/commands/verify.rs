@@ -13,9 +13,10 @@ use self::layout::{Judged, LayoutArgs};
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::claims;
 use crate::environment::Environment;
-use crate::error::{CommandError, Message, list};
+use crate::error::{CommandError, Message, either};
 use crate::images::{Images, digest_tags, of_old_cosign};
-use crate::ui::{Tone, Ui};
+use crate::ui::{Tone, Ui, counted};
+use crate::unproven::{self, Place};
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true)), after_help = "\
@@ -311,30 +312,31 @@ impl<'a> Asked<'a> {
             .hint("sign it again, with cosign 3 or `sealpack sign`");
         }
         let mut error = CommandError::rejected(Message(format!(
-            "`{}` has no {} by {}",
-            report.image,
-            list(missing),
+            "no valid {} by {} on `{}`",
+            either(missing),
             match self.signers.as_slice() {
                 [SignerPattern::Key(_)] => "the given key",
                 [SignerPattern::Identity(_)] => "the given identity",
                 _ => "one of those who were given",
-            }
+            },
+            report.image,
         )));
         let is_signature = |it: &&Verified| *it.predicate_type() == PredicateType::COSIGN_SIGN;
         let others = proof.verified.iter().filter(is_signature);
         let others = others.filter(|it| !self.has_annotations(it)).count();
         if others > 0 {
             error = error.note(format!(
-                "{others} signatures lack the annotations asked for"
+                "the annotations asked for are missing in {}",
+                counted(others, "signature")
             ));
         }
-        for note in grouped(&report.unproven) {
+        for note in unproven::notes(&report.unproven, Place::Listed) {
             error = error.note(note);
         }
         if report.unread > 0 {
             error = error.note(format!(
-                "{} more referrers were not looked at",
-                report.unread
+                "not looked at: {}",
+                counted(report.unread, "more referrer")
             ));
         }
         for tag in old {
@@ -395,21 +397,6 @@ impl Claimed {
     }
 }
 
-/// What proves nothing, one line for each reason: anybody may attach anything, as often as they like.
-fn grouped(unproven: &[Unproven]) -> Vec<String> {
-    let same = unproven.chunk_by(|one, other| one.reason == other.reason);
-    same.map(|it| match it {
-        [one] => one.line(),
-        [first, ..] => format!(
-            "{} attached bundles: {}; `-o json` lists them",
-            it.len(),
-            first.reason
-        ),
-        [] => String::new(),
-    })
-    .collect()
-}
-
 fn name(predicate_type: &PredicateType) -> &str {
     predicate_type
         .short_name()
@@ -423,21 +410,21 @@ fn print(ui: &Ui, report: &Report) {
         report.image
     ));
     for claim in &report.claims {
+        let mut said: Vec<(Vec<String>, usize)> = Vec::new();
         for it in &claim.statements {
-            ui.line(format_args!(
-                "  {:12} by {}",
-                name(&claim.predicate_type),
-                it.signer
-            ));
-            for (name, value) in it.annotations() {
-                let line = format_args!("               {name}={value}");
-                ui.line(ui.paint(Tone::Faint, line));
+            let lines = lines(ui, name(&claim.predicate_type), it);
+            match said.iter_mut().find(|(others, _)| *others == lines) {
+                Some((_, times)) => *times += 1,
+                None => said.push((lines, 1)),
             }
-            for unchecked in &it.unchecked {
-                ui.line(ui.paint(
-                    Tone::Faint,
-                    format_args!("               not checked: {unchecked}"),
-                ));
+        }
+        for (lines, times) in said {
+            for (at, line) in lines.iter().enumerate() {
+                if at == 0 && times > 1 {
+                    ui.line(format_args!("{line} ({times} times)"));
+                } else {
+                    ui.line(line);
+                }
             }
         }
     }
@@ -447,4 +434,15 @@ fn print(ui: &Ui, report: &Report) {
     for it in &report.unproven {
         ui.aside(it.line());
     }
+}
+
+/// What is said of one statement.
+fn lines(ui: &Ui, kind: &str, it: &Claimed) -> Vec<String> {
+    let mut lines = vec![format!("  {kind:12} by {}", it.signer)];
+    let inner = |text: String| ui.paint(Tone::Faint, format_args!("               {text}"));
+    let annotations = it.annotations();
+    lines.extend(annotations.map(|(name, value)| inner(format!("{name}={value}"))));
+    let unchecked = it.unchecked.iter();
+    lines.extend(unchecked.map(|it| inner(format!("not checked: {it}"))));
+    lines
 }

@@ -98,8 +98,8 @@ impl TransportError {
 fn told(connected: bool, origin: &str) -> String {
     match (connected, origin) {
         (true, _) => "the connection broke off".to_owned(),
-        (false, "") => "no connection could be made".to_owned(),
-        (false, origin) => format!("no connection could be made to `{origin}`"),
+        (false, "") => "the server is unreachable".to_owned(),
+        (false, origin) => format!("`{origin}` is unreachable"),
     }
 }
 

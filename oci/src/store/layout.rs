@@ -76,11 +76,18 @@ impl LayoutStore {
     /// [malformed](StoreError::Malformed), and nothing is written.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let layout = Layout::at(path.into());
-        if kind_of(&layout.path, &layout.path)?.is_none() {
-            return Err(StoreError::NotFound {
-                what: "layout".to_owned(),
-                place: layout.place(),
-            });
+        match kind_of(&layout.path, &layout.path)? {
+            None => {
+                return Err(StoreError::NotFound {
+                    what: "layout".to_owned(),
+                    place: layout.place(),
+                });
+            }
+            Some(found) if !found.is_dir() => {
+                return Err(layout
+                    .malformed("it is a file, not a folder: an archive is `oci-archive:FILE`"));
+            }
+            Some(_) => {}
         }
         if !layout.has_version()? {
             return Err(layout.malformed("it has no `oci-layout` file"));

@@ -231,7 +231,7 @@ impl Phases<'_> {
             .await
             .map_err(|error| RunError::Restore(Box::new(error)))?;
         let text = match counting.restored.into_inner() {
-            _ if cache.is_none() => "skipped: there is no cache".to_owned(),
+            _ if cache.is_none() => "skipped: caching is off".to_owned(),
             _ if self.request.clear_cache => "skipped: the cache is cleared".to_owned(),
             0 => "the cache is empty".to_owned(),
             count => format!("{count} from the cache"),
@@ -277,7 +277,7 @@ impl Phases<'_> {
                 self.progress.done("build", &names);
                 Ok(())
             }
-            Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, "a buildpack failed to build")),
+            Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, which_failed(group, &names))),
             Exit::Code(NOT_EXTENDED) => Err(not_extended(&ended, "build")),
             exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("build failed ({exit})"))),
         }
@@ -318,6 +318,14 @@ impl Phases<'_> {
             args.push(self.sandbox.path(Path::new(path)).into());
         }
         args
+    }
+}
+
+/// Says which buildpack failed to build, as far as it is known.
+fn which_failed(group: &Group, names: &str) -> String {
+    match group.group.as_slice() {
+        [_] => format!("buildpack `{names}` failed to build"),
+        _ => format!("one of the buildpacks {names} failed to build"),
     }
 }
 

@@ -9,6 +9,6 @@ mod trust;
 mod watched;
 
 pub use gate::{Answer, Gate, GateOptions, Image, Judged, Question, Undecided};
-pub use proof::{Proof, ProofError, Unproven, prove};
+pub use proof::{OtherClaim, Proof, ProofError, Unproven, prove};
 pub use set::{NoPolicy, PolicySet, PolicySetError};
 pub use trust::Trust;

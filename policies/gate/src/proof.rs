@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use attest::{Accept, AttachError, Discovered, Rejected, Verified, discover};
+use attest::{
+    Accept, AttachError, Discovered, Rejected, Rejection, SignerPattern, Verified, discover,
+};
+use intoto::PredicateType;
 use oci::{Descriptor, Limits, Store};
 use serde::Serialize;
 
@@ -18,6 +21,8 @@ pub struct Proof {
     pub rejected: Vec<Rejected>,
     /// All that was found.
     pub discovered: Discovered,
+    /// Who is believed about something.
+    signers: Vec<SignerPattern>,
 }
 
 /// What was attached but proves nothing. Serialises in `camelCase`.
@@ -28,6 +33,19 @@ pub struct Unproven {
     pub reason: String,
     /// The digest of the referrer.
     pub manifest: String,
+    /// What it claims, if it is by somebody who is believed, but not about that.
+    #[serde(skip)]
+    pub claim: Option<OtherClaim>,
+}
+
+/// A claim by somebody who is believed about others only.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
+pub struct OtherClaim {
+    /// Who signed it, for people.
+    pub signer: String,
+    /// What kind of claim it is.
+    pub predicate_type: PredicateType,
 }
 
 /// Why it is not known what is proven.
@@ -65,6 +83,7 @@ impl Proof {
             verified,
             rejected,
             discovered,
+            signers: accepted.iter().map(|it| it.signer.clone()).collect(),
         }
     }
 
@@ -73,14 +92,33 @@ impl Proof {
         let rejected = self.rejected.iter().map(|it| Unproven {
             manifest: it.manifest.digest.to_string(),
             reason: chain(&it.reason),
+            claim: self.other_claim(&it.reason),
         });
         let ignored = self.discovered.ignored.iter().map(|it| Unproven {
             manifest: it.manifest.digest.to_string(),
             reason: chain(&it.reason),
+            claim: None,
         });
         let mut all: Vec<_> = rejected.chain(ignored).collect();
         all.sort();
         all
+    }
+
+    /// What was claimed by somebody who is believed, but not about that.
+    fn other_claim(&self, reason: &Rejection) -> Option<OtherClaim> {
+        let Rejection::NotAccepted {
+            signer,
+            predicate_type,
+            ..
+        } = reason
+        else {
+            return None;
+        };
+        let is_believed = self.signers.iter().any(|it| it.matches(signer));
+        is_believed.then(|| OtherClaim {
+            signer: signer.to_string(),
+            predicate_type: predicate_type.clone(),
+        })
     }
 }
 

@@ -164,7 +164,7 @@ fn who_is_given_has_to_be_given() {
     let error = in_memory(&text, &[], &[]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "policy.toml:3: `signer = \"given\"`, but nobody was given"
+        "policy.toml:3: `signer = \"given\"`, but no key was given"
     );
 }
 

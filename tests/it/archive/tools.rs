@@ -120,13 +120,13 @@ fn every_command_takes_archives() {
         .run(&["inspect", "docker-archive:app.tar:other"])
         .expect(2);
     assert!(
-        missing.stderr.contains("was not found"),
+        missing.stderr.contains("not found in"),
         "{}",
         missing.stderr
     );
     let missing = project.run(&["inspect", "oci-archive:no.tar"]).expect(2);
     assert!(
-        missing.stderr.contains("there is no file"),
+        missing.stderr.contains("file `no.tar` not found"),
         "{}",
         missing.stderr
     );

@@ -40,8 +40,8 @@ fn docker_runs_what_was_built_for_it() {
     exit: 0
     --- stdout
     --- stderr
-      publish  docker-daemon:hello:v1 as sha256:[digest] ([size] new)
-      warning  a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance: `docker-daemon:hello:v1` is without its proof; add `--output HOST/REPO:TAG` or `--output oci:DIR:TAG` to keep it
+      publish  docker-daemon:hello:v1 as sha256:[digest] ([size] written)
+      warning  a Docker daemon cannot keep what is attached to an image: signatures, SBOMs, provenance: `docker-daemon:hello:v1` is without its proof; add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG` to keep it
     ");
     let run = || docker.docker(&["run", "--rm", "--network=host", "hello:v1"]);
     if let Some(output) = run() {

@@ -92,7 +92,7 @@ async fn podman_runs_what_we_load_and_gives_it_back() {
     exit: 2
     --- stdout
     --- stderr
-    error: `latest` was not found in `docker-daemon:missing`
+    error: tag `latest` not found in `docker-daemon:missing`
     ");
 }
 

@@ -72,7 +72,7 @@ async fn docker_runs_what_we_load_and_gives_it_back() {
 
     let output = sealpack(&["inspect", "docker-daemon:missing"]);
     assert_eq!(output.code, 2);
-    insta::assert_snapshot!(output.stderr, @"error: `latest` was not found in `docker-daemon:missing`");
+    insta::assert_snapshot!(output.stderr, @"error: tag `latest` not found in `docker-daemon:missing`");
     // Nothing of it is left.
     let left = fs_err::read_dir(images.workspace.path()).unwrap();
     let left = left.map(|it| it.unwrap().file_name().into_string().unwrap());

@@ -271,7 +271,7 @@ fn a_layout_speaks_for_its_own_image_alone() {
     assert_eq!(unsigned.code, 1);
     let stderr = &unsigned.stderr;
     assert!(
-        stderr.contains("has no `signature` by the given key"),
+        stderr.contains("no valid `signature` by the given key"),
         "{stderr}"
     );
 }

@@ -60,7 +60,7 @@ exit: 2
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
+   attest  provenance, cyclonedx, spdx, signature
 error: the policy could not be evaluated
   cause: policy/own.rego: `data.sealpack.own.deny` is not a set of texts or of objects with `message`
 "#);
@@ -74,7 +74,7 @@ exit: 2
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
+   attest  provenance, cyclonedx, spdx, signature
 error: the policy could not be evaluated
   cause: rules failed
   cause: policy/own.rego:4: divide by zero
@@ -89,14 +89,12 @@ exit: 1
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
+   attest  provenance, cyclonedx, spdx, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: own: this is Friday
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://cyclonedx.org/bom`
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://slsa.dev/provenance/v1`
-  note: sha256:[digest]: key sha256:[digest] is not accepted for `https://spdx.dev/Document`
+    hint: wait for Monday
+  note: key sha256:[digest] signed other claims: cyclonedx, provenance, spdx
   note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: wait for Monday
 "#);
     let strict = fs_err::read_to_string(project.join("policy/policy.toml"))
         .unwrap()
@@ -111,10 +109,10 @@ exit: 1
     build  test/typical in [time]
    export  sha256:[digest] (6 layers, 0 reused)
      sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdxjson, signature
+   attest  provenance, cyclonedx, spdx, signature
 error: `oci:[workspace]/sealpack-staged-[name]@sha256:[digest]` was rejected by the policy
   finding: slsa: builder `https://sealpack.example/docs/buildtypes/cnb-v1.md#local-builder` is not one of `builder-ids`
+    hint: build with a builder of the list, or add this one to `parameters.builder-ids`
   note: nothing was published; the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: build with a builder of the list, or add this one to `parameters.builder-ids`
 "#);
 }

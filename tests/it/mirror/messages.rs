@@ -49,10 +49,10 @@ hint: `--output json` or `--html FILE` says all that is known of each
     assert_snapshot!(says("HOST/team/good:v1 HOST/team/bad:v1 oci:out/ --keep-going"), @r#"
 exit: 1
 --- stdout
-mirrored  registry.example/team/good:v1 to oci:out/registry.example/team/good:v1 (1.8 kB new, 1 referrers)
+mirrored  registry.example/team/good:v1 to oci:out/registry.example/team/good:v1 (1.8 kB written, 1 referrer)
 refused   registry.example/team/bad:v1 to oci:out/registry.example/team/bad:v1
 --- stderr
-   mirror  oci:out/registry.example/team/good:v1 (1.8 kB new)
+   mirror  oci:out/registry.example/team/good:v1 (1.8 kB written)
 error: 1 of 2 images was refused
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
 hint: `--output json` or `--html FILE` says all that is known of each
@@ -102,7 +102,7 @@ exit: 2
 undecided registry.example/team/none:v1 to oci:out:v1
 --- stderr
 error: 1 of 1 images could not be judged or copied
-  finding: registry.example/team/none:v1: `v1` was not found in `registry.example/team/none`
+  finding: registry.example/team/none:v1: tag `v1` not found in `registry.example/team/none`
 "#);
     assert_snapshot!(says("HOST/team/good:v1 oci:out:v1"), @r#"
 exit: 2
@@ -137,7 +137,7 @@ refused   registry.example/team/bad:v1 to oci:out/registry.example/team/bad:v1
 --- stderr
 error: 2 of 3 images could not be judged or copied, and 1 was refused
   finding: registry.example/team/good:v1: the policies `policies/more/policy.toml` and `policies/team/policy.toml` are both about `registry.example/team/good`, and neither is about less than the other
-  finding: registry.example/other/bad:v1: `v1` was not found in `registry.example/other/bad`
+  finding: registry.example/other/bad:v1: tag `v1` not found in `registry.example/other/bad`
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
 hint: `--output json` or `--html FILE` says all that is known of each
 "#);

@@ -230,7 +230,10 @@ fn older_forms_are_read_and_what_is_none_is_named() {
             ["convert", "odd.json"],
             "not an SBOM of a format that is known",
         ),
-        (["generate", "no/such:@place"], "there is no folder or file"),
+        (
+            ["generate", "no/such:@place"],
+            "file or folder `no/such:@place` not found",
+        ),
     ] {
         let output = run(&[&["sbom"], &arguments[..]].concat()).expect(2);
         assert!(output.stderr.contains(expected), "{}", output.stderr);

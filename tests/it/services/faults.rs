@@ -190,8 +190,6 @@ exit: 2
 error: failed to log the signature
   cause: `http://[services]` is unreachable
   cause: the connection broke off
-  cause: error sending request
-  cause: client error (SendRequest)
   cause: connection closed before message completed
 hint: `--service-timeout` says how long to wait
 ");

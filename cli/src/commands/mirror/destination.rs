@@ -98,7 +98,7 @@ mod tests {
         };
         match Destination::parse(destination).and_then(|it| it.of(&origin)) {
             Ok(reference) => reference.to_string(),
-            Err(error) => error.lines()[0].1.clone(),
+            Err(error) => error.lines()[0].text.clone(),
         }
     }
 

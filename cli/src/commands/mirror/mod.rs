@@ -29,7 +29,7 @@ use crate::error::{CommandError, Message};
 use crate::gated::{Gates, Stop};
 use crate::images::{Images, with_hint};
 use crate::transfer::Transfer;
-use crate::ui::{Tone, Ui, size};
+use crate::ui::{Tone, Ui, counted, size};
 use crate::written;
 
 /// An image of the run, as far as it got.
@@ -285,7 +285,7 @@ impl Run<'_> {
                 if is_new {
                     let new = size(copied.new.bytes);
                     self.ui
-                        .done("mirror", format_args!("{destination} ({new} new)"));
+                        .done("mirror", format_args!("{destination} ({new} written)"));
                 }
             }
             Err(stopped) => say(&mut item.entry, stopped),
@@ -396,8 +396,8 @@ fn say(entry: &mut Entry, stopped: Stop) {
 fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
     entry.status = status;
     let lines = error.lines().into_iter();
-    let said = lines.filter(|(label, _)| *label != "hint");
-    entry.problems = said.map(|(_, text)| text).collect();
+    let said = lines.filter(|it| it.label != "hint");
+    entry.problems = said.map(|it| it.text).collect();
 }
 
 fn print(ui: &Ui, report: &Mirrored) {
@@ -418,9 +418,9 @@ fn print(ui: &Ui, report: &Mirrored) {
         };
         match entry.status {
             Status::Mirrored => ui.line(format_args!(
-                "{word} {way} ({} new, {} referrers)",
+                "{word} {way} ({} written, {})",
                 size(entry.new_bytes),
-                entry.referrers
+                counted(entry.referrers, "referrer")
             )),
             _ => ui.line(format_args!("{word} {way}")),
         }

@@ -259,7 +259,7 @@ mod tests {
             Ok(Source::Below { folder, patterns }) => {
                 format!("below {} {}", folder.display(), patterns.len())
             }
-            Err(error) => error.lines()[0].1.clone(),
+            Err(error) => error.lines()[0].text.clone(),
         }
     }
 

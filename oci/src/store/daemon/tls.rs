@@ -28,7 +28,7 @@ impl DaemonTls {
         let Some(pem) = read(&path)? else {
             return Err(DaemonAddressError::Read {
                 path,
-                source: std::io::ErrorKind::NotFound.into(),
+                source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such file"),
             });
         };
         let mut roots = RootCertStore::empty();

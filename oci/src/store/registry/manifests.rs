@@ -69,7 +69,13 @@ impl Endpoint {
         let digest = match selector {
             Selector::Tag(_) => Digest::of(&document.bytes),
             Selector::Digest(digest) => {
-                verify(digest, &document.bytes)?;
+                verify(digest, &document.bytes).map_err(|error| {
+                    if is_web_page(&document) {
+                        self.web_page(&format!("the manifest `{selector}`"))
+                    } else {
+                        error
+                    }
+                })?;
                 digest.clone()
             }
         };
@@ -77,12 +83,11 @@ impl Endpoint {
             .filter(MediaType::is_manifest)
             .or_else(|| own_media_type(&document.bytes))
             .ok_or_else(|| {
-                self.malformed(match text(&document.headers, "content-type") {
-                    Some(it) if it.starts_with("text/html") => {
-                        format!("it answers with a web page, not with the manifest `{selector}`")
-                    }
-                    _ => format!("`{selector}` is not a manifest"),
-                })
+                if is_web_page(&document) {
+                    self.web_page(&format!("the manifest `{selector}`"))
+                } else {
+                    self.malformed(format!("`{selector}` is not a manifest"))
+                }
             })?;
         let descriptor = Descriptor::new(media_type, digest, document.bytes.len() as u64);
         Ok((descriptor, document))
@@ -192,6 +197,11 @@ impl Endpoint {
         ))
     }
 
+    /// Something stands before the registry, a login page say, or there is none.
+    fn web_page(&self, wanted: &str) -> StoreError {
+        self.malformed(format!("it answers with a web page, not with {wanted}"))
+    }
+
     /// All tags, page by page.
     pub(super) async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         #[derive(Deserialize)]
@@ -217,8 +227,13 @@ impl Endpoint {
                     self.repository.path(),
                 ));
             }
-            let page: Page = serde_json::from_slice(&document.bytes)
-                .map_err(|error| self.malformed(format!("its list of tags is none: {error}")))?;
+            let page: Page = serde_json::from_slice(&document.bytes).map_err(|error| {
+                if is_web_page(&document) {
+                    self.web_page("a list of tags")
+                } else {
+                    self.malformed(format!("malformed list of tags: {error}"))
+                }
+            })?;
             // What is no tag cannot be asked for either.
             tags.extend(
                 page.tags
@@ -306,6 +321,11 @@ impl Recent {
             .find(|(it, _)| it == digest)
             .map(|(_, content)| content.clone())
     }
+}
+
+/// Whether the answer is for people.
+fn is_web_page(document: &Document) -> bool {
+    text(&document.headers, "content-type").is_some_and(|it| it.starts_with("text/html"))
 }
 
 fn path_of(selector: &Selector) -> String {

@@ -75,7 +75,7 @@ impl Mirrors {
         if let Some(path) = named.or(variable) {
             let text = conf::read(path)?.ok_or_else(|| MirrorsError::Io {
                 path: path.to_owned(),
-                source: io::ErrorKind::NotFound.into(),
+                source: super::settings::missing(),
             })?;
             found.add(conf::parse(path, &text)?);
             return Ok(found);

@@ -298,11 +298,11 @@ impl IndexDocument {
         struct Entry {
             digest: Digest,
         }
-        let malformed = |error| format!("its list of referrers is none: {error}");
+        let malformed = |error| format!("malformed list of referrers: {error}");
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(content).map_err(malformed)?;
         let Some(entries) = fields.remove(MANIFESTS) else {
-            return Err("its list of referrers has no `manifests`".to_owned());
+            return Err("malformed list of referrers: `manifests` is missing".to_owned());
         };
         // Some write `null` for none.
         let entries: Option<Vec<Box<RawValue>>> =

@@ -92,10 +92,20 @@ fn credentials(
     if let Some(text) = variables.get("CNB_REGISTRY_AUTH") {
         found = found.with_cnb_registry_auth(text)?;
     }
-    Ok(match ConfigFile::read(path)? {
-        Some(file) => found.with_file(file),
-        None => found,
-    })
+    match ConfigFile::read(path)? {
+        Some(file) => Ok(found.with_file(file)),
+        // Who names a file does not want to be a stranger.
+        None => Err(CredentialsError::Io {
+            path: path.to_owned(),
+            action: "read",
+            source: missing(),
+        }),
+    }
+}
+
+/// That a file is not there.
+pub(super) fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no such file")
 }
 
 fn mirrors(
@@ -136,8 +146,8 @@ pub enum RegistryOptionsError {
     #[error("failed to read the registries' credentials")]
     Credentials(#[source] CredentialsError),
     /// The mirrors.
-    #[error("failed to find out about mirrors")]
-    Mirrors(#[source] MirrorsError),
+    #[error(transparent)]
+    Mirrors(MirrorsError),
     /// A file of certificates could not be read.
     #[error("failed to read certificates from `{}`", path.display())]
     Read {
