@@ -40,7 +40,7 @@ use crate::files::group::Group;
 use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::Run;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, OsError};
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
@@ -50,6 +50,7 @@ use crate::{Level, Log};
 
 pub use self::extended::ExtendedLayerError;
 pub(crate) use self::run_image::normal;
+pub use self::sbom::OwnSboms;
 pub(crate) use self::tree::{Content, View};
 pub use self::tree::{Owner, TreeError};
 
@@ -85,7 +86,7 @@ pub struct ExportContext<'a> {
     /// The launcher.
     pub launcher: &'a Path,
     /// Where the SBOMs of lifecycle and launcher are.
-    pub launcher_sbom_dir: &'a Path,
+    pub own_sboms: OwnSboms<'a>,
     /// What to start, whatever the buildpacks say.
     pub process_type: Option<&'a str>,
     /// What the image is built for, e.g. `production`.
@@ -579,9 +580,22 @@ pub enum ExportError {
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
-    /// The SBOMs of lifecycle and launcher could not be copied.
-    #[error("failed to copy SBOM")]
-    Sbom(#[source] FileError),
+    /// An SBOM of the lifecycle or the launcher could not be copied.
+    #[error("failed to copy buildpacksio SBOMs: {operation} {}", path.display())]
+    OwnSbom {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: OsError,
+    },
+    /// The copy of such an SBOM could not be written.
+    #[error("failed to copy buildpacksio SBOMs")]
+    OwnSbomNotWritten {
+        /// Why.
+        source: FileError,
+    },
     /// There is no room for temporary files.
     #[error("failed to make a folder in `{}`", path.display())]
     Temporary {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use lifecycle_core::Level;
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::exec::Cancel;
-use lifecycle_core::export::{self, ExportContext, Owner};
+use lifecycle_core::export::{self, ExportContext, OwnSboms, Owner};
 use lifecycle_core::files;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
@@ -400,7 +400,7 @@ async fn export(
         app_dir: &staging.root().join("workspace"),
         layers_dir: &staging.layers(),
         launcher: &ground.launcher.join("launcher"),
-        launcher_sbom_dir: &ground.launcher,
+        own_sboms: OwnSboms::Launcher(&ground.launcher),
         process_type: request.process_type,
         exec_env: EXEC_ENV,
         extended_dir: extended,

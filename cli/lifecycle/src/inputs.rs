@@ -158,8 +158,8 @@ impl Inputs {
             "generated",
         ]
         .map(folder);
-        let [launch_cache, launcher_sbom, layout_dir, platform] =
-            ["launch-cache", "launcher-sbom", "layout-dir", "platform"].map(folder);
+        let [launch_cache, layout_dir, platform] =
+            ["launch-cache", "layout-dir", "platform"].map(folder);
         let mut arguments = parsed.arguments.into_iter();
         let image = arguments.next().unwrap_or_default();
         let tags = values.list("tag").into_iter().chain(arguments).collect();
@@ -186,7 +186,7 @@ impl Inputs {
             kind: values.text("kind"),
             launch_cache,
             launcher,
-            launcher_sbom,
+            launcher_sbom: file("launcher-sbom"),
             layers,
             layout: values.switch("layout"),
             layout_dir,

@@ -212,7 +212,7 @@ impl World {
             app_dir: &self.path("app"),
             layers_dir: &self.path("layers"),
             launcher: &self.path("launcher"),
-            launcher_sbom_dir: &self.path("none"),
+            own_sboms: OwnSboms::Launcher(&self.path("none")),
             process_type: process,
             exec_env: "production",
             extended_dir: None,

@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use lifecycle_core::buildpack::{Kind, api_of};
 use lifecycle_core::cache::Cache;
-use lifecycle_core::export::{self, ExportContext, Owner};
+use lifecycle_core::export::{self, ExportContext, OwnSboms, Owner};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
@@ -101,7 +101,10 @@ pub(super) fn export(
         layers_dir: &inputs.layers,
         extended_dir: Some(inputs.extended.as_path()).filter(|it| !it.as_os_str().is_empty()),
         launcher: &inputs.launcher,
-        launcher_sbom_dir: &inputs.launcher_sbom,
+        own_sboms: match inputs.launcher_sbom.to_str() {
+            Some("" | OwnSboms::BUILDER) => OwnSboms::Builder,
+            _ => OwnSboms::Named(&inputs.launcher_sbom),
+        },
         process_type: Some(inputs.process_type.as_str()).filter(|it| !it.is_empty()),
         exec_env: &inputs.exec_env(),
         owner: Owner {
