@@ -182,7 +182,15 @@ impl Fixture {
             .file("lifecycle.toml", toml)
             .folder("lifecycle")
             .program("lifecycle/lifecycle", fs_err::read(lifecycle).unwrap())
-            .program("lifecycle/launcher", fs_err::read(launcher).unwrap());
+            .program("lifecycle/launcher", fs_err::read(launcher).unwrap())
+            .file(
+                "lifecycle/launcher.sbom.cdx.json",
+                r#"{"bomFormat":"CycloneDX","specVersion":"1.4"}"#,
+            )
+            .file(
+                "lifecycle/lifecycle.sbom.cdx.json",
+                r#"{"bomFormat":"CycloneDX","specVersion":"1.4"}"#,
+            );
         let phases = [
             "analyzer", "builder", "creator", "detector", "exporter", "extender", "rebaser",
             "restorer",
