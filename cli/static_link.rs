@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo::rerun-if-env-changed=TARGET");
     let target = env::var("TARGET").unwrap_or_default();
     if !target.ends_with("-linux-gnu") {

@@ -10,14 +10,17 @@ mod launcher;
 pub(crate) mod links;
 mod modules;
 pub(crate) mod platforms;
+mod programs;
 mod progress;
 mod project;
 pub(crate) mod proof;
 pub(crate) mod publish;
 mod settings;
+mod starts;
 mod targets;
 
 pub(crate) use self::args::Build;
 pub(crate) use self::images::{Chooser, previous, run_image};
+pub(crate) use self::programs::{HOW, OwnPrograms, sandbox_program};
 pub(crate) use self::progress::Told;
-pub(crate) use self::settings::{Settings, sandbox_program};
+pub(crate) use self::settings::Settings;

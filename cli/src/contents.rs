@@ -68,6 +68,11 @@ pub(crate) async fn look_into_base(
     Ok(inventory)
 }
 
+/// How many of the layers of `image` are its run image's.
+pub(crate) fn base_layers(image: &Image) -> usize {
+    Labels::of(image).base.len()
+}
+
 /// Says of each component which run image brought it, and names that.
 pub(crate) fn attribute_base(image: &Image, inventory: &mut Inventory) {
     let labels = Labels {

@@ -25,6 +25,7 @@ mod ui;
 mod unproven;
 mod written;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
@@ -38,6 +39,9 @@ use crate::ui::Ui;
 const SANDBOX: &str = "__sandbox";
 
 fn main() -> ExitCode {
+    if let Some(arguments) = of_lifecycle() {
+        return lifecycle::main(&arguments);
+    }
     let Ok(environment) = Environment::read() else {
         // The working directory was removed; there is no `Ui` yet to say it.
         return ExitCode::from(2);
@@ -75,6 +79,20 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// The arguments of the lifecycle, if this program was started as it: by its name or that of a phase,
+/// or by `sealpack lifecycle …`, whose flags are not of clap's kind.
+fn of_lifecycle() -> Option<Vec<OsString>> {
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    if arguments.first().is_some_and(|it| lifecycle::is_name(it)) {
+        return Some(arguments);
+    }
+    if arguments.get(1).is_some_and(|it| it == "lifecycle") {
+        arguments.remove(0);
+        return Some(arguments);
+    }
+    None
 }
 
 /// Says what clap has to say (help is such an error, too), and what other tools call it.

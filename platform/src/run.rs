@@ -44,7 +44,7 @@ pub use self::extending::{ChooseError, FindRunImage};
 use self::extending::{ExtendedRunImage, RunImageChoice};
 use self::ground::Ground;
 use self::phases::Phases;
-pub use self::programs::Programs;
+pub use self::programs::{Launcher, Programs};
 pub use self::progress::{Progress, Watch, WatchError};
 use self::staging::IMAGE;
 pub use self::staging::Staging;
@@ -81,8 +81,8 @@ pub struct Request<'a> {
     pub builder: &'a Builder,
     /// What it is built for. Buildpacks run on this machine, and are told.
     pub platform: &'a Platform,
-    /// The folder with the `launcher` for that platform, and its SBOMs.
-    pub launcher: &'a Path,
+    /// The launcher for that platform; a builder image has its own.
+    pub launcher: &'a Launcher,
     /// The programs that take part.
     pub programs: &'a Programs,
     /// What it runs on.

@@ -103,3 +103,174 @@ async fn a_release_is_what_platforms_take() {
     extracted.unwrap();
     check(&root.join("cnb"));
 }
+
+/// A release of sealpack itself, of programs that are there.
+#[test]
+fn a_release_of_sealpack_is_whole_and_proven() {
+    let workspace = Workspace::new();
+    let binaries = binary("sealpack").parent().unwrap().to_owned();
+    let release = |name: &str, arguments: &[&str]| {
+        let output = workspace.join(name);
+        let mut command = Command::new(repository().join("cli/dist"));
+        command.arg("--binaries").arg(&binaries);
+        command.arg("--output").arg(&output).args(arguments);
+        Output::of(&mut command).expect(0);
+        output
+    };
+    let output = release("dist", &[]);
+    let version = env!("CARGO_PKG_VERSION");
+    let architecture = Platform::host().architecture;
+    let name = format!("sealpack-{version}-linux-{architecture}");
+    let deb = format!("sealpack_{version}_{architecture}.deb");
+    let files = [
+        format!("{name}.tar.gz"),
+        deb.clone(),
+        format!("{name}.oci.tar"),
+        format!("sealpack-{version}.cdx.json"),
+        format!("sealpack-{version}.spdx.json"),
+        "SHA256SUMS".to_owned(),
+    ];
+    let again = release("again", &[]);
+    for file in &files {
+        let same =
+            fs_err::read(output.join(file)).unwrap() == fs_err::read(again.join(file)).unwrap();
+        assert!(same, "{file} has other bytes");
+    }
+    let mut check = Command::new("sha256sum");
+    check.args(["--check", "SHA256SUMS"]).current_dir(&output);
+    Output::of(&mut check).expect(0);
+
+    // Who has the key alone can tell.
+    let verify = |image: &str, key: &Path| {
+        let verify = [
+            "verify",
+            image,
+            "--claim",
+            "signature",
+            "--claim",
+            "provenance",
+        ];
+        Output::of(workspace.sealpack(verify).arg("--key").arg(key))
+    };
+    let key = output.join("sealpack.pub");
+    for tag in [version.to_owned(), format!("{version}-files")] {
+        let image = format!("oci:{}:{tag}", output.join("proof").display());
+        verify(&image, &key).expect(0);
+        verify(&image, &again.join("sealpack.pub")).expect(1);
+    }
+
+    let unpacked = workspace.join("unpacked");
+    fs_err::create_dir(&unpacked).unwrap();
+    let mut unpack = Command::new("tar");
+    unpack.arg("-xzf").arg(output.join(&files[0])).arg("-C");
+    Output::of(unpack.arg(&unpacked)).expect(0);
+    let program = unpacked.join(&name).join("sealpack");
+    let said = Output::of(Command::new(&program).arg("--version").env_clear()).expect(0);
+    assert_eq!(said.stdout, format!("sealpack {version}\n"));
+    assert!(
+        unpacked
+            .join(&name)
+            .join("share/man/man1/sealpack-build.1")
+            .is_file()
+    );
+    // The program says what it is made of.
+    let generate = ["sbom", "generate"];
+    let found = Output::of(workspace.sealpack(generate).arg(&program)).expect(0);
+    assert!(
+        found.stdout.contains("pkg:cargo/rustls@"),
+        "{}",
+        found.stdout
+    );
+
+    if let Some(dpkg) = testkit::peer("dpkg-deb") {
+        let mut show = Command::new(&dpkg);
+        let shown = Output::of(show.arg("--info").arg(output.join(&deb))).expect(0);
+        assert!(
+            shown.stdout.contains(&format!("Version: {version}")),
+            "{shown:?}"
+        );
+        let root = workspace.join("installed");
+        let mut install = Command::new(&dpkg);
+        install.arg("--extract").arg(output.join(&deb)).arg(&root);
+        Output::of(&mut install).expect(0);
+        let installed = fs_err::read(root.join("usr/bin/sealpack")).unwrap();
+        assert!(installed == fs_err::read(&program).unwrap());
+        assert!(
+            root.join("usr/share/man/man1/sealpack-build.1.gz")
+                .is_file()
+        );
+    }
+}
+
+/// The image of a release builds, as root and as a user, in a container that nobody opened up.
+#[test]
+fn the_image_of_a_release_builds_in_a_container() {
+    let Some(busybox) = testkit::peer("busybox") else {
+        return;
+    };
+    let project = testkit::Project::typical();
+    let Some(podman) = testkit::Podman::new(&project.join("podman")) else {
+        return;
+    };
+    // A root file system with a shell, for buildpacks that are scripts.
+    for folder in ["base/bin", "base/tmp", "base/etc"] {
+        fs_err::create_dir_all(project.join(folder)).unwrap();
+    }
+    fs_err::copy(busybox, project.join("base/bin/busybox")).unwrap();
+    for name in ["sh", "cat", "mkdir", "echo", "printf", "env"] {
+        let link = project.join("base/bin").join(name);
+        fs_err::os::unix::fs::symlink("busybox", link).unwrap();
+    }
+    project.write("base/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
+    let open = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let open = std::fs::Permissions::from_mode(0o1777);
+        fs_err::set_permissions(path, open).unwrap();
+    };
+    open(&project.join("base/tmp"));
+    let output = project.join("release");
+    let mut command = Command::new(repository().join("cli/dist"));
+    command
+        .arg("--binaries")
+        .arg(binary("sealpack").parent().unwrap());
+    command.arg("--output").arg(&output);
+    Output::of(command.arg("--base").arg(project.join("base"))).expect(0);
+    let version = env!("CARGO_PKG_VERSION");
+    let architecture = Platform::host().architecture;
+    let archive = format!("sealpack-{version}-linux-{architecture}.oci.tar");
+    let archive = output.join(archive).display().to_string();
+    let loaded = podman.run(&["load", "-q", "-i", &archive]).expect(0);
+    let image = loaded.stdout.trim().rsplit(' ').next().unwrap().to_owned();
+    let folder = project.workspace().path().display().to_string();
+    open(Path::new(&folder));
+    let mut digests = std::collections::BTreeSet::new();
+    for user in ["0", "1002"] {
+        let (volume, to) = (format!("{folder}:/work"), format!("oci:out-{user}:v1"));
+        let run = [
+            "run", "--rm", "--net", "none", "--user", user, "-v", &volume, "-w", "/work",
+        ];
+        let build = [
+            "-e",
+            "HOME=/tmp",
+            &image,
+            "build",
+            "app",
+            "--builder",
+            "builder.toml",
+            "--unsigned",
+            "--no-cache",
+            "-o",
+            "json",
+            "--tag",
+            &to,
+        ];
+        let output = podman.run(&[&run[..], &build].concat());
+        if output.code >= 125 {
+            testkit::skipped(&format!("podman starts no container: {}", output.stderr));
+            return;
+        }
+        let report = crate::build::json(&output.expect(0));
+        digests.insert(report["digest"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(digests.len(), 1, "{digests:?}");
+}

@@ -10,6 +10,7 @@
 
 mod access;
 mod admission;
+mod alone;
 mod archive;
 mod attacks;
 mod bad_input;
@@ -63,4 +64,5 @@ mod secrets;
 mod services;
 mod tamper;
 mod tidy;
+mod traps;
 mod verify;

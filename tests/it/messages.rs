@@ -325,8 +325,8 @@ error: failed to export the image
 exit: 2
 --- stdout
 --- stderr
-error: `[workspace]/app/lifecycle` is not there, and an image cannot be built without it
-hint: install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`
+error: `app` has no `lifecycle` and no `launcher`
+hint: leave out `--lifecycle`, and `sealpack` itself is the lifecycle
 "#);
     assert_snapshot!(says(&["build", "nowhere", "--unsigned", "--output", "oci:out:v1"]), @r#"
 exit: 2

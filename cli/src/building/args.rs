@@ -181,7 +181,8 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR")]
     pub(crate) staging: Option<PathBuf>,
 
-    /// The folder with `lifecycle` and `launcher`; beside this program without it.
+    /// A folder with another `lifecycle` or another `launcher` than those that are in this program, or
+    /// with launchers for other platforms.
     #[arg(long, value_name = "DIR")]
     pub(crate) lifecycle: Option<PathBuf>,
 

@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use lifecycle_core::provenance::{Ingredients, Named};
-use oci::{Digest, Image, Platform};
+use oci::{Digest, Image};
 use platform::run::{Built, Staging};
 use sbom::{Limits, Merged, Scope, Sources, Subject, collect};
 use time::OffsetDateTime;
 
 use super::settings::Settings;
+use super::starts;
 use super::targets::Target;
 use crate::claims::{self, Attached, Claims};
 use crate::contents;
@@ -33,7 +34,12 @@ pub(crate) async fn attach(
     ui: &Ui,
 ) -> Result<Proof, CommandError> {
     ui.begin("sbom", "looking into the layers");
-    let merged = sboms(settings, staging, built).await?;
+    let store = staging.store();
+    let limits = oci::Limits::default();
+    let image = Image::read(store, &built.report.image, &target.platform, &limits)
+        .await
+        .map_err(CommandError::undecided)?;
+    let merged = sboms(settings, staging, built, &image).await?;
     ui.done(
         "sbom",
         format_args!(
@@ -42,6 +48,11 @@ pub(crate) async fn attach(
             counted(merged.spdx.packages().count(), "package")
         ),
     );
+    let cache = settings.cache.as_deref();
+    for lack in starts::lacking(store, &image, staging.root(), cache).await? {
+        ui.warn(lack);
+        ui.hint("give it a run image that has one (`--run-image`), or build a static program");
+    }
     let provenance =
         ingredients((settings, target), staging, built, &merged, started)?.provenance();
     let claims = Claims {
@@ -71,6 +82,7 @@ async fn sboms(
     settings: &Settings,
     staging: &Staging,
     built: &Built,
+    image: &Image,
 ) -> Result<Merged, CommandError> {
     let collected = collect(&staging.layers(), Scope::Launch, &Limits::default())
         .context(|| "failed to read what the buildpacks say is in the image".to_owned())?;
@@ -81,11 +93,7 @@ async fn sboms(
     let created = OffsetDateTime::from_unix_timestamp(built.created)
         .context(|| "the image's time is out of range".to_owned())?;
     let store = staging.store();
-    let limits = oci::Limits::default();
-    let image = Image::read(store, &built.report.image, &Platform::host(), &limits)
-        .await
-        .map_err(CommandError::undecided)?;
-    let mut found = contents::look_again(store, &image, settings.cache.as_deref()).await?;
+    let mut found = contents::look_again(store, image, settings.cache.as_deref()).await?;
     contents::is_our_launcher(&mut found, &built.launcher, env!("CARGO_PKG_VERSION"));
     let sources = Sources {
         about: Some(subject.component()),
@@ -106,6 +114,7 @@ fn ingredients(
 ) -> Result<Ingredients, CommandError> {
     let programs = settings
         .programs
+        .running
         .digests()?
         .into_iter()
         .chain([("launcher", built.launcher.clone())])

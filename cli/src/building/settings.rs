@@ -16,7 +16,7 @@ use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::images::Place;
 use oci::{Found, Hasher, Location, Platform, Reference};
 use platform::project::{Files as AppFiles, Project};
-use platform::run::{CachePlace, Git, Programs, Request, RunImage, parse_volume};
+use platform::run::{CachePlace, Git, Request, RunImage, parse_volume};
 use platform::sandbox::{Isolation, Mount, Network};
 use policies::Policy;
 use time::OffsetDateTime;
@@ -25,6 +25,7 @@ use super::args::{Build, BuildSigner};
 use super::builders;
 use super::env::Variables;
 use super::images::Chooser;
+use super::programs::OwnPrograms;
 use super::project;
 use super::targets::{self, Builders, Target};
 use crate::args::Format;
@@ -99,7 +100,7 @@ pub(crate) struct Settings {
     pub(crate) staging: Option<PathBuf>,
     /// Where in-toto links go; none, if nobody wants them.
     pub(crate) links: Option<PathBuf>,
-    pub(crate) programs: Programs,
+    pub(crate) programs: OwnPrograms,
     /// What buildpacks are not to see: the key that signs, and what opens other doors.
     pub(crate) secrets: Vec<PathBuf>,
 }
@@ -132,10 +133,12 @@ impl Settings {
             trusted_root: args.signer.services.trusted_root.as_deref(),
         };
         let project = project::load(&args, &app, environment, ui)?;
+        let files = project.as_ref().map_or(&AppFiles::All, |it| &it.files);
+        project::warn_of_products((&app, files), &args, &destinations, environment, ui);
         let named = project::builder(&args, project.as_ref(), ui);
         let named = args.builder.clone().or(named);
         let named = builders::find(named.as_deref(), &app, environment)?;
-        let programs = programs(args.lifecycle.as_deref(), environment)?;
+        let programs = OwnPrograms::find(args.lifecycle.as_deref(), environment)?;
         let platforms = targets::platforms(&args.platforms)?;
         if platforms.len() > 1 && args.cache_image.is_some() {
             return Err(CommandError::undecided(Message(
@@ -272,7 +275,7 @@ impl Settings {
             builder: self.builders.of(&target.platform),
             platform: &target.platform,
             launcher: &target.launcher,
-            programs: &self.programs,
+            programs: &self.programs.running,
             run_image,
             run_images: chooser,
             previous,
@@ -485,36 +488,6 @@ fn name_of(app: &Path) -> String {
     let path = app.canonicalize().unwrap_or_else(|_| app.to_owned());
     hasher.update(path.as_os_str().as_bytes());
     hasher.finish().hex().chars().take(16).collect()
-}
-
-/// Finds the programs that lie beside this one, or in `folder`.
-fn programs(folder: Option<&Path>, environment: &Environment) -> Result<Programs, CommandError> {
-    let sealpack = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
-    let folder = match folder {
-        Some(folder) => environment.directory.join(folder),
-        None => sealpack.parent().unwrap_or(Path::new("/")).to_owned(),
-    };
-    for name in ["lifecycle", "launcher"] {
-        let path = folder.join(name);
-        if !path.is_file() {
-            return Err(CommandError::undecided(Message(format!(
-                "`{}` is not there, and an image cannot be built without it",
-                path.display()
-            )))
-            .hint("install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`"));
-        }
-    }
-    Ok(Programs {
-        folder,
-        enter: sandbox_program()?,
-        sealpack,
-    })
-}
-
-/// This program and the argument with which it does nothing but enter a sandbox.
-pub(crate) fn sandbox_program() -> Result<Vec<OsString>, CommandError> {
-    let own = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
-    Ok(vec![own.into(), "__sandbox".into()])
 }
 
 /// What the lifecycle sees of this environment where it runs buildpacks.

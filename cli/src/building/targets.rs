@@ -1,11 +1,11 @@
 //! What an image is built for: platforms, and for each what builds for it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use oci::Platform;
 use platform::builder::Builder;
 use platform::project::Project;
-use platform::run::Programs;
+use platform::run::Launcher;
 use platform::sandbox;
 use tempfile::TempDir;
 
@@ -13,6 +13,7 @@ use super::args::Build;
 use super::builders::{self, Inputs, Named, Resolved};
 use super::launcher;
 use super::modules::Finder;
+use super::programs::{HOW, OwnPrograms};
 use super::settings::Settings;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
@@ -102,8 +103,8 @@ impl Builders {
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) platform: Platform,
-    /// The folder with the launcher for it, which the app gets unless its builder has one.
-    pub(crate) launcher: PathBuf,
+    /// The launcher for it, which the app gets unless its builder has one.
+    pub(crate) launcher: Launcher,
     /// Where its layers are kept; none, if nothing of an earlier build is to be used.
     pub(super) cache: Option<PathBuf>,
 }
@@ -122,13 +123,12 @@ impl Settings {
                     folder.join(name)
                 }
             };
-            let folder = &self.programs.folder;
             Ok(Target {
                 platform: platform.clone(),
                 launcher: if self.builders.of(platform).image().is_some() {
-                    folder.clone()
+                    self.programs.launcher.clone()
                 } else {
-                    launcher_for(platform, folder)?
+                    launcher_for(platform, &self.programs)?
                 },
                 cache: self.cache.as_ref().map(own),
             })
@@ -141,13 +141,13 @@ impl Settings {
 pub(super) fn check(
     named: &Named,
     platforms: &[Platform],
-    programs: &Programs,
+    programs: &OwnPrograms,
 ) -> Result<(), CommandError> {
     let host = Platform::host();
     for platform in platforms {
         match named {
             Named::File(_) => {
-                launcher_for(platform, &programs.folder)?;
+                launcher_for(platform, programs)?;
             }
             Named::Image(_) if platform.architecture == host.architecture => {}
             Named::Image(_) if sandbox::runs_programs_for(platform) => {}
@@ -164,20 +164,27 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The folder with the launcher for `platform`, which has to be there: `folder`, or one in it.
-fn launcher_for(platform: &Platform, folder: &Path) -> Result<PathBuf, CommandError> {
+/// The launcher for `platform`, which has to be there: ours, or one in a folder of its own.
+fn launcher_for(platform: &Platform, programs: &OwnPrograms) -> Result<Launcher, CommandError> {
     if *platform == Platform::host() {
-        return Ok(folder.to_owned());
+        return match programs.missing() {
+            None => Ok(programs.launcher.clone()),
+            Some(folder) => Err(CommandError::undecided(Message(format!(
+                "`{}` is not there: nothing could start the app",
+                folder.join("launcher").display()
+            )))
+            .hint(HOW)),
+        };
     }
     let name = platform.to_string().replace('/', "-");
-    let folder = folder.join(&name);
+    let folder = programs.others.join(&name);
     let launcher = folder.join("launcher");
     let problem = if !launcher.is_file() {
         format!("is not there: nothing could start an app for {platform}")
     } else if launcher::machine(&launcher)?.as_deref() != Some(platform.architecture.as_str()) {
         format!("is not a program for {platform}")
     } else {
-        return Ok(folder);
+        return Ok(Launcher::In(folder));
     };
     Err(
         CommandError::undecided(Message(format!("`{}` {problem}", launcher.display()))).hint(

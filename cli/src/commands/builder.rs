@@ -14,6 +14,7 @@ use platform::make::{LifecycleFiles, Made};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
+use crate::building::{HOW, OwnPrograms};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
@@ -50,8 +51,8 @@ pub(crate) struct Create {
     #[arg(long, value_name = "LIST")]
     flatten: Vec<String>,
 
-    /// Take our own lifecycle from this folder, which holds `lifecycle` and `launcher`; without it,
-    /// from beside `sealpack`.
+    /// Take our own lifecycle from this folder: `lifecycle` and `launcher`. Without it, `lifecycle`
+    /// beside `sealpack`, which is smaller, else `sealpack` itself, which is a lifecycle, too.
     #[arg(long, value_name = "DIR")]
     lifecycle: Option<PathBuf>,
 
@@ -211,34 +212,37 @@ fn ours(
     let host = Target::from(&Platform::host());
     if (&host.os, &host.arch) != (&target.os, &target.arch) {
         return Err(CommandError::undecided(Message(format!(
-            "our own lifecycle beside `sealpack` is for {host}, and the builder is for {target}"
+            "our own lifecycle is for {host}, and the builder is for {target}"
         )))
         .hint("name one for that platform by `lifecycle.uri` in `builder.toml`"));
     }
-    let folder = if let Some(folder) = &args.lifecycle {
-        environment.directory.join(folder)
+    let programs = OwnPrograms::find(args.lifecycle.as_deref(), environment)?;
+    // Others take it out of the builder, and have no need of all that `sealpack` is besides.
+    let beside = programs.others.join("lifecycle");
+    let program = if beside.is_file() {
+        beside
     } else {
-        let own = fs_err::canonicalize("/proc/self/exe").map_err(CommandError::undecided)?;
-        own.parent().unwrap_or(Path::new("/")).to_owned()
+        programs.running.lifecycle.clone()
     };
-    let program = folder.join("lifecycle");
+    if let Some(folder) = programs.missing() {
+        let path = folder.join("launcher");
+        let missing = format!("`{}` is not there, and a builder needs it", path.display());
+        return Err(CommandError::undecided(Message(missing)).hint(HOW));
+    }
     let output = Process::new(&program)
         .arg0("detector")
         .arg("-version")
         .env_clear()
         .env("CNB_PLATFORM_API", "0.12")
         .output();
-    let output = output.context(|| format!("failed to run `{}`", program.display()));
-    let output = output.map_err(|it| {
-        it.hint("install `lifecycle` and `launcher` beside `sealpack`, or name their folder with `--lifecycle DIR`")
-    })?;
+    let output = output.context(|| format!("failed to run `{}`", program.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.trim().split('+').next().unwrap_or_default().to_owned();
     if version.is_empty() || !output.status.success() {
         let path = program.display();
         return Err(Message(format!("`{path}` does not say its version")).into());
     }
-    LifecycleFiles::of_programs(&folder, &version)
+    LifecycleFiles::of_programs(&program, &programs.launcher, &version)
         .context(|| "failed to use our own lifecycle".to_owned())
 }
 

@@ -1,15 +1,16 @@
 use std::ffi::OsString;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use clap::Args;
 use lifecycle_core::exec::Cancel;
 use oci::auth::{ConfigFile, config_paths};
 use oci::store::Mirrors;
+use platform::run::Launcher;
 use platform::sandbox::{Config, Isolation, Network, Root, Sandbox, User, UserMap};
 use serde::Serialize;
 
 use crate::args::Printed;
+use crate::building::{self, OwnPrograms};
 use crate::environment::{Environment, PROXIES};
 use crate::error::CommandError;
 use crate::machine;
@@ -80,7 +81,7 @@ impl Finding {
 }
 
 pub(crate) fn run(args: &Doctor, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
-    let mut findings = programs();
+    let mut findings = vec![programs(environment)];
     findings.push(isolation());
     findings.push(users());
     findings.extend(credentials(environment));
@@ -115,39 +116,30 @@ fn own_path() -> Option<std::path::PathBuf> {
     fs_err::canonicalize("/proc/self/exe").ok()
 }
 
-/// What `build` needs beside this program.
-fn programs() -> Vec<Finding> {
+/// What `build` starts.
+fn programs(environment: &Environment) -> Finding {
     const ABOUT: &str = "programs";
-    let Some(folder) = own_path().and_then(|it| Some(it.parent()?.to_owned())) else {
-        return vec![Finding::bad(
-            ABOUT,
-            "this program does not know where it lies",
-            "name the folder of `lifecycle` and `launcher` by `--lifecycle DIR`",
-        )];
+    let programs = match OwnPrograms::find(None, environment) {
+        Ok(programs) => programs,
+        Err(error) => return Finding::bad(ABOUT, error.line(), building::HOW),
     };
-    let missing: Vec<_> = ["lifecycle".to_owned(), "launcher".to_owned()]
-        .into_iter()
-        .filter(|it| {
-            let metadata = fs_err::metadata(folder.join(it));
-            !metadata.is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-        })
-        .collect();
-    vec![if missing.is_empty() {
-        Finding::good(
+    match (programs.missing(), &programs.launcher) {
+        (Some(folder), _) => Finding::bad(
             ABOUT,
-            format!("`lifecycle` and `launcher` are in `{}`", folder.display()),
-        )
-    } else {
-        Finding::bad(
+            format!("`{}` is not there", folder.join("launcher").display()),
+            building::HOW,
+        ),
+        (None, Launcher::In(folder)) => Finding::good(
             ABOUT,
             format!(
-                "{} not found in `{}`",
-                crate::error::list(&missing),
+                "the lifecycle is in this program, `launcher` in `{}`",
                 folder.display()
             ),
-            "install them beside `sealpack`, or name their folder by `--lifecycle DIR`",
-        )
-    }]
+        ),
+        (None, Launcher::Held(_)) => {
+            Finding::good(ABOUT, "lifecycle and launcher are in this program")
+        }
+    }
 }
 
 /// How far a build with a `builder.toml` is kept from this machine.

@@ -7,7 +7,7 @@
 //! | version and APIs in it | one form is filled from the other |
 //! | all phases, one level deep, and the launcher | by name; `extender` and `rebaser` may be missing |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::spool::{SpoolError, spool};
 use super::tar::{FillError, Tar, plain};
 use crate::builder::lifecycle::{LifecycleToml, OldApi, reconcile};
 use crate::builder::{Apis, LayerContent, Versions};
+use crate::run::Launcher;
 
 /// What must be there, besides the description.
 const PROGRAMS: [&str; 7] = [
@@ -52,8 +53,8 @@ pub struct LifecycleFiles {
 enum From {
     /// In a tar file whose entries stand below this folder.
     Archive { path: PathBuf, below: &'static str },
-    /// In a folder: `lifecycle` and `launcher`, and SBOMs.
-    Programs(PathBuf),
+    /// Our own: the lifecycle, and the launcher. SBOMs may lie beside them.
+    Programs(PathBuf, Launcher),
 }
 
 impl LifecycleFiles {
@@ -79,15 +80,19 @@ impl LifecycleFiles {
         Self::of_tar(&plain.file, "cnb")
     }
 
-    /// Our own programs, `lifecycle` and `launcher` in `folder`, which call themselves `version`.
-    pub fn of_programs(folder: &Path, version: &str) -> Result<Self, LifecycleError> {
-        for name in ["lifecycle", "launcher"] {
-            if !folder.join(name).is_file() {
-                return Err(LifecycleError::NoProgram {
-                    path: folder.to_owned(),
-                    name: name.to_owned(),
-                });
-            }
+    /// Our own programs, whose lifecycle calls itself `version`.
+    pub fn of_programs(
+        lifecycle: &Path,
+        launcher: &Launcher,
+        version: &str,
+    ) -> Result<Self, LifecycleError> {
+        if let Launcher::In(folder) = launcher
+            && !folder.join("launcher").is_file()
+        {
+            return Err(LifecycleError::NoProgram {
+                path: folder.clone(),
+                name: "launcher".to_owned(),
+            });
         }
         let texts = |all: Vec<&str>| Versions {
             deprecated: Some(Vec::new()),
@@ -105,7 +110,7 @@ impl LifecycleFiles {
             version: version.to_owned(),
             apis,
             api,
-            from: From::Programs(folder.to_owned()),
+            from: From::Programs(lifecycle.to_owned(), launcher.clone()),
         })
     }
 
@@ -187,7 +192,7 @@ impl LifecycleFiles {
                     .map_err(FillError::from)?;
                 Ok(())
             })?,
-            From::Programs(folder) => programs(tar, folder)?,
+            From::Programs(lifecycle, launcher) => programs(tar, lifecycle, launcher)?,
         }
         let target = PathBuf::from("/cnb/lifecycle");
         let link = plain("/lifecycle".into(), EntryKind::Symlink { target }, 0o644);
@@ -196,33 +201,55 @@ impl LifecycleFiles {
     }
 }
 
+/// What one of our own files in a builder is.
+enum Ours {
+    File(PathBuf),
+    Bytes(&'static [u8]),
+    Link,
+}
+
 /// Our own programs, each phase as a link to the one that has them all.
-fn programs(tar: &mut Tar, folder: &Path) -> Result<(), LifecycleError> {
-    let mut files = vec!["launcher".to_owned(), "lifecycle".to_owned()];
-    for program in ["launcher", "lifecycle"] {
+fn programs(tar: &mut Tar, lifecycle: &Path, launcher: &Launcher) -> Result<(), LifecycleError> {
+    let mut all = BTreeMap::from([("lifecycle".to_owned(), Ours::File(lifecycle.to_owned()))]);
+    all.extend(LINKS.map(|it| (it.to_owned(), Ours::Link)));
+    let mut folders = vec![("lifecycle", lifecycle.parent())];
+    let ours = match launcher {
+        Launcher::Held(bytes) => Ours::Bytes(bytes),
+        Launcher::In(folder) => {
+            folders.push(("launcher", Some(folder)));
+            Ours::File(folder.join("launcher"))
+        }
+    };
+    all.insert("launcher".to_owned(), ours);
+    for (program, folder) in folders {
         for format in ["cdx", "spdx", "syft"] {
             let name = format!("{program}.sbom.{format}.json");
-            if folder.join(&name).is_file() {
-                files.push(name);
+            let path = folder.map(|it| it.join(&name));
+            if let Some(path) = path.filter(|it| it.is_file()) {
+                all.insert(name, Ours::File(path));
             }
         }
     }
-    let mut all: Vec<(String, bool)> = files.into_iter().map(|it| (it, false)).collect();
-    all.extend(LINKS.iter().map(|it| ((*it).to_owned(), true)));
-    all.sort();
-    for (name, is_link) in all {
+    for (name, ours) in all {
         let place = Path::new("/cnb/lifecycle").join(&name);
-        if is_link {
-            let target = PathBuf::from("lifecycle");
-            let link = plain(place, EntryKind::Symlink { target }, 0o777);
-            tar.write(&link, io::empty()).map_err(FillError::from)?;
-            continue;
-        }
-        let file = fs::File::open(folder.join(&name)).map_err(LifecycleError::Read)?;
-        let size = file.metadata().map_err(LifecycleError::Read)?.len();
         let mode = if name.contains('.') { 0o644 } else { 0o755 };
-        tar.write(&plain(place, EntryKind::File { size }, mode), file)
-            .map_err(FillError::from)?;
+        let file = |size: u64| plain(place.clone(), EntryKind::File { size }, mode);
+        match ours {
+            Ours::Link => {
+                let target = PathBuf::from("lifecycle");
+                let link = plain(place, EntryKind::Symlink { target }, 0o777);
+                tar.write(&link, io::empty()).map_err(FillError::from)?;
+            }
+            Ours::Bytes(bytes) => {
+                tar.write(&file(bytes.len() as u64), bytes)
+                    .map_err(FillError::from)?;
+            }
+            Ours::File(path) => {
+                let content = fs::File::open(path).map_err(LifecycleError::Read)?;
+                let size = content.metadata().map_err(LifecycleError::Read)?.len();
+                tar.write(&file(size), content).map_err(FillError::from)?;
+            }
+        }
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ impl Ground {
                 mount("cnb", false),
             ],
             env: request.surroundings.clone(),
-            launcher: request.launcher.to_owned(),
+            launcher: request.launcher.folder(&staging.root().join("launcher"))?,
             lifecycle: None,
             _layers: None,
         })

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,8 +23,9 @@ use crate::sandbox::{Config, Mount, Root, Sandbox, SandboxError};
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "who builds has to say all of it")]
 pub struct Programs {
-    /// The folder with `lifecycle`, `launcher`, and their SBOMs.
-    pub folder: PathBuf,
+    /// The lifecycle: a program that is one when it is started by the name of a phase. It may be who
+    /// builds.
+    pub lifecycle: PathBuf,
     /// Who builds.
     pub sealpack: PathBuf,
     /// A program and arguments with which it does nothing but enter the sandbox.
@@ -31,22 +33,50 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// A program by its name.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    /// The digest of a program.
-    pub fn digest(&self, name: &str) -> Result<Digest, RunError> {
-        digest(&self.path(name))
-    }
-
     /// Each program that ran, and its digest.
     pub fn digests(&self) -> Result<Vec<(&'static str, Digest)>, RunError> {
-        Ok(vec![
-            ("sealpack", digest(&self.sealpack)?),
-            ("lifecycle", self.digest("lifecycle")?),
-        ])
+        let sealpack = digest(&self.sealpack)?;
+        let lifecycle = if self.lifecycle == self.sealpack {
+            sealpack.clone()
+        } else {
+            digest(&self.lifecycle)?
+        };
+        Ok(vec![("sealpack", sealpack), ("lifecycle", lifecycle)])
+    }
+}
+
+/// The launcher that goes into an image.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_enums, reason = "in a file or not")]
+pub enum Launcher {
+    /// `launcher` in this folder, with its SBOMs beside it.
+    In(PathBuf),
+    /// A program that whoever builds has in itself.
+    Held(&'static [u8]),
+}
+
+impl Launcher {
+    /// The folder where it lies: `scratch`, if it has to be written first.
+    pub(super) fn folder(&self, scratch: &Path) -> io::Result<PathBuf> {
+        match self {
+            Self::In(folder) => Ok(folder.clone()),
+            Self::Held(bytes) => {
+                fs_err::create_dir_all(scratch)?;
+                let path = scratch.join("launcher");
+                fs_err::write(&path, bytes)?;
+                fs_err::set_permissions(path, Permissions::from_mode(0o755))?;
+                Ok(scratch.to_owned())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Launcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::In(folder) => f.debug_tuple("In").field(folder).finish(),
+            Self::Held(bytes) => f.debug_tuple("Held").field(&bytes.len()).finish(),
+        }
     }
 }
 
@@ -59,10 +89,8 @@ pub(super) fn take_programs(request: &Request<'_>, staging: &Staging) -> Result<
     // A copy, so that what runs is what was there at the beginning.
     let programs = staging.root().join("cnb/lifecycle");
     fs_err::create_dir_all(&programs)?;
-    fs_err::copy(
-        request.programs.path("lifecycle"),
-        programs.join("lifecycle"),
-    )?;
+    let lifecycle = &request.programs.lifecycle;
+    fs_err::copy(lifecycle, programs.join("lifecycle"))?;
     for name in ["detector", "builder", "extender"] {
         fs_err::os::unix::fs::symlink("lifecycle", programs.join(name))?;
     }
