@@ -2,8 +2,10 @@
 //! stands for it; signed, and attached where it is staged.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 
 use attest::Bundle;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use intoto::{PredicateType, PredicateTypeError, Provenance, Statement, Timestamp};
 use lifecycle_core::provenance;
 use oci::{Descriptor, Digest, Platform, Reference, Store};
@@ -127,6 +129,29 @@ pub(crate) fn kind(text: &str) -> Result<PredicateType, CommandError> {
             PredicateType::short_names().collect::<Vec<_>>().join(", ")
         ))
     })
+}
+
+/// Takes any text for a kind of claim; a shell completes the short names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suggested;
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(
+            PredicateType::short_names().map(PossibleValue::new),
+        ))
+    }
 }
 
 /// Annotations, as they are typed: `NAME=VALUE`.

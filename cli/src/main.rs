@@ -10,6 +10,7 @@ mod environment;
 mod error;
 mod gated;
 mod habits;
+mod help;
 mod identities;
 mod images;
 mod keys;
@@ -58,7 +59,7 @@ fn main() -> ExitCode {
             return error.exit_code();
         }
     };
-    let matches = match Cli::command().try_get_matches_from(arguments) {
+    let matches = match help::command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return not_understood(&error, &environment),
     };

@@ -221,3 +221,44 @@ fn recipes_name_what_is_there() {
         }
     }
 }
+
+/// `-h` is for who has forgotten the name of a flag: it fits on a screen, and says where the rest is.
+#[test]
+fn short_help_is_short() {
+    let workspace = Workspace::new();
+    let help = |words: &[&str]| Output::of(&mut workspace.sealpack(words)).expect(0).stdout;
+    for command in [
+        "sign", "attest", "verify", "tree", "copy", "inspect", "login",
+    ] {
+        let short = help(&[command, "-h"]);
+        let lines = short.lines().count();
+        assert!(lines <= 70, "{command}: {lines} lines\n{short}");
+        assert!(short.contains("sealpack help registries"), "{short}");
+        assert!(!short.contains("--registry-ca"), "{short}");
+        let long = help(&[command, "--help"]);
+        assert!(long.contains("--registry-ca"), "{long}");
+        assert!(!long.contains("sealpack help registries"), "{long}");
+    }
+    let lines = help(&["build", "-h"]).lines().count();
+    assert!(lines <= 100, "{lines}");
+    let page = help(&["help", "registries"]);
+    assert!(page.contains("--registry-ca <FILE>"), "{page}");
+    let page = help(&["help", "sigstore"]);
+    assert!(page.contains("--fulcio-url <URL>"), "{page}");
+    // They are pages, and no commands.
+    assert!(!help(&["--help"]).contains("registries  "));
+    Output::of(&mut workspace.sealpack(["registries", "--offline"])).expect(2);
+}
+
+#[test]
+fn shells_complete_kinds_of_claims() {
+    let workspace = Workspace::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Output::of(&mut workspace.sealpack(["completion", shell])).expect(0);
+        assert!(script.stdout.contains("cyclonedx"), "{shell}");
+    }
+    // What is not among them is taken, too.
+    let verify = ["verify", "oci:nowhere:v1", "--key", "k", "--claim"];
+    let output = Output::of(workspace.sealpack(verify).arg("https://x.example/y")).expect(2);
+    assert!(!output.stderr.contains("invalid value"), "{output:?}");
+}

@@ -57,7 +57,7 @@ pub(crate) struct Attest {
 
     /// What kind of claim: a short name (`provenance`, `cyclonedx`, `spdx`, `vuln`, …) or a
     /// predicate type URI.
-    #[arg(long = "type", value_name = "CLAIM")]
+    #[arg(long = "type", value_name = "CLAIM", value_parser = crate::claims::Suggested, hide_possible_values = true)]
     pub(crate) claim: String,
 
     /// The claim: a JSON file, `-` for standard input.

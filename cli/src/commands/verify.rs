@@ -39,7 +39,7 @@ pub(crate) struct Verify {
 
     /// What must be claimed: a short name (`signature`, `provenance`, `cyclonedx`, `spdx`, `vsa`, …)
     /// or a predicate type URI. Repeatable: all of them.
-    #[arg(long, value_name = "CLAIM", default_value = SIGNATURE)]
+    #[arg(long, value_name = "CLAIM", default_value = SIGNATURE, value_parser = claims::Suggested, hide_possible_values = true)]
     pub(crate) claim: Vec<String>,
 
     /// A signature counts only if this was signed with it, too. Repeatable: all of them.
