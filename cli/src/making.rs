@@ -28,7 +28,7 @@ use crate::images::{Images, NO_PLACE};
 use crate::keys;
 use crate::signing::Signer;
 use crate::transfer::Transfer;
-use crate::ui::{Tone, Ui, size};
+use crate::ui::{Tone, Ui, counted, size};
 
 /// Who signs what was made, and who judges it.
 #[derive(Args, Debug)]
@@ -267,7 +267,7 @@ pub(crate) async fn publish(
             let manifest = claims::attach_signature(&staged, subject, signer, ui).await?;
             attached.push(manifest.manifest);
         }
-        ui.done("sign", format_args!("{} signatures", attached.len()));
+        ui.done("sign", counted(attached.len(), "signature"));
     } else {
         ui.warn("it is not signed: give `--key` to sign it");
     }

@@ -429,8 +429,10 @@ fn entrypoint(
     if let Some(name) = asked
         && build.process(name).is_none()
     {
+        let known = build.processes.iter().map(|it| it.r#type.clone());
         return Err(ExportError::NoSuchProcess {
             name: name.to_owned(),
+            known: known.collect(),
         });
     }
     let default = Some(build.buildpack_default_process_type.as_str());
@@ -555,6 +557,8 @@ pub enum ExportError {
     NoSuchProcess {
         /// The process type.
         name: String,
+        /// Those that there are.
+        known: Vec<String>,
     },
     /// A name is no place for an image.
     #[error(transparent)]

@@ -203,6 +203,8 @@ fn what_is_attested_are_the_bytes_that_were_given() {
     ];
     again.extend(["--predicate", "claim.json", "-o", "json"]);
     project.run(&again).expect(0);
+    // The same claim within the same second would be the same manifest.
+    project.write("claim.json", "{\"another\": true}");
     again.push("--replace");
     let kept = project.run(&again).expect(2);
     assert!(kept.stdout.contains("\"manifest\""), "{kept:?}");

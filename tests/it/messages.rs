@@ -318,8 +318,8 @@ exit: 2
    detect  test/typical 1.0.0
   restore  the cache is empty
     build  test/typical in [time]
-error: failed to export the image
-  cause: determining entrypoint: tried to set nothing to default but it doesn't exist
+error: process type `nothing` does not exist
+hint: the buildpacks defined: web
 "#);
     assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--lifecycle", "app"]), @r#"
 exit: 2
@@ -429,6 +429,13 @@ exit: 2
 error: failed to write `nowhere/pair.key`
   cause: No such file or directory (os error 2) at path "[workspace]/nowhere/.sealpack-[name]"
 "#);
+    assert_snapshot!(says(&project, &["sign", "oci:out:v1"]), @"
+exit: 2
+--- stdout
+--- stderr
+error: `--key` is missing
+hint: sign with `--key FILE`, or by an identity: `--signing-config public`
+");
     let verify = ["verify", "oci:out:v1", "--key"];
     assert_snapshot!(says(&project, &[&verify[..], &["junk.key"]].concat()), @r#"
 exit: 2
@@ -502,6 +509,25 @@ exit: 2
 --- stderr
 error: `oci:[workspace]/half` is malformed: it has no folder `blobs`
 "#);
+    assert_snapshot!(tree("oci:builder.toml"), @"
+exit: 2
+--- stdout
+--- stderr
+error: `oci:[workspace]/builder.toml` is malformed: it is a file, not a folder: an archive is `oci-archive:FILE`
+");
+    // Without a registry a name leads to Docker Hub, unless it is meant for something here.
+    for (name, hint) in [
+        ("app", "`app` is a folder here: a layout is named `oci:app`"),
+        (
+            "builder.toml",
+            "`builder.toml` is a file here: an archive is named `oci-archive:builder.toml` or `docker-archive:builder.toml`",
+        ),
+    ] {
+        let said = project.run(&["tree", "--offline", name]).expect(2).stderr;
+        assert!(said.ends_with(&format!("hint: {hint}\n")), "{said}");
+    }
+    let said = project.run(&["tree", "--offline", "none"]).expect(2).stderr;
+    assert!(!said.contains("hint"), "{said}");
     let host = format!("127.0.0.1:{}", free_port());
     let down = |arguments: &[&str]| says(&project, arguments).replace(&host, "[registry]");
     let image = format!("{host}/team/app:v1");

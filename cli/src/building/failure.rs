@@ -1,13 +1,19 @@
 //! What a user reads where the phases failed.
 
+use lifecycle_core::export::ExportError;
 use platform::run::{PhaseFailure, RunError};
 use platform::sandbox::SandboxError;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, Message};
 use crate::machine;
 
 impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
+        if let RunError::Export(cause) = &error
+            && let ExportError::NoSuchProcess { name, known } = &**cause
+        {
+            return no_process(name, known);
+        }
         let (output, hint) = match &error {
             RunError::Phase {
                 failure, output, ..
@@ -56,6 +62,15 @@ const SAID_OF_DETECT: [&str; 2] = [
     "ERROR: No buildpack groups passed detection.",
     "ERROR: failed to detect: buildpack(s) failed with err",
 ];
+
+/// The image was to start with a process that there is not.
+fn no_process(name: &str, known: &[String]) -> CommandError {
+    let problem = Message(format!("process type `{name}` does not exist"));
+    CommandError::undecided(problem).hint(match known {
+        [] => "the buildpacks defined none".to_owned(),
+        known => format!("the buildpacks defined: {}", known.join(", ")),
+    })
+}
 
 #[cfg(test)]
 mod tests {

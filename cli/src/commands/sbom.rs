@@ -18,7 +18,7 @@ use crate::contents;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
-use crate::ui::Ui;
+use crate::ui::{Ui, counted};
 
 /// What can be done with SBOMs.
 #[derive(Debug, Subcommand)]
@@ -315,10 +315,7 @@ fn say(
         found: vec![found],
     }
     .merge();
-    ui.done(
-        "sbom",
-        format_args!("{} components", merged.cyclonedx.len()),
-    );
+    ui.done("sbom", counted(merged.cyclonedx.len(), "component"));
     match found.gaps.as_slice() {
         [] => {}
         [gap] => ui.warn(format_args!("not known: `{}`: {}", gap.path, gap.reason)),

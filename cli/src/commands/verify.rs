@@ -410,22 +410,10 @@ fn print(ui: &Ui, report: &Report) {
         report.image
     ));
     for claim in &report.claims {
-        let mut said: Vec<(Vec<String>, usize)> = Vec::new();
-        for it in &claim.statements {
-            let lines = lines(ui, name(&claim.predicate_type), it);
-            match said.iter_mut().find(|(others, _)| *others == lines) {
-                Some((_, times)) => *times += 1,
-                None => said.push((lines, 1)),
-            }
-        }
-        for (lines, times) in said {
-            for (at, line) in lines.iter().enumerate() {
-                if at == 0 && times > 1 {
-                    ui.line(format_args!("{line} ({times} times)"));
-                } else {
-                    ui.line(line);
-                }
-            }
+        let kind = name(&claim.predicate_type);
+        let statements = claim.statements.iter();
+        for line in once(statements.map(|it| lines(ui, kind, it))) {
+            ui.line(line);
         }
     }
     if let Some(layout) = &report.layout {
@@ -434,6 +422,23 @@ fn print(ui: &Ui, report: &Report) {
     for it in &report.unproven {
         ui.aside(it.line());
     }
+}
+
+/// The lines of statements, but of equal ones once, with how many there are.
+fn once(statements: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+    let mut different: Vec<(Vec<String>, usize)> = Vec::new();
+    for lines in statements {
+        match different.iter_mut().find(|(others, _)| *others == lines) {
+            Some((_, times)) => *times += 1,
+            None => different.push((lines, 1)),
+        }
+    }
+    for (lines, times) in &mut different {
+        if let (Some(first), 2..) = (lines.first_mut(), *times) {
+            *first = format!("{first} ({times} times)");
+        }
+    }
+    different.into_iter().flat_map(|(lines, _)| lines).collect()
 }
 
 /// What is said of one statement.
@@ -445,4 +450,24 @@ fn lines(ui: &Ui, kind: &str, it: &Claimed) -> Vec<String> {
     let unchecked = it.unchecked.iter();
     lines.extend(unchecked.map(|it| inner(format!("not checked: {it}"))));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_by_several_statements_is_said_once() {
+        let said = |lines: &[&str]| lines.iter().map(|&it| it.to_owned()).collect::<Vec<_>>();
+        let statements = [
+            said(&["by a", "  x=1"]),
+            said(&["by b"]),
+            said(&["by a", "  x=2"]),
+            said(&["by a", "  x=1"]),
+        ];
+        assert_eq!(
+            once(statements),
+            ["by a (2 times)", "  x=1", "by b", "by a", "  x=2"]
+        );
+    }
 }

@@ -351,6 +351,27 @@ async fn a_tag_names_a_manifest_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_web_page_is_named_as_what_it_is() {
+    let (_server, store) = scripted(quick(), |asked| {
+        let reply = Reply::new(200).header("Content-Type: text/html; charset=utf-8");
+        if asked.line.starts_with("HEAD") {
+            reply.header("Content-Length: 18")
+        } else {
+            reply.body("<title>hi</title>\n")
+        }
+    });
+    let (target, _) = manifest(&blob(&content(10)), None, "application/x.a");
+    let by_digest = store.fetch(&target).await.map(|_| ());
+    for said in [
+        is_malformed(resolve(&store, "v1").await),
+        is_malformed(by_digest),
+        is_malformed(store.tags().await),
+    ] {
+        assert!(said.contains("with a web page, not with"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_that_is_read_by_tag_has_the_digest_of_its_bytes() {
     let (target, document) = manifest(&blob(&content(10)), None, "application/x.a");
     let (_server, store) = scripted(quick(), move |asked| {

@@ -190,7 +190,7 @@ async fn judge(
     entry.image = Some(found.reference.to_string());
     entry.digest = Some(found.descriptor.digest.clone());
     entry.policy = Some(policy.name().to_owned());
-    ui.begin("judge", entry.source.clone());
+    ui.begin("policy", entry.source.clone());
     match gates.before(&found, &policy, environment::now()).await {
         Ok(answer) => {
             seen(entry, &answer.judged);

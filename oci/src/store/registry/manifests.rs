@@ -112,7 +112,13 @@ impl Endpoint {
             let what = selector.to_string();
             return Err(self.refusal_of(document.status, &document.bytes, &action, &what));
         }
-        check(target, &document.bytes)?;
+        check(target, &document.bytes).map_err(|error| {
+            if is_web_page(&document) {
+                self.web_page(&format!("the manifest `{selector}`"))
+            } else {
+                error
+            }
+        })?;
         Ok(document.bytes)
     }
 
