@@ -122,7 +122,12 @@ pub fn parse_name(name: &str) -> Result<Reference, PlaceError> {
     let Location::Registry(repository) = &reference.location else {
         return Err(unnameable());
     };
-    if repository.path().len() < 2 {
+    // It is looked at before Docker's folder is put before it.
+    let path = repository.path();
+    let given = path
+        .strip_prefix("library/")
+        .filter(|_| !name.contains("library/"));
+    if given.unwrap_or(path).len() < 2 {
         return Err(unnameable());
     }
     if reference.selector().is_none() {
@@ -315,7 +320,14 @@ mod tests {
             shown("localhost:5000/app:v1").as_deref(),
             Some("localhost:5000/app:v1")
         );
-        for bad in ["localhost:5000/a", "UPPER CASE", "", "oci:folder"] {
+        for bad in [
+            "localhost:5000/a",
+            "a",
+            "docker.io/a",
+            "UPPER CASE",
+            "",
+            "oci:folder",
+        ] {
             assert_eq!(shown(bad), None, "{bad}");
         }
     }

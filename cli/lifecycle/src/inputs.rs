@@ -8,7 +8,8 @@ use std::time::Duration;
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
 use lifecycle_core::api::PlatformApi;
-use oci::{Location, Reference};
+use lifecycle_core::images::parse_name;
+use oci::{Location, Registry};
 
 use crate::console::Console;
 use crate::environment::Environment;
@@ -309,7 +310,7 @@ impl Inputs {
     fn validate_references(&self) -> Result<(), Failure> {
         let invalid = |cause: String| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause);
         let registry_of = |name: &str| {
-            parse_name(name).ok_or_else(|| invalid(format!("could not parse reference: {name}")))
+            registry(name).ok_or_else(|| invalid(format!("could not parse reference: {name}")))
         };
         // An empty name is passed over, a tag's too.
         let tags = || self.tags.iter().filter(|it| !it.is_empty());
@@ -343,13 +344,10 @@ fn has_image(phase: Phase) -> bool {
     )
 }
 
-/// The registry of an image's name, if it is a name as go-containerregistry takes them: repositories
-/// have at least two characters.
-fn parse_name(name: &str) -> Option<String> {
-    match name.parse::<Reference>().ok()?.location {
-        Location::Registry(repository) if repository.path().len() > 1 => {
-            Some(repository.registry().as_str().to_owned())
-        }
+/// The registry of an image's name, if it is a name.
+fn registry(name: &str) -> Option<Registry> {
+    match parse_name(name).ok()?.location {
+        Location::Registry(repository) => Some(repository.registry().clone()),
         _ => None,
     }
 }

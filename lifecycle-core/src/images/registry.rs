@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use oci::store::RegistryClient;
-use oci::{Location, Repository, Selector, Store as _};
+use oci::store::{RegistryClient, RegistryRefusal};
+use oci::{Location, Repository, Selector, Store as _, StoreError};
 
 use super::{Images, Place, PlaceError, parse_name};
 
@@ -50,7 +50,7 @@ impl Images for RegistryImages {
     async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
         let (repository, selector) = parse(name)?;
         match self.client.mirrored(&repository)?.resolve(&selector).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
+            Err(error) if !may_read(&error) => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -59,6 +59,17 @@ impl Images for RegistryImages {
         let (repository, _) = parse(name)?;
         self.client.repository(&repository).check_write().await?;
         Ok(())
+    }
+}
+
+/// Whether a registry that answered so lets its images be read: upstream takes each answer for that but
+/// 401 and 403, and only afterwards says what is wrong.
+fn may_read(error: &StoreError) -> bool {
+    match error {
+        StoreError::Refused { source, .. } | StoreError::Unavailable { source, .. } => source
+            .downcast_ref::<RegistryRefusal>()
+            .is_some_and(|it| !matches!(it.status, 401 | 403)),
+        _ => error.is_not_found(),
     }
 }
 
