@@ -18,6 +18,7 @@ pub(crate) mod publish;
 mod settings;
 mod starts;
 mod targets;
+pub(crate) mod trace;
 
 pub(crate) use self::args::Build;
 pub(crate) use self::images::{Chooser, previous, run_image};

@@ -204,6 +204,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         daemon_id: saved.image_id,
         run_image: ReportedRunImage {
             name: run_image::name(context),
+            metadata: run_image_metadata(context, &base.1, &run_image),
             reference: run_image,
         },
         buildpacks: context.group.group.clone(),
@@ -344,6 +345,20 @@ fn history(context: &ExportContext<'_>, base: &Image, made: &Made, created: &str
         .collect()
 }
 
+/// What is said of the run image, wherever that is.
+fn run_image_metadata(
+    context: &ExportContext<'_>,
+    base: &Image,
+    reference: &str,
+) -> RunImageMetadata {
+    let top_layer = base.config().rootfs.diff_ids.last();
+    RunImageMetadata {
+        top_layer: top_layer.map_or_else(String::new, ToString::to_string),
+        reference: reference.to_owned(),
+        images: run_image::images(context),
+    }
+}
+
 fn set_labels(
     context: &ExportContext<'_>,
     config: &mut ImageConfig,
@@ -352,23 +367,19 @@ fn set_labels(
     made: &Made,
     log: &dyn Log,
 ) -> Result<(), ExportError> {
-    let images = run_image::images(context);
+    let of_run_image = run_image_metadata(context, base, run_image);
     let metadata = LayersMetadata {
+        stack: Some(StackMetadata {
+            run_image: of_run_image.images.clone(),
+        }),
         run_image: RunImageMetadata {
-            top_layer: base
-                .config()
-                .rootfs
-                .diff_ids
-                .last()
-                .map_or_else(String::new, ToString::to_string),
-            reference: run_image.to_owned(),
             images: if context.api.has_targets() {
-                images.clone()
+                of_run_image.images
             } else {
                 files::run::RunImages::default()
             },
+            ..of_run_image
         },
-        stack: Some(StackMetadata { run_image: images }),
         ..made.metadata.clone()
     };
     let mut set = |key: &str, value: String| {

@@ -68,6 +68,8 @@ pub struct Rebased {
     pub daemon_id: Option<Digest>,
     /// The new run image, for good.
     pub run_image: String,
+    /// What the labels of the image say of it.
+    pub run_image_metadata: RunImageMetadata,
     /// What the image says of the run image that it was on: its reference; may be empty.
     pub replaced: String,
     /// The layers of that run image, lowest first.
@@ -120,13 +122,19 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
     let reference = base_place.identifier(&base.descriptor().digest);
     let mut above = 0;
     let mut replaced = String::new();
+    let mut run_image_metadata = RunImageMetadata::default();
     let metadata = labels::rebase_lifecycle_metadata(label, |run_image, stack| {
         let ids: Vec<_> = app.layers().map(|(_, id)| id.to_string()).collect();
         let top = top_of_run_image(&ids, &run_image.top_layer, &labels::own_layers(label));
         above = top.ok_or(RebaseError::NoBaseLayer)? + 1;
         run_image.top_layer = top_layer(&base);
         replaced = std::mem::replace(&mut run_image.reference, reference.clone());
-        rename(context, &name, run_image, stack, log)
+        rename(context, &name, run_image, stack, log)?;
+        run_image_metadata = run_image.clone();
+        if let Some(stack) = stack.as_ref().filter(|_| run_image.images.is_empty()) {
+            run_image_metadata.images = stack.run_image.clone();
+        }
+        Ok::<(), RebaseError>(())
     })?;
     let image = compose(context, &app, &base, above, metadata)?;
     let below = base.layers();
@@ -147,6 +155,7 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
         kind: context.images.kind(),
         daemon_id: saved.image_id,
         run_image: reference,
+        run_image_metadata,
         replaced,
         replaced_layers: app.layers().take(above).map(|(_, id)| id.clone()).collect(),
     })

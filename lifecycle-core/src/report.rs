@@ -2,6 +2,7 @@
 
 use oci::{Descriptor, DiffId, Digest};
 
+use crate::files::analyzed::RunImageMetadata;
 use crate::files::group::GroupElement;
 use crate::files::metadata::{BomEntry, Process};
 use crate::files::report::{BuildReport, ImageReport, ReportFile};
@@ -36,13 +37,15 @@ pub struct Report {
 }
 
 /// What an image is based on.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ReportedRunImage {
     /// The name that it was asked for by.
     pub name: String,
     /// Which image it is, for good.
     pub reference: String,
+    /// What the labels of the image say of it.
+    pub metadata: RunImageMetadata,
 }
 
 /// A layer that the exporter made.

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use oci::{DiffId, Image, ImageError, Limits};
+use oci::{DiffId, Image, ImageError, Limits, spans};
+use tracing::info_span;
 
 use crate::analyze::{self, AnalyzeError};
 use crate::api::PlatformApi;
@@ -12,7 +13,7 @@ use crate::cache::{Cache, CacheError};
 use crate::extend::hand_over::{self, HandOverError};
 use crate::extract::LayersDir;
 use crate::files::analyzed::{Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata};
-use crate::files::group::{Group, GroupElement};
+use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::{self, FileError, OsError};
 use crate::images::{Images, Kind, PlaceError};
@@ -40,6 +41,9 @@ pub struct RestoreContext<'a> {
     pub layers_dir: &'a Path,
     /// The folder that images call `/`.
     pub root: &'a Path,
+    /// The execution environment, e.g. `production`: layers that say that they are for others stay
+    /// where they are.
+    pub exec_env: &'a str,
     /// Whether only what buildpacks stored is to be restored.
     pub skip_layers: bool,
 }
@@ -225,7 +229,10 @@ impl Waiting<'_> {
             log.line(Level::Warn, &text);
             return Ok(self);
         };
-        match cache.restore(&DiffId(digest), layers_dir).await {
+        let span = info_span!("cache-restore", what);
+        let diff_id = DiffId(digest);
+        let restored = cache.restore(&diff_id, layers_dir);
+        match spans::within(span, restored).await {
             Ok(()) => {
                 self.layer = None;
                 Ok(self)
@@ -316,6 +323,12 @@ fn restore_metadata(
             let path = folder.join(checked(name)?).with_extension_added("toml");
             files::write(&path, &toml).map_err(RestoreError::File)
         };
+        let is_elsewhere = |layer: &LayerMetadata| {
+            let exec_env = layer.data.as_ref().and_then(|it| it.get("exec-env"));
+            let exec_env = exec_env.map(exec_env_of).unwrap_or_default();
+            context.api.has_exec_env() && !is_for(&exec_env, context.exec_env)
+        };
+        let elsewhere = "for another execution environment";
         let skip = |name: &str, why: &str| {
             let text = format!(
                 "Not restoring metadata for \"{}:{name}\", marked as {why}",
@@ -330,6 +343,8 @@ fn restore_metadata(
             } else if layer.build && !layer.cache {
                 // The contents would have to be there, and are not.
                 skip(name, "build=true, cache=false");
+            } else if is_elsewhere(layer) {
+                skip(name, elsewhere);
             } else if layer.cache && !is_cached {
                 skip(name, "cache=true, but not found in cache");
             } else {
@@ -350,6 +365,8 @@ fn restore_metadata(
                 skip("cache=false");
             } else if layer.launch && !alone {
                 skip("launch=true");
+            } else if is_elsewhere(layer) {
+                skip(elsewhere);
             } else {
                 write(name, layer, "cache")?;
             }

@@ -8,7 +8,8 @@ use futures_util::TryStreamExt as _;
 use futures_util::stream;
 use oci::layer::Layer;
 use oci::store::{Assembly, LayerSource};
-use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload};
+use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload, spans};
+use tracing::info_span;
 
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, target};
 use crate::{Level, Log};
@@ -45,6 +46,10 @@ pub(crate) struct Saved {
 impl Save<'_> {
     /// Pushes the image to all its names; returns those that it has.
     pub(crate) async fn save(&self, log: &dyn Log) -> Result<Saved, SaveError> {
+        spans::within(info_span!("save-image"), self.push_all(log)).await
+    }
+
+    async fn push_all(&self, log: &dyn Log) -> Result<Saved, SaveError> {
         if let Some(images) = self.images.daemon() {
             // It is large, and most images go elsewhere.
             return Box::pin(self.load(images, log)).await;

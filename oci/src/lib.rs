@@ -23,6 +23,7 @@ mod media_type;
 mod places;
 mod platform;
 mod reference;
+pub mod spans;
 pub mod store;
 pub mod tar;
 pub mod view;

@@ -35,7 +35,8 @@ use lifecycle_core::files::run::{Run, RunImages};
 use lifecycle_core::images::Place;
 use lifecycle_core::provenance::{Named as Ingredient, Source};
 use lifecycle_core::report::Report;
-use oci::{Digest, Found, Limits, Platform};
+use oci::{Digest, Found, Limits, Platform, spans};
+use tracing::info_span;
 
 pub use self::borrowing::Borrowing;
 pub(crate) use self::error::chain;
@@ -45,7 +46,7 @@ use self::extending::{ExtendedRunImage, RunImageChoice};
 use self::ground::Ground;
 use self::phases::Phases;
 pub use self::programs::{Launcher, Programs};
-pub use self::progress::{Progress, Watch, WatchError};
+pub use self::progress::{Progress, Telemetry, Watch, WatchError};
 use self::staging::IMAGE;
 pub use self::staging::Staging;
 pub use self::stale::stale;
@@ -120,6 +121,8 @@ pub struct Request<'a> {
     pub log_level: Level,
     /// `PATH` and home for `git`, which is asked where the source stands.
     pub git: Git<'a>,
+    /// The trace that the build is part of, if it is part of one.
+    pub telemetry: Option<&'a dyn Telemetry>,
     /// Ends the build early.
     pub cancel: &'a Cancel,
 }
@@ -189,6 +192,20 @@ pub struct Built {
 
 /// Runs all phases; the image is in `staging` then.
 pub async fn run(
+    request: &Request<'_>,
+    staging: &Staging,
+    progress: &dyn Progress,
+    watch: &mut dyn Watch,
+) -> Result<Built, RunError> {
+    let phases = all_phases(request, staging, progress, watch);
+    let built = spans::within(info_span!("phases"), phases).await;
+    if let Some(telemetry) = request.telemetry {
+        telemetry.collect(&staging.layers().join("tracing"));
+    }
+    built
+}
+
+async fn all_phases(
     request: &Request<'_>,
     staging: &Staging,
     progress: &dyn Progress,
@@ -311,7 +328,8 @@ async fn open(
     staging: &Staging,
     progress: &dyn Progress,
 ) -> Result<(Ground, Arc<Sandbox>, Option<MappedFolder>), RunError> {
-    let mut ground = Ground::prepare(request, staging, progress).await?;
+    let preparing = Ground::prepare(request, staging, progress);
+    let mut ground = spans::within(info_span!("builder"), preparing).await?;
     let volumes = programs::volumes(request, staging, &ground.root)?;
     ground.mounts.extend(volumes);
     programs::take_programs(request, staging)?;
@@ -411,7 +429,8 @@ async fn export(
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         limits: &Limits::default(),
     };
-    let report = export::export(&context, progress)
+    let exporting = export::export(&context, progress);
+    let report = spans::within(info_span!("export"), exporting)
         .await
         .map_err(|error| RunError::Export(Box::new(error)))?;
     files::write(&staging.layers().join("report.toml"), &report.file())?;

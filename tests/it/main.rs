@@ -64,5 +64,6 @@ mod secrets;
 mod services;
 mod tamper;
 mod tidy;
+mod tracing;
 mod traps;
 mod verify;

@@ -12,27 +12,37 @@ use serde_json::{Value, json};
 use testkit::registry::{Switches, TestRegistry};
 use testkit::{LayerFiles, Output, Workspace, binary, peer, skipped, write_image_with};
 
+use crate::tracing::{decode, hangs_together};
+
 /// The user and group of the build: not root, and nobody who is on the machine.
 const USER: u32 = 51_001;
 const GROUP: u32 = 51_002;
+/// Whom each machine knows.
+const NOBODY: u32 = 65_534;
 
 /// A pod's volumes.
 const FOLDERS: [&str; 6] = ["layers", "workspace", "cache", "report", "home", "tmp"];
 
-struct Pod {
-    workspace: Workspace,
-    registry: TestRegistry,
+pub(crate) struct Pod {
+    /// Who builds.
+    user: u32,
+    /// What the platform says besides.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    pub(crate) workspace: Workspace,
+    pub(crate) registry: TestRegistry,
     setpriv: PathBuf,
 }
 
 impl Pod {
-    async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         let setpriv = peer("setpriv")?;
         if !nix::unistd::geteuid().is_root() {
             skipped("who becomes another user has to be root");
             return None;
         }
         let pod = Self {
+            user: USER,
+            variables: Vec::new(),
             workspace: Workspace::new(),
             registry: TestRegistry::start(Switches::default()),
             setpriv,
@@ -66,7 +76,7 @@ impl Pod {
         );
         write(
             "buildpacks/test_pod/1.0.0/bin/build",
-            "#!/bin/sh\nset -e\ntest -d \"$1/deps\" && echo 'deps are there'\nmkdir -p \"$1/deps\"\necho dep > \"$1/deps/file\"\n\
+            "#!/bin/sh\nset -e\ntest -d \"$1/deps\" && echo 'deps are there'\nmkdir -p \"$1/deps\"\n[ -z \"${CNB_OTEL_LOG_PATH:-}\" ] || echo \"$CNB_OTEL_TRACEPARENT\" > \"$CNB_OTEL_LOG_PATH\"\necho dep > \"$1/deps/file\"\n\
              printf '[types]\\nlaunch = true\\ncache = true\\n' > \"$1/deps.toml\"\n\
              printf '[[processes]]\\ntype = \"web\"\\ncommand = [\"true\"]\\n' > \"$1/launch.toml\"\n",
         );
@@ -88,12 +98,12 @@ impl Pod {
         Some(pod)
     }
 
-    fn image(&self, name: &str) -> String {
+    pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host())
     }
 
     /// Empties all volumes but the cache, as a new pod has them.
-    fn renew(&self, cache: bool) {
+    pub(crate) fn renew(&self, cache: bool) {
         for name in FOLDERS {
             let path = self.workspace.join(name);
             if path.is_dir() && (cache || name != "cache") {
@@ -107,15 +117,23 @@ impl Pod {
         self.workspace.write("workspace/app", "an app");
     }
 
-    fn run(&self, api: &str, phase: &str, arguments: &[&str]) -> Output {
+    /// A phase, as it runs in a container of the pod.
+    pub(crate) fn command(&self, api: &str, phase: &str, arguments: &[String]) -> Command {
         let mut command = Command::new(&self.setpriv);
-        let (user, group) = (format!("--reuid={USER}"), format!("--regid={GROUP}"));
+        let (user, group) = (format!("--reuid={}", self.user), format!("--regid={GROUP}"));
         command
             .args([&user, &group])
             .args(["--clear-groups", "--no-new-privs"])
             .args(["--bounding-set=-all", "--inh-caps=-all"])
             .arg(self.workspace.join(phase))
-            .args(arguments)
+            .args(arguments);
+        self.surround(&mut command, api);
+        command
+    }
+
+    /// Gives a command the folder and the environment of the pod.
+    pub(crate) fn surround(&self, command: &mut Command, api: &str) {
+        command
             .current_dir(self.workspace.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -123,7 +141,7 @@ impl Pod {
             .env("TMPDIR", self.workspace.join("tmp"))
             .env("CNB_PLATFORM_API", api)
             .env("CNB_NO_COLOR", "true")
-            .env("CNB_USER_ID", USER.to_string())
+            .env("CNB_USER_ID", self.user.to_string())
             .env("CNB_GROUP_ID", GROUP.to_string())
             // What a builder image has below `/cnb`.
             .env("CNB_BUILDPACKS_DIR", self.workspace.join("buildpacks"))
@@ -131,12 +149,12 @@ impl Pod {
             .env("CNB_PLATFORM_DIR", self.workspace.join("platform"))
             .env("CNB_RUN_PATH", self.workspace.join("run.toml"))
             .env("CNB_STACK_PATH", self.workspace.join("stack.toml"))
-            .env("CNB_RUN_IMAGE", self.image("run"));
-        Output::of(&mut command).expect(0)
+            .env("CNB_RUN_IMAGE", self.image("run"))
+            .envs(self.variables.iter().cloned());
     }
 
-    /// One build; what the buildpack and the exporter say.
-    fn build(&self, api: &str, previous: Option<&str>) -> String {
+    /// The phases of a build in their order, each with its arguments.
+    pub(crate) fn phases(&self, previous: Option<&str>) -> Vec<(&'static str, Vec<String>)> {
         let (tag, other) = (self.image("app:v1"), self.image("app:v2"));
         let run_image = format!("-run-image={}", self.image("run"));
         let analyzed = "-analyzed=layers/analyzed.toml";
@@ -147,17 +165,34 @@ impl Pod {
         let mut analyze = vec![layers, analyzed, &run_image, &second];
         analyze.extend(before.as_deref());
         analyze.push(&tag);
-        self.run(api, "analyzer", &analyze);
-        self.run(api, "detector", &[app, group, plan]);
-        self.run(api, "restorer", &[group, layers, cache, analyzed]);
-        let built = self.run(api, "builder", &[layers, app, group, plan]);
         let project = "-project-metadata=layers/project-metadata.toml";
         let report = "-report=report/report.toml";
         let launcher = "-launcher=launcher";
-        let export = [
+        let export = vec![
             layers, app, group, analyzed, project, launcher, cache, report, &tag, &other,
         ];
-        built.stdout + &self.run(api, "exporter", &export).stdout
+        let phases = [
+            ("analyzer", analyze),
+            ("detector", vec![app, group, plan]),
+            ("restorer", vec![group, layers, cache, analyzed]),
+            ("builder", vec![layers, app, group, plan]),
+            ("exporter", export),
+        ];
+        let owned = |it: Vec<&str>| it.into_iter().map(str::to_owned).collect();
+        phases
+            .into_iter()
+            .map(|(phase, arguments)| (phase, owned(arguments)))
+            .collect()
+    }
+
+    /// One build; what the phases say.
+    pub(crate) fn build(&self, api: &str, previous: Option<&str>) -> String {
+        let mut said = String::new();
+        for (phase, arguments) in self.phases(previous) {
+            let output = Output::of(&mut self.command(api, phase, &arguments)).expect(0);
+            said.push_str(&output.stdout);
+        }
+        said
     }
 
     /// The labels of the image; JSON is read.
@@ -218,4 +253,138 @@ async fn the_phases_of_a_pod_need_no_more_than_its_group() {
             "{api}: {said}"
         );
     }
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+/// RFC 0131: files below `<layers>/tracing`, if they are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_phases_of_a_pod_write_what_they_did() {
+    let Some(mut pod) = Pod::new().await else {
+        return;
+    };
+    pod.renew(true);
+    let given = format!("00-{TRACE}-{PARENT}-01");
+    // Who only says which trace it is asks for nothing.
+    // The detector is told nowhere else.
+    let layers = pod.workspace.join("layers").display().to_string();
+    pod.variables = vec![
+        ("CNB_LAYERS_DIR", layers.clone()),
+        ("CNB_OTEL_TRACEPARENT", given.clone()),
+    ];
+    pod.build("0.15", None);
+    assert!(!pod.workspace.join("layers/tracing").exists());
+    let labels = pod.labels().await;
+
+    pod.renew(false);
+    pod.variables.push(("CNB_TELEMETRY", "true".to_owned()));
+    let said = pod.build("0.15", None);
+    assert!(!said.contains("trace"), "{said}");
+    let tracing = pod.workspace.join("layers/tracing");
+    let mut all = Vec::new();
+    for (phase, names) in [
+        ("analyze", ["analyze"].as_slice()),
+        ("detect", &["detect", "buildpack-detect"]),
+        ("restore", &["restore", "cache-restore"]),
+        ("build", &["build", "buildpack-build"]),
+        (
+            "export",
+            &["export", "layer", "save-image", "cache-add", "cache-commit"],
+        ),
+    ] {
+        let path = tracing.join(format!("lifecycle/{phase}.jsonl"));
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "{phase}");
+        let text = fs_err::read_to_string(path).unwrap();
+        let host = pod.registry.host();
+        assert!(!text.contains(&host) && !text.contains("app:v1"), "{text}");
+        assert!(text.contains("lifecycle.version"), "{text}");
+        let spans = decode(&text);
+        for name in names {
+            assert!(
+                spans.iter().any(|it| it.name == *name),
+                "{name}: {spans:#?}"
+            );
+        }
+        assert_eq!(spans[0].trace, TRACE);
+        all.extend(spans);
+    }
+    hangs_together(&all, Some(PARENT));
+    // As it was given, not below a span of ours: so the newer drafts of the specification.
+    let told = tracing.join("buildpacks/test_pod@1.0.0-build.jsonl");
+    assert_eq!(fs_err::read_to_string(told).unwrap().trim(), given);
+    // What was told is not part of the image.
+    assert_eq!(pod.labels().await, labels);
+
+    // The platform may name one place for all modules.
+    pod.renew(true);
+    let place = pod.workspace.join("report/modules.jsonl");
+    pod.variables = vec![
+        ("CNB_LAYERS_DIR", layers),
+        ("CNB_OTEL_LOG_PATH", place.display().to_string()),
+    ];
+    pod.build("0.15", None);
+    let told = fs_err::read_to_string(place).unwrap();
+    assert!(told.starts_with("00-"), "{told}");
+    assert!(tracing.join("lifecycle/build.jsonl").is_file());
+    assert!(!tracing.join("buildpacks").exists());
+}
+
+/// RFCs 0126 and 0129: what upstream has not, and nobody gets unasked.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_approved_proposals_add_is_for_who_asks() {
+    let Some(mut pod) = Pod::new().await else {
+        return;
+    };
+    let read = |pod: &Pod| {
+        let text = fs_err::read_to_string(pod.workspace.join("report/report.toml")).unwrap();
+        text.parse::<toml::Table>().unwrap()["image"].clone()
+    };
+    pod.renew(true);
+    pod.build("0.15", None);
+    assert!(read(&pod).get("run-image").is_none());
+    pod.renew(false);
+    pod.variables = vec![("CNB_REPORT_RUN_IMAGE", "true".to_owned())];
+    pod.build("0.15", None);
+    let said = read(&pod);
+    let run_image = &said["run-image"];
+    assert_eq!(run_image["image"].as_str().unwrap(), pod.image("run"));
+    let label = &pod.labels().await["io.buildpacks.lifecycle.metadata"]["runImage"];
+    assert_eq!(run_image["reference"].as_str(), label["reference"].as_str());
+    assert_eq!(run_image["top-layer"].as_str(), label["topLayer"].as_str());
+
+    pod.variables.clear();
+    // The creator looks for its user in `/etc/passwd`.
+    pod.user = NOBODY;
+    symlink("lifecycle", pod.workspace.join("creator")).unwrap();
+    let restored = "Restoring data for SBOM from previous image";
+    pod.renew(true);
+    for (flag, is_restored) in [(None, true), (None, true), (Some("-skip-sbom"), false)] {
+        let is_first = !pod.workspace.join("cache/committed").exists();
+        pod.renew(false);
+        let run_image = format!("-run-image={}", pod.image("run"));
+        let arguments = [
+            "-app=workspace",
+            "-layers=layers",
+            "-cache-dir=cache",
+            "-launcher=launcher",
+            "-report=report/report.toml",
+            &run_image,
+        ];
+        let arguments = arguments.into_iter().chain(flag);
+        let mut arguments: Vec<_> = arguments.map(str::to_owned).collect();
+        arguments.push(pod.image("app:v1"));
+        let mut command = pod.command("0.15", "creator", &arguments);
+        let said = Output::of(&mut command).expect(0).stdout;
+        assert_eq!(said.contains(restored), is_restored, "{said}");
+        // The layers are there all the same.
+        assert!(is_first || said.contains("deps are there"), "{said}");
+    }
+    let usage = pod.command("0.15", "creator", &["-h".to_owned()]);
+    let usage = Output::of(&mut { usage }).expect(0).stderr;
+    assert!(
+        usage.contains("-skip-restore") && !usage.contains("-skip-sbom"),
+        "{usage}"
+    );
 }

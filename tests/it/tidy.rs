@@ -25,8 +25,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli/report",
         &["oci", "intoto", "sbom", "attest", "policies", "health"],
     ),
+    ("cli/otlp", &["net"]),
     ("cli/launcher", &["launch"]),
-    ("cli/lifecycle", &["oci", "lifecycle-core"]),
+    ("cli/lifecycle", &["oci", "lifecycle-core", "otlp"]),
     (
         "cli",
         &[
@@ -46,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "serve",
             "lifecycle",
+            "otlp",
         ],
     ),
     (
@@ -82,7 +84,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// A library that only these crates may name, and why.
-const ONLY: [(&str, &[&str], &str); 10] = [
+const ONLY: [(&str, &[&str], &str); 11] = [
     (
         "gix",
         &["platform/health"],
@@ -125,6 +127,11 @@ const ONLY: [(&str, &[&str], &str); 10] = [
         "it is a second opinion in tests, never the gate",
     ),
     ("indicatif", &["cli"], "only `cli` speaks to the user"),
+    (
+        "tracing-subscriber",
+        &["cli/otlp"],
+        "libraries emit spans, programs decide who hears of them",
+    ),
 ];
 
 fn dependencies(folder: &str) -> Vec<String> {

@@ -236,6 +236,13 @@ const INPUTS: &[Input] = &[
         Text("<layers>/report.toml"),
         "path to report.toml",
     ),
+    // RFC 0129, which upstream has not.
+    input(
+        "report-run-image",
+        "CNB_REPORT_RUN_IMAGE",
+        Switch,
+        "say in report.toml what the image is based on",
+    ),
     input(
         "run",
         "CNB_RUN_PATH",
@@ -260,7 +267,7 @@ const INPUTS: &[Input] = &[
         Switch,
         "do not restore layers or layer metadata",
     ),
-    // RFC 0126, which upstream has not. Only the variable, for usages are as upstream's.
+    // RFC 0126, which upstream has not.
     input(
         "skip-sbom",
         "CNB_SKIP_SBOM",
@@ -280,6 +287,13 @@ const INPUTS: &[Input] = &[
         "path to system.toml",
     ),
     input("tag", "", List, "additional tags"),
+    // RFC 0131, which upstream has not.
+    input(
+        "telemetry",
+        "CNB_TELEMETRY",
+        Switch,
+        "write what the phase did, and how long it took, below <layers>/tracing",
+    ),
     input(
         "uid",
         "CNB_USER_ID",
@@ -288,6 +302,10 @@ const INPUTS: &[Input] = &[
     ),
     input("version", "", Switch, "show version"),
 ];
+
+/// Flags that upstream has not, of RFCs that name no Platform API. They are not in the usage, which is
+/// upstream's to the byte.
+pub(crate) const BEYOND_UPSTREAM: [&str; 3] = ["report-run-image", "skip-sbom", "telemetry"];
 
 /// All inputs with the values that the environment gives, whether the phase has such a flag or not.
 pub(crate) fn all(environment: &Environment) -> Vec<Flag> {
@@ -325,7 +343,14 @@ pub(crate) fn is_flag_of(phase: Phase, api: PlatformApi, name: &str) -> bool {
     // With run.toml the path to stack.toml went.
     let is_stack =
         name == "stack" && matches!(phase, Phase::Analyze | Phase::Export) && !api.has_targets();
-    matches!(name, "log-level" | "no-color" | "version")
+    let is_beyond = match name {
+        "skip-sbom" => matches!(phase, Phase::Analyze | Phase::Create),
+        "report-run-image" => matches!(phase, Phase::Create | Phase::Export | Phase::Rebase),
+        "telemetry" => phase != Phase::Rebase,
+        _ => false,
+    };
+    is_beyond
+        || matches!(name, "log-level" | "no-color" | "version")
         || always(phase).contains(&name)
         || is_stack
         || since(phase)

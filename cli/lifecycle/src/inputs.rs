@@ -59,6 +59,8 @@ pub(crate) struct Inputs {
     pub(crate) process_type: String,
     pub(crate) project_metadata: PathBuf,
     pub(crate) report: PathBuf,
+    /// Whether the report says what the image is based on.
+    pub(crate) report_run_image: bool,
     pub(crate) run: PathBuf,
     pub(crate) run_image: String,
     pub(crate) skip_layers: bool,
@@ -66,6 +68,8 @@ pub(crate) struct Inputs {
     pub(crate) skip_sbom: bool,
     pub(crate) stack: PathBuf,
     pub(crate) system: PathBuf,
+    /// Whether the phases are to be traced.
+    telemetry: bool,
     pub(crate) uid: i64,
     /// The image to write; empty for phases that write none.
     pub(crate) image: String,
@@ -199,6 +203,7 @@ impl Inputs {
             process_type: values.text("process-type"),
             project_metadata,
             report,
+            report_run_image: values.switch("report-run-image"),
             run,
             run_image: values.text("run-image"),
             // Either variable sets the same.
@@ -206,6 +211,7 @@ impl Inputs {
             skip_sbom: values.switch("skip-sbom"),
             stack,
             system,
+            telemetry: values.switch("telemetry"),
             uid: values.number("uid"),
             image,
             tags,
@@ -218,6 +224,11 @@ impl Inputs {
             .chain(&self.tags)
             .cloned()
             .collect()
+    }
+
+    /// Whether the phases are to be traced: it is said, or there is a place for what modules write.
+    pub(crate) fn has_telemetry(&self) -> bool {
+        self.telemetry || self.environment.text("CNB_OTEL_LOG_PATH").is_some()
     }
 
     /// The execution environment, e.g. `production`.

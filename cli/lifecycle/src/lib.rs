@@ -29,6 +29,7 @@ mod phase;
 mod privileges;
 mod session;
 mod signals;
+mod telemetry;
 mod version;
 
 use std::env;
@@ -181,7 +182,16 @@ fn run_phase(
     );
     let cancel = Cancel::default();
     signals::cancel_on_signal(&cancel);
-    commands::run(phase, inputs, &cancel, console)
+    if inputs.platform_api.has_exec_env() && inputs.exec_env().contains('/') {
+        console.line(
+            Level::Warn,
+            "CNB_EXEC_ENV contains the character '/', which is not allowed: it is reserved",
+        );
+    }
+    let traced = telemetry::start(phase, &inputs, console);
+    let result = commands::run(phase, inputs, &cancel, console);
+    telemetry::finish(traced.as_deref(), console);
+    result
 }
 
 /// Whether a phase takes this many images.
@@ -207,7 +217,9 @@ fn usage(flags: &[Flag], error: &FlagError) -> Result<(), Failure> {
     if *error != FlagError::Help {
         text = format!("{error}\n");
     }
-    text.push_str(&go_flag::usage(flags));
+    let mut shown = flags.to_vec();
+    shown.retain(|it| !flags::BEYOND_UPSTREAM.contains(&it.name));
+    text.push_str(&go_flag::usage(&shown));
     io::stderr().write_all(text.as_bytes()).ok();
     if *error == FlagError::Help {
         Ok(())

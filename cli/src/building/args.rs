@@ -191,6 +191,12 @@ pub(crate) struct Build {
     #[arg(long, value_name = "DIR", conflicts_with = "unsigned")]
     pub(crate) links: Option<PathBuf>,
 
+    /// Tell what was done, and for how long, as a trace of OpenTelemetry. A file gets lines of JSON, a
+    /// collector (`http://HOST:4318`, `https://HOST/v1/traces`) all of it at the end. No names of images
+    /// are in it (docs/tracing.md).
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) trace: Option<String>,
+
     #[command(flatten)]
     pub(crate) signer: BuildSigner,
 

@@ -10,12 +10,15 @@ use std::time::SystemTime;
 
 use gate::{Gate, Question};
 use lifecycle_core::exec::Cancel;
-use oci::{Descriptor, Found, Image, Index, Limits, Location, MediaType, MemoryStore, Store};
+use oci::{
+    Descriptor, Found, Image, Index, Limits, Location, MediaType, MemoryStore, Store, spans,
+};
 use platform::run::{Borrowing, Built, RunImage, Staging};
 use platform::sandbox::IsolationReport;
 use policies::Verdict;
 use serde::Serialize;
 use time::OffsetDateTime;
+use tracing::info_span;
 
 use super::links::Watcher;
 use super::proof::{self, Proof};
@@ -96,7 +99,8 @@ pub(crate) async fn line(
     let mut all = Vec::new();
     for target in targets {
         ui.done("platform", &target.platform);
-        all.push(stage(begun, target, ui).await?);
+        let span = info_span!("platform", architecture = target.platform.architecture);
+        all.push(spans::within(span, stage(begun, target, ui)).await?);
     }
     let store = Borrowing::new(Arc::new(MemoryStore::new()));
     let root = index(&all, &store).await?;
@@ -117,8 +121,10 @@ pub(crate) async fn line(
         let claims = Claims::of_index(&root, settings.image_name(), &members, created)?;
         attached.extend(claims.attach(&store, &root, signer, ui).await?);
     }
-    let verdicts = judge(begun, &all, &root, &store).await?;
-    let published = publish(begun, &all, &root, &store, &verdicts, ui).await?;
+    let judging = judge(begun, &all, &root, &store);
+    let verdicts = spans::within(info_span!("judge"), judging).await?;
+    let publishing = publish(begun, &all, &root, &store, &verdicts, ui);
+    let published = spans::within(info_span!("publish"), publishing).await?;
     attached.extend(published.1);
     let report = Report {
         image: published.0,
@@ -177,7 +183,8 @@ async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, Co
     let told = Told::new(ui);
     let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
     let built = built.map_err(|error| chooser.failure(error))?;
-    let proof = proof::attach((settings, target), &staging, &built, begun.started, ui).await?;
+    let proof = proof::attach((settings, target), &staging, &built, begun.started, ui);
+    let proof = spans::within(info_span!("prove"), proof).await?;
     Ok(Staged {
         target: target.clone(),
         staging,

@@ -16,7 +16,7 @@ use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::images::Place;
 use oci::{Found, Hasher, Location, Platform, Reference};
 use platform::project::{Files as AppFiles, Project};
-use platform::run::{CachePlace, Git, Request, RunImage, parse_volume};
+use platform::run::{CachePlace, Git, Request, RunImage, Telemetry, parse_volume};
 use platform::sandbox::{Isolation, Mount, Network};
 use policies::Policy;
 use time::OffsetDateTime;
@@ -28,6 +28,7 @@ use super::images::Chooser;
 use super::programs::OwnPrograms;
 use super::project;
 use super::targets::{self, Builders, Target};
+use super::trace::Trace;
 use crate::args::Format;
 use crate::commands::policy;
 use crate::environment::{self, Environment, PROXIES};
@@ -101,6 +102,8 @@ pub(crate) struct Settings {
     /// Where in-toto links go; none, if nobody wants them.
     pub(crate) links: Option<PathBuf>,
     pub(crate) programs: OwnPrograms,
+    /// The trace that the build is part of, if it is part of one.
+    pub(crate) trace: Option<Arc<Trace>>,
     /// What buildpacks are not to see: the key that signs, and what opens other doors.
     pub(crate) secrets: Vec<PathBuf>,
 }
@@ -253,6 +256,7 @@ impl Settings {
             links: args.links.map(|it| environment.directory.join(it)),
             staging: args.staging.map(|it| environment.directory.join(it)),
             programs,
+            trace: None,
             secrets,
         })
     }
@@ -296,6 +300,7 @@ impl Settings {
                 path: self.path.as_deref(),
                 home: self.home.as_deref(),
             },
+            telemetry: self.trace.as_deref().map(|it| it as &dyn Telemetry),
             cancel,
         }
     }

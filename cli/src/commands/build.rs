@@ -12,18 +12,20 @@ use std::time::{Duration, SystemTime};
 
 use gate::{Gate, GateOptions, Image, Judged, Question};
 use lifecycle_core::exec::Cancel;
-use oci::{Descriptor, Found};
+use oci::{Descriptor, Found, spans};
 use platform::run::{Built, Staging};
 use platform::sandbox::IsolationReport;
 use policies::{Policy, Verdict};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
+use tracing::info_span;
 
 use crate::args::{Format, IdentityArgs};
 pub(crate) use crate::building::Build;
 use crate::building::links::{self, Watcher};
 use crate::building::platforms::{self, Begun};
+use crate::building::trace::Trace;
 use crate::building::{self, Chooser, Settings, Told, proof, publish};
 use crate::claims::Attached;
 use crate::commands::policy;
@@ -63,9 +65,27 @@ struct Layers {
     reused: usize,
 }
 
-/// Builds; Ctrl-C ends it, with all that it started, and leaves nothing behind.
+/// Builds, and tells how it went, if that is wanted.
 pub(crate) async fn run(
     args: Build,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let Some(to) = &args.trace else {
+        return Box::pin(build(args, None, environment, ui)).await;
+    };
+    let trace = Trace::start(to, &args.app, &args.access, environment)?;
+    let span = info_span!("sealpack-build");
+    let building = build(args, Some(Arc::clone(&trace)), environment, ui);
+    let result = spans::within(span, building).await;
+    trace.finish(ui).await;
+    result
+}
+
+/// Builds; Ctrl-C ends it, with all that it started, and leaves nothing behind.
+async fn build(
+    args: Build,
+    trace: Option<Arc<Trace>>,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
@@ -76,7 +96,8 @@ pub(crate) async fn run(
     let started = environment::now();
     let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
-    let settings = Settings::resolve(args, &images, environment, ui).await?;
+    let mut settings = Settings::resolve(args, &images, environment, ui).await?;
+    settings.trace = trace;
     let cancel = Cancel::default();
     let build = line(&settings, &images, started, &cancel, environment, ui);
     let mut build = pin!(build);
@@ -159,15 +180,15 @@ async fn line(
     let told = Told::new(ui);
     let built = platform::run::run(&request, &staging, &told, &mut watcher).await;
     let built = built.map_err(|error| chooser.failure(error))?;
-    let attached = proof::attach((settings, target), &staging, &built, started, ui)
-        .await?
-        .attached;
+    let proof = proof::attach((settings, target), &staging, &built, started, ui);
+    let attached = spans::within(info_span!("prove"), proof).await?.attached;
 
     let mut report = Report::new(&staging, &built, attached);
     let mut verdicts = Vec::new();
     for policy in &settings.policies {
         // What is judged is what a stranger would find, not what we remember to have written.
-        let judged = judge(&gate, policy, &staging, &built.report.image).await?;
+        let judged = judge(&gate, policy, &staging, &built.report.image);
+        let judged = spans::within(info_span!("judge"), judged).await?;
         if !judged.verdict.accepted() {
             let (kept, lack) = staging.keep(&built.report.image).await;
             let notes = policy::notes(&judged).into_iter().chain(lack);
@@ -200,7 +221,8 @@ async fn line(
         report.links = links::write(&watcher.into_links(), key, folder)?;
         ui.done("links", format_args!("{} of them", report.links.len()));
     }
-    let published = match publish::run(settings, &staging, images, &built, &verdicts, ui).await {
+    let publishing = publish::run(settings, &staging, images, &built, &verdicts, ui);
+    let published = match spans::within(info_span!("publish"), publishing).await {
         Ok(published) => published,
         // The image is good; only its way out was not.
         Err(error) => {

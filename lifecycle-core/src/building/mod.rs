@@ -15,13 +15,15 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use oci::spans;
+
 use self::layers::process_layers;
 use self::outputs::{Outputs, read_outputs};
 use self::processes::Processes;
 pub use self::sbom::{SbomFile, SbomKind};
 use crate::buildpack::{
-    ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target, tell_target,
-    user_env,
+    Action, ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target,
+    tell_target, user_env,
 };
 use crate::env::{Env, EnvError};
 use crate::exec::{Command, Exit, RunError, ToLog};
@@ -117,7 +119,8 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
             target: &target,
             plan: plan.of(&element.id, false),
         };
-        let (layers, outputs) = one.build(&mut env, log)?;
+        let span = Action::Build.span(element);
+        let (layers, outputs) = spans::inside(&span, || one.build(&mut env, log))?;
         built.layers.extend(layers);
         debug("Updating buildpack processes");
         plan = plan.without_met(&outputs.met);
@@ -222,6 +225,7 @@ impl One<'_> {
             env.set("CNB_LAYERS_DIR", layers_dir);
         }
         tell_target(&mut env, api, self.target, &modules.exec_env);
+        modules.tell_telemetry(&mut env, self.element, Action::Build);
         let command = Command {
             program: descriptor.root.join("bin").join("build"),
             args: vec![

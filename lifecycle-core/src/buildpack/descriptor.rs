@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ApiError, Kind, api_of};
 use crate::api::BuildpackApi;
-use crate::files::group::{GroupElement, escape_id};
+use crate::files::group::{GroupElement, escape_id, is_for};
 use crate::files::order::OrderGroup;
 use crate::files::{FileError, OsError, read_required};
 
@@ -116,8 +116,7 @@ impl BuildpackDescriptor {
 
     /// Whether it is for this execution environment.
     pub fn runs_in(&self, exec_env: &str) -> bool {
-        let list = &self.info.exec_env;
-        list.is_empty() || list.iter().any(|it| it == "*" || it == exec_env)
+        is_for(&self.info.exec_env, exec_env)
     }
 }
 

@@ -8,6 +8,9 @@ use crate::files::analyzed::TargetMetadata;
 
 /// What programs see of the lifecycle's own environment, besides the lists of folders.
 const KEPT: &[&str] = &[
+    // Of RFC 0131, which upstream has not.
+    "CNB_OTEL_LOG_PATH",
+    "CNB_OTEL_TRACEPARENT",
     "CNB_STACK_ID",
     "HOME",
     "HOSTNAME",

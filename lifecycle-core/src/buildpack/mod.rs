@@ -3,6 +3,7 @@
 pub mod descriptor;
 mod environment;
 pub mod target;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 pub use self::descriptor::BuildpackDescriptor;
 pub(crate) use self::environment::{base_env, tell_target, user_env};
+pub(crate) use self::telemetry::Action;
+pub use self::telemetry::Telemetry;
 use crate::api::{BuildpackApi, PlatformApi, is_version};
+use crate::env::Env;
 use crate::exec::Run;
 use crate::files::analyzed::TargetMetadata;
 use crate::files::group::GroupElement;
@@ -45,6 +49,8 @@ pub struct ModuleContext<'a> {
     pub env: BTreeMap<OsString, OsString>,
     /// For files that programs read and write, and nobody after.
     pub temp_dir: PathBuf,
+    /// How programs take part in a trace, if one was asked for.
+    pub telemetry: Option<Telemetry>,
     /// Starts programs.
     pub run: &'a dyn Run,
 }
@@ -55,6 +61,13 @@ impl ModuleContext<'_> {
         match kind {
             Kind::Buildpack => &self.buildpacks_dir,
             Kind::Extension => &self.extensions_dir,
+        }
+    }
+
+    /// Tells a module in `env` how it takes part in a trace.
+    pub(crate) fn tell_telemetry(&self, env: &mut Env, element: &GroupElement, action: Action) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.tell(env, element, action);
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use oci::DiffId;
 use oci::layer::{self, Compression, Layer, LayerError};
+use oci::{DiffId, spans};
+use tracing::info_span;
 
 use super::{Cache, CacheError, blocking};
 use crate::api::PlatformApi;
@@ -75,10 +76,13 @@ pub async fn export_cache(
             .await?
             .to_string();
     }
-    match cache {
-        Cache::Directory(cache) => blocking(move || cache.commit(&metadata)).await,
-        Cache::Image(cache) => cache.commit(&metadata).await,
-    }
+    let commit = async {
+        match cache {
+            Cache::Directory(cache) => blocking(move || cache.commit(&metadata)).await,
+            Cache::Image(cache) => cache.commit(&metadata).await,
+        }
+    };
+    spans::within(info_span!("cache-commit"), commit).await
 }
 
 /// Caches one layer, if it is for the cache and can be cached.
@@ -120,6 +124,18 @@ async fn cache_layer(
 
 /// Keeps the layer of `folder` if the cache has it as `known`, else adds it.
 async fn add(
+    context: &CacheContext<'_>,
+    cache: &mut Cache,
+    id: &str,
+    folder: PathBuf,
+    known: &str,
+    log: &dyn Log,
+) -> Result<DiffId, CacheError> {
+    let span = info_span!("cache-add", "layer-id" = id);
+    spans::within(span, keep_or_add(context, cache, id, folder, known, log)).await
+}
+
+async fn keep_or_add(
     context: &CacheContext<'_>,
     cache: &mut Cache,
     id: &str,

@@ -8,7 +8,7 @@ use crate::buildpack::{BuildpackDescriptor, Kind, base_env, target};
 use crate::env::Env;
 use crate::files::FileError;
 use crate::files::analyzed::TargetMetadata;
-use crate::files::group::GroupElement;
+use crate::files::group::{GroupElement, is_for};
 use crate::files::order::OrderGroup;
 use crate::files::plan::BuildPlan;
 use crate::{Level, Log};
@@ -174,6 +174,9 @@ impl Walk<'_> {
             if done.iter().any(is_same) {
                 continue;
             }
+            if !self.counts_here(element) {
+                continue;
+            }
             let descriptor = self
                 .groups
                 .look_up(element)
@@ -199,6 +202,24 @@ impl Walk<'_> {
         resolve(&runs.collect::<Vec<_>>(), self.results)
     }
 
+    /// Whether the order has this module in the execution environment.
+    fn counts_here(&self, element: &GroupElement) -> bool {
+        let modules = self.groups.context.modules;
+        let counts = !modules.platform_api.has_exec_env()
+            || modules.exec_env.is_empty()
+            || is_for(&element.exec_env, &modules.exec_env);
+        if !counts {
+            let text = format!(
+                "Skipping {element} due to execution environment mismatch; current: {}, \
+                 order has it for: [{}]",
+                modules.exec_env,
+                element.exec_env.join(" ")
+            );
+            self.log.line(Level::Debug, &text);
+        }
+        counts
+    }
+
     /// The member that this module is, unless it is for other execution environments.
     fn member(
         &mut self,
@@ -210,6 +231,7 @@ impl Walk<'_> {
         let mut named = element.clone();
         named.api.clone_from(&descriptor.api);
         named.homepage.clone_from(&descriptor.info.homepage);
+        named.exec_env.clear();
         let fits = !modules.platform_api.has_targets()
             || descriptor.targets.is_empty()
             || descriptor.targets.iter().any(|it| {
@@ -250,11 +272,13 @@ impl Walk<'_> {
         let new = members
             .iter()
             .filter(|it| !self.runs.contains_key(&it.key()));
+        let phase = tracing::Span::current();
         let ran = std::thread::scope(|scope| {
             let threads: Vec<_> = new
                 .map(|member| {
-                    let groups = self.groups;
+                    let (groups, phase) = (self.groups, phase.clone());
                     let thread = scope.spawn(move || {
+                        let _phase = phase.entered();
                         let modules = groups.context.modules;
                         run_detect(
                             modules,

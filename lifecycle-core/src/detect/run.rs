@@ -2,11 +2,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
+use tracing::{error, info};
 
 use super::DetectError;
 use crate::api::BuildpackApi;
 use crate::buildpack::descriptor::Target;
-use crate::buildpack::{BuildpackDescriptor, Kind, ModuleContext, tell_target, user_env};
+use crate::buildpack::{Action, BuildpackDescriptor, Kind, ModuleContext, tell_target, user_env};
 use crate::env::Env;
 use crate::exec::{Capped, Command, Exit, RunError};
 use crate::files::analyzed::TargetMetadata;
@@ -65,6 +66,24 @@ impl Ran {
 
 /// Runs `bin/detect` of this module. An extension may do without, and have its plan ready.
 pub(super) fn run_detect(
+    context: &ModuleContext<'_>,
+    base: &Env,
+    target: &TargetMetadata,
+    element: &GroupElement,
+    descriptor: &BuildpackDescriptor,
+) -> Result<Ran, DetectError> {
+    let _span = Action::Detect.span(element).entered();
+    let ran = ran(context, base, target, element, descriptor)?;
+    match &ran.outcome {
+        Outcome::Pass(_) => info!("detect-pass"),
+        Outcome::Fail => info!("detect-fail"),
+        Outcome::Exit(Some(code)) => error!("exit-code" = *code, "detect-error"),
+        Outcome::Exit(None) | Outcome::Err(_) => error!("detect-error"),
+    }
+    Ok(ran)
+}
+
+fn ran(
     context: &ModuleContext<'_>,
     base: &Env,
     target: &TargetMetadata,
@@ -136,6 +155,7 @@ fn start(
         .map_err(|error| Stop::because(&error))?;
     tell_paths(&mut env, api, context, descriptor, &plan);
     tell_target(&mut env, api, target, &context.exec_env);
+    context.tell_telemetry(&mut env, element, Action::Detect);
     let command = Command {
         program: descriptor.root.join("bin").join("detect"),
         args: vec![context.platform_dir.clone().into(), plan.clone().into()],

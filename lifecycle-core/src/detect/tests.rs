@@ -41,6 +41,10 @@ impl Builder {
     }
 
     fn detect(&self, order: &str) -> (Result<Detected, DetectError>, String) {
+        self.detect_with(order, System::default())
+    }
+
+    fn detect_with(&self, order: &str, system: System) -> (Result<Detected, DetectError>, String) {
         let root = self.dir.path();
         let modules = ModuleContext {
             platform_api: PlatformApi::V0_15,
@@ -54,12 +58,13 @@ impl Builder {
             exec_env: "production".to_owned(),
             env: BTreeMap::from([("PATH".into(), "/bin:/usr/bin".into())]),
             temp_dir: root.to_owned(),
+            telemetry: None,
             run: &self.host,
         };
         let context = DetectContext {
             modules: &modules,
             order: order_of(order),
-            system: System::default(),
+            system,
         };
         let lines = Lines::default();
         let result = verify(&context, &lines).and_then(|()| detect(&context, &lines));
@@ -240,4 +245,49 @@ fn programs_see_little_of_our_environment() {
     let vars = "CNB_EXEC_ENV=production\nCNB_TARGET_ARCH=amd64\nCNB_TARGET_DISTRO_NAME=golden\n\
         CNB_TARGET_DISTRO_VERSION=1\nCNB_TARGET_OS=linux\nUSER_VAR=u\n";
     assert!(log.contains(vars), "{log}");
+}
+
+#[test]
+fn an_order_may_name_execution_environments() {
+    let builder = Builder::new();
+    let one = "[[order]]\n[[order.group]]\nid = \"p\"\nversion = \"1\"\nexec-env = [\"test\"]\n\
+        [[order.group]]\nid = \"q\"\nversion = \"1\"\nexec-env = [\"*\"]\n\
+        [[order.group]]\nid = \"r\"\nversion = \"1\"\n[[order.group.exec-env]]\nname = \"production\"\n";
+    for id in ["p", "q", "r"] {
+        builder.buildpack(id, "", "");
+    }
+    builder.buildpack("both", one, "");
+    let (result, lines) = builder.detect("both");
+    let group = result.unwrap().group;
+    let found: Vec<_> = group.group.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(found, ["q", "r"]);
+    assert!(lines.contains("Skipping p@1 due to execution environment mismatch"));
+    // Later phases have no use for it.
+    assert!(!toml::to_string(&group).unwrap().contains("exec-env"));
+    // A group of which nobody is left does not pass.
+    builder.buildpack(
+        "none",
+        one.split("[[order.group]]\nid = \"q\"").next().unwrap(),
+        "",
+    );
+    assert_eq!(ids(builder.detect("none | q").0), ["q"]);
+}
+
+#[test]
+fn system_buildpacks_may_be_optional() {
+    let builder = Builder::new();
+    builder.buildpack("a", "", "");
+    builder.buildpack("f", "", "exit 100");
+    let detect = |optional: bool| {
+        let before = GroupElement {
+            optional,
+            ..GroupElement::new("f", "1")
+        };
+        let mut system = System::default();
+        system.system.pre.buildpacks.push(before.clone());
+        system.system.post.buildpacks.push(before);
+        builder.detect_with("a", system)
+    };
+    assert_eq!(ids(detect(true).0), ["a"]);
+    assert_eq!(detect(false).0.expect_err("one fails").exit_code(), 20);
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use oci::layer::{self, Compression, LayerError};
-use oci::{Descriptor, DiffId, Image, MediaType};
+use oci::{Descriptor, DiffId, Image, MediaType, spans};
+use tracing::field::Empty;
+use tracing::info_span;
 
 use super::slices::cut;
 use super::tree::{Content, TreeError, View};
@@ -301,6 +303,14 @@ impl Layers<'_> {
     }
 
     async fn start(&self, index: usize, step: Step) -> Result<(MadeLayer, Role), ExportError> {
+        let span = info_span!("layer", "layer-id" = step.id, reused = Empty, bytes = Empty);
+        let made = spans::within(span.clone(), self.layer(index, step)).await?;
+        span.record("reused", made.0.made.is_none());
+        span.record("bytes", made.0.descriptor.size);
+        Ok(made)
+    }
+
+    async fn layer(&self, index: usize, step: Step) -> Result<(MadeLayer, Role), ExportError> {
         let Step {
             id,
             history,

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use oci::{Image, ImageError, Platform, StoreError};
+use tracing::Instrument as _;
 
 use super::{ExportContext, ExportError};
 use crate::files::run::RunImages;
@@ -93,7 +94,8 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
             crate::chain(&error)
         );
         log.line(Level::Warn, &text);
-        tokio::time::sleep(wait).await;
+        let span = tracing::info_span!("retry", attempt = tried + 1);
+        tokio::time::sleep(wait).instrument(span).await;
     }
     open().await
 }

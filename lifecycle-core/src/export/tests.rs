@@ -383,6 +383,7 @@ async fn a_cached_layer_comes_back_if_the_image_has_the_same() {
             metadata: &analyzed.metadata,
             layers_dir: &layers,
             root: world.folder.path(),
+            exec_env: "production",
             skip_layers: false,
         };
         let cache = Cache::Directory(world.cache());
@@ -390,6 +391,39 @@ async fn a_cached_layer_comes_back_if_the_image_has_the_same() {
         let back = layers.join("some_bp/dep/f");
         assert_eq!(back.exists(), !other_content);
         assert_eq!(layers.join("some_bp/dep.toml").exists(), !other_content);
+    }
+    for (api, exec_env, is_back) in [
+        (PlatformApi::V0_15, "[\"test\"]", false),
+        (PlatformApi::V0_15, "[{ name = \"test\" }]", false),
+        (PlatformApi::V0_15, "[\"test\", \"production\"]", true),
+        (PlatformApi::V0_15, "[\"*\"]", true),
+        // What it says has no meaning there.
+        (PlatformApi::V0_14, "[\"test\"]", true),
+    ] {
+        let mut analyzed = world.analyze().await;
+        let data = format!("exec-env = {exec_env}").parse::<toml::Table>();
+        let layer = analyzed.metadata.buildpacks[0].layers.get_mut("dep");
+        layer.unwrap().data = Some(toml::Value::Table(data.unwrap()));
+        std::fs::remove_dir_all(&layers).unwrap();
+        std::fs::create_dir(&layers).unwrap();
+        let context = RestoreContext {
+            api,
+            group: &world.group,
+            metadata: &analyzed.metadata,
+            layers_dir: &layers,
+            root: world.folder.path(),
+            exec_env: "production",
+            skip_layers: false,
+        };
+        let cache = Cache::Directory(world.cache());
+        restore(&context, Some(&cache), &world.log).await.unwrap();
+        for name in ["some_bp/dep/f", "some_bp/dep.toml"] {
+            assert_eq!(
+                layers.join(name).exists(),
+                is_back,
+                "{api} {exec_env} {name}"
+            );
+        }
     }
 }
 

@@ -33,8 +33,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use oci::layer::{Layer, LayerError};
-use oci::{History, Image, ImageError, Platform};
+use oci::{History, Image, ImageError, Platform, spans};
 use thiserror::Error;
+use tracing::info_span;
 
 pub use self::cache::{CacheError, LayerCache};
 pub use self::copy::CopyError;
@@ -164,7 +165,8 @@ pub fn extend(
         let made = stage.layers.len();
         let (id, path) = (it.id.clone(), it.path.clone());
         let build_id = context.build_ids.get(index).cloned().unwrap_or_default();
-        apply(&mut stage, it, build_id, digest)?;
+        let span = info_span!("extension-apply", "extension-id" = id);
+        spans::inside(&span, || apply(&mut stage, it, build_id, digest))?;
         let labels = &mut stage.config.config.labels;
         is_rebasable &= labels.get(REBASABLE).is_some_and(|it| parse_bool(it));
         labels.insert(REBASABLE.to_owned(), is_rebasable.to_string());

@@ -3,6 +3,7 @@
 use oci::{Descriptor, Digest};
 use serde::{Deserialize, Serialize};
 
+use super::analyzed::RunImageMetadata;
 use super::metadata::BomEntry;
 use crate::images::Kind;
 
@@ -33,7 +34,7 @@ impl BuildReport {
 }
 
 /// `[image]`.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ImageReport {
     /// The names that it was given.
@@ -47,6 +48,20 @@ pub struct ImageReport {
     /// With a registry or a layout: the size of its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manifest_size: Option<u64>,
+    /// What it is based on, as its labels say: RFC 0129, for who asked for it.
+    ///
+    /// <https://github.com/buildpacks/rfcs/blob/main/text/0129-export-run-image-metadata.md>
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_image: Option<RunImageMetadata>,
+}
+
+impl ReportFile {
+    /// With what the image is based on.
+    #[must_use]
+    pub fn with_run_image(mut self, run_image: &RunImageMetadata) -> Self {
+        self.image.run_image = Some(run_image.clone());
+        self
+    }
 }
 
 impl ImageReport {
@@ -63,6 +78,7 @@ impl ImageReport {
             image_id: daemon_id.map(|it| it.hex().to_owned()),
             digest: (kind != Kind::Daemon).then(|| image.digest.to_string()),
             manifest_size: (kind != Kind::Daemon).then_some(image.size),
+            run_image: None,
         }
     }
 }

@@ -10,9 +10,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use oci::spans;
+
 use self::outputs::{Generator, Image, Made, read_outputs};
 use crate::buildpack::{
-    ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, tell_target, user_env,
+    Action, ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, tell_target,
+    user_env,
 };
 use crate::dockerfile::DockerfileError;
 use crate::env::EnvError;
@@ -99,15 +102,18 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
         debug("Creating plan directory");
         debug("Preparing paths");
         debug("Running generate command");
-        made.extend(run(
-            context,
-            &element,
-            &descriptor,
-            &own,
-            &target,
-            output_dir,
-            log,
-        )?);
+        let span = Action::Generate.span(&element);
+        made.extend(spans::inside(&span, || {
+            run(
+                context,
+                &element,
+                &descriptor,
+                &own,
+                &target,
+                output_dir,
+                log,
+            )
+        })?);
         debug(&format!(
             "Finished running generate for extension {element}"
         ));
@@ -161,6 +167,7 @@ fn run(
     env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
     // It is not told the execution environment.
     tell_target(&mut env, api, target, "");
+    modules.tell_telemetry(&mut env, element, Action::Generate);
     let command = Command {
         program,
         args: [&output, &modules.platform_dir, &plan_path]

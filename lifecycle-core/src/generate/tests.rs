@@ -84,6 +84,7 @@ impl Builder {
             exec_env: "production".to_owned(),
             env: BTreeMap::from([("PATH".into(), "/bin:/usr/bin".into())]),
             temp_dir: root.to_owned(),
+            telemetry: None,
             run: &self.host,
         };
         let run_image = RunImage {

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 /// How often to try again what may yet succeed, and when: after twice as long each time, less a
 /// random part, or when the server says.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,9 @@ impl Default for Retries {
 impl Retries {
     /// Waits before try number `attempt` + 1.
     pub async fn pause(&self, attempt: u32, asked: Option<Duration>) {
-        tokio::time::sleep(self.delay(attempt, asked, random())).await;
+        let span = tracing::info_span!("retry", attempt = u64::from(attempt));
+        let pause = tokio::time::sleep(self.delay(attempt, asked, random()));
+        pause.instrument(span).await;
     }
 
     /// How long to wait before try `attempt` (from 1), given what the server asked for. `random` is

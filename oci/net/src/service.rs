@@ -27,6 +27,7 @@ pub struct Question {
     bearer: Option<Secret>,
     limit: u64,
     again: Again,
+    in_the_open: bool,
 }
 
 /// When to ask once more.
@@ -51,6 +52,7 @@ impl Question {
             bearer: None,
             limit: 1 << 20,
             again: Again::Whenever,
+            in_the_open: false,
         }
     }
 
@@ -78,6 +80,13 @@ impl Question {
     #[must_use]
     pub fn bearer(mut self, token: Secret) -> Self {
         self.bearer = Some(token);
+        self
+    }
+
+    /// Also by plain HTTP, and to other machines: what is said is no secret.
+    #[must_use]
+    pub fn in_the_open(mut self) -> Self {
+        self.in_the_open = true;
         self
     }
 
@@ -124,8 +133,12 @@ impl Services {
     /// Where no answer came. Plain HTTP is for this machine.
     pub async fn ask(&self, question: &Question) -> Result<Answer, ServiceError> {
         let place = || question.url.origin().ascii_serialization();
-        let is_plain = question.url.scheme() != "https";
-        if is_plain && !(question.url.scheme() == "http" && address::is_loopback(&question.url)) {
+        let is_allowed = match question.url.scheme() {
+            "https" => true,
+            "http" => question.in_the_open || address::is_loopback(&question.url),
+            _ => false,
+        };
+        if !is_allowed {
             return Err(ServiceError::NotSecure { place: place() });
         }
         let peer = Peer {

@@ -25,7 +25,8 @@ use lifecycle_core::files;
 use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
 use lifecycle_core::files::group::Group;
 use lifecycle_core::restore;
-use oci::Limits;
+use oci::{Limits, spans};
+use tracing::info_span;
 
 use super::ground::{self, PROGRAMS};
 use super::phases::Phases;
@@ -236,6 +237,18 @@ impl Phases<'_> {
 
     /// Runs the extender in `root`.
     async fn extender(
+        &self,
+        kind: &'static str,
+        root: ImageRoot,
+        mounts: Vec<Mount>,
+        work: &MappedFolder,
+        user: &[(&str, &str)],
+    ) -> Result<Ended, RunError> {
+        let span = info_span!("sandbox", program = "extender", kind);
+        spans::within(span, self.extend_in(kind, root, mounts, work, user)).await
+    }
+
+    async fn extend_in(
         &self,
         kind: &'static str,
         root: ImageRoot,

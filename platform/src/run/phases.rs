@@ -19,13 +19,14 @@ use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::provenance::Named as Ingredient;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log};
-use oci::Limits;
+use oci::{Limits, spans};
+use tracing::info_span;
 
 use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
 use super::programs::Ended;
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{CachePlace, PhaseFailure, Progress, Request, RunError};
+use super::{CachePlace, EXEC_ENV, PhaseFailure, Progress, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.
@@ -115,7 +116,8 @@ impl Phases<'_> {
             skip_layers: self.request.clear_cache,
             limits,
         };
-        let analyzed = analyze::analyze(&context, self.progress)
+        let analyzing = analyze::analyze(&context, self.progress);
+        let analyzed = spans::within(info_span!("analyze"), analyzing)
             .await
             .map_err(|error| RunError::Analyze(Box::new(error)))?;
         files::write(&self.staging.layers().join("analyzed.toml"), &analyzed)?;
@@ -221,13 +223,15 @@ impl Phases<'_> {
             metadata: &analyzed.metadata,
             layers_dir: &self.staging.layers(),
             root: &self.root(),
+            exec_env: EXEC_ENV,
             skip_layers: self.request.clear_cache,
         };
         let counting = Counting {
             inner: log,
             restored: AtomicUsize::new(0),
         };
-        restore::restore(&context, cache.as_ref(), &counting)
+        let restoring = restore::restore(&context, cache.as_ref(), &counting);
+        spans::within(info_span!("restore"), restoring)
             .await
             .map_err(|error| RunError::Restore(Box::new(error)))?;
         let text = match counting.restored.into_inner() {
@@ -253,7 +257,8 @@ impl Phases<'_> {
             root: &self.root(),
             owner: self.ground.owner,
         };
-        if let Err(error) = export_cache(&context, cache, self.progress).await {
+        let exporting = export_cache(&context, cache, self.progress);
+        if let Err(error) = spans::within(info_span!("cache"), exporting).await {
             let text = format!("nothing was cached: {error}");
             self.progress.line(Level::Warn, &text);
         }
@@ -285,7 +290,9 @@ impl Phases<'_> {
 
     /// Runs a phase in the sandbox.
     async fn phase(&self, name: &str, flags: &[(&str, &str)]) -> Result<Ended, RunError> {
-        self.lifecycle(name, self.arguments(flags), true).await
+        let span = info_span!("sandbox", program = name);
+        let running = self.lifecycle(name, self.arguments(flags), true);
+        spans::within(span, running).await
     }
 
     /// What each phase is told of what it is to print.

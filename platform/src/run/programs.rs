@@ -16,7 +16,7 @@ use oci::{Digest, HashReader};
 use super::ground::{Ground, HOME, PROGRAMS};
 use super::phases::Phases;
 use super::volumes::{self, VolumeError};
-use super::{CachePlace, EXEC_ENV, PhaseFailure, Request, RunError, Staging};
+use super::{CachePlace, EXEC_ENV, PhaseFailure, Request, RunError, Staging, Telemetry};
 use crate::sandbox::{Config, Mount, Root, Sandbox, SandboxError};
 
 /// The programs that take part in a build.
@@ -275,6 +275,11 @@ impl Phases<'_> {
             env.insert("HOME".into(), self.staging.root().join(HOME).into());
         }
         env.extend(told.map(|(name, value)| (name.into(), value.into())));
+        let traceparent = self.request.telemetry.and_then(Telemetry::traceparent);
+        if let Some(traceparent) = traceparent {
+            env.insert("CNB_TELEMETRY".into(), "true".into());
+            env.insert("CNB_OTEL_TRACEPARENT".into(), traceparent.into());
+        }
         env
     }
 }

@@ -43,6 +43,16 @@ pub trait Watch: Send {
     async fn end(&mut self, folders: &'static [&'static str]) -> Result<(), WatchError>;
 }
 
+/// Takes part in a trace, if one was asked for.
+pub trait Telemetry: std::fmt::Debug + Send + Sync {
+    /// Who is the parent of what is started now, as `CNB_OTEL_TRACEPARENT`.
+    fn traceparent(&self) -> Option<String>;
+
+    /// The build is over, and `folder` is about to go, in which phases and modules wrote their spans: it
+    /// need not be there, and modules may have written anything.
+    fn collect(&self, folder: &std::path::Path);
+}
+
 /// Why who watches cannot let the build go on.
 pub type WatchError = Box<dyn Error + Send + Sync>;
 

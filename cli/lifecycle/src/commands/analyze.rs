@@ -5,6 +5,8 @@ use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::run::{Run, Stack};
 use lifecycle_core::{Level, Log as _};
+use oci::spans;
+use tracing::info_span;
 
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
@@ -75,7 +77,8 @@ pub(super) fn analyze(
     };
     let analyzed = console
         .time("Analyzer", || {
-            session.wait(analyze::analyze(&context, &console))
+            let span = info_span!("analyze");
+            session.wait(spans::within(span, analyze::analyze(&context, &console)))
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
     write(inputs, &analyzed, console)?;

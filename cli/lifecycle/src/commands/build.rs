@@ -4,6 +4,8 @@ use lifecycle_core::exec::{Cancel, Host};
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::plan::BuildPlan;
+use oci::spans;
+use tracing::info_span;
 
 use super::detect::modules;
 use super::export::verify_apis;
@@ -44,7 +46,9 @@ pub(super) fn build(
         plan,
     };
     console
-        .time("Builder", || building::build(&context, &console))
+        .time("Builder", || {
+            spans::inside(&info_span!("build"), || building::build(&context, &console))
+        })
         .map_err(|error| Failure {
             code: error.exit_code(),
             text: chain(&error),

@@ -8,6 +8,8 @@ use lifecycle_core::files::run::Run as RunImages;
 use lifecycle_core::files::system::System;
 use lifecycle_core::generate::{self, GenerateContext};
 use lifecycle_core::{Level, Log as _};
+use oci::spans;
+use tracing::info_span;
 
 use super::analyze;
 use crate::console::Console;
@@ -17,6 +19,7 @@ use crate::files::read_or_default;
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::session::temporary_folder;
+use crate::telemetry;
 
 /// The detector.
 pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
@@ -61,7 +64,11 @@ fn generate(
         generated_dir: inputs.generated.clone(),
     };
     let generated = console
-        .time("Generator", || generate::generate(&context, &console))
+        .time("Generator", || {
+            spans::inside(&info_span!("generate"), || {
+                generate::generate(&context, &console)
+            })
+        })
         .map_err(|error| Failure {
             code: error.exit_code(),
             text: chain(&error),
@@ -109,7 +116,9 @@ pub(super) fn detect(
         guard("Dockerfiles", &inputs.environment, console)?;
     }
     let detected = console
-        .time("Detector", || detect::detect(&context, &console))
+        .time("Detector", || {
+            spans::inside(&info_span!("detect"), || detect::detect(&context, &console))
+        })
         .map_err(|error| {
             error.explain(&console);
             Failure {
@@ -117,6 +126,14 @@ pub(super) fn detect(
                 text: chain(&error),
             }
         })?;
+    let mut members = detected.group.group.iter();
+    if inputs.has_telemetry() && members.any(|it| it.escaped_id() == telemetry::FOLDER) {
+        return Err(Failure::because(
+            Phase::Detect.failure(),
+            "detect",
+            "the buildpack `tracing` cannot take part: its folder of layers is that of traces",
+        ));
+    }
     files::write(&inputs.group, &detected.group)
         .map_err(|error| Failure::new(GENERIC, "write group file", &error))?;
     files::write(&inputs.plan, &detected.plan)
@@ -160,6 +177,7 @@ pub(super) fn modules<'a>(
         exec_env: inputs.exec_env(),
         env: inputs.environment.variables.clone(),
         temp_dir: temporary_folder(&inputs.environment),
+        telemetry: telemetry::of_modules(inputs),
         run,
     }
 }

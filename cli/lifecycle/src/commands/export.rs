@@ -12,6 +12,8 @@ use lifecycle_core::files::project_metadata::ProjectMetadata;
 use lifecycle_core::images::parse_name;
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::{Level, Log as _};
+use oci::spans;
+use tracing::info_span;
 
 use super::analyze::offered;
 use super::cache;
@@ -76,6 +78,19 @@ pub(super) fn export(
     session: &Session,
     console: Console,
 ) -> Result<(), Failure> {
+    spans::inside(&info_span!("export"), || {
+        export_and_cache(inputs, group, analyzed, cache, session, console)
+    })
+}
+
+fn export_and_cache(
+    inputs: &Inputs,
+    group: &Group,
+    analyzed: &Analyzed,
+    cache: Option<Cache>,
+    session: &Session,
+    console: Console,
+) -> Result<(), Failure> {
     let generic = |text| Failure {
         code: GENERIC,
         text,
@@ -123,7 +138,11 @@ pub(super) fn export(
             session.wait(export::export(&context, &console))
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
-    files::write(&inputs.report, &report.file()).map_err(|error| {
+    let mut file = report.file();
+    if inputs.report_run_image {
+        file = file.with_run_image(&report.run_image.metadata);
+    }
+    files::write(&inputs.report, &file).map_err(|error| {
         let cause = format!("failed to write report file: {}", chain(&error));
         Failure::because(Phase::Export.failure(), "write export report", &cause)
     })?;

@@ -9,8 +9,9 @@ use lifecycle_core::extend::{
 };
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
-use oci::{Digest, Image, Limits};
+use oci::{Digest, Image, Limits, spans};
 use tokio::runtime::{Builder, Runtime};
+use tracing::info_span;
 
 use super::{build, export};
 use crate::console::Console;
@@ -106,7 +107,11 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         times: export::created(inputs, console).map_or(Times::Kept, Times::AtMost),
         temporary_dir: temporary.path(),
     };
-    let extended = console.time("Extender", || extend(&context, &mut root, &console));
+    let extended = console.time("Extender", || {
+        spans::inside(&info_span!("extend"), || {
+            extend(&context, &mut root, &console)
+        })
+    });
     let extended = extended.map_err(|error| failed(&error))?;
     if kind == ExtendKind::Run {
         let folder = inputs.extended.join("run");

@@ -31,7 +31,11 @@ pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Resul
             session.wait(rebase::rebase(&context, &console))
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
-    files::write(&inputs.report, &rebased.file()).map_err(|error| {
+    let mut report = rebased.file();
+    if inputs.report_run_image {
+        report = report.with_run_image(&rebased.run_image_metadata);
+    }
+    files::write(&inputs.report, &report).map_err(|error| {
         let cause = format!("failed to write report file: {}", chain(&error));
         Failure::because(Phase::Rebase.failure(), "write rebase report", &cause)
     })

@@ -7,7 +7,8 @@ use lifecycle_core::files::run::Run;
 use lifecycle_core::images::Images;
 use lifecycle_core::restore::{self, RestoreContext};
 use lifecycle_core::{Level, Log as _};
-use oci::Image;
+use oci::{Image, spans};
+use tracing::info_span;
 
 use super::{analyze, cache, export, extend};
 use crate::console::Console;
@@ -113,11 +114,14 @@ pub(super) fn restore(
         metadata: &analyzed.metadata,
         layers_dir: &inputs.layers,
         root: Path::new("/"),
+        exec_env: &inputs.exec_env(),
         skip_layers: inputs.skip_layers,
     };
     console
         .time("Restorer", || {
-            session.wait(restore::restore(&context, cache, &console))
+            let span = info_span!("restore");
+            let restored = restore::restore(&context, cache, &console);
+            session.wait(spans::within(span, restored))
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))
 }

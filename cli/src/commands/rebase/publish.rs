@@ -84,6 +84,7 @@ pub(super) fn write_report(
             image_id: None,
             digest: Some(root.digest.to_string()),
             manifest_size: Some(root.size),
+            run_image: None,
         },
         ..ReportFile::default()
     };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The content of `group.toml`.
 ///
@@ -51,6 +51,13 @@ pub struct GroupElement {
     /// Whether its group passes without it.
     #[serde(skip_serializing_if = "is_false")]
     pub optional: bool,
+    /// In an order: the execution environments in which it counts; empty for all.
+    #[serde(
+        rename = "exec-env",
+        deserialize_with = "exec_env",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub exec_env: Vec<String>,
 }
 
 impl GroupElement {
@@ -72,6 +79,25 @@ impl GroupElement {
     pub fn identity(&self) -> Self {
         Self::new(&self.id, &self.version)
     }
+}
+
+/// Execution environments: a list of names, or of tables with a `name`, as the specification has it for
+/// buildpacks. Anything else counts as absent: upstream does not look at it.
+fn exec_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let value = toml::Value::deserialize(deserializer)?;
+    Ok(exec_env_of(&value))
+}
+
+/// The same, of a value that was read. Empty means all of them.
+pub fn exec_env_of(value: &toml::Value) -> Vec<String> {
+    let names = value.as_array().into_iter().flatten();
+    let names = names.filter_map(|it| it.as_str().or_else(|| it.get("name")?.as_str()));
+    names.map(str::to_owned).collect()
+}
+
+/// Whether what is for these execution environments is for `current`.
+pub fn is_for(exec_env: &[String], current: &str) -> bool {
+    exec_env.is_empty() || exec_env.iter().any(|it| it == "*" || it == current)
 }
 
 /// `id@version`, also without a version.
@@ -104,5 +130,22 @@ mod tests {
         assert_eq!(group.group[0].escaped_id(), "a_b");
         assert!(group.group_extensions[0].optional);
         assert_eq!(group.group_extensions[0].to_string(), "e@");
+    }
+
+    #[test]
+    fn execution_environments_come_in_two_forms_and_other_values_do_not_count() {
+        for (text, expected) in [
+            ("exec-env = [\"test\", \"*\"]", ["test", "*"].as_slice()),
+            ("[[exec-env]]\nname = \"test\"", &["test"]),
+            ("exec-env = 3", &[]),
+            ("exec-env = [3, \"test\"]", &["test"]),
+            ("", &[]),
+        ] {
+            let element: GroupElement = super::super::parse(text.as_bytes()).unwrap();
+            assert_eq!(element.exec_env, expected, "{text}");
+        }
+        assert!(is_for(&[], "test"));
+        assert!(is_for(&["*".to_owned()], "test"));
+        assert!(!is_for(&["production".to_owned()], "test"));
     }
 }

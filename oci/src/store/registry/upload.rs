@@ -10,7 +10,7 @@ use url::Url;
 use super::download::PROGRESS;
 use super::token::{Access, Scopes};
 use super::transport::{Body, Endpoint, Request, Target};
-use crate::{Content, Descriptor, Digest, Repository, StoreError, Upload};
+use crate::{Content, Descriptor, Digest, Repository, StoreError, Upload, spans};
 
 /// What is no larger is held in memory and sent with the last request.
 const SMALL: u64 = 1 << 20;
@@ -27,6 +27,11 @@ impl Endpoint {
         target: &Descriptor,
         upload: Upload,
     ) -> Result<(), StoreError> {
+        let span = tracing::info_span!("upload", bytes = target.size);
+        spans::within(span, self.upload(target, upload)).await
+    }
+
+    async fn upload(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
         let mut source = Source::of(target, upload).await?;
         let action = format!("write blob {}", target.digest);
         let mut attempt = 0;
