@@ -29,6 +29,7 @@ mod dockerfile;
 mod door;
 mod extend;
 mod extract;
+mod faults;
 mod flags;
 mod gate;
 mod generated;

@@ -1,0 +1,351 @@
+//! What goes wrong in the middle: full disks, registries and processes that die, files that change while
+//! they are read, caches and images that are damaged. Each time: a clear error or a whole image, never
+//! half of one, no tag that moved to one, and the next build succeeds.
+//!
+//! The phases run as in a pod (`pod`). Not here: `publish` has registries that fail under
+//! `sealpack build`, `cases` damaged caches and images of bug reports, `lasting` what is on the disk when.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use testkit::registry::{Fault, FaultKind};
+use testkit::{Output, peer, skipped};
+
+use crate::pod::Pod;
+
+const API: &str = "0.15";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A pod with an image, whose app changed since.
+async fn pod_with_an_image() -> Option<(Pod, Vec<u8>)> {
+    let pod = Pod::new().await?;
+    pod.renew(true);
+    pod.build(API, None);
+    let before = tagged(&pod);
+    change(&pod);
+    Some((pod, before))
+}
+
+/// What a new pod has, that is to build another app.
+fn change(pod: &Pod) {
+    pod.renew(false);
+    pod.workspace.write("workspace/app", "another app");
+}
+
+/// The manifest that the tag names, of an image that is whole.
+fn tagged(pod: &Pod) -> Vec<u8> {
+    let (image, to) = (pod.image("app:v1"), "oci:whole:app");
+    Output::of(&mut pod.workspace.sealpack(["copy", &image, to])).expect(0);
+    pod.registry.tagged("app", "v1").unwrap().to_vec()
+}
+
+/// Runs all that comes before this phase, and returns its arguments.
+fn until(pod: &Pod, last: &str) -> Vec<String> {
+    for (phase, arguments) in pod.phases(None) {
+        if phase == last {
+            return arguments;
+        }
+        Output::of(&mut pod.command(API, phase, &arguments)).expect(0);
+    }
+    panic!("{last} is not a phase");
+}
+
+/// A build in which nothing goes wrong any more makes another image.
+fn succeeds(pod: &Pod, before: &[u8]) {
+    change(pod);
+    pod.build(API, None);
+    assert_ne!(tagged(pod), before);
+}
+
+/// Runs a phase with a disk of so many kilobytes at `folder`.
+fn on_a_small_disk(pod: &Pod, phase: &str, arguments: &[String], folder: &str) -> Output {
+    let inner = pod.command(API, phase, arguments);
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs -o size=64k,mode=1777 tmpfs \"$0\" && exec \"$@\"";
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(pod.workspace.join(folder))
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    pod.surround(&mut command, API);
+    Output::of(&mut command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_and_moves_no_tag() {
+    if peer("unshare").is_none() {
+        return;
+    }
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    let arguments = until(&pod, "exporter");
+    // More than fits, also when it is compressed.
+    pod.workspace.write("workspace/large", noise(1 << 20));
+    let ended = on_a_small_disk(&pod, "exporter", &arguments, "tmp");
+    if ended.stderr.contains("mount") {
+        skipped("who mounts has to be root of this machine");
+        return;
+    }
+    assert_eq!(ended.code, 62, "{}", ended.transcript(&[]));
+    let said = "o space left on device";
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    assert_eq!(tagged(&pod), before);
+
+    // The image is made; what cannot be kept for the next build is said.
+    on_a_small_disk(&pod, "exporter", &arguments, "cache").expect(0);
+    tagged(&pod);
+    succeeds(&pod, &before);
+
+    // Files of phases lie here.
+    change(&pod);
+    let arguments = until(&pod, "detector");
+    let full = "head -c 200000 /dev/zero > \"$0/fill\"; exec \"$@\"";
+    let inner = pod.command(API, "detector", &arguments);
+    let mut command = Command::new("unshare");
+    let mount = format!("mount -t tmpfs -o size=64k,mode=1777 tmpfs \"$0\" && {full}");
+    command
+        .args(["--mount", "sh", "-c", &mount])
+        .arg(pod.workspace.join("layers"))
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    pod.surround(&mut command, API);
+    let ended = Output::of(&mut command);
+    assert_eq!(ended.code, 1, "{}", ended.transcript(&[]));
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    succeeds(&pod, &before);
+}
+
+/// Bytes that do not get smaller.
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_dies_in_the_middle_of_an_export_gets_no_tag() {
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    let arguments = until(&pod, "exporter");
+    let dead = |on, after, kind| Fault {
+        on,
+        after,
+        times: usize::MAX,
+        kind,
+    };
+    for fault in [
+        // After so many requests about the image nobody answers any more.
+        dead("/v2/app/", 3, FaultKind::Drop(0)),
+        dead("PUT /v2/app/blobs/", 0, FaultKind::Drop(100)),
+        dead(
+            "PUT /v2/app/manifests/sha256",
+            0,
+            FaultKind::Status(507, None),
+        ),
+        dead("PUT /v2/app/manifests/v1", 0, FaultKind::Status(403, None)),
+    ] {
+        let what = format!("{fault:?}");
+        pod.registry.set(|it| it.faults = vec![fault]);
+        let ended = Output::of(&mut pod.command(API, "exporter", &arguments));
+        pod.registry.set(|it| it.faults = Vec::new());
+        assert_eq!(ended.code, 62, "{what}: {}", ended.transcript(&[]));
+        assert!(
+            ended.stdout.contains("ERROR: failed to"),
+            "{what}: {}",
+            ended.stdout
+        );
+        assert_eq!(tagged(&pod), before, "{what}");
+    }
+    succeeds(&pod, &before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_grow_or_vanish_while_they_are_read_make_no_half_image() {
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    let arguments = until(&pod, "exporter");
+    let folder = pod.workspace.join("workspace");
+    for name in ["grows", "shrinks"] {
+        pod.workspace
+            .write(format!("workspace/{name}"), noise(4 << 20));
+    }
+    let stop = AtomicBool::new(false);
+    let (mut made, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                disturb(&folder);
+            }
+        });
+        for _ in 0..5 {
+            let ended = Output::of(&mut pod.command(API, "exporter", &arguments));
+            match ended.code {
+                0 => made += 1,
+                62 => refused += 1,
+                _ => panic!("{}", ended.transcript(&[])),
+            }
+            // Whichever it names, it is whole.
+            tagged(&pod);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(made + refused, 5);
+    succeeds(&pod, &before);
+}
+
+/// Changes files in all ways, once.
+fn disturb(folder: &Path) {
+    use std::io::Write as _;
+
+    let open = |name: &str| {
+        fs_err::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(folder.join(name))
+    };
+    // Who is in the way of a removal is tried again.
+    if let Ok(mut file) = open("grows") {
+        file.write_all(&[1; 4096]).unwrap_or_default();
+    }
+    if let Ok(file) = open("shrinks") {
+        file.file().set_len(3 << 20).unwrap_or_default();
+        file.file().set_len(4 << 20).unwrap_or_default();
+    }
+    for name in ["vanishes", "vanishes-too"] {
+        fs_err::write(folder.join(name), name).unwrap_or_default();
+    }
+    for name in ["vanishes", "vanishes-too"] {
+        fs_err::remove_file(folder.join(name)).unwrap_or_default();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cache_costs_time_and_nothing_else() {
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    let committed = pod.workspace.join("cache/committed");
+    let metadata = committed.join("io.buildpacks.lifecycle.cache.metadata");
+    assert!(metadata.is_file());
+    let layer = fs_err::read_dir(&committed)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .find(|it| it.extension().is_some_and(|it| it == "tar"))
+        .unwrap();
+    for (path, content) in [
+        (&layer, noise(2000)),
+        (&layer, Vec::new()),
+        (&metadata, b"{\"buildpacks\": [{".to_vec()),
+        (&metadata, noise(200)),
+    ] {
+        if path.is_file() {
+            fs_err::write(path, content).unwrap();
+        }
+        change(&pod);
+        pod.build(API, None);
+        assert_ne!(tagged(&pod), before);
+    }
+    // What is there after all of it is good again.
+    change(&pod);
+    assert!(pod.build(API, None).contains("deps are there"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_previous_image_is_not_used() {
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    for manifest in [
+        "{}",
+        "not JSON",
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2},"layers":[]}"#,
+    ] {
+        let digest = pod
+            .registry
+            .put_manifest("app", Some("v1"), MANIFEST, manifest);
+        change(&pod);
+        let mut analyzed = pod.command(API, "analyzer", &pod.phases(None)[0].1);
+        let analyzed = Output::of(&mut analyzed);
+        // Either it is not taken for an image, or it is said what is wrong with it, and with which.
+        if analyzed.code != 0 {
+            assert!(
+                analyzed.stdout.contains("app:v1"),
+                "{manifest}: {}",
+                analyzed.stdout
+            );
+            assert_eq!(pod.registry.tagged("app", "v1").unwrap(), manifest);
+            continue;
+        }
+        pod.build(API, None);
+        assert_ne!(tagged(&pod), before, "{digest:?}");
+    }
+}
+
+/// Runs a phase, and kills it after so long, with all that it started. Whether it was still there.
+fn killed(mut command: Command, after: Duration) -> bool {
+    command
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    std::thread::sleep(after);
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let was_there = child.try_wait().unwrap().is_none();
+    if was_there {
+        killpg(group, Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+    }
+    was_there
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where a phase is killed is a part of how long it takes"
+)]
+async fn a_phase_that_is_killed_anywhere_leaves_nothing_that_is_in_the_way() {
+    const POINTS: u32 = 10;
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    // So that there is a middle of it.
+    let large = noise(8 << 20);
+    let mut hits = 0;
+    for (phase, _) in pod.phases(None) {
+        change(&pod);
+        pod.workspace.write("workspace/large", &large);
+        let arguments = until(&pod, phase);
+        let begun = Instant::now();
+        Output::of(&mut pod.command(API, phase, &arguments)).expect(0);
+        let takes = begun.elapsed();
+        let whole = tagged(&pod);
+        for point in 0..POINTS {
+            change(&pod);
+            pod.workspace.write("workspace/large", &large);
+            pod.workspace
+                .write("workspace/app", format!("{phase} {point}"));
+            let arguments = until(&pod, phase);
+            let command = pod.command(API, phase, &arguments);
+            let was_there = killed(command, takes * point / POINTS);
+            hits += u32::from(was_there);
+            let now = tagged(&pod);
+            assert!(now == whole || phase == "exporter", "{phase} moved the tag");
+        }
+        // A new pod has the cache as it was left.
+        succeeds(&pod, &before);
+    }
+    assert!(hits > POINTS, "hardly a phase was killed: {hits}");
+}
