@@ -95,8 +95,10 @@ fn names(folder: &OwnedFd) -> Vec<String> {
 fn read(folder: &OwnedFd, name: &str, left: &mut u64) -> Option<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(folder, name, flags, Mode::empty()).ok()?;
-    let mode = fstat(&file).ok()?.st_mode;
-    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+    let stat = fstat(&file).ok()?;
+    // What does not fit is not read, either.
+    let fits = u64::try_from(stat.st_size).is_ok_and(|it| it <= *left);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !fits {
         return None;
     }
     let mut text = Vec::new();
@@ -141,7 +143,8 @@ fn elements(line: &[u8]) -> Option<Vec<String>> {
     let mut elements = Vec::new();
     for element in line.resource_spans {
         let Element { scope_spans } = serde_json::from_str(element.get()).ok()?;
-        let mut spans = scope_spans.iter().flat_map(|it| &it.spans);
+        let mut spans = scope_spans.iter().flat_map(|it| &it.spans).peekable();
+        spans.peek()?;
         if !spans.all(|it| is_hex(&it.trace, 32) && is_hex(&it.span, 16) && !it.name.is_empty()) {
             return None;
         }
@@ -192,14 +195,15 @@ mod tests {
         let short = line().replace("00f067aa0ba902b7", "00f0");
         let nested = "[".repeat(100_000);
         let long = line().replace("\"x\"", &format!("{:?}", "x".repeat(MAX_LINE)));
-        let text = format!("not JSON\n{{}}\n{short}{nested}\n{long}{}", line());
+        let empty = r#"{"resourceSpans":[{"scopeSpans":[]}]}"#;
+        let text = format!("not JSON\n{{}}\n{empty}\n{short}{nested}\n{long}{}", line());
         fs::write(modules.join("a.jsonl"), text).unwrap();
         symlink("/dev/zero", modules.join("b.jsonl")).unwrap();
         let mode = Mode::from_raw_mode(0o666);
         rustix::fs::mknodat(CWD, modules.join("c.jsonl"), FileType::Fifo, mode, 0).unwrap();
         let found = collect(folder.path());
         assert_eq!(found.modules, [ELEMENT]);
-        assert_eq!(found.left_out, 7);
+        assert_eq!(found.left_out, 8);
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub struct Context {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Parent {
     span: u64,
-    /// As it was given.
-    text: String,
+    /// As it was given, if modules are told that.
+    text: Option<String>,
 }
 
 impl Context {
@@ -32,7 +32,16 @@ impl Context {
 
     /// The span of somebody else's that ours are below, as it was given.
     pub fn given(&self) -> Option<&str> {
-        self.parent.as_ref().map(|it| it.text.as_str())
+        self.parent.as_ref()?.text.as_deref()
+    }
+
+    /// The same trace, in which what we start is below our spans and not beside them.
+    #[must_use]
+    pub fn around_us(mut self) -> Self {
+        if let Some(parent) = &mut self.parent {
+            parent.text = None;
+        }
+        self
     }
 
     pub(crate) fn trace_id(&self) -> String {
@@ -71,7 +80,7 @@ impl FromStr for Context {
             trace,
             parent: Some(Parent {
                 span,
-                text: text.to_owned(),
+                text: Some(text.to_owned()),
             }),
         })
     }

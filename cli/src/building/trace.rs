@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use net::{Options, ProxySettings, Retries, Services, TrustSettings};
-use otlp::{AppendFile, Attribute, Context, Endpoint, Recorder, Resource, Sink, collect};
+use otlp::{
+    AppendFile, Attribute, Context, Endpoint, Recorder, Resource, SendError, Sink, collect,
+};
 use platform::run::Telemetry;
 
 use crate::args::Access;
@@ -18,6 +20,9 @@ use crate::ui::Ui;
 
 /// More than any build has; what is beyond is counted.
 const MAX_SPANS: usize = 100_000;
+
+/// The longest that a build waits for its collector.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The trace of a build.
 #[derive(Debug)]
@@ -43,12 +48,20 @@ enum To {
 struct State {
     /// What is to be sent of our own.
     spans: Vec<String>,
+    /// The same, of phases in the sandbox, where buildpacks write, too.
+    phases: Vec<String>,
     /// The same, of buildpacks.
     modules: Vec<String>,
     /// How much is not told, or cannot be.
     left_out: usize,
     /// Why the file could not be written.
     problem: Option<String>,
+}
+
+impl State {
+    fn len(&self) -> usize {
+        self.spans.len() + self.phases.len() + self.modules.len()
+    }
 }
 
 impl Trace {
@@ -70,7 +83,8 @@ impl Trace {
         let context = match environment.text("TRACEPARENT").filter(|it| !it.is_empty()) {
             Some(given) => given
                 .parse::<Context>()
-                .context(|| "the variable TRACEPARENT cannot be followed".to_owned())?,
+                .context(|| "the variable TRACEPARENT cannot be followed".to_owned())?
+                .around_us(),
             None => Context::begin(),
         };
         let kept = Arc::new(Kept {
@@ -107,19 +121,33 @@ impl Trace {
         let To::Endpoint(endpoint) = &self.kept.to else {
             return;
         };
-        // What buildpacks wrote goes by itself: it may be why a collector says no.
-        for spans in [state.spans, state.modules] {
+        let all = [state.spans, state.phases, state.modules];
+        tokio::select! {
+            () = self.send(endpoint, all, ui) => {}
+            () = tokio::time::sleep(LONGEST) => ui.warn(format_args!(
+                "not all of the trace was sent to `{endpoint}` within {LONGEST:?}"
+            )),
+            _ = tokio::signal::ctrl_c() => ui.warn(format_args!("not all of the trace was sent")),
+        }
+    }
+
+    /// What others may have written goes by itself: it may be why a collector says no.
+    async fn send(&self, endpoint: &Endpoint, all: [Vec<String>; 3], ui: &Ui) {
+        for spans in all {
             match endpoint.send(&spans, &self.services).await {
                 Ok(0) => {}
                 Ok(rejected) => ui.warn(format_args!(
                     "the collector did not take {rejected} spans of the trace"
                 )),
                 Err(error) => {
+                    let is_gone = matches!(error, SendError::NotAsked { .. });
                     let error = CommandError::undecided(error).line();
                     ui.warn(format_args!(
                         "the trace was not sent to `{endpoint}`: {error}"
                     ));
-                    return;
+                    if is_gone {
+                        return;
+                    }
                 }
             }
         }
@@ -135,7 +163,7 @@ impl Telemetry for Trace {
         let found = collect(folder);
         self.kept.lock().left_out += found.left_out;
         for element in &found.phases {
-            self.kept.take(element, |state| &mut state.spans);
+            self.kept.take(element, |state| &mut state.phases);
         }
         for element in &found.modules {
             self.kept.take(element, |state| &mut state.modules);
@@ -162,7 +190,7 @@ impl Kept {
                     state.problem = Some(error.to_string());
                 }
             }
-            To::Endpoint(_) if state.spans.len() + state.modules.len() >= MAX_SPANS => {
+            To::Endpoint(_) if state.len() >= MAX_SPANS => {
                 state.left_out += 1;
             }
             To::Endpoint(_) => list(&mut state).push(element.to_owned()),

@@ -77,7 +77,7 @@ impl Telemetry {
     /// Tells a module where its spans go, and below which they are. One that cannot write there is
     /// told nothing: no build fails for its trace.
     ///
-    /// A path that the platform gave for all modules stays: it is in `env` already.
+    /// A path that is in `env` stays: the platform set it, the user, or an earlier buildpack.
     pub(crate) fn tell(&self, env: &mut Env, element: &GroupElement, action: Action) {
         if let Some(traceparent) = (self.traceparent)() {
             env.set("CNB_OTEL_TRACEPARENT", traceparent);

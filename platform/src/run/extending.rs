@@ -273,6 +273,10 @@ impl Phases<'_> {
             cancel: self.request.cancel.clone(),
         })?;
         let mut env: BTreeMap<OsString, OsString> = self.env();
+        if kind == "run" {
+            // It cannot write to `/layers`.
+            env.remove(std::ffi::OsStr::new("CNB_TELEMETRY"));
+        }
         let told = [
             ("container", "sealpack".to_owned()),
             ("CNB_EXPERIMENTAL_MODE", "quiet".to_owned()),
