@@ -50,6 +50,24 @@ fn a_process_that_has_what_it_needs_is_not_named() {
     }
 }
 
+/// As some distributions have shells that are added later.
+#[tokio::test]
+async fn a_shell_is_found_in_any_folder_of_programs() {
+    let project = starting("\"bash\", \"-c\", \"x\"", "");
+    let base = testkit::LayerFiles::new()
+        .folder("usr")
+        .folder("usr/local")
+        .folder("usr/local/bin")
+        .file("usr/local/bin/bash", "bash")
+        .folder("etc")
+        .file("etc/os-release", "ID=debian\nVERSION_ID=12\n");
+    testkit::write_image(&project.join("run"), &[base]).await;
+    let output = project
+        .build_with("oci:out:v1", &["--run-image", "oci:run:latest"])
+        .expect(0);
+    assert!(!output.stderr.contains("cannot start"), "{output:?}");
+}
+
 /// A base with a shell, by a link as distributions have it.
 #[tokio::test]
 async fn a_base_with_a_shell_is_enough() {

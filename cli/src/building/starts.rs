@@ -2,9 +2,10 @@
 //! script, a loader for what is linked dynamically, and a small base may have neither.
 //!
 //! A process is looked at as the launcher would start it: by its first word. What it needs and what
-//! neither app nor layers have is sought in the run image, whose layers are read for that once.
+//! neither app nor layers have is sought in the run image, whose layers are read once for each such
+//! program; what was found out is kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +39,17 @@ pub(super) async fn lacking(
         needs.insert((need, process.r#type));
     }
     let mut lacking = Vec::new();
+    let mut known = BTreeMap::new();
     for (need, name) in needs {
-        if !is_there(store, image, &need.what, cache).await {
+        let sought = (need.what.clone(), need.by_name);
+        let is_there = if let Some(it) = known.get(&sought) {
+            *it
+        } else {
+            let it = is_there(store, image, &need, cache).await;
+            known.insert(sought, it);
+            it
+        };
+        if !is_there {
             lacking.push(format!(
                 "the process `{name}` cannot start: {}, and the run image has no `{}`",
                 need.why, need.what
@@ -54,6 +64,8 @@ pub(super) async fn lacking(
 struct Need {
     /// Its path.
     what: String,
+    /// Whether it may lie in any folder of programs.
+    by_name: bool,
     /// What for.
     why: String,
 }
@@ -64,43 +76,53 @@ impl Need {
         if !process.direct {
             return Some(Self {
                 what: "/bin/bash".to_owned(),
+                by_name: true,
                 why: "it is started by bash".to_owned(),
             });
         }
         let program = process.command.words().first()?;
         let path = program.strip_prefix('/');
         let Some(own) = path.and_then(|it| within(root, it)) else {
+            if path.is_some_and(is_own) {
+                return None;
+            }
             // A shell is what bases lack; what else there is, they may have anywhere.
             let name = Path::new(program).file_name()?.to_str()?;
             let is_shell = ["bash", "sh"].contains(&name);
             let is_ours = path.is_none() && is_in_layers(root, name);
             return (is_shell && !is_ours).then(|| Self {
                 what: path.map_or_else(|| format!("/bin/{name}"), |_| program.clone()),
-                why: "it is a script".to_owned(),
+                by_name: path.is_none(),
+                why: "a shell starts it".to_owned(),
             });
         };
         let (interpreter, kind) = interpreter(&own)?;
-        if within(root, interpreter.strip_prefix('/')?).is_some() {
+        if is_own(interpreter.strip_prefix('/')?) {
             return None;
         }
         Some(Self {
             why: format!("`{program}` is {kind}"),
+            by_name: false,
             what: interpreter,
         })
     }
 }
 
+/// Whether `path`, which an image has at its root, is of app or layers.
+fn is_own(path: &str) -> bool {
+    PLACES.iter().any(|it| Path::new(path).starts_with(it))
+}
+
 /// Where `path`, which an image has at its root, lies while the image is built; nothing, if it is not of
 /// app or layers.
 fn within(root: &Path, path: &str) -> Option<PathBuf> {
-    let is_plain = |it: &Path| {
-        let mut parts = it.components();
-        parts.all(|it| matches!(it, std::path::Component::Normal(_)))
-    };
-    let path = Path::new(path);
-    let is_ours = PLACES.iter().any(|it| path.starts_with(it));
-    let own = root.join(path);
-    (is_ours && is_plain(path) && own.is_file()).then_some(own)
+    let mut parts = Path::new(path).components();
+    if !is_own(path) || !parts.all(|it| matches!(it, std::path::Component::Normal(_))) {
+        return None;
+    }
+    // A link out of here leads to a file of the image, not to one of this machine.
+    let own = root.join(path).canonicalize().ok()?;
+    (own.starts_with(root.canonicalize().ok()?) && own.is_file()).then_some(own)
 }
 
 /// Whether a layer of a buildpack has this program.
@@ -162,33 +184,55 @@ fn interpreter(path: &Path) -> Option<(String, &'static str)> {
     None
 }
 
-/// Whether the run image of `image` has `path`, an absolute one; also if that cannot be found out.
-async fn is_there(store: &dyn Store, image: &Image, path: &str, cache: Option<&Path>) -> bool {
+/// Whether the run image of `image` has what is needed; also if that cannot be found out.
+async fn is_there(store: &dyn Store, image: &Image, need: &Need, cache: Option<&Path>) -> bool {
+    const FOLDERS: [&str; 6] = [
+        "usr/local/sbin",
+        "usr/local/bin",
+        "usr/sbin",
+        "usr/bin",
+        "sbin",
+        "bin",
+    ];
     let layers: Vec<_> = image.layers().take(contents::base_layers(image)).collect();
-    let mut name = format!("{path}\n");
+    let mut name = format!("{} {}\n", need.what, need.by_name);
     for (_, diff_id) in &layers {
         name.push_str(diff_id.0.as_str());
         name.push('\n');
     }
     let name = Digest::of(name.as_bytes());
     let kept = cache.map(|it| it.join("starts").join(name.hex()));
-    if layers.is_empty() || kept.as_ref().is_some_and(|it| it.is_file()) {
+    if layers.is_empty() {
         return true;
     }
-    let path = path.trim_start_matches('/');
-    let pick = Named(path.rsplit('/').next().unwrap_or_default().to_owned());
-    let viewed = view_layers(store, &layers, pick, ViewLimits::default()).await;
+    let said = kept.as_ref().and_then(|it| fs_err::read(it).ok());
+    match said.as_deref() {
+        Some(b"yes") => return true,
+        Some(b"no") => return false,
+        _ => {}
+    }
+    let path = need.what.trim_start_matches('/');
+    let own_name = path.rsplit('/').next().unwrap_or_default();
+    // That they are there is enough.
+    let limits = ViewLimits {
+        file: 0,
+        ..ViewLimits::default()
+    };
+    let viewed = view_layers(store, &layers, Named(own_name.to_owned()), limits).await;
     let Ok((view, _)) = viewed else {
         return true;
     };
     // A link whose target has another name is believed.
     let is_there = |path: &str| view.get(path).is_some() || view.is_symlink(path);
-    let found = is_there(path) || is_there(&format!("usr/{path}"));
-    if let (true, Some(kept)) = (found, kept) {
+    let found = is_there(path)
+        || is_there(&format!("usr/{path}"))
+        || need.by_name
+            && FOLDERS
+                .iter()
+                .any(|it| is_there(&format!("{it}/{own_name}")));
+    if let Some(kept) = kept {
         // Who cannot remember looks again.
-        let folder = kept.parent().unwrap_or(Path::new("/"));
-        let made = fs_err::create_dir_all(folder).and_then(|()| fs_err::write(&kept, []));
-        made.unwrap_or_default();
+        files::write_bytes(&kept, if found { b"yes" } else { b"no" }).unwrap_or_default();
     }
     found
 }
@@ -200,7 +244,7 @@ impl Pick for Named {
     type Kept = ();
 
     fn wants(&mut self, file: &FileInfo<'_>) -> bool {
-        const MANY: [&str; 4] = ["busybox", "coreutils", "dash", "toybox"];
+        const MANY: [&str; 5] = ["bash", "busybox", "coreutils", "dash", "toybox"];
         let name = file.path.rsplit('/').next().unwrap_or_default();
         name.starts_with(&self.0) || MANY.contains(&name) || name.starts_with("ld-")
     }
@@ -252,11 +296,11 @@ mod tests {
         }
         assert_eq!(
             of(&["bash", "-c", "x"]).as_deref(),
-            Some("/bin/bash: it is a script")
+            Some("/bin/bash: a shell starts it")
         );
         assert_eq!(
             of(&["/usr/bin/bash"]).as_deref(),
-            Some("/usr/bin/bash: it is a script")
+            Some("/usr/bin/bash: a shell starts it")
         );
         assert_eq!(of(&["node"]), None);
         assert_eq!(of(&[]), None);
@@ -269,6 +313,18 @@ mod tests {
         assert_eq!(of(&["bash"]), None);
         write("workspace/own", b"#!/layers/me/tools/bin/bash\n");
         assert_eq!(of(&["/workspace/own"]), None);
+        // Links lead to files of the image, not of this machine.
+        let link = |to: &str, path: &str| std::os::unix::fs::symlink(to, root.join(path)).unwrap();
+        link("/bin/sh", "workspace/link");
+        link("/nowhere/bash", "layers/me/tools/bin/python");
+        write("workspace/venv", b"#!/layers/me/tools/bin/python\n");
+        for path in [
+            "/workspace/link",
+            "/workspace/venv",
+            "/layers/me/tools/bin/python",
+        ] {
+            assert_eq!(of(&[path]), None, "{path}");
+        }
     }
 
     #[test]
