@@ -47,12 +47,13 @@ blob() {
   echo "sha256:$digest $(stat -c %s "$layout/blobs/sha256/$digest")"
 }
 
-# A layer of the next image: the tar archive that comes.
+# A layer of the next image: what `pack` makes of these arguments.
 layer() {
   local digest size
-  cat > "$work/layer"
+  pack "$@" > "$work/layer"
   ids+="${ids:+,}\"sha256:$(sha256sum "$work/layer" | cut -d' ' -f1)\""
-  read -r digest size < <(gzip -n < "$work/layer" | blob)
+  gzip -n < "$work/layer" > "$work/layer.gz"
+  read -r digest size < <(blob < "$work/layer.gz")
   layers+="${layers:+,}{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"digest\":\"$digest\",\"size\":$size}"
 }
 

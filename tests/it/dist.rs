@@ -104,6 +104,29 @@ async fn a_release_is_what_platforms_take() {
     check(&root.join("cnb"));
 }
 
+#[test]
+fn what_cannot_be_packed_is_not_signed() {
+    let workspace = Workspace::new();
+    let mut command = Command::new(repository().join("cli/dist"));
+    command.arg("--binaries");
+    command.arg(binary("sealpack").parent().unwrap());
+    command.arg("--output").arg(workspace.join("dist"));
+    command.arg("--base").arg(workspace.join("missing"));
+    assert_ne!(Output::of(&mut command).code, 0);
+    assert!(!workspace.join("dist/proof").exists());
+}
+
+/// Whether the list that was verified has the digest of `SHA256SUMS` in `folder`, as docs/install.md
+/// looks for it.
+fn is_listed(release: &Path, verified: &str, folder: &Path) -> bool {
+    let first = verified.lines().next().unwrap();
+    let (_, digest) = first.split_once("@sha256:").unwrap();
+    let manifest = release.join("proof/blobs/sha256").join(digest);
+    let sums = oci::Digest::of(&fs_err::read(folder.join("SHA256SUMS")).unwrap());
+    let manifest = fs_err::read_to_string(manifest).unwrap();
+    manifest.contains(sums.hex())
+}
+
 /// A release of sealpack itself, of programs that are there.
 #[test]
 fn a_release_of_sealpack_is_whole_and_proven() {
@@ -158,6 +181,14 @@ fn a_release_of_sealpack_is_whole_and_proven() {
         verify(&image, &key).expect(0);
         verify(&image, &again.join("sealpack.pub")).expect(1);
     }
+
+    let image = format!("oci:{}:{version}-files", output.join("proof").display());
+    let verified = verify(&image, &key).expect(0).stdout;
+    let listed = |folder: &Path| is_listed(&output, &verified, folder);
+    assert!(listed(&output));
+    let sums = fs_err::read_to_string(output.join("SHA256SUMS")).unwrap();
+    workspace.write("other/SHA256SUMS", sums.replace("tar.gz", "tar.xz"));
+    assert!(!listed(&workspace.join("other")));
 
     let unpacked = workspace.join("unpacked");
     fs_err::create_dir(&unpacked).unwrap();

@@ -299,3 +299,19 @@ impl Output for Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_launcher_that_is_held_becomes_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("launcher");
+        let found = Launcher::Held(b"\x7fELF").folder(&scratch).unwrap();
+        let path = found.join("launcher");
+        assert_eq!(std::fs::read(&path).unwrap(), b"\x7fELF");
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
+}
