@@ -108,7 +108,7 @@ fn the_example_is_built_proven_and_answers() {
 
     let run = |arguments: &[&str]| Output::of(&mut workspace.sealpack(arguments)).expect(0);
     let tree = run(&["tree", image]).stdout;
-    for claim in ["provenance", "cyclonedx", "spdxjson", "signature", "vsa"] {
+    for claim in ["provenance", "cyclonedx", "spdx", "signature", "vsa"] {
         assert!(tree.contains(&format!("─ {claim} ")), "{claim} in\n{tree}");
         run(&["verify", image, "--key", "demo.pub", "--claim", claim]);
     }

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The path of a program that is not ours: from `SEALPACK_<NAME>`, else from `PATH`. Says loudly
@@ -115,10 +117,16 @@ fn answers(host: &str, path: &str) -> bool {
 /// # Panics
 /// If there is none.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|it| it.local_addr())
-        .expect("loopback has a free port")
-        .port()
+    // One that is free again may be handed out twice, before either is used.
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let port = address.expect("loopback has a free port").port();
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(port) {
+            return port;
+        }
+    }
 }
 
 /// Debian's `docker-registry`: a registry **without** the referrers API, with storage below `folder`.

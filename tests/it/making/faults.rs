@@ -223,10 +223,7 @@ async fn packages_hold_what_is_stood_for_and_no_more() {
         (&["--label", "x"], "is not of the form NAME=VALUE"),
         (&["--key", "nowhere.key"], "nowhere.key"),
         // Who names a service wants to sign.
-        (
-            &["--rekor-url", "http://127.0.0.1:1"],
-            "missing trusted root",
-        ),
+        (&["--rekor-url", "http://127.0.0.1:1"], "missing service"),
         (
             &["--flatten", "--flatten-exclude", "example/none@1.0.0"],
             "is not in the package",
