@@ -37,6 +37,27 @@ fn change(pod: &Pod) {
     pod.workspace.write("workspace/app", "another app");
 }
 
+/// Only 401 and 403 say that an image may not be read; what else is wrong is said where it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_answer_is_not_a_refusal_to_read() {
+    let Some(pod) = Pod::new().await else { return };
+    pod.renew(true);
+    let phases = pod.phases(None);
+    let (_, arguments) = phases.iter().find(|it| it.0 == "analyzer").unwrap();
+    for (status, is_refusal) in [(403, true), (401, true), (405, false), (418, false)] {
+        let fault = Fault::first(
+            usize::MAX,
+            "/run/manifests/",
+            FaultKind::Status(status, None),
+        );
+        pod.registry.set(|it| it.faults = vec![fault]);
+        let ended = Output::of(&mut pod.command(API, "analyzer", arguments));
+        assert_ne!(ended.code, 0);
+        let said = ended.stdout.contains("validating registry read access");
+        assert_eq!(said, is_refusal, "{status}: {ended:?}");
+    }
+}
+
 /// The manifest that the tag names, of an image that is whole.
 fn tagged(pod: &Pod) -> Vec<u8> {
     let (image, to) = (pod.image("app:v1"), "oci:whole:app");

@@ -109,6 +109,14 @@ fn code(result: Result<Built, BuildError>) -> u8 {
 }
 
 #[test]
+fn a_buildpack_may_take_its_folder_away() {
+    let mut builder = Builder::new(PlatformApi::V0_15);
+    builder.buildpack("a", "0.10", "rm -r $1");
+    builder.buildpack("b", "0.10", "true");
+    assert!(builder.build("").unwrap().layers.is_empty());
+}
+
+#[test]
 fn build_layers_extend_the_environment_of_those_after() {
     let mut builder = Builder::new(PlatformApi::V0_15);
     builder.buildpack(

@@ -356,6 +356,21 @@ impl TreeError {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_process_needs_a_type_that_is_a_file_name() {
+        let made = |name: &str| {
+            let process = Process {
+                r#type: name.to_owned(),
+                ..Process::default()
+            };
+            Content::process_types(&[process]).map(drop)
+        };
+        made("web").unwrap();
+        let missing = made("").unwrap_err().to_string();
+        assert_eq!(missing, "type is required for all processes");
+        assert!(made("a/b").is_err());
+    }
+
     /// The names in the layer of `layers/x` below a root, seen from `root`.
     fn names(root: &Path, folder: &Path) -> Vec<String> {
         let view = View {
