@@ -30,6 +30,6 @@ fn launcher() {
     println!("cargo::rerun-if-changed={}", path.display());
     let program = fs::read(path).expect("SEALPACK_LAUNCHER names a file");
     let is_program = program.starts_with(b"\x7fELF");
-    assert!(is_program, "SEALPACK_LAUNCHER names a program");
+    assert!(is_program, "what SEALPACK_LAUNCHER names is not a program");
     fs::write(out, program).expect("cargo makes OUT_DIR");
 }

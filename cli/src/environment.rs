@@ -6,16 +6,6 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
-/// The variables by which proxies are named.
-pub(crate) const PROXIES: [&str; 6] = [
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
 /// The environment at the start of the program.
 #[derive(Debug)]
 pub(crate) struct Environment {

@@ -44,6 +44,7 @@ pub use self::error::{PhaseFailure, RunError};
 pub use self::extending::{ChooseError, FindRunImage};
 use self::extending::{ExtendedRunImage, RunImageChoice};
 use self::ground::Ground;
+pub use self::ground::PROXIES;
 use self::phases::Phases;
 pub use self::programs::{Launcher, Programs};
 pub use self::progress::{Progress, Telemetry, Watch, WatchError};

@@ -325,7 +325,7 @@ hint: the buildpacks defined: web
 exit: 2
 --- stdout
 --- stderr
-error: `app` has no `lifecycle` and no `launcher`
+error: `lifecycle` and `launcher` are missing in `app`
 hint: leave out `--lifecycle`, and `sealpack` itself is the lifecycle
 "#);
     assert_snapshot!(says(&["build", "nowhere", "--unsigned", "--output", "oci:out:v1"]), @r#"

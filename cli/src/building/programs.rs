@@ -51,7 +51,7 @@ impl OwnPrograms {
                 ["lifecycle", "launcher"].map(|it| folder.join(it).is_file());
             if !has_lifecycle && !has_launcher && !has_other(&folder) {
                 return Err(CommandError::undecided(Message(format!(
-                    "`{}` has no `lifecycle` and no `launcher`",
+                    "`lifecycle` and `launcher` are missing in `{}`",
                     given.display()
                 )))
                 .hint("leave out `--lifecycle`, and `sealpack` itself is the lifecycle"));

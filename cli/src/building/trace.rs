@@ -16,7 +16,7 @@ use platform::run::Telemetry;
 use crate::args::Access;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::ui::Ui;
+use crate::ui::{Ui, counted};
 
 /// More than any build has; what is beyond is counted.
 const MAX_SPANS: usize = 100_000;
@@ -114,8 +114,8 @@ impl Trace {
         }
         if state.left_out > 0 {
             ui.warn(format_args!(
-                "{} parts of the trace are left out: too many, or malformed",
-                state.left_out
+                "left out of the trace, as too much or malformed: {}",
+                counted(state.left_out, "part")
             ));
         }
         let To::Endpoint(endpoint) = &self.kept.to else {

@@ -6,12 +6,13 @@ use lifecycle_core::exec::Cancel;
 use oci::auth::{ConfigFile, config_paths};
 use oci::store::Mirrors;
 use platform::run::Launcher;
+use platform::run::PROXIES;
 use platform::sandbox::{Config, Isolation, Network, Root, Sandbox, User, UserMap};
 use serde::Serialize;
 
 use crate::args::Printed;
 use crate::building::{self, OwnPrograms};
-use crate::environment::{Environment, PROXIES};
+use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::machine;
 use crate::ui::{Tone, Ui, size};

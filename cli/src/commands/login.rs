@@ -201,7 +201,7 @@ fn file(named: Option<&Path>, environment: &Environment) -> Result<PathBuf, Comm
     }
     docker_config_path(environment.home().as_deref(), &environment.texts()).ok_or_else(|| {
         CommandError::undecided(Message(
-            "there is no home to keep credentials in".to_owned(),
+            "`HOME` is missing: credentials have no place".to_owned(),
         ))
         .hint("name a file by `--authfile`, or set `DOCKER_CONFIG` to a folder")
     })

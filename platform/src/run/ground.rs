@@ -28,7 +28,8 @@ const MAX_LAUNCHER: u64 = 256 << 20;
 pub(super) const HOME: &str = "home";
 /// What an image that names no `PATH` has.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const PROXIES: [&str; 6] = [
+/// The variables by which proxies are named.
+pub const PROXIES: [&str; 6] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",

@@ -203,7 +203,7 @@ impl Endpoint {
         ))
     }
 
-    /// Something stands before the registry, a login page say, or there is none.
+    /// What answers is not a registry, or something stands before it: a login page, say.
     fn web_page(&self, wanted: &str) -> StoreError {
         self.malformed(format!("it answers with a web page, not with {wanted}"))
     }
