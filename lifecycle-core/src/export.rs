@@ -209,7 +209,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         },
         buildpacks: context.group.group.clone(),
         extensions: context.group.group_extensions.clone(),
-        processes: build.processes,
+        processes: build.processes.unwrap_or_default(),
         layers: made.layers.into_iter().map(Into::into).collect(),
         bom,
     })
@@ -440,7 +440,7 @@ fn entrypoint(
     if let Some(name) = asked
         && build.process(name).is_none()
     {
-        let known = build.processes.iter().map(|it| it.r#type.clone());
+        let known = build.processes().iter().map(|it| it.r#type.clone());
         return Err(ExportError::NoSuchProcess {
             name: name.to_owned(),
             known: known.collect(),

@@ -156,7 +156,10 @@ pub fn build_metadata(
     };
     json(&BuildJson {
         bom,
-        buildpacks: metadata.buildpacks.iter().map(ModuleJson::of).collect(),
+        buildpacks: metadata
+            .buildpacks
+            .as_ref()
+            .map(|list| list.iter().map(ModuleJson::of).collect()),
         extensions: metadata.extensions.iter().map(ModuleJson::of).collect(),
         launcher: LauncherJson {
             version: &lifecycle.version,
@@ -167,7 +170,10 @@ pub fn build_metadata(
                 },
             },
         },
-        processes: metadata.processes.iter().map(ProcessJson::of).collect(),
+        processes: metadata
+            .processes
+            .as_ref()
+            .map(|list| list.iter().map(ProcessJson::of).collect()),
         default_process: &metadata.buildpack_default_process_type,
     })
 }
@@ -248,6 +254,20 @@ mod tests {
             }],
             ..LayersMetadata::default()
         }
+    }
+
+    #[test]
+    fn lists_that_are_missing_are_null_and_empty_ones_are_not() {
+        let label = |metadata: &str| {
+            let metadata = toml::from_str(metadata).unwrap();
+            build_metadata(&metadata, &LifecycleVersion::default(), PlatformApi::V0_15).unwrap()
+        };
+        let missing = label("");
+        assert!(missing.contains(r#""buildpacks":null"#), "{missing}");
+        assert!(missing.contains(r#""processes":null"#), "{missing}");
+        let empty = label("buildpacks = []\nprocesses = []\n");
+        assert!(empty.contains(r#""buildpacks":[]"#), "{empty}");
+        assert!(empty.contains(r#""processes":[]"#), "{empty}");
     }
 
     #[test]

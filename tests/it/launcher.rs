@@ -27,6 +27,9 @@ fn the_launcher_is_small() {
 
 /// The table of sections, as `readelf` prints it, which comes with the linker.
 fn sections(program: &Path) -> String {
-    let printed = Command::new("readelf").args(["--sections", "--wide"]).arg(program).output();
+    let printed = Command::new("readelf")
+        .args(["--sections", "--wide"])
+        .arg(program)
+        .output();
     String::from_utf8(printed.unwrap().stdout).unwrap()
 }

@@ -75,7 +75,7 @@ fn run(
             text: format!("failed to read metadata: {}", chain(&error)),
         })?;
     let metadata = BuildMetadata::from(metadata);
-    for buildpack in &metadata.buildpacks {
+    for buildpack in metadata.buildpacks() {
         api::negotiate_buildpack("buildpack", &buildpack.id, &buildpack.api).map_err(|error| {
             Failure {
                 code: 12,

@@ -81,7 +81,7 @@ pub fn launch(
         .map_err(LaunchError::Select)?;
     change_directory(&app).map_err(LaunchError::App)?;
     let mut layers = Vec::new();
-    for buildpack in &metadata.buildpacks {
+    for buildpack in metadata.buildpacks() {
         let buildpack = layers_dir.join(buildpack.escaped_id());
         layers.push(folder::layers(&buildpack).map_err(LaunchError::Find)?);
     }

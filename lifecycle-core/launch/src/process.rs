@@ -38,7 +38,7 @@ pub(super) fn select(
 ) -> Result<Selected, SelectError> {
     let name = Path::new(argv0).file_name().unwrap_or_default();
     let mut known = metadata
-        .processes
+        .processes()
         .iter()
         .filter(|it| OsStr::new(&it.r#type) == name)
         .peekable();
@@ -111,7 +111,7 @@ fn of_process(
         working_directory: process.working_dir.clone(),
         stranger: (!process.buildpack_id.is_empty()
             && !metadata
-                .buildpacks
+                .buildpacks()
                 .iter()
                 .any(|it| it.id == process.buildpack_id))
         .then(|| process.buildpack_id.clone()),
@@ -135,7 +135,7 @@ fn replaces_args(
         buildpack: process.buildpack_id.clone(),
     };
     let buildpack = metadata
-        .buildpacks
+        .buildpacks()
         .iter()
         .find(|it| it.id == process.buildpack_id)
         .ok_or_else(unknown)?;

@@ -151,12 +151,12 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     }
     debug("Listing processes");
     built.metadata.bom = launch_bom;
-    built.metadata.buildpacks.clone_from(&context.group.group);
+    let group = &context.group.group;
+    built.metadata.buildpacks = (!group.is_empty()).then(|| group.clone());
     built.metadata.extensions = as_in_metadata(extensions);
-    (
-        built.metadata.buildpack_default_process_type,
-        built.metadata.processes,
-    ) = processes.finish();
+    let (default, processes) = processes.finish();
+    built.metadata.buildpack_default_process_type = default;
+    built.metadata.processes = Some(processes);
     built.metadata = built.metadata.for_platform(api);
     let path = context.layers_dir.join("config").join("metadata.toml");
     files::write(&path, &built.metadata).map_err(|source| BuildError::Write { source })?;

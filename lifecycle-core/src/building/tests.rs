@@ -194,7 +194,7 @@ fn processes_have_the_form_of_the_buildpacks_api() {
         (built, builder.log())
     };
     let (built, log) = build("0.7", old);
-    let process = built.unwrap().metadata.processes.remove(0);
+    let process = built.unwrap().metadata.processes()[0].clone();
     assert_eq!(
         process.command,
         ProcessCommand::Words(vec!["x y".to_owned()])

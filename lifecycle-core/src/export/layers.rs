@@ -225,9 +225,9 @@ impl Layers<'_> {
             Content::Folder(self.context.layers_dir.join("config")),
             &original.config.sha,
         ));
-        if !self.build.processes.is_empty() {
-            let content =
-                Content::process_types(&self.build.processes).map_err(ExportError::ProcessTypes)?;
+        if !self.build.processes().is_empty() {
+            let content = Content::process_types(self.build.processes())
+                .map_err(ExportError::ProcessTypes)?;
             steps.push(self.own(
                 "process-types",
                 "Buildpacks Process Types",

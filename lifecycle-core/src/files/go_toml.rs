@@ -503,10 +503,12 @@ mod tests {
     #[test]
     fn an_empty_document_has_no_bytes() {
         assert_eq!(to_string(&toml::Table::new()).unwrap(), "");
-        assert_eq!(
-            to_string(&BuildMetadata::default()).unwrap(),
-            "processes = []\n"
-        );
+        assert_eq!(to_string(&BuildMetadata::default()).unwrap(), "");
+        let empty = BuildMetadata {
+            processes: Some(Vec::new()),
+            ..BuildMetadata::default()
+        };
+        assert_eq!(to_string(&empty).unwrap(), "processes = []\n");
     }
 
     #[test]
@@ -532,12 +534,12 @@ mod tests {
     fn commands_alone_are_escaped_as_json() {
         let words = vec!["a<b>&'".to_owned(), "\u{7f}\u{2028}".to_owned()];
         let metadata = BuildMetadata {
-            processes: vec![Process {
+            processes: Some(vec![Process {
                 r#type: "web".to_owned(),
                 args: Some(words.clone()),
                 command: Command::Words(words),
                 ..Process::default()
-            }],
+            }]),
             buildpack_default_process_type: "web".to_owned(),
             ..BuildMetadata::default()
         };

@@ -48,21 +48,19 @@ impl LayerToml {
     /// put them.
     pub fn read(path: &Path) -> Result<Self, LayerTomlError> {
         let read = |source| LayerTomlError::Read { source };
-        let old: OldFlags = read_required(path).map_err(read)?;
-        if old.build.is_some() || old.launch.is_some() || old.cache.is_some() {
+        let layer = read_required(path).map_err(read)?;
+        // In these letters only, though fields are read in any.
+        let keys: toml::Table = read_required(path).map_err(read)?;
+        if ["build", "launch", "cache"]
+            .iter()
+            .any(|it| keys.contains_key(*it))
+        {
             return Err(LayerTomlError::TypesOutsideTable {
                 path: path.to_owned(),
             });
         }
-        read_required(path).map_err(read)
+        Ok(layer)
     }
-}
-
-#[derive(Deserialize)]
-struct OldFlags {
-    build: Option<toml::Value>,
-    launch: Option<toml::Value>,
-    cache: Option<toml::Value>,
 }
 
 /// Why `<layer>.toml` is no good.
@@ -103,6 +101,11 @@ mod tests {
         assert!(matches!(
             parse("launch = true\n"),
             Err(LayerTomlError::TypesOutsideTable { .. })
+        ));
+        assert!(parse("Launch = true\n").unwrap().types.is_none());
+        assert!(matches!(
+            parse("launch = true\n[types]\nlaunch = \"yes\"\n"),
+            Err(LayerTomlError::Read { .. })
         ));
         assert!(matches!(
             parse("[types]\nlaunch = \"yes\"\n"),

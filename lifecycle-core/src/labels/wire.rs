@@ -357,11 +357,11 @@ pub(super) struct CacheJson {
 pub(super) struct BuildJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bom: Option<BomList<'a>>,
-    pub(super) buildpacks: Vec<ModuleJson<'a>>,
+    pub(super) buildpacks: Option<Vec<ModuleJson<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) extensions: Vec<ModuleJson<'a>>,
     pub(super) launcher: LauncherJson<'a>,
-    pub(super) processes: Vec<ProcessJson<'a>>,
+    pub(super) processes: Option<Vec<ProcessJson<'a>>>,
     #[serde(
         rename = "buildpack-default-process-type",
         skip_serializing_if = "str::is_empty"

@@ -18,17 +18,19 @@ pub struct BuildMetadata {
     /// What is in the image, in the words of old buildpacks; only before Platform API 0.9.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bom: Vec<BomEntry>,
-    /// The buildpacks that ran.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub buildpacks: Vec<GroupElement>,
+    /// The buildpacks that ran. What is missing in the file is `null` in the label, and an empty list
+    /// is one there, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub buildpacks: Option<Vec<GroupElement>>,
     /// The extensions that took part.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<GroupElement>,
     /// Labels for the image, in the order of the buildpacks; a later one counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
-    /// Ways to start the app, sorted by type.
-    pub processes: Vec<Process>,
+    /// Ways to start the app, sorted by type. Missing and empty are two things here, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<Process>>,
     /// Parts of the app that become layers of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub slices: Vec<Slice>,
@@ -40,13 +42,23 @@ pub struct BuildMetadata {
 impl BuildMetadata {
     /// The process of this type.
     pub fn process(&self, r#type: &str) -> Option<&Process> {
-        self.processes.iter().find(|it| it.r#type == r#type)
+        self.processes().iter().find(|it| it.r#type == r#type)
+    }
+
+    /// The buildpacks that ran.
+    pub fn buildpacks(&self) -> &[GroupElement] {
+        self.buildpacks.as_deref().unwrap_or_default()
+    }
+
+    /// The ways to start the app.
+    pub fn processes(&self) -> &[Process] {
+        self.processes.as_deref().unwrap_or_default()
     }
 
     /// The same, with commands in the form that `api` writes into files and labels.
     pub fn for_platform(mut self, api: PlatformApi) -> Self {
         if !api.has_command_lists() {
-            for process in &mut self.processes {
+            for process in self.processes.iter_mut().flatten() {
                 process.join_command();
             }
         }
@@ -78,8 +90,8 @@ impl From<LaunchMetadata> for BuildMetadata {
             ..GroupElement::default()
         });
         Self {
-            buildpacks: buildpacks.collect(),
-            processes: it.processes,
+            buildpacks: Some(buildpacks.collect()),
+            processes: Some(it.processes),
             ..Self::default()
         }
     }
@@ -294,19 +306,19 @@ mod tests {
     #[test]
     fn old_platforms_see_one_text_and_arguments() {
         let metadata = BuildMetadata {
-            processes: vec![Process {
+            processes: Some(vec![Process {
                 command: Command::Words(vec!["echo".to_owned(), "always".to_owned()]),
                 args: Some(vec!["a".to_owned()]),
                 ..Process::default()
-            }],
+            }]),
             ..BuildMetadata::default()
         };
         let same = metadata.clone().for_platform(PlatformApi::V0_10);
         assert_eq!(same, metadata);
         let old = metadata.for_platform(PlatformApi::V0_9);
-        assert_eq!(old.processes[0].command, Command::Text("echo".to_owned()));
+        assert_eq!(old.processes()[0].command, Command::Text("echo".to_owned()));
         assert_eq!(
-            old.processes[0].args.as_deref().unwrap(),
+            old.processes()[0].args.as_deref().unwrap(),
             ["always".to_owned(), "a".to_owned()]
         );
     }
