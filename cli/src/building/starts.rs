@@ -32,7 +32,8 @@ pub(super) async fn lacking(
     let metadata: Option<BuildMetadata> =
         files::read(&path).context(|| "failed to read how the app starts".to_owned())?;
     let mut needs = BTreeSet::new();
-    for process in metadata.unwrap_or_default().processes {
+    let processes = metadata.unwrap_or_default().processes;
+    for process in processes.into_iter().flatten() {
         let Some(need) = Need::of(&process, root) else {
             continue;
         };
