@@ -31,7 +31,10 @@ mod timestamp;
 mod witnesses;
 
 use std::borrow::Cow;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use bytes::Bytes;
 use oci::Descriptor;
@@ -142,26 +145,46 @@ impl Verifier {
         })
     }
 
-    /// Verifies each of `attached`. One that is rejected neither helps nor harms the others: anyone
-    /// who may push to a repository may attach a bundle.
+    /// Verifies each of `attached`, on all cores. One that is rejected neither helps nor harms the
+    /// others: anyone who may push to a repository may attach a bundle.
     pub fn verify_all(
         &self,
         attached: &[Attached],
         artifact: &Descriptor,
         accepted: &[Accept],
     ) -> (Vec<Verified>, Vec<Rejected>) {
-        let mut verified = Vec::new();
-        let mut rejected = Vec::new();
-        for it in attached {
-            match self.verified(it.bundle.clone(), artifact, accepted) {
-                Ok(one) => verified.push(Verified {
-                    manifest: Some(it.manifest.clone()),
+        let judge = |it: &Attached| {
+            let judged = self.verified(it.bundle.clone(), artifact, accepted);
+            let manifest = it.manifest.clone();
+            match judged {
+                Ok(one) => Ok(Verified {
+                    manifest: Some(manifest),
                     ..one
                 }),
-                Err(reason) => rejected.push(Rejected {
-                    manifest: it.manifest.clone(),
-                    reason,
-                }),
+                Err(reason) => Err(Rejected { manifest, reason }),
+            }
+        };
+        let workers = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = attached.len().div_ceil(workers).max(1);
+        let mut shares = attached.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        let judged = thread::scope(|scope| {
+            let judge = &judge;
+            let others: Vec<_> = shares
+                .map(|share| scope.spawn(move || share.iter().map(judge).collect::<Vec<_>>()))
+                .collect();
+            let mut judged: Vec<_> = own.iter().map(judge).collect();
+            for other in others {
+                judged.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            judged
+        });
+        let mut verified = Vec::new();
+        let mut rejected = Vec::new();
+        for one in judged {
+            match one {
+                Ok(one) => verified.push(one),
+                Err(one) => rejected.push(one),
             }
         }
         (verified, rejected)

@@ -24,10 +24,11 @@ mod slices;
 mod tests;
 mod tree;
 
+use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use oci::{History, Image, ImageConfig, ImageError, Limits};
+use oci::{History, Image, ImageConfig, ImageError, ImageManifest, Limits, Selector, Tag};
 
 use self::extended::Extended;
 use self::layers::{Layers, Made, compression};
@@ -41,7 +42,7 @@ use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{DaemonImages, Images, Kind, Place, PlaceError};
+use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -93,6 +94,9 @@ pub struct ExportContext<'a> {
     pub exec_env: &'a str,
     /// Who owns the app.
     pub owner: Owner,
+    /// Whether the label of an image in a layout names the run image by its own digest. Upstream names
+    /// an empty image.
+    pub layout_digests: bool,
     /// When the image was made, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
     pub created: Option<i64>,
     /// Which lifecycle this is.
@@ -114,6 +118,30 @@ impl ExportContext<'_> {
         }
     }
 }
+
+/// The manifest whose kind and annotations the image has: the run image's. In a layout its own name is
+/// one of them.
+fn like<'a>(
+    context: &ExportContext<'_>,
+    base: &'a ImageManifest,
+) -> Result<Cow<'a, ImageManifest>, ExportError> {
+    let mut like = Cow::Borrowed(base);
+    if let (Kind::Layout, Some(name)) = (context.images.kind(), context.names.first()) {
+        let reference = parse_name(name).map_err(ExportError::Place)?;
+        let last = match reference.selector() {
+            Some(Selector::Tag(tag)) => tag.to_string(),
+            Some(Selector::Digest(digest)) => digest.to_string(),
+            None => Tag::LATEST.to_owned(),
+        };
+        like.to_mut().annotations.insert(REF_NAME.to_owned(), last);
+    }
+    Ok(like)
+}
+
+/// The annotation that names an image of a layout.
+///
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Makes the image and pushes it: blobs, then the manifest, then each name.
 pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
@@ -164,8 +192,8 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     )?;
     let descriptors = base.1.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
-    let image =
-        Image::new(base.1.manifest(), config, descriptors.collect()).map_err(ExportError::Image)?;
+    let like = like(context, base.1.manifest())?;
+    let image = Image::new(&like, config, descriptors.collect()).map_err(ExportError::Image)?;
     let bom = build_bom(context)?;
     let below = base.1.layers();
     let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&base.0)));

@@ -5,7 +5,9 @@ mod daemon;
 mod registry;
 
 use std::fmt;
-use std::io::Read as _;
+use std::fs::Permissions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -230,7 +232,15 @@ impl Images for LayoutImages {
                 name: name.to_owned(),
             });
         }
-        Ok(place(&path, LayoutStore::create(&path)?, selector))
+        let is_new = !path.join(VERSION_FILE).exists();
+        let layout = LayoutStore::create(&path)?;
+        if is_new {
+            as_upstream(&path).map_err(|source| PlaceError::Version {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        Ok(place(&path, layout, selector))
     }
 
     async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
@@ -267,6 +277,20 @@ async fn only(path: &Path, layout: &LayoutStore) -> Result<Digest, StoreError> {
     Err(error)
 }
 
+/// The file that says that a folder is a layout.
+const VERSION_FILE: &str = "oci-layout";
+
+/// Gives the file that says so the bytes and the mode that go-containerregistry writes.
+fn as_upstream(path: &Path) -> std::io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o755))
+        .tempfile_in(path)?;
+    file.write_all(b"{\n    \"imageLayoutVersion\": \"1.0.0\"\n}")?;
+    file.as_file().sync_all()?;
+    file.persist(path.join(VERSION_FILE))?;
+    Ok(())
+}
+
 fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
     let name = path.display().to_string();
     Place {
@@ -287,6 +311,14 @@ pub enum PlaceError {
     Name {
         /// What was given.
         name: String,
+    },
+    /// The file that makes a folder a layout could not be written.
+    #[error("write {}", path.join(VERSION_FILE).display())]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// There is no daemon; in upstream's words.
     #[error("{text}")]

@@ -424,6 +424,7 @@ async fn export(
         exec_env: EXEC_ENV,
         extended_dir: extended,
         owner: ground.owner,
+        layout_digests: true,
         created: Some(request.created),
         lifecycle: &phases.named(version).await,
         temporary_dir: &temporary,

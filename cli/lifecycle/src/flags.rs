@@ -186,6 +186,13 @@ const INPUTS: &[Input] = &[
         Text(""),
         "path to output directory for images in OCI layout format",
     ),
+    // What upstream leaves out, or gets wrong, of images in layouts.
+    input(
+        "layout-digests",
+        "CNB_LAYOUT_DIGESTS",
+        Switch,
+        "name images in OCI layout format by their digests",
+    ),
     input("log-level", "CNB_LOG_LEVEL", Text("info"), "logging level"),
     input("no-color", "CNB_NO_COLOR", Switch, "disable color output"),
     input(
@@ -303,9 +310,14 @@ const INPUTS: &[Input] = &[
     input("version", "", Switch, "show version"),
 ];
 
-/// Flags that upstream has not, of RFCs that name no Platform API. They are not in the usage, which is
+/// Flags that upstream has not: of RFCs that name no Platform API, and one of our own. They are not in the usage, which is
 /// upstream's to the byte.
-pub(crate) const BEYOND_UPSTREAM: [&str; 3] = ["report-run-image", "skip-sbom", "telemetry"];
+pub(crate) const BEYOND_UPSTREAM: [&str; 4] = [
+    "layout-digests",
+    "report-run-image",
+    "skip-sbom",
+    "telemetry",
+];
 
 /// All inputs with the values that the environment gives, whether the phase has such a flag or not.
 pub(crate) fn all(environment: &Environment) -> Vec<Flag> {
@@ -345,6 +357,7 @@ pub(crate) fn is_flag_of(phase: Phase, api: PlatformApi, name: &str) -> bool {
         name == "stack" && matches!(phase, Phase::Analyze | Phase::Export) && !api.has_targets();
     let is_beyond = match name {
         "skip-sbom" => matches!(phase, Phase::Analyze | Phase::Create),
+        "layout-digests" => matches!(phase, Phase::Create | Phase::Export),
         "report-run-image" => matches!(phase, Phase::Create | Phase::Export | Phase::Rebase),
         "telemetry" => phase != Phase::Rebase,
         _ => false,

@@ -26,12 +26,20 @@ pub(super) fn identity(
     (place, image): &(Place, Image),
 ) -> Result<String, ExportError> {
     let reference = reference(context)?;
+    if context.images.kind() == Kind::Layout && !context.layout_digests {
+        let path = reference.split_once('@').map_or(reference, |(it, _)| it);
+        return Ok(format!("{path}@{EMPTY_IMAGE}"));
+    }
     let is_known = context.images.kind() != Kind::Daemon && reference.contains('@');
     if is_known || context.images.kind() == Kind::Layout {
         return Ok(reference.to_owned());
     }
     Ok(place.identifier(&image.descriptor().digest))
 }
+
+/// The digest of go-containerregistry's empty image, by which upstream names each run image in a
+/// layout.
+const EMPTY_IMAGE: &str = "sha256:9bff545fd88403019875bc484da593c84761e6c89bae9058b76d1054d54548d0";
 
 /// The name that it was asked for by; before Platform API 0.12 the one that the platform offers.
 pub(super) fn name(context: &ExportContext<'_>) -> String {

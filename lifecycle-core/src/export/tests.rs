@@ -14,7 +14,7 @@ use crate::analyze::{AnalyzeContext, analyze};
 use crate::cache::{Cache, CacheContext, DirectoryCache, export_cache};
 use crate::files::analyzed::ImageIdentifier;
 use crate::files::group::GroupElement;
-use crate::images::parse_name;
+use crate::images::{LayoutImages, parse_name};
 use crate::rebase::{RebaseContext, RebaseError, rebase};
 use crate::restore::{RestoreContext, restore};
 
@@ -84,20 +84,33 @@ const RUN: &str = "reg.test/run";
 /// A folder with an app and a buildpack's layers, and run images.
 struct World {
     folder: tempfile::TempDir,
-    images: Memory,
+    images: Box<dyn Images>,
+    layout_digests: bool,
     group: Group,
     log: Lines,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::of(tempfile::tempdir().unwrap(), Box::new(Memory::default())).await
+    }
+
+    /// The same, with images in OCI layouts.
+    async fn in_layouts() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let images = Box::new(LayoutImages::new(folder.path().join("layouts")));
+        Self::of(folder, images).await
+    }
+
+    async fn of(folder: tempfile::TempDir, images: Box<dyn Images>) -> Self {
         let buildpack = GroupElement {
             api: "0.12".to_owned(),
             ..GroupElement::new("some/bp", "1")
         };
         let world = Self {
-            folder: tempfile::tempdir().unwrap(),
-            images: Memory::default(),
+            folder,
+            images,
+            layout_digests: false,
             group: Group::new(vec![buildpack], Vec::new()),
             log: Lines::default(),
         };
@@ -181,8 +194,8 @@ impl World {
     async fn analyze(&self) -> Analyzed {
         let context = AnalyzeContext {
             api: PlatformApi::V0_15,
-            images: &self.images,
-            cache_images: &self.images,
+            images: &*self.images,
+            cache_images: &*self.images,
             output: APP,
             tags: &[],
             previous: APP,
@@ -203,7 +216,7 @@ impl World {
     ) -> Result<Report, ExportError> {
         let context = ExportContext {
             api: PlatformApi::V0_15,
-            images: &self.images,
+            images: &*self.images,
             names: &[APP.to_owned(), format!("{APP}:v1")],
             analyzed,
             group: &self.group,
@@ -217,6 +230,7 @@ impl World {
             exec_env: "production",
             extended_dir: None,
             owner: Owner { uid: 1, gid: 2 },
+            layout_digests: self.layout_digests,
             created: None,
             lifecycle: &LifecycleVersion::default(),
             temporary_dir: self.folder.path(),
@@ -230,7 +244,7 @@ impl World {
     async fn rebase(&self, run_image: &str, force: bool) -> Result<Digest, RebaseError> {
         let context = RebaseContext {
             api: PlatformApi::V0_15,
-            images: &self.images,
+            images: &*self.images,
             app: APP,
             names: &[APP.to_owned()],
             run_image: Some(run_image),
@@ -302,6 +316,34 @@ async fn a_second_export_of_the_same_is_the_same_image_and_makes_no_layer() {
     let new: Vec<_> = changed.layers.iter().filter(|it| !it.reused).collect();
     assert_eq!(new.len(), 1);
     assert_eq!(new[0].id, "slice-1");
+}
+
+#[tokio::test]
+async fn an_image_in_a_layout_is_as_upstream_makes_it_and_has_digests_for_who_asks() {
+    let mut world = World::in_layouts().await;
+    let analyzed = world.analyze().await;
+    let run_image = &analyzed.run_image.as_ref().unwrap().reference;
+    let (path, own) = run_image.split_once('@').unwrap();
+    let report = world.export(&analyzed, None).await.unwrap();
+    assert_eq!(report.file().image.digest, None);
+    let image = world.image(APP).await;
+    let named = |image: &Image| {
+        let label = &image.config().config.labels[labels::LIFECYCLE_METADATA];
+        let label: serde_json::Value = serde_json::from_str(label).unwrap();
+        label["runImage"]["reference"].as_str().unwrap().to_owned()
+    };
+    assert!(named(&image).starts_with(&format!("{path}@sha256:9bff545f")));
+    assert_eq!(image.manifest().annotations[REF_NAME], "latest");
+    let made = world.path("layouts/reg.test/app/latest");
+    let version = std::fs::read_to_string(made.join("oci-layout")).unwrap();
+    assert_eq!(version, "{\n    \"imageLayoutVersion\": \"1.0.0\"\n}");
+    assert!(!made.join(".lock").exists());
+
+    world.layout_digests = true;
+    let report = world.export(&analyzed, None).await.unwrap();
+    let file = report.file().with_digest(&report.image);
+    assert_eq!(file.image.digest, Some(report.image.digest.to_string()));
+    assert_eq!(named(&world.image(APP).await), format!("{path}@{own}"));
 }
 
 #[tokio::test]
@@ -447,7 +489,7 @@ async fn an_image_moves_to_a_run_image_that_it_names() {
     assert_eq!(world.rebase(RUN, false).await.unwrap(), digest);
     let not_an_app = RebaseContext {
         api: PlatformApi::V0_15,
-        images: &world.images,
+        images: &*world.images,
         app: RUN,
         names: &[APP.to_owned()],
         run_image: Some(RUN),

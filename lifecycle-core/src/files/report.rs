@@ -42,7 +42,7 @@ pub struct ImageReport {
     /// With a daemon: the digest of its config.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
-    /// With a registry or a layout: the digest of its manifest.
+    /// With a registry, or a layout for who asked for it: the digest of its manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// With a registry or a layout: the size of its manifest.
@@ -56,6 +56,13 @@ pub struct ImageReport {
 }
 
 impl ReportFile {
+    /// With the digest of the image, wherever it is.
+    #[must_use]
+    pub fn with_digest(mut self, image: &Descriptor) -> Self {
+        self.image.digest = Some(image.digest.to_string());
+        self
+    }
+
     /// With what the image is based on.
     #[must_use]
     pub fn with_run_image(mut self, run_image: &RunImageMetadata) -> Self {
@@ -76,7 +83,7 @@ impl ImageReport {
         Self {
             tags: names.to_vec(),
             image_id: daemon_id.map(|it| it.hex().to_owned()),
-            digest: (kind != Kind::Daemon).then(|| image.digest.to_string()),
+            digest: (kind == Kind::Registry).then(|| image.digest.to_string()),
             manifest_size: (kind != Kind::Daemon).then_some(image.size),
             run_image: None,
         }

@@ -44,12 +44,36 @@ async fn through_no_link_is_read_or_written() {
     let path = workspace.join("layout");
     let store = LayoutStore::create(&path).unwrap();
     let image = push_image(&store, b"layer", None).await;
-    fs_err::remove_file(path.join(".lock")).unwrap();
     let victim = workspace.join("victim");
     link(&victim, &path.join(".lock"));
     let refused = store.tag(&image, &tag("v1")).await;
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
     assert!(!victim.exists(), "it was made through the link");
+}
+
+/// The lock of a layout is a file that nobody else has to know.
+#[tokio::test]
+async fn many_change_a_layout_at_once_and_leave_no_lock() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let image = push_image(&LayoutStore::create(&path).unwrap(), b"layer", None).await;
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (path, image) = (&path, &image);
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build();
+                let runtime = runtime.unwrap();
+                for round in 0..50 {
+                    let store = LayoutStore::open(path).unwrap();
+                    let name = tag(&format!("v{writer}.{round}"));
+                    runtime.block_on(store.tag(image, &name)).unwrap();
+                }
+            });
+        }
+    });
+    let tags = LayoutStore::open(&path).unwrap().tags().await.unwrap();
+    assert_eq!(tags.len(), 200);
+    assert!(!path.join(".lock").exists());
 }
 
 /// Content that is good, behind a link: it is not ours to read, nor to mark as bad.
@@ -173,7 +197,7 @@ async fn others_may_read_a_layout() {
     let mode = |path: &Path| fs_err::metadata(path).unwrap().mode() & 0o777;
     let usual = mode(&workspace.write("usual", "")) & 0o644;
     let blob = format!("blobs/sha256/{}", image.digest.hex());
-    for name in ["oci-layout", "index.json", ".lock", &blob] {
+    for name in ["oci-layout", "index.json", &blob] {
         assert_eq!(mode(&path.join(name)), usual, "{name}");
     }
 }

@@ -126,6 +126,7 @@ fn export_and_cache(
             uid: user.uid,
             gid: user.gid,
         },
+        layout_digests: inputs.layout_digests,
         created: created(inputs, console),
         lifecycle: &lifecycle,
         temporary_dir: &temporary_folder(&inputs.environment),
@@ -139,6 +140,9 @@ fn export_and_cache(
         })
         .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
     let mut file = report.file();
+    if inputs.layout && inputs.layout_digests {
+        file = file.with_digest(&report.image);
+    }
     if inputs.report_run_image {
         file = file.with_run_image(&report.run_image.metadata);
     }

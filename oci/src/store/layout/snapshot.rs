@@ -38,6 +38,50 @@ pub(in crate::store) struct Stamp {
     nanoseconds: i64,
 }
 
+/// The right to change `index.json`. Leaves no file behind.
+pub(super) struct Lock {
+    path: PathBuf,
+    /// What is locked as long as it is open.
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // One that stays is a file too many, and locks as well as a new one.
+        if is_at(&self.file, &self.path).unwrap_or_default() {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// The file at `path`, made where it is missing, when no one else holds it.
+fn locked(path: &Path) -> io::Result<File> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o644)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Whether `path` still names `file`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let opened = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok(there.dev() == opened.dev() && there.ino() == opened.ino()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl Snapshots {
     pub(super) fn new(root: &Path) -> Self {
         Self {
@@ -84,21 +128,14 @@ impl Snapshots {
     }
 
     /// Waits until no one else changes `index.json`. The lock ends with the value, or the process.
-    pub(super) fn lock(&self) -> Result<File, StoreError> {
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         let failed = |source| StoreError::io(place(&self.root), "lock `index.json`", source);
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o644)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(self.root.join(".lock"))
-            .map_err(failed)?;
+        let path = self.root.join(".lock");
         loop {
-            match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(failed(error.into())),
+            let file = locked(&path).map_err(failed)?;
+            // Whoever had the lock has taken the file away, so another one may be locked by now.
+            if is_at(&file, &path).map_err(failed)? {
+                return Ok(Lock { path, file });
             }
         }
     }
