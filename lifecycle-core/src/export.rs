@@ -633,12 +633,6 @@ pub enum ExportError {
         /// Why it failed.
         source: OsError,
     },
-    /// The copy of such an SBOM could not be written.
-    #[error("failed to copy buildpacksio SBOMs")]
-    OwnSbomNotWritten {
-        /// Why.
-        source: FileError,
-    },
     /// There is no room for temporary files.
     #[error("failed to make a folder in `{}`", path.display())]
     Temporary {

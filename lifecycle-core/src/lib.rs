@@ -8,6 +8,7 @@ pub mod analyze;
 pub mod building;
 pub mod buildpack;
 pub mod cache;
+mod copying;
 pub mod detect;
 pub mod dockerfile;
 pub mod exec;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{BuildError, BuiltLayer, io_error};
+use crate::copying;
 use crate::files::group::GroupElement;
 
 /// An SBOM file of a buildpack.
@@ -145,7 +146,8 @@ pub(super) fn copy(dir: &Path, files: &mut [SbomFile]) -> Result<(), BuildError>
         to.extend(&file.layer);
         fs::create_dir_all(&to).map_err(io_error("mkdir", &to))?;
         to.push(format!("sbom.{ending}.json"));
-        fs::copy(&file.path, &to).map_err(io_error("copy", &file.path))?;
+        copying::copy(&file.path, &to)
+            .map_err(|error| io_error(error.operation, &error.path)(error.source))?;
         file.path = to;
     }
     Ok(())

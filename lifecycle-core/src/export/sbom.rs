@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::{ExportContext, ExportError};
-use crate::files::{OsError, write_bytes};
+use crate::copying;
+use crate::files::OsError;
 use crate::{Level, Log};
 
 const SUFFIXES: [&str; 3] = ["sbom.cdx.json", "sbom.spdx.json", "sbom.syft.json"];
@@ -115,26 +115,12 @@ fn copy_all(from: &Path, to: &Path, log: &dyn Log) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// A link is copied as a link, and what is neither that nor a file is passed over.
+/// Copies one, with the folder that it is to lie in.
 fn copy_one(from: &Path, to: &Path) -> Result<(), ExportError> {
-    let kind = fs::symlink_metadata(from)
-        .map_err(|error| failed("lstat", from, error))?
-        .file_type();
-    if kind.is_symlink() {
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, error))?;
-        }
-        let target = fs::read_link(from).map_err(|error| failed("readlink", from, error))?;
-        return symlink(&target, to).map_err(|error| {
-            let both = PathBuf::from(format!("{} {}", target.display(), to.display()));
-            failed("symlink", &both, error)
-        });
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, error))?;
     }
-    if !kind.is_file() {
-        return Ok(());
-    }
-    let bytes = fs::read(from).map_err(|error| failed("open", from, error))?;
-    write_bytes(to, &bytes).map_err(|source| ExportError::OwnSbomNotWritten { source })
+    copying::copy(from, to).map_err(|error| failed(error.operation, &error.path, error.source))
 }
 
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> ExportError {
@@ -147,6 +133,7 @@ fn failed(operation: &'static str, path: &Path, error: io::Error) -> ExportError
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
     use std::sync::Mutex;
 
     use super::*;

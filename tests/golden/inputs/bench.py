@@ -128,8 +128,8 @@ def differences(case, want, got):
     """(what differs in behaviour, what differs in words)"""
     if want.get("failed") or got.get("failed"):
         a, b = want.get("failed"), got.get("failed")
-        # a case whose set-up fails is not compared
-        both = a and b and a.startswith("RuntimeError") and b.startswith("RuntimeError")
+        # a case whose set-up fails, or that nobody can start, is not compared
+        both = a and b and (a == b or a.startswith("RuntimeError") and b.startswith("RuntimeError"))
         return ([] if both else ["run: %s, not %s" % (b, a)], [])
     behaviour = rc.compare(case, want, got, "off", True)
     words = [d for d in rc.compare(case, want, got, "strict") if d.split(": ")[0].endswith((" stdout", " stderr"))]

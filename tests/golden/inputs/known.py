@@ -15,10 +15,12 @@ PARALLEL = "-parallel: lines of export and cache mix"
 SLICES = "absolute paths in slices"
 RUN_GONE = "the run image is gone"
 PING = "a registry that refuses /v2/ and nothing else"
+SOME_REQUESTS = "a registry that fails some requests only"
+BARE_HEAD = "a registry that answers HEAD without a digest"
 NO_CACHE_YET = "a cache image that is not there yet, before Platform API 0.13"
 SLOW = "upstream takes longer than we wait"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SLOW, RANDOM, NO_CACHE_YET]
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, SLOW, RANDOM, NO_CACHE_YET]
 
 
 def panicked(step):
@@ -99,6 +101,11 @@ def row_of(case, i, want, got):
         return RANDOM
     if up["exit"] != 0 and up["exit"] != us["exit"] and any(f["path"] == "^/v2/$" for f in case.get("faults") or []):
         return PING
+    faults = case.get("faults") or []
+    if up["exit"] != us["exit"] and any("first" in f or "after" in f for f in faults):
+        return SOME_REQUESTS
+    if up["exit"] != us["exit"] and any(f.get("status") == 200 and re.match(f.get("method", ""), "HEAD") for f in faults):
+        return BARE_HEAD
     if any("-parallel" in s.get("run", []) for s in case["steps"]) and up["exit"] == us["exit"]:
         return PARALLEL
     return None

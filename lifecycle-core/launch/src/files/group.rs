@@ -51,12 +51,9 @@ pub struct GroupElement {
     /// Whether its group passes without it.
     #[serde(skip_serializing_if = "is_false")]
     pub optional: bool,
-    /// In an order: the execution environments in which it counts; empty for all.
-    #[serde(
-        rename = "exec-env",
-        deserialize_with = "exec_env",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    /// In an order: the execution environments in which it counts; empty for all. Never written:
+    /// upstream knows none.
+    #[serde(rename = "exec-env", deserialize_with = "exec_env", skip_serializing)]
     pub exec_env: Vec<String>,
 }
 
