@@ -59,7 +59,9 @@ fn main() -> ExitCode {
             return error.exit_code();
         }
     };
-    let matches = match help::command().try_get_matches_from(arguments) {
+    // To make the texts of help takes longer than to understand the arguments, and few ask for them.
+    let understood = Cli::command().try_get_matches_from(&arguments);
+    let matches = match understood.or_else(|_| help::command().try_get_matches_from(arguments)) {
         Ok(matches) => matches,
         Err(error) => return not_understood(&error, &environment),
     };
