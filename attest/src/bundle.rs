@@ -128,7 +128,7 @@ impl Bundle {
     /// Parses the JSON of a bundle v0.1, v0.2 or v0.3.
     ///
     /// Strict where two readers could differ: no repeated keys, one kind of material, one kind of
-    /// content, standard base64 only. Unknown fields are ignored.
+    /// content, one signature. Unknown fields are ignored.
     pub fn parse(json: impl Into<Bytes>) -> Result<Self, BundleError> {
         let json = json.into();
         let raw: Raw = json::from_slice(&json).map_err(BundleError::Malformed)?;
@@ -219,6 +219,13 @@ pub enum BundleError {
 }
 
 fn version(media_type: &str) -> Result<u8, BundleError> {
+    // A patch changes nothing that is read: `v0.3.2`.
+    let patched = media_type
+        .strip_prefix("application/vnd.dev.sigstore.bundle.v0.3.")
+        .and_then(|it| it.strip_suffix("+json"));
+    if patched.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit())) {
+        return Ok(3);
+    }
     match media_type {
         "application/vnd.dev.sigstore.bundle+json;version=0.1" => Ok(1),
         "application/vnd.dev.sigstore.bundle+json;version=0.2" => Ok(2),
@@ -232,7 +239,9 @@ fn version(media_type: &str) -> Result<u8, BundleError> {
 
 fn read_material(raw: RawMaterial, version: u8) -> Result<VerificationMaterial, BundleError> {
     let signer = match (raw.public_key, raw.certificate, raw.x509_certificate_chain) {
-        (Some(Object(key)), None, None) => Material::PublicKey { hint: key.hint },
+        (Some(Object(key)), None, None) => Material::PublicKey {
+            hint: key.hint.unwrap_or_default(),
+        },
         (None, Some(Object(certificate)), None) => Material::Certificate(certificate.decode()?),
         (None, None, Some(_)) if version >= 3 => return Err(BundleError::ChainInV03),
         (None, None, Some(Object(chain))) => Material::CertificateChain(chain.decode()?),

@@ -85,12 +85,20 @@ impl Envelope {
     }
 }
 
-/// Decodes base64, of the standard or the URL-safe alphabet, padded or not: DSSE allows both, and
-/// bundles are protobuf JSON, which allows all four. Nothing rests on the text: what is signed, and
+/// Decodes base64, of the standard or the URL-safe alphabet, padded or not, with line breaks in it or not:
+/// DSSE allows both alphabets, bundles are protobuf JSON, which allows all four, and whose readers in Go
+/// pass over line breaks. Nothing rests on the text: what is signed, and
 /// what has a digest, are the bytes that it stands for.
 pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, EnvelopeError> {
     const TOLERANT: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let unbroken: String;
+    let text = if text.contains(['\r', '\n']) {
+        unbroken = text.replace(['\r', '\n'], "");
+        &unbroken
+    } else {
+        text
+    };
     let alphabet = if text.contains(['-', '_']) {
         &alphabet::URL_SAFE
     } else {
@@ -106,6 +114,7 @@ pub(crate) fn decode(what: &'static str, text: &str) -> Result<Vec<u8>, Envelope
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawEnvelope {
     payload: String,
+    #[serde(alias = "payload_type")]
     payload_type: String,
     signatures: Vec<Object<RawSignature>>,
 }
@@ -177,14 +186,15 @@ mod tests {
             ("-w==", &[0xfb]),
             ("-w", &[0xfb]),
             ("AA", &[0]),
+            ("+/\\r\\n+/\\n", &[0xfb, 0xff, 0xbf]),
         ] {
             let json = format!(
                 r#"{{"payload":"{payload}","payloadType":"t","signatures":[{{"sig":"AA"}}]}}"#
             );
             assert_eq!(parse(&json).unwrap().payload(), bytes, "{payload}");
         }
-        // Of both alphabets, with spare bits, with a line break, with something behind.
-        for payload in ["-/+_", "AB==", "AA==\\n", "AA==AA==", "A"] {
+        // Of both alphabets, with spare bits, with a blank, with something behind.
+        for payload in ["-/+_", "AB==", "AA== ", "AA==AA==", "A"] {
             let json = format!(
                 r#"{{"payload":"{payload}","payloadType":"t","signatures":[{{"sig":"AA=="}}]}}"#
             );

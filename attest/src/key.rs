@@ -29,10 +29,19 @@ pub enum KeyFile {
     Plain(Box<PrivateKey>),
 }
 
+/// The labels of private keys.
+const PRIVATE: &[&str] = &[
+    encrypted::LABEL,
+    encrypted::OLD_LABEL,
+    "PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "RSA PRIVATE KEY",
+];
+
 impl KeyFile {
     /// Parses the text of a private key file.
     pub fn parse(text: &[u8]) -> Result<Self, KeyError> {
-        let (label, body) = pem::decode(text)?;
+        let (label, body) = pem::decode(text, PRIVATE)?;
         match label {
             encrypted::LABEL | encrypted::OLD_LABEL => {
                 EncryptedKey::parse(&body).map(Self::Encrypted)
@@ -95,6 +104,9 @@ pub enum KeyError {
     /// No PEM.
     #[error("not a PEM file")]
     NotPem,
+    /// More than one key: it would be open which one is meant.
+    #[error("more than one key is in the file: each needs a file of its own")]
+    Several,
     /// PEM of something else.
     #[error("PEM file holds a `{presented}`, not a {expected}")]
     OtherLabel {

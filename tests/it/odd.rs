@@ -6,6 +6,8 @@
 //! of media types in the other case, blanks, escapes, order. What three other programs read with the same
 //! result, we have to read with the same result.
 
+mod signed;
+
 use std::fmt::Write as _;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -18,7 +20,7 @@ use testkit::{Output, Workspace, peer, skipped};
 const CASES: u64 = 40;
 
 /// Numbers that look like chance, and are the same each time (`SplitMix64`).
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
     fn next(&mut self) -> u64 {
@@ -138,12 +140,12 @@ fn text(it: &str, chance: &mut Chance, out: &mut String) {
 }
 
 /// An image, or an index of two, in some other spelling.
-struct Case {
-    text: String,
-    media_type: MediaType,
+pub(crate) struct Case {
+    pub(crate) text: String,
+    pub(crate) media_type: MediaType,
 }
 
-fn image(registry: &TestRegistry, chance: &mut Chance) -> Case {
+pub(crate) fn image(registry: &TestRegistry, chance: &mut Chance) -> Case {
     let layer = vec![u8::try_from(chance.below(256)).unwrap(); 10 + chance.below(100)];
     registry.put_blob("app", layer.clone());
     let mut config = json!({

@@ -212,14 +212,20 @@ fn services(name: &'static str, raw: Vec<RawService>) -> Result<Vec<Service>, Si
 #[serde(rename_all = "camelCase")]
 struct Raw {
     #[serde(default)]
+    #[serde(alias = "media_type")]
     media_type: String,
     #[serde(default)]
+    #[serde(alias = "ca_urls")]
     ca_urls: Vec<RawService>,
     #[serde(default)]
+    #[serde(alias = "rekor_tlog_urls")]
     rekor_tlog_urls: Vec<RawService>,
+    #[serde(alias = "rekor_tlog_config")]
     rekor_tlog_config: Option<RawConfig>,
     #[serde(default)]
+    #[serde(alias = "tsa_urls")]
     tsa_urls: Vec<RawService>,
+    #[serde(alias = "tsa_config")]
     tsa_config: Option<RawConfig>,
 }
 
@@ -228,7 +234,9 @@ struct Raw {
 struct RawService {
     url: String,
     #[serde(default)]
+    #[serde(alias = "major_api_version")]
     major_api_version: u32,
+    #[serde(alias = "valid_for")]
     valid_for: Option<RawValidity>,
     #[serde(default)]
     operator: String,

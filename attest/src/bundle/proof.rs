@@ -74,21 +74,29 @@ pub struct SignedTimestamp(pub Vec<u8>);
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawEntry {
+    #[serde(alias = "log_index")]
     log_index: Option<Int64>,
+    #[serde(alias = "log_id")]
     log_id: Option<Object<RawLogId>>,
+    #[serde(alias = "kind_version")]
     kind_version: Option<Object<RawKind>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "integrated_time")]
     integrated_time: Option<Int64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "inclusion_promise")]
     inclusion_promise: Option<Object<RawPromise>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "inclusion_proof")]
     inclusion_proof: Option<Object<RawProof>>,
+    #[serde(alias = "canonicalized_body")]
     canonicalized_body: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RawLogId {
+    #[serde(alias = "key_id")]
     key_id: Option<String>,
 }
 
@@ -101,14 +109,18 @@ struct RawKind {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RawPromise {
+    #[serde(alias = "signed_entry_timestamp")]
     signed_entry_timestamp: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RawProof {
+    #[serde(alias = "log_index")]
     log_index: Option<Int64>,
+    #[serde(alias = "root_hash")]
     root_hash: Option<String>,
+    #[serde(alias = "tree_size")]
     tree_size: Option<Int64>,
     hashes: Option<Vec<String>>,
     checkpoint: Option<Object<RawCheckpoint>>,
@@ -122,6 +134,7 @@ struct RawCheckpoint {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawTimestamp {
+    #[serde(alias = "signed_timestamp")]
     signed_timestamp: Option<String>,
 }
 

@@ -1,4 +1,7 @@
 //! The JSON of bundles: protocol buffers in their JSON form.
+//!
+//! Its readers take a field by the name in the schema, too (`dsse_envelope`), and `null` for one that is
+//! not set: <https://protobuf.dev/programming-guides/json/>. One that is there by both names is there twice.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,31 +16,39 @@ use crate::dsse::{self, EnvelopeError, RawEnvelope};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Raw {
+    #[serde(alias = "media_type")]
     pub(super) media_type: String,
+    #[serde(alias = "verification_material")]
     pub(super) verification_material: Object<RawMaterial>,
+    #[serde(alias = "dsse_envelope")]
     pub(super) dsse_envelope: Option<Object<RawEnvelope>>,
+    #[serde(alias = "message_signature")]
     pub(super) message_signature: Option<Object<RawMessage>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawMaterial {
+    #[serde(alias = "public_key")]
     pub(super) public_key: Option<Object<RawKey>>,
     pub(super) certificate: Option<Object<RawBytes>>,
+    #[serde(alias = "x509_certificate_chain")]
     pub(super) x509_certificate_chain: Option<Object<RawChain>>,
+    #[serde(alias = "tlog_entries")]
     pub(super) tlog_entries: Option<Vec<Object<RawEntry>>>,
+    #[serde(alias = "timestamp_verification_data")]
     pub(super) timestamp_verification_data: Option<Object<RawTimestamps>>,
 }
 
 #[derive(Deserialize, Serialize)]
 pub(super) struct RawKey {
-    #[serde(default)]
-    pub(super) hint: String,
+    pub(super) hint: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawBytes {
+    #[serde(alias = "raw_bytes")]
     raw_bytes: String,
 }
 
@@ -70,6 +81,7 @@ impl RawChain {
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawTimestamps {
+    #[serde(alias = "rfc3161_timestamps")]
     pub(super) rfc3161_timestamps: Option<Vec<Object<RawTimestamp>>>,
 }
 
@@ -77,6 +89,7 @@ pub(super) struct RawTimestamps {
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "message_digest")]
     message_digest: Option<Object<RawDigest>>,
     signature: String,
 }
@@ -85,9 +98,13 @@ impl RawMessage {
     pub(super) fn decode(self) -> Result<MessageSignature, EnvelopeError> {
         // An absent value is how protocol buffers write an empty one.
         let digest = match self.message_digest {
-            Some(Object(RawDigest { algorithm, digest })) if !digest.is_empty() => {
-                Some((algorithm, dsse::decode("message digest", &digest)?))
-            }
+            Some(Object(RawDigest {
+                algorithm,
+                digest: Some(digest),
+            })) if !digest.is_empty() => Some((
+                algorithm.unwrap_or_default(),
+                dsse::decode("message digest", &digest)?,
+            )),
             _ => None,
         };
         Ok(MessageSignature {
@@ -100,8 +117,8 @@ impl RawMessage {
         Self {
             message_digest: message.digest.as_ref().map(|(algorithm, digest)| {
                 Object(RawDigest {
-                    algorithm: algorithm.clone(),
-                    digest: STANDARD.encode(digest),
+                    algorithm: Some(algorithm.clone()),
+                    digest: Some(STANDARD.encode(digest)),
                 })
             }),
             signature: STANDARD.encode(&message.signature),
@@ -111,10 +128,8 @@ impl RawMessage {
 
 #[derive(Deserialize, Serialize)]
 struct RawDigest {
-    #[serde(default)]
-    algorithm: String,
-    #[serde(default)]
-    digest: String,
+    algorithm: Option<String>,
+    digest: Option<String>,
 }
 
 /// A bundle as cosign writes it.
@@ -157,9 +172,9 @@ impl Written {
             media_type: MediaType::SIGSTORE_BUNDLE,
             verification_material: WrittenMaterial {
                 signer: match &material.signer {
-                    Material::PublicKey { hint } => {
-                        WrittenSigner::PublicKey(RawKey { hint: hint.clone() })
-                    }
+                    Material::PublicKey { hint } => WrittenSigner::PublicKey(RawKey {
+                        hint: Some(hint.clone()),
+                    }),
                     Material::Certificate(der) => WrittenSigner::Certificate(RawBytes::of(der)),
                     // v0.3 has room for the signer's own alone; who verifies has those above it.
                     Material::CertificateChain(chain) => WrittenSigner::Certificate(RawBytes::of(

@@ -36,7 +36,7 @@ pub struct PublicKey {
 impl PublicKey {
     /// Parses the text of a public key file: PEM, `SubjectPublicKeyInfo`.
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let (label, body) = pem::decode(text)?;
+        let (label, body) = pem::decode(text, &[LABEL])?;
         if label == LABEL {
             Self::from_spki(&body)
         } else {

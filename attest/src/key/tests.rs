@@ -127,7 +127,7 @@ fn p256_signatures_are_deterministic() {
 
 #[test]
 fn parameters_are_not_the_files_to_choose() {
-    let (_, json) = pem::decode(fixture!("cosign.key")).unwrap();
+    let (_, json) = pem::decode(fixture!("cosign.key"), PRIVATE).unwrap();
     let json = std::str::from_utf8(&json).unwrap();
     for (from, to) in [
         (r#""N":65536"#, r#""N":1073741824"#),
@@ -175,7 +175,9 @@ fn what_is_no_key_is_refused_by_what_it_is() {
         Err(KeyError::OtherLabel { .. })
     ));
     // secp256k1 is a curve, but none of ours; a point that is cut off is none at all.
-    let spki = pem::decode(fixture!("p256.pub.pem")).unwrap().1;
+    let spki = pem::decode(fixture!("p256.pub.pem"), &["PUBLIC KEY"])
+        .unwrap()
+        .1;
     let at = spki.windows(8).position(|it| it.ends_with(&[3, 1, 7]));
     let mut other = spki.to_vec();
     other[at.unwrap() + 7] = 6;

@@ -17,20 +17,27 @@ const MEDIA_TYPES: [&str; 3] = [
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Root {
+    #[serde(alias = "media_type")]
     media_type: String,
     tlogs: Option<Vec<Object<RawLog>>>,
     ctlogs: Option<Vec<Object<RawLog>>>,
+    #[serde(alias = "certificate_authorities")]
     certificate_authorities: Option<Vec<Object<RawAuthority>>>,
+    #[serde(alias = "timestamp_authorities")]
     timestamp_authorities: Option<Vec<Object<RawAuthority>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawLog {
+    #[serde(alias = "base_url")]
     base_url: Option<String>,
+    #[serde(alias = "public_key")]
     public_key: Option<Object<RawKey>>,
+    #[serde(alias = "log_id")]
     log_id: Option<Object<RawLogId>>,
     /// Since v0.2; then it is what entries name the log by.
+    #[serde(alias = "checkpoint_key_id")]
     checkpoint_key_id: Option<Object<RawLogId>>,
     operator: Option<String>,
 }
@@ -38,13 +45,16 @@ struct RawLog {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawKey {
+    #[serde(alias = "raw_bytes")]
     raw_bytes: Option<String>,
+    #[serde(alias = "valid_for")]
     valid_for: Option<Object<RawValidity>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawLogId {
+    #[serde(alias = "key_id")]
     key_id: Option<String>,
 }
 
@@ -58,7 +68,9 @@ struct RawValidity {
 #[serde(rename_all = "camelCase")]
 struct RawAuthority {
     uri: Option<String>,
+    #[serde(alias = "cert_chain")]
     cert_chain: Option<Object<RawChain>>,
+    #[serde(alias = "valid_for")]
     valid_for: Option<Object<RawValidity>>,
     operator: Option<String>,
 }
@@ -71,6 +83,7 @@ struct RawChain {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawCertificate {
+    #[serde(alias = "raw_bytes")]
     raw_bytes: Option<String>,
 }
 
