@@ -202,10 +202,43 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: buildpack `test/failing` failed to build
+error: buildpack `test/failing` 1.0.0 failed to build
   note: working
     no compiler
     ERROR: failed to build: exit status 7
+"#);
+    let several = Project::new(&[
+        FakeBuildpack::new("test/first").build("echo first"),
+        FakeBuildpack::new("test/second").build("echo second; exit 3"),
+        FakeBuildpack::new("test/third").build("echo third"),
+    ]);
+    assert_snapshot!(build_says(&several, &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no previous image; run image: static
+   detect  test/first 1.0.0, test/second 1.0.0, test/third 1.0.0
+  restore  the cache is empty
+error: buildpack `test/second` 1.0.0 failed to build
+  note: first
+    second
+    ERROR: failed to build: exit status 3
+"#);
+    // What a buildpack says of who builds is believed of those that build only.
+    let lying = Project::new(&[
+        FakeBuildpack::new("test/first").build("true"),
+        FakeBuildpack::new("test/second")
+            .build("printf 'secret' > \"$CNB_LAYERS_DIR/../building\"; exit 3"),
+    ]);
+    assert_snapshot!(build_says(&lying, &[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+  analyze  no previous image; run image: static
+   detect  test/first 1.0.0, test/second 1.0.0
+  restore  the cache is empty
+error: one of the buildpacks test/first, test/second failed to build
+  note: ERROR: failed to build: exit status 3
 "#);
     assert_snapshot!(building("kill -9 $$"), @r#"
 exit: 2
@@ -214,7 +247,7 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: buildpack `test/failing` failed to build
+error: buildpack `test/failing` 1.0.0 failed to build
   note: ERROR: failed to build: signal: killed
 "#);
     assert_snapshot!(building("echo 'types = 1' > \"$CNB_LAYERS_DIR/bad.toml\""), @r#"
@@ -224,7 +257,7 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: build failed (exit status 52)
+error: build failed at buildpack `test/failing` 1.0.0 (exit status 52)
   note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 1 (last key "types"): type mismatch for buildpack.typesTable: expected table but found int64
 "#);
     assert_snapshot!(building("echo '[[processes' > \"$CNB_LAYERS_DIR/launch.toml\""), @r#"
@@ -234,7 +267,7 @@ exit: 2
   analyze  no previous image; run image: static
    detect  test/failing 1.0.0
   restore  the cache is empty
-error: build failed (exit status 52)
+error: build failed at buildpack `test/failing` 1.0.0 (exit status 52)
   note: ERROR: failed to build: failed to process buildpack layer: failed to decode layer metadata file: toml: line 2: expected '.' or ']' to end table name, but got '\n' instead
 "#);
     assert_snapshot!(building("mkdir \"$CNB_LAYERS_DIR/a\"; printf '[types]\\nlaunch = true\\n' > \"$CNB_LAYERS_DIR/a.toml\"; echo '{' > \"$CNB_LAYERS_DIR/a.sbom.cdx.json\""), @r#"

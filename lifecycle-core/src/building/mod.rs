@@ -51,6 +51,9 @@ pub struct BuildContext<'a> {
     pub group: Group,
     /// What they agreed on: `plan.toml`.
     pub plan: BuildPlan,
+    /// The file that is to say which buildpack builds (`id@version`), for whoever has to tell which one
+    /// failed.
+    pub building: Option<PathBuf>,
 }
 
 /// What came of a build.
@@ -107,6 +110,10 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
             Level::Debug,
             &format!("Running build for buildpack {element}"),
         );
+        if let Some(path) = &context.building {
+            // No build fails of it.
+            fs::write(path, element.to_string()).unwrap_or_default();
+        }
         debug("Looking up buildpack");
         let dir = modules.dir_of(Kind::Buildpack);
         let descriptor = BuildpackDescriptor::read(dir, element)

@@ -87,6 +87,7 @@ impl Builder {
             layers_dir: root.join("layers"),
             group: self.group.clone(),
             plan: toml::from_str(plan).expect("a plan"),
+            building: Some(root.join("layers/building")),
         };
         build(&context, &self.log)
     }
@@ -114,6 +115,16 @@ fn a_buildpack_may_take_its_folder_away() {
     builder.buildpack("a", "0.10", "rm -r $1");
     builder.buildpack("b", "0.10", "true");
     assert!(builder.build("").unwrap().layers.is_empty());
+}
+
+#[test]
+fn it_is_said_which_buildpack_builds() {
+    let mut builder = Builder::new(PlatformApi::V0_15);
+    builder.buildpack("a/b", "0.10", "true");
+    builder.buildpack("c", "0.10", "exit 3");
+    builder.buildpack("d", "0.10", "true");
+    assert_eq!(code(builder.build("")), 51);
+    assert_eq!(builder.read("building"), builder.group.group[1].to_string());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! in the sandbox.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +25,7 @@ use tracing::info_span;
 
 use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
-use super::programs::Ended;
+use super::programs::{BUILDING, Ended};
 use super::staging::{IMAGE, Named, StagedImages, Staging};
 use super::{CachePlace, EXEC_ENV, PhaseFailure, Progress, Request, RunError};
 use crate::sandbox::Sandbox;
@@ -282,10 +283,39 @@ impl Phases<'_> {
                 self.progress.done("build", &names);
                 Ok(())
             }
-            Exit::Code(51) => Err(ended.failed(PhaseFailure::Build, which_failed(group, &names))),
+            Exit::Code(51) => Err(ended.failed(
+                PhaseFailure::Build,
+                match (self.building(group), group.group.as_slice()) {
+                    (Some(name), _) => format!("buildpack {name} failed to build"),
+                    (None, [only]) => format!("buildpack {} failed to build", named(only)),
+                    (None, _) => format!("one of the buildpacks {names} failed to build"),
+                },
+            )),
             Exit::Code(NOT_EXTENDED) => Err(not_extended(&ended, "build")),
-            exit => Err(ended.failed(PhaseFailure::Lifecycle, format!("build failed ({exit})"))),
+            exit => Err(ended.failed(
+                PhaseFailure::Lifecycle,
+                match self.building(group) {
+                    Some(name) => format!("build failed at buildpack {name} ({exit})"),
+                    None => format!("build failed ({exit})"),
+                },
+            )),
         }
+    }
+
+    /// Which buildpack built last: its name and version, as far as it is known. By its own lifecycle's
+    /// word, where buildpacks can write, too: taken only for one of the group.
+    fn building(&self, group: &Group) -> Option<String> {
+        let path = self.staging.layers().join(BUILDING);
+        let is_file = fs_err::symlink_metadata(&path).is_ok_and(|it| it.is_file());
+        let mut told = String::new();
+        if is_file && let Ok(file) = fs_err::File::open(&path) {
+            // What cannot be read is not known.
+            file.take(4 << 10)
+                .read_to_string(&mut told)
+                .unwrap_or_default();
+        }
+        let is_told = |it: &&GroupElement| it.to_string() == told;
+        group.group.iter().find(is_told).map(named)
     }
 
     /// Runs a phase in the sandbox.
@@ -328,12 +358,9 @@ impl Phases<'_> {
     }
 }
 
-/// Says which buildpack failed to build, as far as it is known.
-fn which_failed(group: &Group, names: &str) -> String {
-    match group.group.as_slice() {
-        [_] => format!("buildpack `{names}` failed to build"),
-        _ => format!("one of the buildpacks {names} failed to build"),
-    }
+/// What a user reads of a buildpack.
+fn named(element: &GroupElement) -> String {
+    format!("`{}` {}", element.id, element.version)
 }
 
 /// Opens a cache; waits for it on a thread of its own, so that whoever gives up is heard.

@@ -189,6 +189,9 @@ impl Ended {
     }
 }
 
+/// The file among the layers in which our builder says which buildpack builds.
+pub(super) const BUILDING: &str = "building";
+
 impl Phases<'_> {
     /// Runs the lifecycle in the sandbox. What it prints is shown only if `shown`.
     pub(super) async fn lifecycle(
@@ -275,6 +278,8 @@ impl Phases<'_> {
             env.insert("HOME".into(), self.staging.root().join(HOME).into());
         }
         env.extend(told.map(|(name, value)| (name.into(), value.into())));
+        let building = self.sandbox.path(&Path::new("/layers").join(BUILDING));
+        env.insert("SEALPACK_BUILDING_PATH".into(), building.into());
         let traceparent = self.request.telemetry.and_then(Telemetry::traceparent);
         if let Some(traceparent) = traceparent {
             env.insert("CNB_TELEMETRY".into(), "true".into());

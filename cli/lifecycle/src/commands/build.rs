@@ -14,6 +14,10 @@ use crate::failure::{Failure, GENERIC, chain};
 use crate::files::{read, read_or_default};
 use crate::inputs::Inputs;
 
+/// The variable that names the file in which it is to stand which buildpack builds. Ours: upstream's says
+/// that in its debug lines alone.
+const BUILDING: &str = "SEALPACK_BUILDING_PATH";
+
 /// The builder.
 pub(super) fn run(inputs: &Inputs, cancel: &Cancel, console: Console) -> Result<(), Failure> {
     let group: Group = read(&inputs.group, "group", GENERIC)?;
@@ -44,6 +48,7 @@ pub(super) fn build(
         layers_dir: inputs.layers.clone(),
         group,
         plan,
+        building: inputs.environment.text(BUILDING).map(Into::into),
     };
     console
         .time("Builder", || {
