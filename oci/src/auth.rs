@@ -92,8 +92,8 @@ impl Credentials {
 
     /// Finds what the user keeps, as other clients do: `CNB_REGISTRY_AUTH`, and those of
     /// [`config_paths`] that exist, in this order. Reads these files, and nothing else. A file that
-    /// nobody named and that this user may not read is as good as absent: where root's Podman has run,
-    /// there is one.
+    /// nobody named and that cannot be read is as good as absent: where root's Podman has run, there is
+    /// one that this user may not read.
     pub fn find(
         home: Option<&Path>,
         environment: &BTreeMap<String, String>,
@@ -106,18 +106,14 @@ impl Credentials {
             match ConfigFile::read(&path) {
                 Ok(Some(file)) => found = found.with_file(file),
                 Ok(None) => {}
-                Err(CredentialsError::Io { source, .. })
-                    if !is_named && source.kind() == io::ErrorKind::PermissionDenied =>
-                {
-                    found.unreadable.push(path);
-                }
+                Err(CredentialsError::Io { .. }) if !is_named => found.unreadable.push(path),
                 Err(error) => return Err(error),
             }
         }
         Ok(found)
     }
 
-    /// The files at usual places that this user may not read, and that are left out.
+    /// The files at usual places that cannot be read, and that are left out.
     pub fn unreadable(&self) -> &[PathBuf] {
         &self.unreadable
     }
@@ -407,6 +403,20 @@ mod tests {
             );
             assert_eq!(found(&environment), Some(path(file)));
         }
+    }
+
+    #[test]
+    fn what_nobody_named_and_cannot_be_read_is_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        // A folder is no file that could be read, whoever asks.
+        fs_err::create_dir_all(path("run/containers/auth.json")).unwrap();
+        let run = ("XDG_RUNTIME_DIR".to_owned(), path("run"));
+        let found = Credentials::find(None, &BTreeMap::from([run])).unwrap();
+        assert_eq!(found.unreadable().len(), 1);
+        let named = "REGISTRY_AUTH_FILE".to_owned();
+        let named = BTreeMap::from([(named, path("run/containers/auth.json"))]);
+        assert!(Credentials::find(None, &named).is_err());
     }
 
     #[tokio::test]

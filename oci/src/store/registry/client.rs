@@ -32,7 +32,7 @@ impl RegistryClient {
         let notes: Vec<_> = unreadable
             .map(|it| {
                 format!(
-                    "credentials in `{}` may not be read, and are left out",
+                    "credentials in `{}` cannot be read, and are left out",
                     it.display()
                 )
             })
