@@ -35,6 +35,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "General")]
 pub(crate) struct Global {
     /// Print results and errors only.
     #[arg(long, short, global = true)]

@@ -40,9 +40,12 @@ fn each(command: Command) -> Command {
     let headings: Vec<_> = command.get_arguments().map(heading).collect();
     let has = |wanted: &str| headings.iter().any(|it| it.as_deref() == Some(wanted));
     let pages = PAGES.iter().filter(|(heading, ..)| has(heading));
-    let pages: Vec<_> = pages
+    let mut pages: Vec<_> = pages
         .map(|(heading, name, _)| format!("{heading}: sealpack help {name}"))
         .collect();
+    if command.get_arguments().any(Arg::is_hide_short_help_set) {
+        pages.insert(0, "All flags: --help".to_owned());
+    }
     let mut command = command.mut_args(short).mut_subcommands(each);
     if !pages.is_empty() {
         let long = command.get_after_help().cloned().unwrap_or_default();
@@ -64,7 +67,8 @@ fn short(arg: Arg) -> Arg {
         .iter()
         .any(|(it, ..)| heading(&arg).as_deref() == Some(it));
     let whole = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let arg = arg.hide_short_help(on_page);
+    let is_rare = arg.is_hide_short_help_set();
+    let arg = arg.hide_short_help(on_page || is_rare);
     match whole.split_once(". ") {
         Some((sentence, _)) if arg.get_long_help().is_none() => {
             let sentence = sentence.to_owned();

@@ -51,6 +51,12 @@ impl<'a> Images<'a> {
         opened.map_err(|error| said(error, None))
     }
 
+    /// The reading of `reference` by which there is a place already: `oci:out:localhost/app` is an image in
+    /// `out`, if that is a layout. What is written goes there, too.
+    pub(crate) fn settled(&self, reference: &Reference) -> Reference {
+        self.places.meant(reference)
+    }
+
     /// Opens the place that `reference` names, to write to it; makes it, if it can be made.
     pub(crate) async fn create(
         &self,

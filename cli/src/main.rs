@@ -4,6 +4,7 @@ mod args;
 mod building;
 mod claims;
 mod commands;
+mod completion;
 mod contents;
 mod defaults;
 mod environment;
@@ -28,16 +29,20 @@ mod written;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Cli, Format};
 use crate::environment::Environment;
-use crate::error::{CommandError, Context as _, Message};
+use crate::error::{CommandError, Context as _};
 use crate::ui::Ui;
 
 /// The argument by which this program starts itself anew, as the inner stage of the sandbox.
 const SANDBOX: &str = "__sandbox";
+
+/// How often a log hears that something is under way.
+const MINUTE: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
     if let Some(arguments) = of_lifecycle() {
@@ -51,6 +56,13 @@ fn main() -> ExitCode {
     if environment.arguments.get(1).is_some_and(|it| it == SANDBOX) {
         // Before there is any other thread.
         return platform::sandbox::enter();
+    }
+    if environment
+        .arguments
+        .get(1)
+        .is_some_and(|it| it == completion::ASKED)
+    {
+        return completion::answer(environment);
     }
     let arguments = match defaults::arguments(&environment) {
         Ok(arguments) => arguments,
@@ -70,7 +82,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.format(&mut Cli::command()).exit(),
     };
-    let ui = Ui::new(&cli.global, &environment);
+    let name = matches.subcommand_name().unwrap_or_default();
+    let ui = Ui::new(&cli.global, &environment).of_command(name, &environment);
     let result = run(cli, &environment, &ui).and_then(|()| ui.written());
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,26 +142,23 @@ fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError>
     // One thread is enough to wait on; what works hard has threads of its own. A server has many
     // clients, none of which is to wait for another.
     let limit = cli.global.timeout;
-    let mut builder = match cli.command {
-        commands::Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
+    let is_server = matches!(cli.command, commands::Command::Serve(_));
+    let mut builder = if is_server {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
     };
     let runtime = builder
         .enable_all()
         .build()
         .context(|| "failed to start".to_owned())?;
-    let result = runtime.block_on(async {
-        let command = Box::pin(commands::run(cli.command, environment, ui));
-        let Some(limit) = limit else {
-            return command.await;
-        };
-        tokio::time::timeout(limit, command)
-            .await
-            .map_err(|_elapsed| {
-                let limit = format!("{limit:?}");
-                CommandError::undecided(Message(format!("not done within {limit} (`--timeout`)")))
-            })?
-    });
+    let command = || runtime.block_on(commands::run(cli.command, limit, environment, ui));
+    let result = if is_server {
+        // Which has a log of its own.
+        command()
+    } else {
+        ui.while_telling(MINUTE, command)
+    };
     // A thread that still waits, for a lock say, waits for a command that was interrupted.
     runtime.shutdown_background();
     result

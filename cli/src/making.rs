@@ -435,6 +435,7 @@ async fn move_to(
         }
         return Ok(destination.to_string());
     }
+    let destination = &images.settled(destination);
     let store = images.create(destination).await?;
     let name = tag(destination)?;
     let options = CopyOptions {

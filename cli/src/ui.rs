@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ pub(crate) struct Ui {
     bar: Option<ProgressBar>,
     /// What is under way, where it is not drawn.
     begun: Mutex<Option<Begun>>,
+    /// The command, if nobody sits there whom a line could disturb who is asked something.
+    command: Option<Begun>,
     /// Lines must not be torn apart by other threads.
     lock: Mutex<()>,
     /// How the result went out.
@@ -31,9 +34,39 @@ pub(crate) struct Ui {
 /// What is under way, and since when.
 #[derive(Debug)]
 struct Begun {
-    phase: &'static str,
+    phase: String,
     text: String,
     at: Instant,
+    /// How many bytes have moved, and of how many.
+    moved: u64,
+    expected: u64,
+}
+
+impl Begun {
+    fn new(phase: &str, text: String) -> Self {
+        Self {
+            phase: phase.to_owned(),
+            text,
+            at: environment::instant(),
+            moved: 0,
+            expected: 0,
+        }
+    }
+
+    fn so_far(&self, now: Instant) -> String {
+        let minutes = now.duration_since(self.at).as_secs() / 60;
+        let before = if self.text.is_empty() {
+            String::new()
+        } else {
+            format!("{}: ", self.text)
+        };
+        let bytes = if self.expected == 0 {
+            String::new()
+        } else {
+            format!(", {} of {}", size(self.moved), size(self.expected))
+        };
+        format!("{before}still running, {minutes} min so far{bytes}")
+    }
 }
 
 /// How the result went out.
@@ -121,9 +154,16 @@ impl Ui {
             colour_err: colour(environment.stderr_is_terminal),
             bar,
             begun: Mutex::default(),
+            command: None,
             lock: Mutex::new(()),
             out: Mutex::default(),
         }
+    }
+
+    /// The same for the command `name`: what is said of it while it says nothing itself, in a log.
+    pub(crate) fn of_command(mut self, name: &str, environment: &Environment) -> Self {
+        self.command = (!environment.stderr_is_terminal).then(|| Begun::new(name, String::new()));
+        self
     }
 
     /// One that speaks before it is known how it is to speak.
@@ -181,6 +221,11 @@ impl Ui {
 
     /// A line of the result, on standard output: nothing is under way any more.
     pub(crate) fn line(&self, text: impl Display) {
+        self.document(spoken(&text.to_string()));
+    }
+
+    /// The same, to the letter: for programs.
+    pub(crate) fn document(&self, text: impl Display) {
         if let Some(bar) = &self.bar {
             // It may be on the same terminal.
             bar.finish_and_clear();
@@ -198,7 +243,7 @@ impl Ui {
     /// The result as a document, on standard output.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CommandError> {
         let text = serde_json::to_string_pretty(value).map_err(CommandError::undecided)?;
-        self.line(text);
+        self.document(text);
         Ok(())
     }
 
@@ -223,25 +268,33 @@ impl Ui {
     pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
         let Some(bar) = &self.bar else {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-            *begun = Some(Begun {
-                phase,
-                text: text.into(),
-                at: environment::instant(),
-            });
+            *begun = Some(Begun::new(phase, text.into()));
             return;
         };
         show(bar);
         bar.set_style(style(SPINNER));
         bar.set_prefix(phase);
-        bar.set_message(harmless(&text.into()));
+        bar.set_message(harmless(&spoken(&text.into())));
         bar.unset_length();
         bar.enable_steady_tick(TICK);
     }
 
     /// Says that so many bytes come next, beside those that were expected before in this phase; gone
-    /// when something else begins. Only on a terminal.
+    /// when something else begins.
     pub(crate) fn expect(&self, phase: &'static str, bytes: u64) {
-        let Some(bar) = self.bar.as_ref().filter(|_| bytes > 0) else {
+        if bytes == 0 {
+            return;
+        }
+        let Some(bar) = &self.bar else {
+            let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+            match begun.as_mut().filter(|it| it.phase == phase) {
+                Some(begun) => begun.expected = begun.expected.saturating_add(bytes),
+                None => {
+                    let mut new = Begun::new(phase, String::new());
+                    new.expected = bytes;
+                    *begun = Some(new);
+                }
+            }
             return;
         };
         if bar.length().is_some() && bar.prefix() == phase {
@@ -260,27 +313,43 @@ impl Ui {
     pub(crate) fn moved(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
+            return;
+        }
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(begun) = begun.as_mut() {
+            begun.moved = begun.moved.saturating_add(bytes);
         }
     }
 
-    /// Says what is still under way, where it is not drawn: a log that stays silent for minutes looks
-    /// like a program that hangs.
-    pub(crate) fn still(&self) {
-        if let Some((phase, text)) = self.under_way(environment::instant()) {
-            self.status(Tone::Faint, phase, text);
-        }
+    /// Does `work`; says each time that `every` has passed what is still under way, where it is not
+    /// drawn: a log that stays silent for minutes looks like a program that hangs.
+    pub(crate) fn while_telling<T>(&self, every: Duration, work: impl FnOnce() -> T) -> T {
+        let (working, done) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            // A thread of its own: work that computes leaves none for timers.
+            scope.spawn(move || {
+                while done.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                    if let Some((phase, text)) = self.under_way(environment::instant()) {
+                        self.status(Tone::Faint, &phase, text);
+                    }
+                }
+            });
+            let result = work();
+            drop(working);
+            result
+        })
     }
 
-    fn under_way(&self, now: Instant) -> Option<(&'static str, String)> {
+    fn under_way(&self, now: Instant) -> Option<(String, String)> {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = begun.as_ref().filter(|_| !self.quiet)?;
-        let minutes = now.duration_since(begun.at).as_secs() / 60;
-        let so_far = format!("{}: still running, {minutes} min so far", begun.text);
-        Some((begun.phase, so_far))
+        let begun = begun.as_ref().or(self.command.as_ref());
+        let begun = begun.filter(|_| !self.quiet)?;
+        Some((begun.phase.clone(), begun.so_far(now)))
     }
 
     /// Says that something is done: one line, on standard error.
     pub(crate) fn done(&self, phase: &'static str, text: impl Display) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.status(Tone::Good, phase, text);
     }
 
@@ -289,7 +358,7 @@ impl Ui {
         self.status(Tone::Odd, "warning", text);
     }
 
-    fn status(&self, tone: Tone, phase: &'static str, text: impl Display) {
+    fn status(&self, tone: Tone, phase: &str, text: impl Display) {
         if !self.quiet {
             let label = paint(self.colour_err, tone, format!("{phase:>9}"));
             self.err(&format!("{label}  {text}\n"));
@@ -341,6 +410,7 @@ impl Ui {
     }
 
     fn err(&self, text: &str) {
+        let text = &spoken(text);
         // There is nobody to tell that nobody can be told.
         match &self.bar {
             Some(bar) => bar.suspend(|| self.write(io::stderr().lock(), text)),
@@ -379,6 +449,24 @@ pub(crate) fn harmless(text: &str) -> String {
             out.extend(chars.next().into_iter().flat_map(char::escape_default));
             rest = chars.as_str();
         }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The registry of Docker by the name that people know. Its API has another one, which stays where it is
+/// part of a URL.
+fn spoken(text: &str) -> String {
+    const API: &str = oci::Registry::DOCKER_HUB;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(API) {
+        let (before, after) = rest.split_at(at);
+        let is_part = |it: char| it.is_ascii_alphanumeric() || matches!(it, '/' | '.' | '-' | '_');
+        let is_whole = !before.ends_with(is_part);
+        out.push_str(before);
+        out.push_str(if is_whole { "docker.io" } else { API });
+        rest = after.get(API.len()..).unwrap_or_default();
     }
     out.push_str(rest);
     out
@@ -448,6 +536,7 @@ mod tests {
                 colour_err: false,
                 bar: None,
                 begun: Mutex::default(),
+                command: None,
                 lock: Mutex::new(()),
                 out: Mutex::default(),
             }
@@ -472,19 +561,56 @@ mod tests {
 
     #[test]
     fn silence_is_broken_where_nothing_is_drawn() {
-        let ui = Ui {
+        let mut ui = Ui {
             quiet: false,
             ..Ui::silent()
         };
         let later = |seconds| environment::instant() + Duration::from_secs(seconds);
+        let said = |ui: &Ui| ui.under_way(later(200)).unwrap_or_default();
+        let of = |phase: &str, text: &str| (phase.to_owned(), text.to_owned());
         assert_eq!(ui.under_way(later(200)), None);
         ui.begin("build", "test/typical");
-        let (phase, text) = ui.under_way(later(200)).unwrap();
-        assert_eq!(phase, "build");
-        assert_eq!(text, "test/typical: still running, 3 min so far");
+        let long = "test/typical: still running, 3 min so far";
+        assert_eq!(said(&ui), of("build", long));
+        ui.expect("copy", 3_000_000);
+        ui.expect("copy", 1_000_000);
+        ui.moved(1_500_000);
+        let far = "still running, 3 min so far, 1.5 MB of 4.0 MB";
+        assert_eq!(said(&ui), of("copy", far));
+        // What is done is not under way; the command is.
+        ui.done("copy", "done");
+        assert_eq!(ui.under_way(later(200)), None);
+        ui.command = Some(Begun::new("copy", String::new()));
+        assert_eq!(said(&ui), of("copy", "still running, 3 min so far"));
         let quiet = Ui::silent();
         quiet.begin("build", "test/typical");
         assert_eq!(quiet.under_way(later(200)), None);
+    }
+
+    #[test]
+    fn who_tells_what_is_under_way_ends_with_it() {
+        let ui = Ui::silent();
+        let result = ui.while_telling(Duration::from_millis(1), || {
+            std::thread::sleep(Duration::from_millis(20));
+            7
+        });
+        assert_eq!(result, 7);
+    }
+
+    #[test]
+    fn dockers_registry_has_the_name_that_people_know() {
+        for (text, expected) in [
+            (
+                "`index.docker.io/library/app` is",
+                "`docker.io/library/app` is",
+            ),
+            ("index.docker.io, index.docker.io", "docker.io, docker.io"),
+            ("https://index.docker.io/v1/", "https://index.docker.io/v1/"),
+            ("my-index.docker.io", "my-index.docker.io"),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(spoken(text), expected);
+        }
     }
 
     #[test]

@@ -194,8 +194,9 @@ impl Places {
     }
 
     /// The reading of a reference by which there is something: names in layouts may have colons and
-    /// slashes in them, and so may folders.
-    fn meant(&self, reference: &Reference) -> Reference {
+    /// slashes in them, and so may folders. Who writes asks, too, so that what is written to a layout that
+    /// is there is found there.
+    pub fn meant(&self, reference: &Reference) -> Reference {
         let is_there = |it: &Reference| match &it.location {
             Location::Layout(path) | Location::LayoutArchive(path) => {
                 self.directory.join(path).exists()

@@ -3,6 +3,7 @@
 mod changes;
 mod files;
 mod made;
+mod names;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

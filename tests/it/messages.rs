@@ -163,60 +163,62 @@ fn arguments_that_are_missing_or_wrong() {
     let build = ["build", "app", "--builder", "builder.toml"];
     let says = |arguments: &[&str]| says(&project, arguments);
     let build = |arguments: &[&str]| says(&[&build, arguments].concat());
-    assert_snapshot!(says(&[]), @"
-    exit: 2
-    --- stdout
-    --- stderr
-    Builds, signs, attests, verifies and judges container images
+    assert_snapshot!(says(&[]), @r#"
+exit: 2
+--- stdout
+--- stderr
+Builds, signs, attests, verifies and judges container images
 
-    Usage: sealpack [OPTIONS] <COMMAND>
+Usage: sealpack [OPTIONS] <COMMAND>
 
-    Commands:
-      build       Build an image from source, sign it, attach its SBOMs and provenance, and check it
-                  against a policy
-      builder     Make and inspect builder images
-      buildpack   Make and inspect packages of buildpacks
-      extension   Make and inspect packages of image extensions
-      key         Make keys, and show public ones
-      sign        Sign an image
-      attest      Attach a signed claim to an image
-      verify      Verify that an image is signed, or has other claims by an accepted signer
-      tree        Show what is attached to an image
-      inspect     Show what an image is and how it was built
-      sbom        Say what is in an image, and work with what others say
-      policy      Judge images by policies
-      copy        Copy an image, and the signatures, SBOMs and provenance that are attached to it
-                  [alias: cp]
-      config      Show what is set by variables and by `sealpack.toml`, and which of them says so
-      manifest    Put images that were built elsewhere, each for its platform, into one index
-      mirror      Mirror images that a policy accepts
-      rebase      Put an image on another run image, without building it again
-      serve       Answer a Kubernetes API server whether images may run: an admission webhook
-      unpack      Unpack the root file system of an image into a folder
-      delete      Delete an image, or something that is attached to one
-      doctor      Look at what builds and registries need on this machine, and say what to do about what
-                  is missing
-      gc          Remove unreferenced content from an OCI layout
-      health      Measure the community health of a source repository
-      report      Report what is attached to an image, proven of it, and in it
-      login       Log in to a registry
-      ls          List the tags of a repository, layout, archive or Docker daemon
-      logout      Log out of a registry
-      completion  Print a completion script for a shell
-      man         Write manual pages, one a command, into a folder
-      version     Show the version of this program, and of the specifications that it knows
-      help        Print this message or the help of the given subcommand(s)
+Commands:
+  build       Build an image from source, sign it, attach its SBOMs and provenance, and check it
+              against a policy
+  builder     Make and inspect builder images
+  buildpack   Make and inspect packages of buildpacks
+  extension   Make and inspect packages of image extensions
+  key         Make keys, and show public ones
+  sign        Sign an image
+  attest      Attach a signed claim to an image
+  verify      Verify that an image is signed, or has other claims by an accepted signer
+  tree        Show what is attached to an image
+  inspect     Show what an image is and how it was built
+  sbom        Say what is in an image, and work with what others say
+  policy      Judge images by policies
+  copy        Copy an image, and the signatures, SBOMs and provenance that are attached to it
+              [alias: cp]
+  config      Show what is set by variables and by `sealpack.toml`, and which of them says so
+  manifest    Put images that were built elsewhere, each for its platform, into one index
+  mirror      Mirror images that a policy accepts
+  rebase      Put an image on another run image, without building it again
+  serve       Answer a Kubernetes API server whether images may run: an admission webhook
+  unpack      Unpack the root file system of an image into a folder
+  delete      Delete an image, or something that is attached to one
+  doctor      Look at what builds and registries need on this machine, and say what to do about what
+              is missing
+  gc          Remove unreferenced content from an OCI layout
+  health      Measure the community health of a source repository
+  report      Report what is attached to an image, proven of it, and in it
+  login       Log in to a registry
+  ls          List the tags of a repository, layout, archive or Docker daemon
+  logout      Log out of a registry
+  completion  Print a completion script for a shell
+  man         Write manual pages, one a command, into a folder
+  version     Show the version of this program, and of the specifications that it knows
+  help        Print this message or the help of the given subcommand(s)
 
-    Options:
-      -q, --quiet               Print results and errors only
-      -v, --verbose...          Show the output of buildpacks and of the lifecycle, and other details
-                                (`-vv`: debug lines too)
-          --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
-                                never]
-          --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1h`
-      -h, --help                Print help (see more with '--help')
-      -V, --version             Print version
-    ");
+Options:
+  -h, --help     Print help (see more with '--help')
+  -V, --version  Print version
+
+General:
+  -q, --quiet               Print results and errors only
+  -v, --verbose...          Show the output of buildpacks and of the lifecycle, and other details
+                            (`-vv`: debug lines too)
+      --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
+                            never]
+      --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1h`
+"#);
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2
 --- stdout

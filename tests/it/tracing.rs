@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::Value;
 use testkit::registry::{Switches, TestRegistry};
@@ -248,6 +249,26 @@ fn no_build_fails_for_its_collector() {
         assert!(!built.stderr.contains("secret"), "{}", built.stderr);
     }
     assert!(Path::new(&project.join("out/index.json")).is_file());
+}
+
+/// What is limited is the build: one that is done stays done, however long its trace takes.
+#[test]
+fn the_limit_of_a_build_is_not_that_of_its_trace() {
+    let project = Project::typical();
+    let silent = Scripted::start(|_| Reply::new(200).unsized_body("{").then_silence());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a build takes depends on the machine"
+    )]
+    let begun = Instant::now();
+    project.build("oci:out:before").expect(0);
+    // Less than the trace is waited for.
+    let limit = format!("{}s", begun.elapsed().as_secs() + 4);
+    let url = format!("http://{}/v1/traces", silent.host());
+    let built = project
+        .build_with("oci:out:app", &["--timeout", &limit, "--trace", &url])
+        .expect(0);
+    assert!(built.stderr.contains("of the trace"), "{}", built.stderr);
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod podman;
 mod project;
 mod proxy;
 pub mod registry;
+mod screen;
 mod scripted;
 mod services;
 pub mod sigstore;
@@ -48,6 +49,7 @@ pub use peers::{
 pub use podman::Podman;
 pub use project::{FakeBuildpack, Project};
 pub use proxy::{Proxy, ProxyRequest};
+pub use screen::{Line, Screen, Style, picture};
 pub use scripted::{Asked, Reply, Scripted};
 pub use services::Sigstore;
 pub use terminal::Terminal;

@@ -146,6 +146,20 @@ impl Terminal {
         (code, self.screen())
     }
 
+    /// The exit code, and all that was shown until the program ended.
+    ///
+    /// # Panics
+    /// If the program does not end, or a signal ends it.
+    pub fn finish(mut self) -> (i32, String) {
+        let code = self.status().code().expect("no signal ended it");
+        // When nobody has it open any more, all of it has been read.
+        drop(self.line.take());
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("it does not panic");
+        }
+        (code, self.screen())
+    }
+
     fn modes(&self) -> LocalFlags {
         let line = self.line.as_ref().expect("is held until the end");
         tcgetattr(line).expect("it is a terminal").local_flags

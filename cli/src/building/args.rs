@@ -39,6 +39,7 @@ pub(crate) struct Build {
     /// A buildpack in front of each group of the builder. Repeatable; the last one is the first.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "BUILDPACK",
         value_delimiter = ',',
         conflicts_with = "buildpack"
@@ -48,6 +49,7 @@ pub(crate) struct Build {
     /// A buildpack behind each group of the builder. Repeatable, in order.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "BUILDPACK",
         value_delimiter = ',',
         conflicts_with = "buildpack"
@@ -56,17 +58,22 @@ pub(crate) struct Build {
 
     /// An image extension, in place of the builder's: as `--buildpack`. Repeatable; the last one is the
     /// first.
-    #[arg(long, value_name = "EXTENSION", value_delimiter = ',')]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "EXTENSION",
+        value_delimiter = ','
+    )]
     pub(crate) extension: Vec<String>,
 
     /// The CNB Platform API that is spoken: buildpacks and the image depend on it. Without one, the newest
     /// that the builder's lifecycle speaks, too.
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, hide_short_help = true, value_name = "VERSION")]
     pub(crate) platform_api: Option<PlatformApi>,
 
     /// What the app says of its build, in place of `project.toml` in its folder
     /// (docs/project-toml.md).
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, short, value_name = "FILE")]
     pub(crate) descriptor: Option<PathBuf>,
 
     /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
@@ -105,7 +112,7 @@ pub(crate) struct Build {
     /// Judge the builder image, the run image and images of buildpacks by this policy before anything
     /// of them is used: a `policy.toml`, its folder, or a folder of policies, of which those count that
     /// are about them.
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(long, hide_short_help = true, value_name = "FILE|DIR")]
     pub(crate) input_policy: Option<PathBuf>,
 
     /// An environment variable for the buildpacks: `NAME=VALUE`, or `NAME` to pass on ours.
@@ -114,17 +121,18 @@ pub(crate) struct Build {
 
     /// Environment variables for the buildpacks, one a line, as for `--env`, which wins. Lines that
     /// begin with `#` mean nothing. Repeatable.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
 
     /// When the image says that it was made: seconds since 1970, or `now`. Without it,
     /// `SOURCE_DATE_EPOCH`, else 1980, so that the same source gives the same image.
-    #[arg(long, value_name = "SECONDS|now")]
+    #[arg(long, hide_short_help = true, value_name = "SECONDS|now")]
     pub(crate) creation_time: Option<String>,
 
     /// The process that the image starts by default.
     #[arg(
         long,
+        hide_short_help = true,
         value_name = "TYPE",
         visible_short_alias = 'D',
         visible_alias = "default-process"
@@ -138,7 +146,7 @@ pub(crate) struct Build {
     /// A folder or file that buildpacks see, read only unless it ends with `:rw`:
     /// `SOURCE:TARGET[:ro|rw]`. Never what is, holds or lies in keys, credentials and sockets that are
     /// known. Repeatable.
-    #[arg(long, value_name = "VOLUME")]
+    #[arg(long, hide_short_help = true, value_name = "VOLUME")]
     pub(crate) volume: Vec<String>,
 
     /// The network that buildpacks see.
@@ -146,55 +154,65 @@ pub(crate) struct Build {
     pub(crate) network: NetworkArg,
 
     /// Where layers are kept between builds. Without it, a folder of the user's cache for this app.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
 
     /// Where the layers of builder images are kept, unpacked, for all builds. Without it, a folder of
     /// the user's cache.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub(crate) root_store: Option<PathBuf>,
 
     /// Keep layers between builds in this image, instead of a folder: `HOST/REPO:TAG` or `oci:DIR:TAG`.
     /// Whoever may write it has a say in what is built.
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["cache", "no_cache"])]
+    #[arg(long, hide_short_help = true, value_name = "IMAGE", conflicts_with_all = ["cache", "no_cache"])]
     pub(crate) cache_image: Option<Reference>,
 
     /// Use nothing of what is cached, and begin the cache anew.
-    #[arg(long, conflicts_with = "no_cache")]
+    #[arg(long, hide_short_help = true, conflicts_with = "no_cache")]
     pub(crate) clear_cache: bool,
 
     /// Use nothing of an earlier build, and keep nothing for a later one.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) no_cache: bool,
 
     /// The image that the new one replaces, whose layers may be used again. Without it, what is there
     /// at the first destination.
-    #[arg(long, value_name = "IMAGE", conflicts_with = "no_cache")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "IMAGE",
+        conflicts_with = "no_cache"
+    )]
     pub(crate) previous_image: Option<Reference>,
 
     /// The URI that the provenance names as the builder.
-    #[arg(long, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]
+    #[arg(long, hide_short_help = true, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]
     pub(crate) builder_id: String,
 
     /// Where the image is staged; a new folder for temporary files without it. Kept if the image is
     /// rejected.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub(crate) staging: Option<PathBuf>,
 
     /// A folder with another `lifecycle` or another `launcher` than those that are in this program, or
     /// with launchers for other platforms.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub(crate) lifecycle: Option<PathBuf>,
 
     /// Write a signed in-toto link for each phase into this folder: what it took and made
     /// (docs/links.md).
-    #[arg(long, value_name = "DIR", conflicts_with = "unsigned")]
+    #[arg(
+        long,
+        hide_short_help = true,
+        value_name = "DIR",
+        conflicts_with = "unsigned"
+    )]
     pub(crate) links: Option<PathBuf>,
 
     /// Tell what was done, and for how long, as a trace of OpenTelemetry. A file gets lines of JSON, a
     /// collector (`http://HOST:4318`, `https://HOST/v1/traces`) all of it at the end. No names of images
     /// are in it (docs/tracing.md).
-    #[arg(long, value_name = "FILE|URL")]
+    #[arg(long, hide_short_help = true, value_name = "FILE|URL")]
     pub(crate) trace: Option<String>,
 
     #[command(flatten)]

@@ -172,6 +172,7 @@ pub(crate) async fn cache(
                 .hint("name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`"),
         );
     }
+    let reference = &images.settled(reference);
     Ok(Place {
         store: images.create(reference).await?,
         name: reference.to_string(),

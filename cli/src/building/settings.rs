@@ -127,6 +127,7 @@ impl Settings {
             ))));
         }
         let (destinations, format) = destinations(&args.output, &args.tag)?;
+        let destinations: Vec<_> = destinations.iter().map(|it| images.settled(it)).collect();
         let input_policies = match &args.input_policy {
             Some(path) => Some(policy::load(path, &[])?),
             None => None,

@@ -18,7 +18,7 @@ use platform::sandbox::IsolationReport;
 use policies::{Policy, Verdict};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::info_span;
 
 use crate::args::{Format, IdentityArgs};
@@ -28,7 +28,7 @@ use crate::building::platforms::{self, Begun};
 use crate::building::trace::Trace;
 use crate::building::{self, Chooser, Settings, Told, proof, publish};
 use crate::claims::Attached;
-use crate::commands::policy;
+use crate::commands::{policy, within};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::Images;
@@ -65,19 +65,21 @@ struct Layers {
     reused: usize,
 }
 
-/// Builds, and tells how it went, if that is wanted.
+/// Builds, for no longer than `limit`, and tells how it went, if that is wanted. Telling it is not part of
+/// what is limited: a build that is done stays done.
 pub(crate) async fn run(
     args: Build,
+    limit: Option<Duration>,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let Some(to) = &args.trace else {
-        return Box::pin(build(args, None, environment, ui)).await;
+        return within(limit, Box::pin(build(args, None, environment, ui))).await;
     };
     let trace = Trace::start(to, &args.app, &args.access, environment)?;
     let span = info_span!("sealpack-build");
     let building = build(args, Some(Arc::clone(&trace)), environment, ui);
-    let result = spans::within(span, building).await;
+    let result = within(limit, spans::within(span, building)).await;
     trace.finish(ui).await;
     result
 }
@@ -91,8 +93,6 @@ async fn build(
 ) -> Result<(), CommandError> {
     /// How long what was interrupted may take to clean up.
     const GRACE: Duration = Duration::from_secs(5);
-    /// How often a log hears that something is under way.
-    const MINUTE: Duration = Duration::from_mins(1);
     let started = environment::now();
     let images = Images::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
@@ -103,13 +103,10 @@ async fn build(
     let mut build = pin!(build);
     let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::undecided)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::undecided)?;
-    let signal = loop {
-        tokio::select! {
-            result = &mut build => return result,
-            _ = terminate.recv() => break 15,
-            _ = interrupt.recv() => break 2,
-            () = sleep(MINUTE) => ui.still(),
-        }
+    let signal = tokio::select! {
+        result = &mut build => return result,
+        _ = terminate.recv() => 15,
+        _ = interrupt.recv() => 2,
     };
     cancel.cancel();
     // What was as good as done is done.

@@ -133,7 +133,7 @@ struct DroppedReport {
 }
 
 pub(crate) async fn run(
-    args: Copy,
+    mut args: Copy,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
@@ -150,7 +150,9 @@ pub(crate) async fn run(
             "leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout",
         ));
     }
+    ui.begin("copy", format!("{} to {}", args.source, args.destination));
     let images = Images::new(&args.access, environment, ui);
+    args.destination = images.settled(&args.destination);
     let found = match &args.policy {
         Some(_) => images.find_provable(&args.source).await?,
         None => images.find(&args.source).await?,

@@ -27,7 +27,9 @@ mod unpack;
 mod verify;
 mod version;
 
-use clap::{CommandFactory as _, Subcommand};
+use std::time::Duration;
+
+use clap::Subcommand;
 
 use self::attest::{Attest, Sign};
 use self::build::Build;
@@ -54,9 +56,9 @@ use self::tree::Tree;
 use self::unpack::Unpack;
 use self::verify::Verify;
 use self::version::Version;
-use crate::args::Cli;
+use crate::completion;
 use crate::environment::Environment;
-use crate::error::CommandError;
+use crate::error::{CommandError, Message};
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
@@ -114,7 +116,16 @@ pub(crate) enum Command {
     Logout(Logout),
     /// Print a completion script for a shell.
     ///
-    /// Example: `sealpack completion bash > /etc/bash_completion.d/sealpack`
+    /// In bash, zsh and fish, tags are completed, too, behind `HOST/REPO:`, `oci:DIR:`,
+    /// `oci-archive:FILE:`, `docker-archive:FILE:NAME:` and `docker-daemon:NAME:`, by looking there for
+    /// two seconds at most, with the flags that were typed before.
+    #[command(after_help = "\
+Examples:
+  sealpack completion bash > /etc/bash_completion.d/sealpack
+  sealpack completion zsh > /usr/local/share/zsh/site-functions/_sealpack
+  sealpack completion fish > ~/.config/fish/completions/sealpack.fish
+  In a running bash:
+    source <(sealpack completion bash)")]
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
@@ -128,14 +139,47 @@ pub(crate) enum Command {
     Version(Version),
 }
 
+/// Runs a command, for no longer than `limit`.
 pub(crate) async fn run(
     command: Command,
+    limit: Option<Duration>,
+    environment: &Environment,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    // Telling how a build went has a limit of its own.
+    let (limit, of_build) = match command {
+        Command::Build(_) => (None, limit),
+        _ => (limit, None),
+    };
+    within(limit, Box::pin(any(command, of_build, environment, ui))).await
+}
+
+/// Gives `command` up when `limit` has passed.
+pub(crate) async fn within(
+    limit: Option<Duration>,
+    command: impl Future<Output = Result<(), CommandError>>,
+) -> Result<(), CommandError> {
+    let Some(limit) = limit else {
+        return command.await;
+    };
+    let ended = tokio::time::timeout(limit, command).await;
+    ended.unwrap_or_else(|_elapsed| {
+        let limit = format!("{limit:?}");
+        Err(CommandError::undecided(Message(format!(
+            "not done within {limit} (`--timeout`)"
+        ))))
+    })
+}
+
+async fn any(
+    command: Command,
+    of_build: Option<Duration>,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
     match command {
         // Large: on the heap, once.
-        Command::Build(args) => Box::pin(build::run(*args, environment, ui)).await,
+        Command::Build(args) => Box::pin(build::run(*args, of_build, environment, ui)).await,
         Command::Builder(command) => Box::pin(builder::run(command, environment, ui)).await,
         Command::Buildpack(command) => Box::pin(buildpack::run(command, environment, ui)).await,
         Command::Extension(command) => {
@@ -164,9 +208,7 @@ pub(crate) async fn run(
         Command::Login(args) => login::log_in(args, environment, ui).await,
         Command::Logout(args) => login::log_out(args, environment, ui).await,
         Command::Completion { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "sealpack", &mut script);
-            ui.line(String::from_utf8_lossy(&script).trim_end());
+            ui.document(completion::script(shell).trim_end());
             Ok(())
         }
         Command::Ls(args) => ls::run(args, environment, ui).await,

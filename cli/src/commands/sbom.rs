@@ -391,7 +391,7 @@ fn write(
             _ => merged.cyclonedx.to_bytes(),
         };
         match &wanted.path {
-            None => ui.line(String::from_utf8_lossy(&bytes)),
+            None => ui.document(String::from_utf8_lossy(&bytes)),
             Some(path) => {
                 let path = environment.directory.join(path);
                 replace(&path, &bytes)

@@ -37,6 +37,7 @@ pub(super) async fn run(
     ui: &Ui,
 ) -> Result<Pushed, CommandError> {
     check(list, destination)?;
+    let destination = &images.settled(destination);
     let store = images.create(destination).await?;
     let mut referrers = 0;
     for entry in &list.index.manifests {

@@ -81,8 +81,11 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let (format, access) = (args.printed.output, args.access.clone());
-    let settings = Settings::resolve(args, environment).await?;
+    let mut settings = Settings::resolve(args, environment).await?;
     let images = Images::new(&access, environment, ui);
+    for destination in &mut settings.destinations {
+        *destination = images.settled(destination);
+    }
     let found = find(&settings, &images).await?;
     let source = &settings.source;
     settings.judges.image(found.clone(), source).await?;
