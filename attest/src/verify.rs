@@ -155,14 +155,7 @@ impl Verifier {
     ) -> (Vec<Verified>, Vec<Rejected>) {
         let judge = |it: &Attached| {
             let judged = self.verified(it.bundle.clone(), artifact, accepted);
-            let manifest = it.manifest.clone();
-            match judged {
-                Ok(one) => Ok(Verified {
-                    manifest: Some(manifest),
-                    ..one
-                }),
-                Err(reason) => Err(Rejected { manifest, reason }),
-            }
+            (it.manifest.clone(), judged)
         };
         let workers = thread::available_parallelism().map_or(1, NonZero::get);
         let share = attached.len().div_ceil(workers).max(1);
@@ -181,10 +174,13 @@ impl Verifier {
         });
         let mut verified = Vec::new();
         let mut rejected = Vec::new();
-        for one in judged {
-            match one {
-                Ok(one) => verified.push(one),
-                Err(one) => rejected.push(one),
+        for (manifest, judged) in judged {
+            match judged {
+                Ok(one) => verified.push(Verified {
+                    manifest: Some(manifest),
+                    ..one
+                }),
+                Err(reason) => rejected.push(Rejected { manifest, reason }),
             }
         }
         (verified, rejected)
