@@ -240,7 +240,7 @@ fn short_help_is_short() {
         assert!(!long.contains("sealpack help registries"), "{long}");
     }
     let short = help(&["build", "-h"]);
-    assert!(short.lines().count() <= 60, "{short}");
+    assert!(short.lines().count() <= 52, "{short}");
     assert!(short.contains("All flags: --help"), "{short}");
     assert!(!short.contains("--creation-time"), "{short}");
     // What all commands have stands by itself.

@@ -179,7 +179,7 @@ pub fn picture(lines: &[Line], title: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\" aria-label=\"{}\">\n\
          <rect width=\"{width}\" height=\"{height}\" rx=\"8\" fill=\"#0d1117\"/>\n\
          <circle cx=\"20\" cy=\"18\" r=\"6\" fill=\"#ff5f56\"/><circle cx=\"40\" cy=\"18\" r=\"6\" fill=\"#ffbd2e\"/><circle cx=\"60\" cy=\"18\" r=\"6\" fill=\"#27c93f\"/>\n\
-         <g font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"{}\" xml:space=\"preserve\">\n",
+         <g font-family=\"ui-monospace,SFMono-Regular,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"{}\">\n",
         escaped(title),
         Style::Plain.colour(),
     );
@@ -203,7 +203,8 @@ pub fn picture(lines: &[Line], title: &str) -> String {
                 "<tspan x=\"{}.{}\"{fill}>{}</tspan>",
                 x / 10,
                 x % 10,
-                escaped(text)
+                // Not every viewer keeps other blanks.
+                escaped(text).replace(' ', "\u{a0}")
             )
             .expect("a text takes it");
             column += text.chars().count();

@@ -25,14 +25,14 @@ pub(crate) struct Build {
     #[arg(value_name = "APP", default_value = ".")]
     pub(crate) app: PathBuf,
 
-    /// What builds it: a builder image, in which the build runs, or a `builder.toml` in pack's format,
-    /// with which it runs on this machine's root. Without one it is sought as `builder.toml` in the
-    /// app's folder and beside it.
+    /// What builds it: a builder image, or a `builder.toml` in pack's format. The build runs in the image,
+    /// or, with the file, on this machine's root. Without one it is sought as `builder.toml` in the app's
+    /// folder and beside it.
     #[arg(long, value_name = "IMAGE|FILE")]
     pub(crate) builder: Option<String>,
 
-    /// A buildpack in place of the builder's: a folder, a `.tgz` or `.cnb` file, an image, `ID@VERSION`
-    /// of the builder; `from=builder` for all groups of the builder. Repeatable, in order.
+    /// A buildpack in place of the builder's (repeatable, in order). A folder, a `.tgz` or `.cnb` file, an
+    /// image, `ID@VERSION` of the builder; `from=builder` for all groups of the builder.
     #[arg(long, short, value_name = "BUILDPACK", value_delimiter = ',')]
     pub(crate) buildpack: Vec<String>,
 
@@ -76,8 +76,8 @@ pub(crate) struct Build {
     #[arg(long, hide_short_help = true, short, value_name = "FILE")]
     pub(crate) descriptor: Option<PathBuf>,
 
-    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE:TAG`,
-    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`. Repeatable.
+    /// Where the image goes: `HOST/REPO:TAG`, `oci:DIR:TAG` (repeatable). Also `oci-archive:FILE:TAG`,
+    /// `docker-archive:FILE:NAME:TAG` or, without its proof, `docker-daemon:NAME:TAG`.
     #[arg(long, short, value_name = "IMAGE", required_unless_present = "output")]
     pub(crate) tag: Vec<String>,
 
@@ -104,8 +104,8 @@ pub(crate) struct Build {
     )]
     pub(crate) platforms: Vec<Platform>,
 
-    /// Judge the image by this policy before it goes anywhere: a `policy.toml`, its folder, or a folder
-    /// of policies, of which those count that are about where it goes.
+    /// Judge the image by this policy before it goes anywhere. A `policy.toml`, its folder, or a folder of
+    /// policies, of which those count that are about where it goes.
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) policy: Option<PathBuf>,
 
