@@ -10,7 +10,7 @@ use gate::{Gate, GateOptions, Image as GateImage, Question};
 use lifecycle_core::buildpack::Kind;
 use oci::{
     CopyOptions, Descriptor, Found, Image, LayoutStore, Limits, Location, MediaType, Platform,
-    Reference, Store, copy_graph, go_json,
+    Reference, Store, copy_graph,
 };
 use platform::builder::{Locator, LocatorError, Package, Target};
 use platform::make::Made;
@@ -348,7 +348,7 @@ async fn index(
             })
             .collect(),
     };
-    let bytes = go_json::to_string(&text).map_err(CommandError::undecided)?;
+    let bytes = go::json::to_string(&text).map_err(CommandError::undecided)?;
     let descriptor = Descriptor::of(MediaType::IMAGE_INDEX, bytes.as_bytes());
     store.push_manifest(&descriptor, bytes.into()).await?;
     Ok(descriptor)

@@ -84,7 +84,7 @@ impl fmt::Display for Exit {
             Self::Code(code) => return write!(f, "exit status {code}"),
             Self::Signal(signal) => *signal,
         };
-        write!(f, "signal: {}", crate::go_words::signal_name(signal))
+        write!(f, "signal: {}", go::words::signal_name(signal))
     }
 }
 

@@ -15,7 +15,6 @@
 //! A layer that the previous image has is hashed, and neither compressed nor uploaded.
 
 mod extended;
-pub(crate) mod glob;
 mod layers;
 pub(crate) mod run_image;
 mod sbom;

@@ -5,7 +5,7 @@ mod wire;
 
 use std::collections::BTreeSet;
 
-use oci::go_json;
+use go::json;
 use serde::Serialize;
 
 use self::wire::{
@@ -221,7 +221,7 @@ pub enum LabelError {
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, LabelError> {
-    go_json::to_string(value).map_err(LabelError::Unwritable)
+    json::to_string(value).map_err(LabelError::Unwritable)
 }
 
 #[cfg(test)]

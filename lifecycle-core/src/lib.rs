@@ -29,7 +29,7 @@ pub mod restore;
 mod save;
 
 pub use extract::ExtractError;
-pub use launch::{api, env, go_words};
+pub use launch::{api, env};
 pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};
 pub use save::SaveError;

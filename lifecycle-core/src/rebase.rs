@@ -320,7 +320,7 @@ fn target_json(target: &TargetMetadata) -> String {
             version: &it.version,
         }),
     };
-    oci::go_json::to_string(&target).unwrap_or_default()
+    go::json::to_string(&target).unwrap_or_default()
 }
 
 /// Where the old run image ends among the layers of an image: at the layer that the label names. A run

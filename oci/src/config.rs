@@ -267,7 +267,6 @@ fn is_zero(value: &i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::go_json;
 
     #[test]
     fn keys_stand_in_gos_order_and_none_is_lost() {
@@ -277,7 +276,7 @@ mod tests {
             "Own":true,"StopSignal":"S"}}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
         assert_eq!(
-            go_json::to_string(&config).unwrap(),
+            go::json::to_string(&config).unwrap(),
             r#"{"architecture":"arm64","created":"t","history":[{"created":"t","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S","Own":true},"variant":"v8","x-own":[1]}"#
         );
         let known = config.without_extra();

@@ -4,7 +4,7 @@ use serde::Serialize;
 use crate::store::{self, Store};
 use crate::{
     Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Index, Limits, Manifest, ManifestError,
-    MediaType, Platform, StoreError, go_json,
+    MediaType, Platform, StoreError,
 };
 
 /// An image as a value: the bytes of its manifest and config, and what they say.
@@ -91,7 +91,7 @@ impl Image {
         } else {
             (MediaType::IMAGE_MANIFEST, MediaType::IMAGE_CONFIG)
         };
-        let config_bytes = go_json::to_string(&config).map_err(ImageError::Unwritable)?;
+        let config_bytes = go::json::to_string(&config).map_err(ImageError::Unwritable)?;
         let manifest = ImageManifest {
             schema_version: 2,
             media_type: Some(manifest_type.clone()),
@@ -196,7 +196,7 @@ fn pick<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'a Desc
 
 /// The bytes that go-containerregistry writes for `manifest`.
 pub(crate) fn manifest_bytes(manifest: &ImageManifest) -> Result<Bytes, serde_json::Error> {
-    go_json::to_string(&GoManifest::from(manifest)).map(Bytes::from)
+    go::json::to_string(&GoManifest::from(manifest)).map(Bytes::from)
 }
 
 /// A manifest with its keys in go-containerregistry's order.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::image::GoDescriptor;
-use crate::{Descriptor, ImageError, Index, MediaType, go_json};
+use crate::{Descriptor, ImageError, Index, MediaType};
 
 impl Index {
     /// The index of `manifests`, in this order: OCI's, or Docker's manifest list.
@@ -38,7 +38,7 @@ impl Index {
             manifests: self.manifests.iter().map(Into::into).collect(),
             annotations: &self.annotations,
         };
-        let bytes = go_json::to_string(&index).map_err(ImageError::Unwritable)?;
+        let bytes = go::json::to_string(&index).map_err(ImageError::Unwritable)?;
         let descriptor = Descriptor::of(media_type, bytes.as_bytes());
         Ok((descriptor, bytes.into()))
     }

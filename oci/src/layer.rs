@@ -27,7 +27,7 @@ use tempfile::NamedTempFile;
 
 use self::blocks::{Codec, compress_blocks};
 use crate::tar::{self, TarError};
-use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType, gzip};
+use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType};
 
 /// What passes from thread to thread at once.
 const CHUNK: usize = 256 << 10;
@@ -371,7 +371,7 @@ fn consume(
             }
         }
         Compression::GoGzip => {
-            gzip::compress(receiver, &mut output)?;
+            go::gzip::compress(receiver, &mut output)?;
         }
         Compression::Gzip { level } => {
             compress_blocks(Codec::Gzip { level }, receiver, &mut output)?;

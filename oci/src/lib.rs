@@ -11,8 +11,6 @@ mod digest;
 mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod go_json;
-pub mod gzip;
 mod image;
 mod index;
 mod json;

@@ -238,7 +238,7 @@ pub enum MakeError {
     },
     /// A file in TOML cannot be written.
     #[error("a file of the builder cannot be written")]
-    Toml(#[source] lifecycle_core::files::go_toml::EncodeError),
+    Toml(#[source] go::toml::EncodeError),
     /// A layer of a package cannot be had.
     #[error(transparent)]
     Spool(#[from] SpoolError),

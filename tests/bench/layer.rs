@@ -21,7 +21,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oci::gzip;
+use go::gzip;
 use oci::layer::{self, Compression, Sink};
 use oci::tar::{Entry, EntryKind, TarError, Writer};
 use testkit::{Measured, Workspace, peer, repository};

@@ -6,31 +6,36 @@ use testkit::repository;
 
 /// Each crate, and all that it may depend on among our own. The order is that of the data.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("oci/go", &[]),
     ("oci/net", &[]),
-    ("oci", &["net"]),
+    ("oci", &["go", "net"]),
     ("intoto", &["oci"]),
     ("sbom", &["oci", "intoto"]),
-    ("lifecycle-core/launch", &[]),
-    ("lifecycle-core", &["oci", "intoto", "sbom", "launch"]),
+    ("lifecycle-core/launch", &["go"]),
+    ("lifecycle-core", &["go", "oci", "intoto", "sbom", "launch"]),
     ("attest", &["oci", "intoto"]),
     ("attest/links", &["oci", "intoto", "attest"]),
     ("attest/keyless", &["net", "attest"]),
     ("policies", &["oci", "intoto", "attest"]),
     ("policies/admission", &["oci"]),
     ("policies/gate", &["oci", "intoto", "attest", "policies"]),
-    ("platform", &["oci", "intoto", "sbom", "lifecycle-core"]),
-    ("cli/serve", &["oci", "policies", "admission", "gate"]),
+    (
+        "platform",
+        &["go", "oci", "intoto", "sbom", "lifecycle-core"],
+    ),
+    ("cli/serve", &["go", "oci", "policies", "admission", "gate"]),
     ("platform/health", &["oci", "intoto"]),
     (
         "cli/report",
         &["oci", "intoto", "sbom", "attest", "policies", "health"],
     ),
     ("cli/otlp", &["net"]),
-    ("cli/launcher", &["launch"]),
-    ("cli/lifecycle", &["oci", "lifecycle-core", "otlp"]),
+    ("cli/launcher", &["go", "launch"]),
+    ("cli/lifecycle", &["go", "oci", "lifecycle-core", "otlp"]),
     (
         "cli",
         &[
+            "go",
             "net",
             "oci",
             "intoto",
@@ -53,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "tests",
         &[
+            "go",
             "oci",
             "intoto",
             "sbom",
@@ -70,6 +76,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "tests/fuzz",
         &[
+            "go",
             "oci",
             "sbom",
             "lifecycle-core",

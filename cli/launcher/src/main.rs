@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use go::flag::parse_bool;
 use launch::env::Env;
 use launch::files::metadata::{BuildMetadata, LaunchMetadata};
 use launch::{LaunchContext, api, files};
@@ -29,7 +30,11 @@ fn main() -> ExitCode {
         reason = "this is where the environment is read"
     )]
     let env = Env::new(env::vars_os().collect());
-    let is_colored = !is_true(env.get("CNB_NO_COLOR").as_encoded_bytes());
+    let is_colored = !env
+        .get("CNB_NO_COLOR")
+        .to_str()
+        .and_then(parse_bool)
+        .unwrap_or_default();
     match run(env, is_colored, &argv0, &arguments) {
         Ok(never) => match never {},
         Err(Failure { code, text }) => {
@@ -126,11 +131,6 @@ fn chain(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// Go's `ParseBool`; what it does not know is false.
-fn is_true(text: &[u8]) -> bool {
-    matches!(text, b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True")
 }
 
 /// To stdout. When nobody listens there is nobody to tell.

@@ -3,11 +3,10 @@
 use std::io::{self, Write as _};
 use std::time::Instant;
 
+use go::flag::format_duration;
 use lifecycle_core::{Level, Log};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-
-use crate::go_flag::format_duration;
 
 /// The standard output of a phase.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use go::flag::{Flag, Value, parse_bool, parse_decimal, parse_duration};
 use lifecycle_core::api::PlatformApi;
 
 use crate::environment::Environment;
-use crate::go_flag::{Flag, Value, parse_bool, parse_decimal, parse_duration};
 use crate::phase::Phase;
 
 /// Stands for the layers folder in defaults, until it is known.

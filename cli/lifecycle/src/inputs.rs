@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use go::flag::{Parsed, Value};
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
 use lifecycle_core::api::PlatformApi;
@@ -15,7 +16,6 @@ use crate::console::Console;
 use crate::environment::Environment;
 use crate::failure::{Failure, INVALID_ARGUMENTS};
 use crate::flags::LAYERS;
-use crate::go_flag::{Parsed, Value};
 use crate::phase::Phase;
 
 /// All that any phase may be told. Texts that are empty mean that nothing was said.

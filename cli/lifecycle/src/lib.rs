@@ -23,7 +23,6 @@ mod experimental;
 mod failure;
 mod files;
 mod flags;
-mod go_flag;
 mod inputs;
 mod phase;
 mod privileges;
@@ -38,6 +37,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use go::flag::{Flag, FlagError, Value};
 use lifecycle_core::api;
 use lifecycle_core::exec::Cancel;
 use lifecycle_core::{Level, Log as _};
@@ -46,7 +46,6 @@ use crate::console::{Console, parse_level};
 use crate::environment::Environment;
 use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS, PLATFORM_API};
 use crate::flags::is_flag_of;
-use crate::go_flag::{Flag, FlagError, Value};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 
@@ -131,7 +130,7 @@ fn run_phase(
     let (flags, others): (Vec<Flag>, Vec<Flag>) = flags::all(environment)
         .into_iter()
         .partition(|it| is_flag_of(phase, platform_api, it.name));
-    let mut parsed = match go_flag::parse(&flags, arguments) {
+    let mut parsed = match go::flag::parse(&flags, arguments) {
         Ok(parsed) => parsed,
         Err(error) => return usage(&flags, &error),
     };
@@ -219,7 +218,7 @@ fn usage(flags: &[Flag], error: &FlagError) -> Result<(), Failure> {
     }
     let mut shown = flags.to_vec();
     shown.retain(|it| !flags::BEYOND_UPSTREAM.contains(&it.name));
-    text.push_str(&go_flag::usage(&shown));
+    text.push_str(&go::flag::usage("lifecycle", &shown));
     io::stderr().write_all(text.as_bytes()).ok();
     if *error == FlagError::Help {
         Ok(())

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown};
 use std::path::Path;
 
-use lifecycle_core::go_words::{PathError, io_cause};
+use go::words::{PathError, io_cause};
 use nix::unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setresgid, setresuid};
 
 use crate::environment::Environment;

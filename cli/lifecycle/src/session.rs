@@ -6,7 +6,7 @@ use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use lifecycle_core::go_words::io_cause;
+use go::words::io_cause;
 use lifecycle_core::images::{DaemonImages, Images, LayoutImages, RegistryImages, parse_name};
 use oci::auth::CredentialsError;
 use oci::store::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use go::flag::parse_duration;
+
 /// The least that is kept back for the way of the answer.
 const LEAST: Duration = Duration::from_millis(300);
 
@@ -11,39 +13,11 @@ pub(crate) fn budget(query: Option<&str>, most: Duration) -> Duration {
         .into_iter()
         .flat_map(|it| it.split('&'))
         .find_map(|it| it.strip_prefix("timeout="))
-        .and_then(go_duration);
+        .and_then(parse_duration);
     match said {
         Some(said) => said.saturating_sub((said / 10).max(LEAST)).min(most),
         None => most,
     }
-}
-
-/// Reads a duration as Go writes it: `10s`, `1m30s`, `1.5s`, `500ms`.
-fn go_duration(text: &str) -> Option<Duration> {
-    const UNITS: [(&str, f64); 6] = [
-        ("ns", 1e-9),
-        ("us", 1e-6),
-        ("ms", 1e-3),
-        ("h", 3600.0),
-        ("m", 60.0),
-        ("s", 1.0),
-    ];
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-            .filter(|it| *it > 0)?;
-        let (number, after) = rest.split_at_checked(digits)?;
-        let (unit, scale) = UNITS
-            .into_iter()
-            .find(|(unit, _)| after.starts_with(unit))?;
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = after.strip_prefix(unit)?;
-    }
-    (!text.is_empty())
-        .then(|| Duration::try_from_secs_f64(seconds).ok())
-        .flatten()
 }
 
 #[cfg(test)]
@@ -71,6 +45,5 @@ mod tests {
             let found = budget(query, most);
             assert_eq!(found, Duration::from_millis(milliseconds), "{query:?}");
         }
-        assert_eq!(go_duration("1m30s"), Some(Duration::from_secs(90)));
     }
 }

@@ -8,14 +8,13 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use go::words::{io_cause, signal_name};
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::env::Env;
-use crate::go_words::{io_cause, signal_name};
-use crate::toml_reader;
 
 /// More than this a program may not say: variables that large could not be passed on.
 const MAX_OUTPUT: u64 = 16 << 20;
@@ -36,7 +35,7 @@ pub(super) fn run(program: &Path, env: &mut Env) -> Result<(), ExecDError> {
         cause,
     };
     let set: BTreeMap<String, String> =
-        toml_reader::from_bytes(&said).map_err(|error| decode(error.text))?;
+        go::toml::from_bytes(&said).map_err(|error| decode(error.text))?;
     for (name, value) in set {
         env.set(name, value);
     }

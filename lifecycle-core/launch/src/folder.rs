@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::go_words::PathError;
+use go::words::PathError;
 
 /// The layers of a buildpack by name: folders, not links to folders. None when there is no such
 /// buildpack.

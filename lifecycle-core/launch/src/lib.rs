@@ -18,11 +18,9 @@ mod environment;
 mod exec_d;
 pub mod files;
 mod folder;
-pub mod go_words;
 mod lookup;
 mod process;
 mod shell;
-mod toml_reader;
 
 use std::convert::Infallible;
 use std::ffi::{CString, NulError, OsStr, OsString};
@@ -30,6 +28,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use go::words::{PathError, io_cause};
 use nix::unistd::{chdir, execve};
 
 pub use self::environment::EnvironmentError;
@@ -41,7 +40,6 @@ use self::process::Selected;
 use crate::api::PlatformApi;
 use crate::env::Env;
 use crate::files::metadata::BuildMetadata;
-use crate::go_words::{PathError, io_cause};
 
 /// What a launch needs to know.
 #[derive(Clone, Debug)]

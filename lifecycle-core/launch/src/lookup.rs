@@ -6,9 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use go::words::{PathError, io_cause};
 use nix::unistd::{AccessFlags, eaccess};
-
-use crate::go_words::{PathError, io_cause};
 
 /// Where `command` is: itself when it has a slash, else in the first folder of `search` that has it.
 ///

@@ -44,8 +44,8 @@ pub(super) struct Sections {
 impl Ran {
     /// It was not run, as it does not fit the run image.
     pub(super) fn mismatch(base: &TargetMetadata, targets: &[Target]) -> Self {
-        let base = oci::go_json::to_string(base).unwrap_or_default();
-        let targets = oci::go_json::to_string(targets).unwrap_or_default();
+        let base = go::json::to_string(base).unwrap_or_default();
+        let targets = go::json::to_string(targets).unwrap_or_default();
         Self::err(format!(
             "unable to satisfy target os/arch constraints; run image: {base}, buildpack: {targets}"
         ))

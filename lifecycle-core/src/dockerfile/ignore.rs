@@ -6,9 +6,8 @@
 //!
 //! <https://docs.docker.com/build/concepts/context/#dockerignore-files>
 
+use go::glob;
 use thiserror::Error;
-
-use crate::export::glob;
 
 /// The most bytes of a file of patterns.
 pub const MAX_BYTES: usize = 1 << 20;

@@ -6,7 +6,8 @@ use std::mem;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::glob::{self, BadPattern};
+use go::glob::{self, BadPattern};
+
 use super::tree::{Content, TreeError, children, look, parents};
 use crate::files::metadata::Slice;
 

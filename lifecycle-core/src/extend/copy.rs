@@ -8,6 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use go::glob;
 use oci::{ExtractOptions, Owners, extract};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -16,7 +17,6 @@ use super::layer::{Content, FIXED, Item, Times, item};
 use super::paths::{outside, resolve};
 use super::root::{Found, Look, Root};
 use crate::dockerfile::ignore::Ignore;
-use crate::export::glob;
 
 /// The most files of one instruction.
 const MAX_FILES: usize = 1_000_000;

@@ -53,7 +53,7 @@ impl Analyzed {
             extend: it.extend,
             target: it.target.as_ref(),
         });
-        oci::go_json::to_string(&json).unwrap_or_default()
+        go::json::to_string(&json).unwrap_or_default()
     }
 }
 

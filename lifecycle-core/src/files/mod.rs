@@ -6,7 +6,6 @@
 
 pub mod analyzed;
 pub mod build_toml;
-pub mod go_toml;
 pub mod launch_toml;
 pub mod layer;
 pub mod order;

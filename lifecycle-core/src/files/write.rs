@@ -6,11 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 use tempfile::{Builder, NamedTempFile};
 
-use super::{FileError, OsError, go_toml};
+use super::{FileError, OsError};
 
 /// Writes `value` as TOML to `path`, with the folders above it; mode 0644.
 pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileError> {
-    let text = go_toml::to_string(value).map_err(|source| FileError::Unwritable {
+    let text = go::toml::to_string(value).map_err(|source| FileError::Unwritable {
         path: path.to_owned(),
         source: Box::new(source),
     })?;

@@ -2,12 +2,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use go::words::io_cause;
 use oci::store::{DaemonProblem, DockerDaemon};
 use oci::{Digest, Location, Platform, Reference, Selector, StoreError};
 
 use super::{Images, Kind, Place, PlaceError, parse_name};
 use crate::cache::DirectoryCache;
-use crate::go_words::io_cause;
 
 /// Images in a Docker daemon. They are known by their IDs, and are read by names and IDs.
 #[derive(Clone, Debug)]

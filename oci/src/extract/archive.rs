@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::ExtractError;
-use crate::tar::{self, Manner};
+use crate::tar::Manner;
 
 const BLOCK: usize = 512;
 
@@ -335,7 +335,9 @@ impl Extended {
                     let whole = text(value).and_then(|it| it.split('.').next()?.parse().ok());
                     self.mtime = Some(whole.ok_or_else(bad)?);
                 }
-                key if key == tar::CAPABILITY.as_bytes() => self.capability = Some(value.to_vec()),
+                key if key == go::tar::CAPABILITY.as_bytes() => {
+                    self.capability = Some(value.to_vec());
+                }
                 _ if key.starts_with(b"GNU.sparse.") => {
                     return Err(malformed("it has a sparse file, and those are not read"));
                 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle_core::buildpack::Kind;
-use oci::{DiffId, go_json};
+use oci::DiffId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -333,7 +333,7 @@ pub(crate) fn read<T: DeserializeOwned>(
 
 /// The text of a label: JSON as Go writes it.
 pub(crate) fn text<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
-    go_json::to_string(value)
+    go::json::to_string(value)
 }
 
 /// A label says what cannot be.

@@ -16,7 +16,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lifecycle_core::buildpack::Kind;
-use lifecycle_core::files::go_toml;
 use oci::layer::Layer;
 use oci::{DiffId, Image, ImageConfig, MediaType, Store};
 use serde::Serialize;
@@ -475,7 +474,7 @@ fn run_image(images: &lifecycle_core::files::run::RunImages) -> RunImageMetadata
 }
 
 fn add_toml<T: Serialize>(stack: &mut Stack<'_>, path: &str, value: &T) -> Result<(), MakeError> {
-    let text = go_toml::to_string(value).map_err(MakeError::Toml)?;
+    let text = go::toml::to_string(value).map_err(MakeError::Toml)?;
     stack.add(|tar| tar::file(tar, path, text.as_bytes()))?;
     Ok(())
 }

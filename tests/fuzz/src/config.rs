@@ -1,6 +1,6 @@
 //! Image configs: what is read of one is written, in Go's way, as what reads the same.
 
-use oci::{ImageConfig, go_json};
+use oci::ImageConfig;
 
 use crate::{Target, seeds};
 
@@ -16,10 +16,10 @@ fn run(data: &[u8]) {
     let Ok(config) = serde_json::from_slice::<ImageConfig>(data) else {
         return;
     };
-    let Ok(written) = go_json::to_string(&config) else {
+    let Ok(written) = go::json::to_string(&config) else {
         return;
     };
     let again: ImageConfig = serde_json::from_str(&written).expect("was just written");
-    assert_eq!(go_json::to_string(&again).ok(), Some(written));
+    assert_eq!(go::json::to_string(&again).ok(), Some(written));
     drop(config.platform());
 }

@@ -7,7 +7,7 @@ mod sandbox;
 use std::cell::RefCell;
 use std::io::Write as _;
 
-use oci::gzip::GoGzipWriter;
+use go::gzip::GoGzipWriter;
 use oci::{
     DiffId, Digest, ExtractOptions, ExtractRules, Links, OverlayXattrs, Owners, Whiteouts, extract,
 };

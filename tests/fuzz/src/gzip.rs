@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use oci::gzip::GoGzipWriter;
+use go::gzip::GoGzipWriter;
 
 use crate::Target;
 

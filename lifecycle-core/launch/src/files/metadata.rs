@@ -1,6 +1,7 @@
 //! `config/metadata.toml`: how the app starts. The builder writes it, it is part of the image, and
 //! the launcher reads it.
 
+use go::toml::JSON_TEXT;
 use serde::de;
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -188,9 +189,6 @@ impl Serialize for Command {
     }
 }
 
-/// The name by which our TOML writer knows a text that is to be escaped as JSON.
-pub const JSON_TEXT: &str = "$json-text";
-
 struct JsonText<'a>(&'a str);
 
 impl Serialize for JsonText<'_> {
@@ -301,6 +299,38 @@ mod tests {
         assert_eq!(metadata.process("a").unwrap().args, None);
         assert_eq!(metadata.process("b").unwrap().args, Some(Vec::new()));
         assert!(toml::from_str::<BuildMetadata>("[[processes]]\ncommand = 3\n").is_err());
+    }
+
+    #[test]
+    fn no_processes_and_an_empty_list_of_them_differ() {
+        let text = |it: &BuildMetadata| go::toml::to_string(it).unwrap();
+        assert_eq!(text(&BuildMetadata::default()), "");
+        let empty = BuildMetadata {
+            processes: Some(Vec::new()),
+            ..BuildMetadata::default()
+        };
+        assert_eq!(text(&empty), "processes = []\n");
+    }
+
+    #[test]
+    fn commands_alone_are_escaped_as_json() {
+        let words = vec!["a<b>&'".to_owned(), "\u{7f}\u{2028}".to_owned()];
+        let metadata = BuildMetadata {
+            processes: Some(vec![Process {
+                r#type: "web".to_owned(),
+                args: Some(words.clone()),
+                command: Command::Words(words),
+                ..Process::default()
+            }]),
+            buildpack_default_process_type: "web".to_owned(),
+            ..BuildMetadata::default()
+        };
+        assert_eq!(
+            go::toml::to_string(&metadata).unwrap(),
+            "buildpack-default-process-type = \"web\"\n\n[[processes]]\n  type = \"web\"\n  \
+             command = [\"a\\u003cb\\u003e\\u0026'\", \"\u{7f}\\u2028\"]\n  \
+             args = [\"a<b>&'\", \"\\u007f\u{2028}\"]\n  direct = false\n"
+        );
     }
 
     #[test]

@@ -11,12 +11,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+pub use go::toml::TomlError;
+use go::words::io_cause;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
-
-use crate::go_words::io_cause;
-use crate::toml_reader;
-pub use crate::toml_reader::TomlError;
 
 /// The most bytes that a TOML file may have.
 pub const MAX_TOML: u64 = 16 * 1024 * 1024;
@@ -32,7 +30,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileError> {
 
 /// Reads a `T` from the bytes of a TOML file, as upstream reads it.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, TomlError> {
-    toml_reader::from_bytes(bytes)
+    go::toml::from_bytes(bytes)
 }
 
 /// Reads the TOML file at `path`, which has to be there.

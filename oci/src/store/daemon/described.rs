@@ -332,7 +332,7 @@ mod tests {
         let told = r#"[{"CreatedBy":"second","Comment":""},{"CreatedBy":"first"}]"#;
         let config = described.config(serde_json::from_str(told).unwrap());
         assert_eq!(
-            crate::go_json::to_string(&config).unwrap(),
+            go::json::to_string(&config).unwrap(),
             format!(
                 r#"{{"architecture":"arm64","history":[{{"created_by":"first"}},{{"created_by":"second"}}],"os":"linux","rootfs":{{"type":"layers","diff_ids":["{id}"]}},"config":{{"Env":["A=b"],"Labels":{{"l":"m"}}}},"variant":"v8"}}"#
             )

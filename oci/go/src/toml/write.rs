@@ -8,7 +8,10 @@ use std::fmt;
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct};
 
-use super::metadata::JSON_TEXT;
+use crate::json;
+
+/// The name by which a text is known that is to be escaped as JSON: that of a newtype struct.
+pub const JSON_TEXT: &str = "$json-text";
 
 /// The TOML text of `value`.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, EncodeError> {
@@ -177,27 +180,6 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// As Go's `encoding/json` does, with its care for HTML.
-fn json_quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{8}' => out.push_str("\\b"),
-            '\t' => out.push_str("\\t"),
-            '\n' => out.push_str("\\n"),
-            '\u{c}' => out.push_str("\\f"),
-            '\r' => out.push_str("\\r"),
-            '\0'..='\u{1f}' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => push_escape(&mut out, c),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
 fn push_escape(out: &mut String, c: char) {
     out.push_str("\\u");
     for shift in [12, 8, 4, 0] {
@@ -313,11 +295,13 @@ impl ser::Serializer for ToNode {
     }
 
     fn serialize_str(self, value: &str) -> Result<MaybeNode, EncodeError> {
-        Ok(Some(plain(if self.json {
-            json_quoted(value)
-        } else {
-            quoted(value)
-        })))
+        if self.json {
+            return json::to_string(value)
+                .map(plain)
+                .map(Some)
+                .map_err(ser::Error::custom);
+        }
+        Ok(Some(plain(quoted(value))))
     }
 
     fn serialize_bytes(self, _value: &[u8]) -> Result<MaybeNode, EncodeError> {
@@ -498,17 +482,10 @@ impl SerializeStruct for StructNode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::metadata::{BuildMetadata, Command, Process};
 
     #[test]
     fn an_empty_document_has_no_bytes() {
         assert_eq!(to_string(&toml::Table::new()).unwrap(), "");
-        assert_eq!(to_string(&BuildMetadata::default()).unwrap(), "");
-        let empty = BuildMetadata {
-            processes: Some(Vec::new()),
-            ..BuildMetadata::default()
-        };
-        assert_eq!(to_string(&empty).unwrap(), "processes = []\n");
     }
 
     #[test]
@@ -531,23 +508,16 @@ mod tests {
     }
 
     #[test]
-    fn commands_alone_are_escaped_as_json() {
-        let words = vec!["a<b>&'".to_owned(), "\u{7f}\u{2028}".to_owned()];
-        let metadata = BuildMetadata {
-            processes: Some(vec![Process {
-                r#type: "web".to_owned(),
-                args: Some(words.clone()),
-                command: Command::Words(words),
-                ..Process::default()
-            }]),
-            buildpack_default_process_type: "web".to_owned(),
-            ..BuildMetadata::default()
-        };
+    fn a_text_of_that_name_is_escaped_as_json() {
+        #[derive(serde::Serialize)]
+        #[serde(rename = "$json-text")]
+        struct Json(&'static str);
+
+        let text = "a<b>&'\u{7f}\u{2028}\u{1}\u{8}\n";
+        let table = std::collections::BTreeMap::from([("x", vec![Json(text)])]);
         assert_eq!(
-            to_string(&metadata).unwrap(),
-            "buildpack-default-process-type = \"web\"\n\n[[processes]]\n  type = \"web\"\n  \
-             command = [\"a\\u003cb\\u003e\\u0026'\", \"\u{7f}\\u2028\"]\n  \
-             args = [\"a<b>&'\", \"\\u007f\u{2028}\"]\n  direct = false\n"
+            to_string(&table).unwrap(),
+            "x = [\"a\\u003cb\\u003e\\u0026'\u{7f}\\u2028\\u0001\\b\\n\"]\n"
         );
     }
 

@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn equals_what_go_wrote() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/go-gzip1");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/go-gzip1");
     let mut count = 0;
     for file in fs_err::read_dir(folder).unwrap() {
         let file = file.unwrap().path();

@@ -26,13 +26,13 @@ pub struct TomlError {
 }
 
 /// Reads a `T` from a TOML text.
-pub(crate) fn from_bytes<T: DeserializeOwned>(text: &[u8]) -> Result<T, TomlError> {
+pub fn from_bytes<T: DeserializeOwned>(text: &[u8]) -> Result<T, TomlError> {
     let document = parser::parse(text)?;
     decode::decode(document)
 }
 
 /// Go's `%q` of a string.
-pub(crate) fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         push_quoted(&mut out, c, '"');
@@ -42,7 +42,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Go's `%q` of one character.
-pub(crate) fn quoted_char(c: char) -> String {
+pub(super) fn quoted_char(c: char) -> String {
     let mut out = String::from("'");
     push_quoted(&mut out, c, '\'');
     out.push('\'');

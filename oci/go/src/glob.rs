@@ -12,10 +12,10 @@
 /// A pattern that is none. Found only when a name gets far enough to need the broken part, but at
 /// the end of a match that fails all of it is looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct BadPattern;
+pub struct BadPattern;
 
 /// The shortest pattern that means the same: `./a/../b//` is `b`.
-pub(crate) fn clean(pattern: &str) -> String {
+pub fn clean(pattern: &str) -> String {
     let rooted = pattern.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {
@@ -36,7 +36,7 @@ pub(crate) fn clean(pattern: &str) -> String {
 }
 
 /// Whether `pattern` matches all of `name`.
-pub(crate) fn matches(mut pattern: &[u8], mut name: &[u8]) -> Result<bool, BadPattern> {
+pub fn matches(mut pattern: &[u8], mut name: &[u8]) -> Result<bool, BadPattern> {
     'pattern: while !pattern.is_empty() {
         let (star, chunk, rest) = scan_chunk(pattern);
         pattern = rest;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 /// What a flag takes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Value {
+#[expect(clippy::exhaustive_enums, reason = "each kind of flag is meant")]
+pub enum Value {
     /// Any text.
     Text(String),
     /// Nothing, or after `=` what Go's `ParseBool` knows.
@@ -21,46 +22,75 @@ pub(crate) enum Value {
     List(Vec<String>),
 }
 
-/// A flag: its name, what it is for, and the value that it has when it is not given.
+/// A flag.
 #[derive(Clone, Debug)]
-pub(crate) struct Flag {
-    pub(crate) name: &'static str,
-    pub(crate) usage: &'static str,
-    pub(crate) default: Value,
+#[expect(clippy::exhaustive_structs, reason = "each field has to be given")]
+pub struct Flag {
+    /// Without dashes.
+    pub name: &'static str,
+    /// What it is for; a line of the usage.
+    pub usage: &'static str,
+    /// The value that it has when it is not given.
+    pub default: Value,
 }
 
 /// A command line, taken apart.
 #[derive(Clone, Debug)]
-pub(crate) struct Parsed {
+#[expect(clippy::exhaustive_structs, reason = "a command line has no more")]
+pub struct Parsed {
     /// All flags, with their values.
-    pub(crate) values: BTreeMap<&'static str, Value>,
+    pub values: BTreeMap<&'static str, Value>,
     /// What came after the flags.
-    pub(crate) arguments: Vec<String>,
+    pub arguments: Vec<String>,
 }
 
 /// Why a command line was not taken apart. Each wants the usage on stderr.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum FlagError {
+#[non_exhaustive]
+pub enum FlagError {
+    /// The usage alone was asked for.
     #[error("")]
     Help,
+    /// Too many dashes, or no name.
     #[error("bad flag syntax: {argument}")]
-    Syntax { argument: String },
+    Syntax {
+        /// All of it.
+        argument: String,
+    },
+    /// There is no such flag.
     #[error("flag provided but not defined: -{name}")]
-    Undefined { name: String },
+    Undefined {
+        /// Its name.
+        name: String,
+    },
+    /// The command line ends before its value.
     #[error("flag needs an argument: -{name}")]
-    NoValue { name: String },
+    NoValue {
+        /// Its name.
+        name: String,
+    },
+    /// The value is neither yes nor no.
     #[error("invalid boolean value {value:?} for -{name}: parse error")]
-    Switch { name: String, value: String },
+    Switch {
+        /// Its name.
+        name: String,
+        /// What was given.
+        value: String,
+    },
+    /// The value cannot be read.
     #[error("invalid value {value:?} for flag -{name}: {cause}")]
     Invalid {
+        /// Its name.
         name: String,
+        /// What was given.
         value: String,
+        /// Why not, in Go's words.
         cause: &'static str,
     },
 }
 
 /// Takes `arguments` apart by `flags`.
-pub(crate) fn parse(flags: &[Flag], arguments: &[String]) -> Result<Parsed, FlagError> {
+pub fn parse(flags: &[Flag], arguments: &[String]) -> Result<Parsed, FlagError> {
     let mut values: BTreeMap<_, _> = flags
         .iter()
         .map(|it| (it.name, it.default.clone()))
@@ -133,9 +163,9 @@ fn set(value: &mut Value, name: &str, given: &str) -> Result<(), FlagError> {
     Ok(())
 }
 
-/// The text that goes to stderr with a [`FlagError`].
-pub(crate) fn usage(flags: &[Flag]) -> String {
-    let mut text = String::from("Usage of lifecycle:\n");
+/// The text that goes to stderr with a [`FlagError`], about a program of this name.
+pub fn usage(program: &str, flags: &[Flag]) -> String {
+    let mut text = format!("Usage of {program}:\n");
     let mut flags: Vec<_> = flags.iter().collect();
     flags.sort_by_key(|it| it.name);
     for Flag {
@@ -162,7 +192,7 @@ pub(crate) fn usage(flags: &[Flag]) -> String {
 }
 
 /// Go's `strconv.ParseBool`.
-pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
@@ -171,7 +201,7 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`.
-pub(crate) fn parse_int(text: &str) -> Result<i64, &'static str> {
+pub fn parse_int(text: &str) -> Result<i64, &'static str> {
     const SYNTAX: &str = "parse error";
     const RANGE: &str = "value out of range";
     let (is_negative, unsigned) = match text.strip_prefix('-') {
@@ -201,12 +231,12 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, &'static str> {
 }
 
 /// Go's `strconv.Atoi`: decimal only.
-pub(crate) fn parse_decimal(text: &str) -> Option<i64> {
+pub fn parse_decimal(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
 /// Go's `time.ParseDuration`, for times that are not negative.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.strip_prefix('+').unwrap_or(text);
     if text == "0" {
         return Some(Duration::ZERO);
@@ -264,7 +294,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Go's text of a `time.Duration`: `1h0m0s`, `1.5s`, `250ms`, `12.5µs`.
-pub(crate) fn format_duration(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let nanoseconds = duration.as_nanos();
     let decimal = |unit: u128, suffix: &str| {
         let whole = nanoseconds / unit;
@@ -442,7 +472,7 @@ mod tests {
 
     #[test]
     fn the_usage_is_that_of_go() {
-        let usage = usage(&flags());
+        let usage = usage("lifecycle", &flags());
         assert!(usage.starts_with(
             "Usage of lifecycle:\n  -daemon\n    \twhat it is for\n  -layers string\n"
         ));

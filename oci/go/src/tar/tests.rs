@@ -2,13 +2,13 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
 use super::*;
-use crate::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// Each line of the file is a header that Go was asked to write: type, name and link target in
 /// hex, mode, owner, group, time, size, device; and the SHA-256 of what it wrote, or `error`.
 #[test]
 fn headers_equal_gos() {
-    let lines = include_str!("../../../tests/fixtures/go-tar.tsv");
+    let lines = include_str!("../../../../tests/fixtures/go-tar.tsv");
     for line in lines.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let number = |index: usize| fields[index].parse::<i64>().unwrap();
@@ -33,9 +33,9 @@ fn headers_equal_gos() {
             mtime: number(6),
         };
         let presented =
-            headers(&entry, &Manner::default()).map(|blocks| Digest::of(&blocks.concat()));
+            headers(&entry, &Manner::default()).map(|blocks| Sha256::digest(blocks.concat()));
         match presented {
-            Ok(digest) => assert_eq!(digest.hex(), fields[10], "{entry:?}"),
+            Ok(digest) => assert_eq!(format!("{digest:x}"), fields[10], "{entry:?}"),
             Err(_) => assert_eq!("error", fields[10], "{entry:?}"),
         }
     }
