@@ -1,3 +1,5 @@
+//! What a claim is, and what kind of claim.
+
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;

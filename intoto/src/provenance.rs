@@ -1,3 +1,5 @@
+//! SLSA provenance, as plain data.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

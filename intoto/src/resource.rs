@@ -1,3 +1,5 @@
+//! Artifacts, described: digests by the name of their algorithm.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

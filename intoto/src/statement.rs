@@ -1,3 +1,5 @@
+//! Statements: a claim, bound to what it is about.
+
 use std::fmt;
 
 use oci::{Descriptor, Digest};

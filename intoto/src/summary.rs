@@ -1,3 +1,5 @@
+//! SLSA verification summaries, as plain data.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Where a phase says what it does.
+
 use std::fmt;
 
 /// Where a phase says what it does, in upstream's words: platforms match these lines.

@@ -1,3 +1,5 @@
+//! The config of an image.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Copies an image with all that belongs to it, from one store to another.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;

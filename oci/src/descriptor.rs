@@ -1,3 +1,5 @@
+//! What a piece of content is, which it is, and how long.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Digests of content, and how they are computed.
+
 use std::fmt;
 use std::io;
 use std::str::FromStr;

@@ -1,3 +1,5 @@
+//! Unpacks archives into a folder.
+
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 

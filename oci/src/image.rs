@@ -1,3 +1,5 @@
+//! An image as a value.
+
 use bytes::Bytes;
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! How much of what a stranger sends is read.
+
 /// How much of what a stranger sends is read. Passed down; the defaults fit all that real tools make.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {

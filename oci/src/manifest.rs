@@ -1,3 +1,5 @@
+//! Manifests: what refers to what.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

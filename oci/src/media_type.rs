@@ -1,3 +1,5 @@
+//! Media types, and those that images have.
+
 use std::borrow::Cow;
 use std::fmt;
 

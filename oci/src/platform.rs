@@ -1,3 +1,5 @@
+//! What an image runs on.
+
 use std::fmt;
 use std::str::FromStr;
 

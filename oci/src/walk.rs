@@ -1,3 +1,5 @@
+//! Visits an image, its children, and what is attached to them.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::{BoxFuture, FutureExt as _};

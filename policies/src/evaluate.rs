@@ -1,3 +1,5 @@
+//! Judges evidence by a policy.
+
 use attest::Verified;
 use intoto::{PredicateType, Provenance};
 use serde_json::{Value, json};

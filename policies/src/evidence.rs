@@ -1,3 +1,5 @@
+//! All that is proven about one image.
+
 use attest::{Accept, SignedBy, SignerPattern, TextPattern, Verified};
 use intoto::Timestamp;
 use oci::Descriptor;

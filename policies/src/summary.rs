@@ -1,3 +1,5 @@
+//! Verdicts as verification summaries.
+
 use std::collections::BTreeMap;
 
 use intoto::{

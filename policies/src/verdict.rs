@@ -1,3 +1,5 @@
+//! What a policy says of an image.
+
 use intoto::PredicateType;
 use oci::{Descriptor, Digest};
 use serde::Serialize;

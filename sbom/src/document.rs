@@ -1,3 +1,5 @@
+//! One SBOM as it was found.
+
 use serde_json::{Map, Value};
 
 use crate::Format;

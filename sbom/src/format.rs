@@ -1,3 +1,5 @@
+//! The formats of SBOMs.
+
 use std::fmt;
 
 /// A format of SBOM that a buildpack may write.

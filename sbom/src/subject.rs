@@ -1,3 +1,5 @@
+//! The image that a merged SBOM is about.
+
 use std::fmt::Write as _;
 
 use oci::Digest;

@@ -1,3 +1,5 @@
+//! Our programs, built for tests.
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

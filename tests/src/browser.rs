@@ -1,3 +1,5 @@
+//! A real browser.
+
 use std::process::Command;
 
 use base64::Engine as _;

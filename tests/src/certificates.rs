@@ -1,3 +1,5 @@
+//! A private certificate authority.
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

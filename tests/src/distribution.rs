@@ -1,3 +1,5 @@
+//! The CNCF's registry, run for a test.
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! Repositories that git makes, the same each time.
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,3 +1,5 @@
+//! Connections to an HTTPS server of a test.
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! A real Kubernetes API server, run for a test.
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,3 +1,5 @@
+//! Waiting for who waits for a lock.
+
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;

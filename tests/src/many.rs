@@ -1,3 +1,5 @@
+//! An image with many referrers, and what it takes to copy it.
+
 use bytes::Bytes;
 use oci::{Descriptor, MediaType};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! What a process took.
+
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Duration;

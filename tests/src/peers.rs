@@ -1,3 +1,5 @@
+//! Programs that are not ours: found, or skipped loudly.
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};

@@ -1,3 +1,5 @@
+//! A Podman of its own for a test.
+
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,3 +1,5 @@
+//! An app and small buildpacks to build it with.
+
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,3 +1,5 @@
+//! An HTTP proxy that logs what it is asked.
+
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};

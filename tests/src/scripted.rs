@@ -1,3 +1,5 @@
+//! A server whose answers a test writes.
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

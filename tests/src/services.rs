@@ -1,3 +1,5 @@
+//! A real private Sigstore, run for a test.
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

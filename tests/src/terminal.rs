@@ -1,3 +1,5 @@
+//! A program at a terminal, and who sits there.
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;

@@ -1,3 +1,5 @@
+//! A server that gives tokens for a registry.
+
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};

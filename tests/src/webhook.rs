@@ -1,3 +1,5 @@
+//! A running `sealpack serve`.
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,3 +1,5 @@
+//! A folder and a home of its own for one test.
+
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! How much of what functionaries sign is read.
+
 /// How much of what functionaries sign is read. The defaults fit builds of hundreds of thousands of
 /// files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

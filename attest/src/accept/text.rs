@@ -1,3 +1,5 @@
+//! Texts that have to match as a whole: exactly, or by an anchored pattern.
+
 use std::cmp::Ordering;
 use std::fmt;
 

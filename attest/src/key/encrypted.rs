@@ -1,3 +1,5 @@
+//! Private keys behind a password, in cosign's form.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crypto_secretbox::aead::Aead as _;

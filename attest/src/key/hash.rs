@@ -1,3 +1,5 @@
+//! The hash functions that messages are signed by.
+
 use ring::digest;
 
 /// A hash function that messages are signed by.

@@ -1,3 +1,5 @@
+//! Private keys: reading them, and signing.
+
 use std::fmt;
 
 use p256::ecdsa::signature::Signer as _;

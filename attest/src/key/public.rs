@@ -1,3 +1,5 @@
+//! Public keys: reading them, and checking signatures.
+
 use std::fmt;
 
 use base64::Engine as _;

@@ -1,3 +1,5 @@
+//! What one client can take of a server, and all of them.
+
 use std::time::Duration;
 
 /// What one client can take of a server, and all of them. The defaults fit a cluster.

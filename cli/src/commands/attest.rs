@@ -1,3 +1,5 @@
+//! `sealpack sign` and `sealpack attest`: claims that are signed and attached to an image.
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! `sealpack config`: which settings hold, and which of variables and file says so.
+
 use clap::Args;
 use serde::Serialize;
 

@@ -1,3 +1,5 @@
+//! `sealpack copy`: an image with its proof, from one place to another.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

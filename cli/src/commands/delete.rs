@@ -1,3 +1,5 @@
+//! `sealpack delete`: an image, or what is attached to one, by digest.
+
 use std::collections::BTreeSet;
 
 use clap::Args;

@@ -1,3 +1,5 @@
+//! `sealpack doctor`: what this machine lacks for builds and registries.
+
 use std::ffi::OsString;
 use std::path::Path;
 

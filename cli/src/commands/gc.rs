@@ -1,3 +1,5 @@
+//! `sealpack gc`: what nothing refers to goes, of layouts and of unpacked builders.
+
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 

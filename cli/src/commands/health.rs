@@ -1,3 +1,5 @@
+//! `sealpack health`: the community health of a source repository.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;

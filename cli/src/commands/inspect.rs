@@ -1,3 +1,5 @@
+//! `sealpack inspect`: what an image says of itself.
+
 use std::collections::BTreeMap;
 
 use clap::Args;

@@ -1,3 +1,5 @@
+//! `sealpack key`: pairs of keys to sign with.
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;

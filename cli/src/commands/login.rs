@@ -1,3 +1,5 @@
+//! `sealpack login` and `sealpack logout`: credentials, kept where Docker keeps them.
+
 use std::io::{self, BufRead as _, Read as _};
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! `sealpack ls`: the tags of a place.
+
 use clap::Args;
 use oci::Reference;
 use serde::Serialize;

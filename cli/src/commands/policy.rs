@@ -1,3 +1,5 @@
+//! `sealpack policy`: an image is judged by what is proven about it.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! `sealpack report`: what is attached to an image, proven of it, and in it.
+
 use std::path::{Path, PathBuf};
 
 use attest::Accept;

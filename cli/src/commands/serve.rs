@@ -1,3 +1,5 @@
+//! `sealpack serve`: the admission webhook, set up and run.
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

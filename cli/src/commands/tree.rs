@@ -1,3 +1,5 @@
+//! `sealpack tree`: what is attached to an image, and to that.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use attest::Accept;

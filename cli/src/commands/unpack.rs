@@ -1,3 +1,5 @@
+//! `sealpack unpack`: the layers of an image as a folder of files.
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! `sealpack verify`: is of an image claimed what should be, by whom it should be?
+
 mod layout;
 
 use std::collections::BTreeMap;

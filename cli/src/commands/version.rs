@@ -1,3 +1,5 @@
+//! `sealpack version`: which version this is, and of which specifications.
+
 use clap::Args;
 use lifecycle_core::api::{BuildpackApi, PlatformApi};
 use serde::Serialize;

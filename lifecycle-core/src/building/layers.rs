@@ -1,3 +1,5 @@
+//! The layers that a buildpack left.
+
 use std::fs;
 use std::io;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! What a buildpack says in `launch.toml`, `build.toml` and SBOM files.
+
 use std::path::Path;
 
 use serde::de::DeserializeOwned;

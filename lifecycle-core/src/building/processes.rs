@@ -1,3 +1,5 @@
+//! The processes of all buildpacks, put together.
+
 use std::collections::BTreeMap;
 
 use crate::files::metadata::Process;

@@ -1,3 +1,5 @@
+//! The SBOM files that buildpacks leave, found and put where the exporter looks.
+
 use std::fmt;
 use std::fs;
 use std::io;

@@ -1,3 +1,5 @@
+//! What a buildpack sees of the lifecycle's own environment.
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 

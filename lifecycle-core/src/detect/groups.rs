@@ -1,3 +1,5 @@
+//! The groups of an order, in the order in which they are tried.
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 

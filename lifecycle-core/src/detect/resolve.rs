@@ -1,3 +1,5 @@
+//! Whether a group passes, and the build plan that comes of it.
+
 use super::DetectError;
 use super::run::{Outcome, Ran, Sections};
 use crate::files::group::GroupElement;

@@ -1,3 +1,5 @@
+//! Runs `bin/detect` of each member of a group, at the same time.
+
 use std::fmt::Write as _;
 use std::path::Path;
 

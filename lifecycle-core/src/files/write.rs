@@ -1,3 +1,5 @@
+//! Writes files whole: the old one is there, or the new one.
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;

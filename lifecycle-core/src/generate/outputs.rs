@@ -1,3 +1,5 @@
+//! What an extension leaves: Dockerfiles, contexts and arguments.
+
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Images in a Docker daemon.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

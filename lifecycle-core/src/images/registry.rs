@@ -1,3 +1,5 @@
+//! Images in registries.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

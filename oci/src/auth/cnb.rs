@@ -1,3 +1,5 @@
+//! Credentials in the variable `CNB_REGISTRY_AUTH`.
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;

@@ -1,3 +1,5 @@
+//! Credentials in the files that Docker and Podman keep.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;

@@ -1,3 +1,5 @@
+//! Credentials that a helper program keeps.
+
 use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Writes credentials down, and removes them again.
+
 use std::io::Write as _;
 use std::path::Path;
 

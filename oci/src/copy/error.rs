@@ -1,3 +1,5 @@
+//! Why a graph could not be copied.
+
 use crate::{Digest, Platform, StoreError};
 
 /// Why a graph could not be copied. What was copied by then stays, without a tag.

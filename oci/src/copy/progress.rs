@@ -1,3 +1,5 @@
+//! Who is told how a copy goes on.
+
 use crate::Descriptor;
 
 /// Is told how a copy goes on. Called from the task that copies, so it must be quick. `()` listens

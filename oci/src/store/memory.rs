@@ -1,3 +1,5 @@
+//! A store in memory.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

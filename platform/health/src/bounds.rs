@@ -1,3 +1,5 @@
+//! How much of a repository is read.
+
 /// How much of a repository is read. The defaults fit Linux.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(

@@ -1,3 +1,5 @@
+//! What a repository holds, as far as health is measured by it.
+
 use std::collections::BTreeMap;
 
 use crate::signature::SignatureKind;

@@ -1,3 +1,5 @@
+//! The health of a repository, as a predicate.
+
 use std::collections::BTreeMap;
 
 use intoto::{Predicate, PredicateType, ResourceDescriptor, Timestamp};

@@ -1,3 +1,5 @@
+//! Quarters of a year.
+
 use time::OffsetDateTime;
 
 /// A quarter of a year: `2024-Q1`.

@@ -1,3 +1,5 @@
+//! Kinds of signatures of commits and tags.
+
 /// What kind of signature a commit or a tag carries. It is not verified: whoever makes a commit can put
 /// anything there.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

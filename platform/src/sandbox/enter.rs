@@ -1,3 +1,5 @@
+//! What a program does to enter its namespaces, step by step.
+
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::net::UnixStream;

@@ -1,3 +1,5 @@
+//! The loopback of a new network namespace.
+
 use std::io;
 
 use rustix::net::{

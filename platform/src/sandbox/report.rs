@@ -1,3 +1,5 @@
+//! How a build was kept from the machine.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Users, groups and capabilities on the way in.
+
 use std::io;
 
 use rustix::fs::{Gid, Uid};

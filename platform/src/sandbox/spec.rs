@@ -1,3 +1,5 @@
+//! All that a process has to know to enter, as it is sent to it.
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io;

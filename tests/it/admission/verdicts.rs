@@ -1,3 +1,5 @@
+//! What is admitted, and what is not.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::Method;

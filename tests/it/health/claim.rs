@@ -1,3 +1,5 @@
+//! Health as a signed claim.
+
 use testkit::{GitRepository, Output, Project};
 
 use super::{DAY, START, tag};

@@ -1,3 +1,5 @@
+//! Figures, held against those of git's own commands.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use insta::assert_snapshot;

@@ -1,3 +1,5 @@
+//! Repositories that mean ill.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use insta::assert_snapshot;

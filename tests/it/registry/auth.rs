@@ -1,3 +1,5 @@
+//! Credentials and tokens.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 

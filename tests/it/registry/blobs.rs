@@ -1,3 +1,5 @@
+//! Blobs: what is read is what was asked for.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Manifests and tags.
+
 use std::time::Duration;
 
 use oci::store::RegistryOptions;

@@ -1,3 +1,5 @@
+//! What is attached, with and without the API for it.
+
 use oci::store::RegistryOptions;
 use oci::{Descriptor, Digest, Limits, MediaType, Store as _, StoreError};
 use serde_json::{Value, json};

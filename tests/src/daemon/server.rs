@@ -1,3 +1,5 @@
+//! The HTTP of a Docker daemon that tests have.
+
 use std::convert::Infallible;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! A port at which such a daemon is reached by TLS.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Who may do what in the registry of a test.
+
 use std::collections::BTreeMap;
 
 use hyper::header::{AUTHORIZATION, WWW_AUTHENTICATE};

@@ -1,3 +1,5 @@
+//! Its manifests and tags.
+
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, LINK, LOCATION};
 use hyper::{Method, StatusCode};

@@ -1,3 +1,5 @@
+//! Its HTTP.
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! What it holds.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};

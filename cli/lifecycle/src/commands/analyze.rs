@@ -1,3 +1,5 @@
+//! The analyzer, and the choice of a run image.
+
 use std::path::Path;
 
 use lifecycle_core::analyze::{self, AnalyzeContext};

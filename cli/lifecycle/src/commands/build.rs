@@ -1,3 +1,5 @@
+//! The builder.
+
 use lifecycle_core::Level;
 use lifecycle_core::building::{self, BuildContext, Built};
 use lifecycle_core::exec::{Cancel, Host};

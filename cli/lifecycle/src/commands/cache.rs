@@ -1,3 +1,5 @@
+//! The cache that was asked for: opened before a phase, filled after it.
+
 use std::path::Path;
 
 use lifecycle_core::cache::{Cache, CacheContext, DirectoryCache, ImageCache, export_cache};

@@ -1,3 +1,5 @@
+//! The creator: all phases in one process.
+
 use lifecycle_core::exec::Cancel;
 
 use super::{analyze, build, cache, detect, export, restore};

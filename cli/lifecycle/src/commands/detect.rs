@@ -1,3 +1,5 @@
+//! The detector, and the generator that follows it.
+
 use lifecycle_core::buildpack::ModuleContext;
 use lifecycle_core::detect::{self, DetectContext, Detected};
 use lifecycle_core::exec::{Cancel, Host, Run};

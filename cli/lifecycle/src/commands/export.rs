@@ -1,3 +1,5 @@
+//! The exporter.
+
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::thread::available_parallelism;

@@ -1,3 +1,5 @@
+//! The extender, and where it shares files with the restorer.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

@@ -1,3 +1,5 @@
+//! The rebaser.
+
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 

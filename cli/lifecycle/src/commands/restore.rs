@@ -1,3 +1,5 @@
+//! The restorer.
+
 use std::path::Path;
 
 use lifecycle_core::cache::Cache;

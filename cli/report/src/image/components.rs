@@ -1,3 +1,5 @@
+//! What is in an image, of its SBOMs: components, licences, as rows.
+
 use std::collections::BTreeMap;
 
 use intoto::PredicateType;

@@ -1,3 +1,5 @@
+//! The report about an image as one HTML page.
+
 use std::collections::BTreeMap;
 
 use policies::Verdict;

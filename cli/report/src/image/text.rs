@@ -1,3 +1,5 @@
+//! The report about an image as text for a terminal.
+
 use super::{ImageReport, kind_name};
 use crate::page::visible;
 

@@ -1,3 +1,5 @@
+//! What is attached to an image, and to that, as a tree.
+
 use intoto::PredicateType;
 use oci::{Node, Relation};
 use serde::Serialize;

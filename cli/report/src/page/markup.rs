@@ -1,3 +1,5 @@
+//! HTML that is well formed whatever is put into it.
+
 use std::fmt;
 
 use super::{Tone, visible};

@@ -1,3 +1,5 @@
+//! Bars over time, as inline SVG.
+
 use std::fmt::Write as _;
 
 use super::Markup;

@@ -1,3 +1,5 @@
+//! Tables that can be searched, sorted and turned over.
+
 use serde_json::Value;
 
 use super::{Markup, Tone, visible};

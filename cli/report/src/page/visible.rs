@@ -1,3 +1,5 @@
+//! Text with nothing hidden in it.
+
 use std::borrow::Cow;
 
 /// `text` with what cannot be seen shown by its number: control characters, characters that turn the

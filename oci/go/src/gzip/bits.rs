@@ -1,3 +1,5 @@
+//! Packs bits into bytes.
+
 use std::io::{self, Write};
 
 /// Packs bits into bytes, the first one lowest.

@@ -1,3 +1,5 @@
+//! Writes a block: stored, without matches, or with codes of its own.
+
 use super::bits::{BitWriter, Bits};
 use super::huffman::{Huffman, MAX_SYMBOLS, Work};
 use super::matches::Matches;

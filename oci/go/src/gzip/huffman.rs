@@ -1,3 +1,5 @@
+//! Codes of symbols, by how often each occurs.
+
 /// The most symbols that an alphabet has: literals, the end of a block, and lengths.
 pub(super) const MAX_SYMBOLS: usize = 286;
 

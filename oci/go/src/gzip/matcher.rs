@@ -1,3 +1,5 @@
+//! Finds matches, where Go's `compress/flate` finds them.
+
 use std::mem;
 use std::ops::Range;
 

@@ -1,3 +1,5 @@
+//! What was found in a block: literals and matches.
+
 use super::portion::{BLOCK, WINDOW};
 use super::symbols::{DISTANCES, distance_symbol};
 

@@ -1,3 +1,5 @@
+//! A few blocks of the input, with the end of what was before them.
+
 use std::ops::Range;
 
 use super::matches::Matches;

@@ -1,3 +1,5 @@
+//! Where a Docker daemon listens: variables, contexts and addresses.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _};

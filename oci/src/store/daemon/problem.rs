@@ -1,3 +1,5 @@
+//! What can be wrong with a daemon, in words of ours.
+
 use std::error::Error;
 use std::io;
 use std::time::Duration;

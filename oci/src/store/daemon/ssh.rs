@@ -1,3 +1,5 @@
+//! A daemon that is reached through `ssh`.
+
 use std::fmt;
 use std::io;
 use std::process::Stdio;

@@ -1,3 +1,5 @@
+//! The images that a daemon has by one name, as a store.
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;

@@ -1,3 +1,5 @@
+//! A daemon that is reached by TLS.
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;

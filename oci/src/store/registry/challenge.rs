@@ -1,3 +1,5 @@
+//! What a registry asks for in `WWW-Authenticate`.
+
 /// What a registry asks for in `WWW-Authenticate`.
 ///
 /// <https://distribution.github.io/distribution/spec/auth/token/>

@@ -1,3 +1,5 @@
+//! A client of registries, that makes stores.
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,3 +1,5 @@
+//! Downloads that go on where they broke off.
+
 use bytes::Bytes;
 use futures_util::stream;
 use net::header::{CONTENT_RANGE, HeaderValue, RANGE};

@@ -1,3 +1,5 @@
+//! One registry: its tokens, its errors, how often it is asked.
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! The next page of a listing.
+
 use url::Url;
 
 /// The address of the next page, from the `Link` header of the page at `page`.

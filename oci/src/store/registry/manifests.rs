@@ -1,3 +1,5 @@
+//! Requests for manifests and tags.
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 

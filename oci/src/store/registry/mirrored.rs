@@ -1,3 +1,5 @@
+//! Reads from mirrors first, and checks what they give.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;

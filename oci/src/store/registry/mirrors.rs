@@ -1,3 +1,5 @@
+//! Which registries have mirrors.
+
 mod conf;
 
 use std::collections::BTreeMap;

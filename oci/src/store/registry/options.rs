@@ -1,3 +1,5 @@
+//! How to talk to registries.
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a registry says where it says no.
+
 use std::fmt;
 
 use net::StatusCode;

@@ -1,3 +1,5 @@
+//! What is attached to an image: the API for it, and the tag where there is none.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

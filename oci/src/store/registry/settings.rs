@@ -1,3 +1,5 @@
+//! What is set up for registries in one call.
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Tokens, and what they are for.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Requests about one repository: credentials, redirects, retries.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! Uploads that go on where they broke off.
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 

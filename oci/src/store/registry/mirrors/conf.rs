@@ -1,3 +1,5 @@
+//! `registries.conf` of containers/image, as far as it is about mirrors.
+
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
