@@ -1,6 +1,6 @@
 //! Key files, and the passwords that open them.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use attest::key::{self, EncryptedKey, KeyError, KeyFile, PrivateKey, PublicKey};
@@ -174,11 +174,14 @@ fn read(path: &Path, environment: &Environment) -> Result<Vec<u8>, CommandError>
         .hint("name a file, or `env://NAME` for what a variable holds"));
     }
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    let mut bytes = Vec::new();
-    file.take(LIMIT)
-        .read_to_end(&mut bytes)
-        .map_err(CommandError::undecided)?;
-    Ok(bytes)
+    oci::read_at_most(file, LIMIT)
+        .map_err(CommandError::undecided)?
+        .ok_or_else(|| {
+            let shown = path.display();
+            CommandError::undecided(Message(format!(
+                "`{shown}` is larger than {LIMIT} bytes, so it is not a key"
+            )))
+        })
 }
 
 /// Writes a file that was not there, whole or not at all.

@@ -259,17 +259,10 @@ pub(crate) fn token_file(args: &ServiceArgs) -> Option<&Path> {
 
 /// Reads a small file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    use std::io::Read as _;
-
-    let mut bytes = Vec::new();
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    let mut file = file.take(MAX_BYTES + 1);
-    file.read_to_end(&mut bytes)
-        .map_err(CommandError::undecided)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Message(format!("`{}` is larger than 1 MiB", path.display())).into());
-    }
-    Ok(bytes)
+    oci::read_at_most(file, MAX_BYTES)
+        .map_err(CommandError::undecided)?
+        .ok_or_else(|| Message(format!("`{}` is larger than 1 MiB", path.display())).into())
 }
 
 /// What a user can do about a service.

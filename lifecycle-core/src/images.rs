@@ -6,7 +6,7 @@ mod registry;
 
 use std::fmt;
 use std::fs::Permissions;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -264,10 +264,9 @@ async fn only(path: &Path, layout: &LayoutStore) -> Result<Digest, StoreError> {
         Err(error) => error,
     };
     let limits = Limits::default();
-    let mut bytes = Vec::new();
     let read = std::fs::File::open(path.join("index.json"))
-        .and_then(|it| it.take(limits.manifest_bytes).read_to_end(&mut bytes));
-    if read.is_ok()
+        .and_then(|it| oci::read_at_most(it, limits.manifest_bytes));
+    if let Ok(Some(bytes)) = read
         && let Ok(Manifest::Index(index)) =
             Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, &limits)
         && let Some(image) = index.pick(&Platform::host())

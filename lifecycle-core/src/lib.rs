@@ -33,15 +33,3 @@ pub use launch::{api, env};
 pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};
 pub use save::SaveError;
-
-/// The error with all its causes, as upstream's lifecycle prints errors.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}

@@ -238,7 +238,7 @@ impl Waiting<'_> {
                 Ok(self)
             }
             Err(error) if error.is_about_content() => {
-                let text = format!("Skipping restore for {what}: {}", crate::chain(&error));
+                let text = format!("Skipping restore for {what}: {}", go::words::chain(&error));
                 log.line(Level::Warn, &text);
                 Ok(self)
             }

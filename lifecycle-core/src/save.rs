@@ -73,7 +73,7 @@ impl Save<'_> {
                     written.push(shown);
                 }
                 Err(error) => {
-                    lines.push(format!("      {shown} - {}", crate::chain(&error)));
+                    lines.push(format!("      {shown} - {}", go::words::chain(&error)));
                     failed.push((shown, error));
                 }
             }
@@ -118,7 +118,7 @@ impl Save<'_> {
                     written.push(name.clone());
                 }
                 Err(error) => {
-                    let cause = crate::chain(&error);
+                    let cause = go::words::chain(&error);
                     log.line(Level::Info, &format!("      {name} - {cause}"));
                     failed.push((name.clone(), error));
                 }
@@ -165,7 +165,7 @@ impl Save<'_> {
             relatives,
         };
         let made = images.daemon().assemble(&parts, &repository, &tag).await;
-        made.map_err(|error| crate::chain(&error))
+        made.map_err(|error| go::words::chain(&error))
     }
 
     async fn push(&self, name: &str, filled: &mut BTreeSet<String>) -> Result<Place, PlaceError> {
@@ -253,6 +253,6 @@ pub struct SaveError {
 }
 
 fn list(failed: &[(String, PlaceError)]) -> String {
-    let one = |(name, error): &(String, PlaceError)| format!("{name}: {}", crate::chain(error));
+    let one = |(name, error): &(String, PlaceError)| format!("{name}: {}", go::words::chain(error));
     failed.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -21,7 +21,6 @@ mod transfer;
 mod tree;
 
 pub use error::CopyError;
-pub(crate) use error::chain;
 pub use progress::{Outcome, Progress};
 
 /// What to copy.

@@ -4,6 +4,7 @@
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
 pub mod auth;
+mod bounded;
 mod config;
 mod copy;
 mod descriptor;
@@ -28,6 +29,7 @@ pub mod view;
 
 mod walk;
 
+pub use bounded::{read_at_most, read_text_at_most};
 pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,

@@ -130,7 +130,7 @@ impl Walk<'_> {
                         .await;
                 }
                 Err(error) => {
-                    let problem = crate::copy::chain(&error);
+                    let problem = go::words::chain(&error);
                     self.note(place, format!("its referrers are not known: {problem}"));
                 }
             }
@@ -173,7 +173,7 @@ impl Walk<'_> {
                     Ok(it) if subject.is_some() && it.subject().map(|it| &it.digest) != subject => {
                         Err("it is listed here, but is not attached here".to_owned())
                     }
-                    other => other.map_err(|error| crate::copy::chain(&error)),
+                    other => other.map_err(|error| go::words::chain(&error)),
                 };
                 self.visit(target.clone(), depth + 1, relation, manifest)
                     .await;

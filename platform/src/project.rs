@@ -173,8 +173,6 @@ fn is_for(limits: &[String], exec_env: &str) -> bool {
 }
 
 fn read(path: &Path) -> Result<String, ProjectError> {
-    use std::io::Read as _;
-
     let unreadable = |source| ProjectError::Read {
         path: path.to_owned(),
         source,
@@ -185,16 +183,12 @@ fn read(path: &Path) -> Result<String, ProjectError> {
             path: path.to_owned(),
         });
     }
-    let mut text = String::new();
     fs_err::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-        .map_err(unreadable)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(ProjectError::TooLarge {
+        .and_then(|file| oci::read_text_at_most(file, MAX_BYTES))
+        .map_err(unreadable)?
+        .ok_or_else(|| ProjectError::TooLarge {
             path: path.to_owned(),
-        });
-    }
-    Ok(text)
+        })
 }
 
 /// Why a `project.toml` cannot be followed.

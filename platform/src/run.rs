@@ -39,7 +39,6 @@ use oci::{Digest, Found, Limits, Platform, spans};
 use tracing::info_span;
 
 pub use self::borrowing::Borrowing;
-pub(crate) use self::error::chain;
 pub use self::error::{PhaseFailure, RunError};
 pub use self::extending::{ChooseError, FindRunImage};
 use self::extending::{ExtendedRunImage, RunImageChoice};

@@ -44,6 +44,7 @@
 
 mod chroot;
 mod enter;
+mod failed;
 mod foreign;
 mod image;
 mod network;
@@ -66,9 +67,8 @@ use lifecycle_core::files::OsError;
 
 pub use self::enter::enter;
 pub use self::foreign::runs_programs_for;
-use self::report::Facts;
 pub use self::report::{IsolationReport, Namespace, RootKind};
-use self::spec::{Namespaces, NotStarted, Program, Reply};
+use self::spec::{Facts, Namespaces, NotStarted, Program, Reply};
 use self::start::start;
 pub(crate) use self::start::work;
 pub(crate) use self::task::{Done, Task};

@@ -34,6 +34,7 @@ use oci::view::{FileContent, FileInfo, Missed, Pick};
 
 use self::os::Release;
 use self::owned::Owned;
+use crate::percent::encode;
 use crate::purl::Purl;
 
 pub use self::gather::find;
@@ -377,19 +378,6 @@ fn purl(
 
 fn parsed(purl: &str) -> Option<Purl> {
     Purl::parse(purl)
-}
-
-/// Percent-encodes all but what RFC 3986 calls unreserved.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            // Writing to a string does not fail.
-            write!(encoded, "%{byte:02X}").unwrap_or_default();
-        }
-        encoded
-    })
 }
 
 fn hex(bytes: &[u8]) -> String {

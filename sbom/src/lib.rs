@@ -12,6 +12,7 @@ mod identity;
 mod json;
 mod license;
 mod merge;
+mod percent;
 pub mod purl;
 mod reading;
 mod spdx;

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::percent::{decode, encode_in_purl};
+
 /// A package URL: `pkg:deb/debian/libc6@2.41-12?arch=amd64`.
 ///
 /// What is written is what was read, for tools write the same URL in different ways and others
@@ -35,18 +37,18 @@ impl Purl {
         let parts = namespace.into_iter().flat_map(|it| it.split('/'));
         for part in parts.filter(|it| !it.is_empty()).chain([name]) {
             given.push('/');
-            given.push_str(&encode(part));
+            given.push_str(&encode_in_purl(part));
         }
         if let Some(version) = version.filter(|it| !it.is_empty()) {
             given.push('@');
-            given.push_str(&encode(version));
+            given.push_str(&encode_in_purl(version));
         }
         let mut qualifiers: Vec<_> = qualifiers.iter().filter(|it| !it.1.is_empty()).collect();
         qualifiers.sort_unstable();
         for (index, (key, value)) in qualifiers.into_iter().enumerate() {
             let before = if index == 0 { '?' } else { '&' };
             // Writing to a string does not fail.
-            write!(given, "{before}{key}={}", encode(value)).unwrap_or_default();
+            write!(given, "{before}{key}={}", encode_in_purl(value)).unwrap_or_default();
         }
         Self::parse(&given).unwrap_or_else(|| Self {
             given,
@@ -169,9 +171,9 @@ impl Purl {
         for part in &self.namespace {
             identity.push('/');
             if small_namespace {
-                identity.push_str(&encode(&part.to_lowercase()));
+                identity.push_str(&encode_in_purl(&part.to_lowercase()));
             } else {
-                identity.push_str(&encode(part));
+                identity.push_str(&encode_in_purl(part));
             }
         }
         let name = match self.kind.as_str() {
@@ -181,19 +183,19 @@ impl Purl {
             _ => self.name.clone(),
         };
         identity.push('/');
-        identity.push_str(&encode(&name));
+        identity.push_str(&encode_in_purl(&name));
         if let Some(version) = &self.version {
             identity.push('@');
-            identity.push_str(&encode(version));
+            identity.push_str(&encode_in_purl(version));
         }
         for (index, (key, value)) in self.qualifiers.iter().enumerate() {
             let before = if index == 0 { '?' } else { '&' };
             // Writing to a string does not fail.
-            write!(identity, "{before}{key}={}", encode(value)).unwrap_or_default();
+            write!(identity, "{before}{key}={}", encode_in_purl(value)).unwrap_or_default();
         }
         if !self.subpath.is_empty() {
             identity.push('#');
-            let parts: Vec<String> = self.subpath.iter().map(|it| encode(it)).collect();
+            let parts: Vec<String> = self.subpath.iter().map(|it| encode_in_purl(it)).collect();
             identity.push_str(&parts.join("/"));
         }
         identity
@@ -230,42 +232,6 @@ fn python_name(name: &str) -> String {
         normal.push_str(&part.to_lowercase());
     }
     normal
-}
-
-/// Percent-encodes all but what the specification leaves alone: what RFC 3986 calls unreserved,
-/// and the colon.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            // Writing to a string does not fail.
-            write!(encoded, "%{byte:02X}").unwrap_or_default();
-        }
-        encoded
-    })
-}
-
-/// Undoes percent-encoding; what is none stays as it is.
-fn decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if let (b'%', [high, low, after @ ..]) = (first, after)
-            && let (Some(high), Some(low)) = (digit(*high), digit(*low))
-        {
-            decoded.push(high << 4 | low);
-            rest = after;
-        } else {
-            decoded.push(*first);
-        }
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16)?.try_into().ok()
 }
 
 #[cfg(test)]

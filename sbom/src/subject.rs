@@ -1,10 +1,9 @@
 //! The image that a merged SBOM is about.
 
-use std::fmt::Write as _;
-
 use oci::Digest;
 
 use crate::component::{Component, Hash, Kind};
+use crate::percent::encode;
 use crate::purl::Purl;
 
 /// The image that a merged SBOM is about.
@@ -45,19 +44,6 @@ impl Subject {
         }
         purl
     }
-}
-
-/// Percent-encodes all but what RFC 3986 calls unreserved.
-fn encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            // Writing to a string does not fail.
-            write!(encoded, "%{byte:02X}").unwrap_or_default();
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

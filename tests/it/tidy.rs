@@ -14,11 +14,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lifecycle-core/launch", &["go"]),
     ("lifecycle-core", &["go", "oci", "intoto", "sbom", "launch"]),
     ("attest", &["oci", "intoto"]),
-    ("attest/links", &["oci", "intoto", "attest"]),
+    ("attest/links", &["go", "oci", "intoto", "attest"]),
     ("attest/keyless", &["net", "attest"]),
     ("policies", &["oci", "intoto", "attest"]),
     ("policies/admission", &["oci"]),
-    ("policies/gate", &["oci", "intoto", "attest", "policies"]),
+    (
+        "policies/gate",
+        &["go", "oci", "intoto", "attest", "policies"],
+    ),
     (
         "platform",
         &["go", "oci", "intoto", "sbom", "lifecycle-core"],

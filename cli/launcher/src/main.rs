@@ -7,7 +7,6 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use go::flag::parse_bool;
+use go::words::chain;
 use launch::env::Env;
 use launch::files::metadata::{BuildMetadata, LaunchMetadata};
 use launch::{LaunchContext, api, files};
@@ -119,18 +119,6 @@ fn run(
         code: 82,
         text: format!("failed to launch: {}", chain(&error)),
     })
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// To stdout. When nobody listens there is nobody to tell.

@@ -25,7 +25,7 @@ pub(crate) const BUILDPACK_API: u8 = 12;
 impl Failure {
     /// `failed to <action>: <error and its causes>`.
     pub(crate) fn new(code: u8, action: &str, error: &dyn Error) -> Self {
-        Self::because(code, action, &chain(error))
+        Self::because(code, action, &go::words::chain(error))
     }
 
     /// `failed to <action>: <cause>`.
@@ -35,16 +35,4 @@ impl Failure {
             text: format!("failed to {action}: {cause}"),
         }
     }
-}
-
-/// An error and its causes, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

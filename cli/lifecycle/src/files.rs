@@ -7,7 +7,7 @@ use lifecycle_core::{Level, Log as _};
 use serde::de::DeserializeOwned;
 
 use crate::console::Console;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 
 /// A file that may be missing: then that is said at `level`, and it counts as empty.
 ///
@@ -44,5 +44,5 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, kind: &str, code: u8) -> Re
 }
 
 fn cause(kind: &str, error: &FileError) -> String {
-    format!("failed to read {kind} file: {}", chain(error))
+    format!("failed to read {kind} file: {}", go::words::chain(error))
 }

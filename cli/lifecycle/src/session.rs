@@ -6,7 +6,7 @@ use std::future::Future;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use go::words::io_cause;
+use go::words::{chain, io_cause};
 use lifecycle_core::images::{DaemonImages, Images, LayoutImages, RegistryImages, parse_name};
 use oci::auth::CredentialsError;
 use oci::store::{
@@ -17,7 +17,7 @@ use oci::{Limits, Location, Repository, StoreError};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::environment::Environment;
-use crate::failure::{Failure, GENERIC, chain};
+use crate::failure::{Failure, GENERIC};
 use crate::inputs::Inputs;
 
 /// Connections, made with the rights that the program was started with.

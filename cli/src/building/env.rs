@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use platform::project::Project;
@@ -69,14 +68,13 @@ impl Variables {
     /// mean nothing.
     fn of_file(&mut self, file: &Path, environment: &Environment) -> Result<(), CommandError> {
         let shown = file.display();
-        let mut text = String::new();
-        fs_err::File::open(environment.directory.join(file))
-            .and_then(|it| it.take(MAX_BYTES + 1).read_to_string(&mut text))
+        let read = fs_err::File::open(environment.directory.join(file))
+            .and_then(|it| oci::read_text_at_most(it, MAX_BYTES))
             .context(|| format!("failed to read the variables in `{shown}`"))?;
-        if text.len() as u64 > MAX_BYTES {
+        let Some(text) = read else {
             let problem = format!("`{shown}` is larger than {MAX_BYTES} bytes");
             return Err(CommandError::undecided(Message(problem)));
-        }
+        };
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

@@ -1,6 +1,5 @@
 //! `sealpack sign` and `sealpack attest`: claims that are signed and attached to an image.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use attest::key::PublicKey;
@@ -284,19 +283,14 @@ const LIMIT: u64 = 128 << 20;
 
 /// Reads a file, or standard input, of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CommandError> {
-    let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
+        oci::read_at_most(std::io::stdin().lock(), limit)
     } else {
-        fs_err::File::open(path).and_then(|it| it.take(limit + 1).read_to_end(&mut bytes))
+        fs_err::File::open(path).and_then(|it| oci::read_at_most(it, limit))
     };
-    read.context(|| format!("failed to read `{}`", path.display()))?;
-    if bytes.len() as u64 > limit {
-        let limit = limit >> 20;
-        return Err(Message(format!("`{}` is larger than {limit} MiB", path.display())).into());
-    }
-    Ok(bytes)
+    read.context(|| format!("failed to read `{}`", path.display()))?
+        .ok_or_else(|| {
+            let limit = limit >> 20;
+            Message(format!("`{}` is larger than {limit} MiB", path.display())).into()
+        })
 }

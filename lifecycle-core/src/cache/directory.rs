@@ -181,12 +181,11 @@ impl DirectoryCache {
     /// Metadata that are no metadata are empty: then all layers are made anew.
     fn read_metadata(&self) -> Result<CacheMetadata, CacheError> {
         let path = self.committed().join(CACHE_METADATA);
-        let mut bytes = Vec::new();
-        match File::open(&path).and_then(|it| it.take(MAX_METADATA).read_to_end(&mut bytes)) {
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let bytes = match File::open(&path).and_then(|it| oci::read_at_most(it, MAX_METADATA)) {
+            Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(CacheError::file("read", &path, source)),
-        }
+        };
         let text = String::from_utf8(bytes).unwrap_or_default();
         Ok(parse_cache_metadata(&text).unwrap_or_default())
     }

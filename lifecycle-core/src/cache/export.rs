@@ -115,7 +115,7 @@ async fn cache_layer(
             warn(format!(
                 "Failed to cache layer '{}': {}",
                 layer.id,
-                crate::chain(&error)
+                go::words::chain(&error)
             ));
             None
         }
@@ -189,7 +189,10 @@ fn keep(cache: &mut Cache, id: &str, diff_id: &DiffId, log: &dyn Log) -> Result<
     match kept {
         Ok(()) => Ok(true),
         Err(error) if error.is_about_content() => {
-            let text = format!("Skipping reuse for layer {id}: {}", crate::chain(&error));
+            let text = format!(
+                "Skipping reuse for layer {id}: {}",
+                go::words::chain(&error)
+            );
             log.line(Level::Warn, &text);
             Ok(false)
         }

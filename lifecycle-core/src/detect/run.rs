@@ -1,6 +1,5 @@
 //! Runs `bin/detect` of each member of a group, at the same time.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -121,18 +120,8 @@ enum Stop {
 impl Stop {
     /// The whole chain of causes: it is printed, and no error is handed on.
     fn because(error: &dyn std::error::Error) -> Self {
-        Self::Because(chain(error))
+        Self::Because(go::words::chain(error))
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        write!(text, ": {error}").unwrap_or_default();
-        next = error.source();
-    }
-    text
 }
 
 fn start(
@@ -229,7 +218,7 @@ struct RequireFile {
 }
 
 fn read_plan(path: &Path, descriptor: &BuildpackDescriptor) -> Result<Outcome, String> {
-    let plan: Option<PlanFile> = read(path).map_err(|error| chain(&error))?;
+    let plan: Option<PlanFile> = read(path).map_err(|error| go::words::chain(&error))?;
     judged(plan.unwrap_or_default(), descriptor)
 }
 

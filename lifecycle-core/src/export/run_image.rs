@@ -99,7 +99,7 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
             "Failed to open remote image (attempt {}/{}): {}, retrying in {wait:?}",
             tried + 1,
             WAITS.len() + 1,
-            crate::chain(&error)
+            go::words::chain(&error)
         );
         log.line(Level::Warn, &text);
         let span = tracing::info_span!("retry", attempt = tried + 1);

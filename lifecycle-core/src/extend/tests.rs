@@ -305,7 +305,7 @@ fn what_cannot_be_done_is_told_by_file_line_and_text() {
         let error = case
             .extend(&mut case.root(), &Lines::default())
             .unwrap_err();
-        let text = crate::chain(&error);
+        let text = go::words::chain(&error);
         assert!(text.contains("run.Dockerfile"), "{text}");
         text
     };
@@ -350,7 +350,7 @@ fn links_of_the_context_do_not_lead_out_of_it() {
     let error = case
         .extend(&mut case.root(), &Lines::default())
         .unwrap_err();
-    let text = crate::chain(&error);
+    let text = go::words::chain(&error);
     assert!(text.contains("is not in the build context"), "{text}");
 }
 

@@ -1,7 +1,7 @@
 //! What an extension leaves: Dockerfiles, contexts and arguments.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -219,10 +219,8 @@ fn text_of(path: &Path) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut text = String::new();
-    file.take(MAX_DOCKERFILE + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_DOCKERFILE {
-        return Err(io::ErrorKind::FileTooLarge.into());
+    match oci::read_text_at_most(file, MAX_DOCKERFILE)? {
+        Some(text) => Ok(Some(text)),
+        None => Err(io::ErrorKind::FileTooLarge.into()),
     }
-    Ok(Some(text))
 }

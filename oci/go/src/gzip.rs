@@ -25,6 +25,7 @@ mod huffman;
 mod matcher;
 mod matches;
 mod portion;
+mod sizes;
 mod symbols;
 
 use std::fmt;

@@ -1,10 +1,23 @@
 //! Errors of files in the words of Go's standard library: platforms and their tests match them.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+
+/// An error with its causes, as programs in Go print one that wraps another: `a: b: c`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(": ");
+        text.push_str(&it.to_string());
+        cause = it.source();
+    }
+    text
+}
 
 /// A failed system call on a path, as Go's `fs.PathError` puts it: `open /x: permission denied`.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -93,6 +106,18 @@ pub fn io_cause(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_followed_by_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("failed to look")]
+        struct Outer(#[source] PathError);
+
+        let missing = io::Error::from_raw_os_error(nix::libc::ENOENT);
+        let error = Outer(PathError::new("open", Path::new("/x"), &missing));
+        let text = "failed to look: open /x: no such file or directory";
+        assert_eq!(chain(&error), text);
+    }
 
     #[test]
     fn io_errors_are_worded_as_go_does() {

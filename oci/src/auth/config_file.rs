@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -139,17 +138,13 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError>
         }
         Err(error) => return Err(failed(error)),
     };
-    let mut text = String::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(CredentialsError::File {
+    match crate::read_text_at_most(file, MAX_BYTES).map_err(failed)? {
+        Some(text) => Ok(Some(text)),
+        None => Err(CredentialsError::File {
             path: path.to_owned(),
             problem: format!("larger than {MAX_BYTES} bytes"),
-        });
+        }),
     }
-    Ok(Some(text))
 }
 
 #[derive(Deserialize)]

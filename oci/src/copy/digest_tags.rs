@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::error::chain;
 use super::transfer::Broken;
 use super::tree::Tree;
 use super::{CopyError, Copying};
@@ -48,7 +47,7 @@ impl Copying<'_> {
         let tree = match Tree::gather(self, &target).await {
             Ok(tree) => tree,
             Err(error) if error.is_about_content() => {
-                self.drop_referrer(&target, &format!("`{tag}`: {}", chain(&error)));
+                self.drop_referrer(&target, &format!("`{tag}`: {}", go::words::chain(&error)));
                 return Ok(());
             }
             Err(error) => return Err(error),

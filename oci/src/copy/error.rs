@@ -129,15 +129,3 @@ fn list(platforms: &[Platform]) -> String {
     }
     shown.join(", ")
 }
-
-/// `error` and its causes, in one sentence.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

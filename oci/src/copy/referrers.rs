@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::error::chain;
 use super::transfer::Broken;
 use super::tree::Tree;
 use super::{BATCH, CopyError, Copying, Dropped};
@@ -108,7 +107,7 @@ impl Copying<'_> {
                     Ok(tree) if tree.subject() == Some(subject) => trees.push(tree),
                     Ok(_) => self.drop_referrer(referrer, "it is not attached to that subject"),
                     Err(error) if error.is_about_content() => {
-                        self.drop_referrer(referrer, &chain(&error));
+                        self.drop_referrer(referrer, &go::words::chain(&error));
                     }
                     Err(error) => return Err(error),
                 }

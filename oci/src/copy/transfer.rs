@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::error::chain;
 use super::tree::Tree;
 use super::{CopyError, Copying, Outcome, blob};
 use crate::{Descriptor, Digest, StoreError};
@@ -69,7 +68,7 @@ impl Copying<'_> {
                     tally.bytes += blob.size;
                 }
                 Err(error) if broken == Broken::IsDropped && error.is_about_content() => {
-                    lost.insert(blob.digest.clone(), chain(&error));
+                    lost.insert(blob.digest.clone(), go::words::chain(&error));
                 }
                 Err(error) => return Err(error),
             }

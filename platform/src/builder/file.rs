@@ -395,23 +395,17 @@ fn module_error(error: PackageError, folder: PathBuf) -> BuilderError {
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, BuilderError> {
-    use std::io::Read as _;
-
     let unreadable = |source| BuilderError::Read {
         path: path.to_owned(),
         source,
     };
-    let mut text = String::new();
     fs::File::open(path)
-        .and_then(|file| file.take(MAX_TOML + 1).read_to_string(&mut text))
-        .map_err(unreadable)?;
-    if text.len() as u64 > MAX_TOML {
-        return Err(BuilderError::TooLarge {
+        .and_then(|file| oci::read_text_at_most(file, MAX_TOML))
+        .map_err(unreadable)?
+        .ok_or_else(|| BuilderError::TooLarge {
             path: path.to_owned(),
             limit: MAX_TOML,
-        });
-    }
-    Ok(text)
+        })
 }
 
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(

@@ -313,9 +313,7 @@ impl Contents {
                         file: wanted,
                     });
                 }
-                let mut bytes = Vec::new();
-                let mut limited = (&mut archive).take(MAX_TOML + 1);
-                limited.read_to_end(&mut bytes).map_err(unreadable)?;
+                let bytes = oci::read_at_most(&mut archive, MAX_TOML).map_err(unreadable)?;
                 text = Some(to_text(&path.join(&wanted), bytes)?);
             }
         }
@@ -347,20 +345,18 @@ pub(crate) fn read_text(path: &Path) -> Result<String, PackageError> {
         path: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(MAX_TOML + 1).read_to_end(&mut bytes))
+    let bytes = fs::File::open(path)
+        .and_then(|file| oci::read_at_most(file, MAX_TOML))
         .map_err(unreadable)?;
     to_text(path, bytes)
 }
 
-fn to_text(path: &Path, bytes: Vec<u8>) -> Result<String, PackageError> {
-    if bytes.len() as u64 > MAX_TOML {
-        return Err(PackageError::TooLarge {
-            path: path.to_owned(),
-            limit: MAX_TOML,
-        });
-    }
+/// `bytes` are those of a file, or none if it is larger than [`MAX_TOML`].
+fn to_text(path: &Path, bytes: Option<Vec<u8>>) -> Result<String, PackageError> {
+    let bytes = bytes.ok_or_else(|| PackageError::TooLarge {
+        path: path.to_owned(),
+        limit: MAX_TOML,
+    })?;
     String::from_utf8(bytes).map_err(|error| PackageError::Descriptor {
         path: path.to_owned(),
         line: 1,

@@ -12,7 +12,6 @@ use rustix::io::Errno;
 
 use super::layer::{lock_of, open_lock, remove, size_of};
 use super::{RootStore, RootfsError, check_private};
-use crate::run::chain;
 use crate::sandbox::UserMap;
 
 /// What was freed, and what was not.
@@ -76,7 +75,8 @@ impl RootStore {
                         freed.bytes += bytes;
                     }
                     Err(error) => {
-                        let problem = format!("`{}`: {}", place.display(), chain(&error));
+                        let problem =
+                            format!("`{}`: {}", place.display(), go::words::chain(&error));
                         freed.problems.push(problem);
                     }
                 }

@@ -200,18 +200,6 @@ pub enum RunError {
     Watch(WatchError),
 }
 
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
-}
-
 /// In which way a phase ended badly.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

@@ -16,7 +16,6 @@ use tempfile::TempDir;
 
 use super::RunError;
 use super::borrowing::Borrowing;
-use super::error::chain;
 use super::stale::make_removable;
 
 /// What the phases call the image that they make.
@@ -202,8 +201,8 @@ impl Staging {
         let limits = Limits::default();
         let image = Image::read(&self.store, image, &Platform::host(), &limits).await;
         let problem = match image {
-            Ok(image) => chain(&self.store.complete(&image).await.err()?),
-            Err(error) => chain(&error),
+            Ok(image) => go::words::chain(&self.store.complete(&image).await.err()?),
+            Err(error) => go::words::chain(&error),
         };
         let path = self.layout.path().display();
         Some(format!(

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mknodat, openat2};
 use rustix::io::Errno;
 
-use super::enter::Failed;
+use super::failed::Failed;
 use super::image::{folder, open, opened};
 use super::root::DEVICES;
 use super::users::UserMap;

@@ -8,9 +8,9 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions};
 
+use super::failed::Failed;
 use super::orphans::Orphans;
-use super::report::Facts;
-use super::spec::{Map, NotStarted, Program, Reply, Spec, SpecRoot, Stage};
+use super::spec::{Facts, Map, NotStarted, Program, Reply, Spec, SpecRoot, Stage};
 use super::{image, network, rights, root, task};
 
 /// More than any environment has.
@@ -39,37 +39,6 @@ pub fn enter() -> ExitCode {
     match send(&mut socket, &reply) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// A step on the way in that failed.
-#[derive(Debug)]
-pub(super) struct Failed {
-    step: String,
-    errno: i32,
-}
-
-impl Failed {
-    /// For use with `map_err`.
-    pub(super) fn new<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let step = step.into();
-        move |error| Self {
-            step,
-            errno: error.into().raw_os_error().unwrap_or_default(),
-        }
-    }
-}
-
-impl Failed {
-    /// What the kernel said.
-    pub(super) fn errno(&self) -> i32 {
-        self.errno
-    }
-}
-
-impl From<Failed> for Reply {
-    fn from(Failed { step, errno }: Failed) -> Self {
-        Self::Failed { step, errno }
     }
 }
 

@@ -18,7 +18,7 @@ use rustix::mount::{
     unmount,
 };
 
-use super::enter::Failed;
+use super::failed::Failed;
 use super::root::{DEVICES, first_component, make_read_only};
 use super::spec::{Map, Spec, SpecLayer, SpecRoot};
 use super::{User, rights};

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::enter::Failed;
+use super::failed::Failed;
 
 /// What outlives its parent below this process.
 pub(super) struct Orphans {

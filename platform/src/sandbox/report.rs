@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::spec::Namespaces;
+use super::spec::{Facts, Namespaces};
 use super::{Network, Root};
 
 /// How a build is kept from the machine: for one line to the user, and for provenance.
@@ -54,12 +54,6 @@ impl RootKind {
 
 /// A kind of namespace, by name.
 pub type Namespace = &'static str;
-
-/// What turned out inside.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(super) struct Facts {
-    pub(super) own_proc: bool,
-}
 
 impl IsolationReport {
     pub(super) fn new(

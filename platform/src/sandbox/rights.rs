@@ -6,7 +6,7 @@ use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
-use super::enter::Failed;
+use super::failed::Failed;
 use super::users::User;
 
 /// Leaves all further groups, if one may. Who may not, keeps no more than one has.

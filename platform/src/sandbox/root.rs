@@ -12,7 +12,7 @@ use rustix::mount::{
     mount_remount, unmount,
 };
 
-use super::enter::Failed;
+use super::failed::Failed;
 use super::spec::Spec;
 
 const OLD: &str = "/old";

@@ -7,7 +7,7 @@ use std::io;
 use nix::sched::CloneFlags;
 use serde::{Deserialize, Serialize};
 
-use super::report::Facts;
+use super::failed::Failed;
 use super::task::{Done, Task};
 use super::users::{User, UserMap};
 use super::{BUILD_USER, LayerFolder, Mount, Network, Root, RootFiles};
@@ -274,6 +274,18 @@ pub(super) enum Reply {
 pub(super) enum NotStarted {
     Dir,
     Program,
+}
+
+/// What turned out inside.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Facts {
+    pub(super) own_proc: bool,
+}
+
+impl From<Failed> for Reply {
+    fn from(Failed { step, errno }: Failed) -> Self {
+        Self::Failed { step, errno }
+    }
 }
 
 impl fmt::Display for Reply {

@@ -6,10 +6,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use oci::{ExtractError, ExtractOptions, OverlayXattrs, Owners, Whiteouts, extract};
+use oci::{ExtractOptions, OverlayXattrs, Owners, Whiteouts, extract};
 use serde::{Deserialize, Serialize};
 
-use super::enter::Failed;
+use super::failed::Failed;
 use super::rights;
 use super::spec::{Map, Reply};
 
@@ -98,25 +98,13 @@ fn unpack(
     let unpacked = extract(&mut data, Path::new("."), &options);
     // Who sends it is not to fail, but to hear why we do.
     io::copy(&mut data, &mut io::sink()).unwrap_or_default();
-    let summary = unpacked.map_err(|error| said(&error))?;
+    let summary = unpacked.map_err(|error| go::words::chain(&error))?;
     Ok(Done {
         entries: summary.entries,
         bytes: summary.bytes,
         devices: summary.devices,
         implied: summary.implied.into_iter().map(Into::into).collect(),
     })
-}
-
-/// The error and its causes in one line.
-fn said(error: &ExtractError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }
 
 /// Removes all that is in `folder`.

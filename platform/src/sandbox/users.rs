@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -255,9 +255,8 @@ fn subordinate(builder: User) -> Result<UserMap, String> {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    let mut text = Vec::new();
     let file = fs_err::File::open(path)?;
-    file.take(MAX_TABLE).read_to_end(&mut text)?;
+    let text = oci::read_at_most(file, MAX_TABLE)?.ok_or(io::ErrorKind::FileTooLarge)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

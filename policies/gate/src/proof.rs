@@ -1,7 +1,5 @@
 //! What is attached to an image, sorted into what proves something and what does not.
 
-use std::error::Error;
-
 use attest::{
     Accept, AttachError, Discovered, Rejected, Rejection, SignerPattern, Verified, discover,
 };
@@ -91,12 +89,12 @@ impl Proof {
     pub fn unproven(&self) -> Vec<Unproven> {
         let rejected = self.rejected.iter().map(|it| Unproven {
             manifest: it.manifest.digest.to_string(),
-            reason: chain(&it.reason),
+            reason: go::words::chain(&it.reason),
             claim: self.other_claim(&it.reason),
         });
         let ignored = self.discovered.ignored.iter().map(|it| Unproven {
             manifest: it.manifest.digest.to_string(),
-            reason: chain(&it.reason),
+            reason: go::words::chain(&it.reason),
             claim: None,
         });
         let mut all: Vec<_> = rejected.chain(ignored).collect();
@@ -127,16 +125,4 @@ impl Unproven {
     pub fn line(&self) -> String {
         format!("{}: {}", self.manifest, self.reason)
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text.push_str(": ");
-        text.push_str(&it.to_string());
-        cause = it.source();
-    }
-    text
 }

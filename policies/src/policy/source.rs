@@ -202,23 +202,15 @@ impl Files for Directory<'_> {
 const MAX_BYTES: u64 = 1 << 20;
 
 fn read(path: &Path) -> Result<String, PolicyError> {
-    use std::io::Read as _;
-
     let read_error = |source| PolicyError::Read {
         path: path.to_owned(),
         source,
     };
-    let mut text = String::new();
     std::fs::File::open(path)
+        .and_then(|file| oci::read_text_at_most(file, MAX_BYTES))
         .map_err(read_error)?
-        .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(read_error)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(PolicyError::TooLarge {
+        .ok_or_else(|| PolicyError::TooLarge {
             path: path.to_owned(),
             limit: MAX_BYTES,
-        });
-    }
-    Ok(text)
+        })
 }

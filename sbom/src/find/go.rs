@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::elf::Elf;
-use super::encode;
+use crate::percent::encode;
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
 const ALIGN: usize = 16;

@@ -195,11 +195,7 @@ impl State<'_> {
 }
 
 fn malformed(error: &dyn std::error::Error) -> WhyIgnored {
-    let mut reason = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        reason = format!("{reason}: {error}");
-        cause = error.source();
+    WhyIgnored::Malformed {
+        reason: go::words::chain(error),
     }
-    WhyIgnored::Malformed { reason }
 }

@@ -12,7 +12,7 @@ use tracing::info_span;
 use super::detect::modules;
 use super::export::verify_apis;
 use crate::console::Console;
-use crate::failure::{Failure, GENERIC, chain};
+use crate::failure::{Failure, GENERIC};
 use crate::files::{read, read_or_default};
 use crate::inputs::Inputs;
 
@@ -58,6 +58,6 @@ pub(super) fn build(
         })
         .map_err(|error| Failure {
             code: error.exit_code(),
-            text: chain(&error),
+            text: go::words::chain(&error),
         })
 }

@@ -8,7 +8,7 @@ use lifecycle_core::files::group::Group;
 use lifecycle_core::{Level, Log as _};
 
 use crate::console::Console;
-use crate::failure::{Failure, GENERIC, chain};
+use crate::failure::{Failure, GENERIC};
 use crate::inputs::Inputs;
 use crate::privileges::User;
 use crate::session::{Session, temporary_folder};
@@ -21,7 +21,7 @@ pub(super) fn open(
 ) -> Result<Option<Cache>, Failure> {
     let failed = |error| Failure {
         code: GENERIC,
-        text: chain(&error),
+        text: go::words::chain(&error),
     };
     if !inputs.cache_image.is_empty() {
         let temporary = temporary_folder(&inputs.environment);
@@ -66,7 +66,7 @@ pub(super) fn fill(
     if let Err(error) = filled {
         console.line(
             Level::Warn,
-            &format!("Failed to export cache: {}", chain(&error)),
+            &format!("Failed to export cache: {}", go::words::chain(&error)),
         );
     }
     Ok(())

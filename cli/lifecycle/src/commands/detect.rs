@@ -16,7 +16,7 @@ use tracing::info_span;
 use super::analyze;
 use crate::console::Console;
 use crate::experimental::guard;
-use crate::failure::{Failure, GENERIC, chain};
+use crate::failure::{Failure, GENERIC};
 use crate::files::read_or_default;
 use crate::inputs::Inputs;
 use crate::phase::Phase;
@@ -73,7 +73,7 @@ fn generate(
         })
         .map_err(|error| Failure {
             code: error.exit_code(),
-            text: chain(&error),
+            text: go::words::chain(&error),
         })?;
     analyze::write(inputs, &generated.analyzed, console)?;
     files::write(&inputs.plan, &generated.plan)
@@ -93,7 +93,7 @@ pub(super) fn detect(
     let order: Order = files::read_required(&inputs.order).map_err(|error| {
         initialize(format!(
             "reading order: failed to read order file: {}",
-            chain(&error)
+            go::words::chain(&error)
         ))
     })?;
     let is_guarded = phase == Phase::Detect && !inputs.platform_api.has_stable_extensions();
@@ -112,7 +112,7 @@ pub(super) fn detect(
     };
     detect::verify(&context, &console).map_err(|error| Failure {
         code: error.exit_code(),
-        text: chain(&error),
+        text: go::words::chain(&error),
     })?;
     if has_extensions && is_guarded {
         guard("Dockerfiles", &inputs.environment, console)?;
@@ -125,7 +125,7 @@ pub(super) fn detect(
             error.explain(&console);
             Failure {
                 code: error.exit_code(),
-                text: chain(&error),
+                text: go::words::chain(&error),
             }
         })?;
     let mut members = detected.group.group.iter();
@@ -149,7 +149,7 @@ fn system(inputs: &Inputs, console: Console) -> Result<System, String> {
         return Ok(System::default());
     }
     let system = files::read(&inputs.system)
-        .map_err(|error| format!("failed to read system file: {}", chain(&error)))?;
+        .map_err(|error| format!("failed to read system file: {}", go::words::chain(&error)))?;
     Ok(system.unwrap_or_else(|| {
         let path = inputs.system.display();
         let text = format!("No system buildpacks found at path \"{path}\"");

@@ -21,7 +21,7 @@ use super::analyze::offered;
 use super::cache;
 use crate::console::Console;
 use crate::experimental::guard;
-use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS, chain};
+use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS};
 use crate::files::{read, read_or_default};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
@@ -149,7 +149,7 @@ fn export_and_cache(
         file = file.with_run_image(&report.run_image.metadata);
     }
     files::write(&inputs.report, &file).map_err(|error| {
-        let cause = format!("failed to write report file: {}", chain(&error));
+        let cause = format!("failed to write report file: {}", go::words::chain(&error));
         Failure::because(Phase::Export.failure(), "write export report", &cause)
     })?;
     match cache {
@@ -160,8 +160,12 @@ fn export_and_cache(
 
 /// What the platform says of the app's source, if it says something.
 fn project(path: &Path, console: Console) -> Result<ProjectMetadata, String> {
-    let read = files::read(path)
-        .map_err(|error| format!("failed to read project metadata file: {}", chain(&error)))?;
+    let read = files::read(path).map_err(|error| {
+        format!(
+            "failed to read project metadata file: {}",
+            go::words::chain(&error)
+        )
+    })?;
     Ok(read.unwrap_or_else(|| {
         let text = format!(
             "No project metadata found at path \"{}\", project metadata will not be exported",

@@ -157,7 +157,7 @@ fn base(reference: &str, runtime: &Runtime) -> Result<Image, String> {
     let (folder, limits) = (bases(), Limits::default());
     let read = hand_over::read_base(&folder, &digest, &limits);
     runtime.block_on(read).map_err(|error| {
-        let cause = crate::failure::chain(&error);
+        let cause = go::words::chain(&error);
         format!("getting base image for digest '{digest}': {cause}")
     })
 }

@@ -7,7 +7,7 @@ use lifecycle_core::files;
 use lifecycle_core::rebase::{self, RebaseContext};
 
 use crate::console::Console;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::session::Session;
@@ -38,7 +38,7 @@ pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Resul
         report = report.with_run_image(&rebased.run_image_metadata);
     }
     files::write(&inputs.report, &report).map_err(|error| {
-        let cause = format!("failed to write report file: {}", chain(&error));
+        let cause = format!("failed to write report file: {}", go::words::chain(&error));
         Failure::because(Phase::Rebase.failure(), "write rebase report", &cause)
     })
 }

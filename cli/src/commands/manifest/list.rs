@@ -3,7 +3,6 @@
 //! to be in the repository that the list is named after.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use oci::{
@@ -299,15 +298,10 @@ impl List {
 /// Reads a small file.
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
     let limit = Limits::default().manifest_bytes;
-    let mut bytes = Vec::new();
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    let mut file = file.take(limit + 1);
-    file.read_to_end(&mut bytes)
-        .map_err(CommandError::undecided)?;
-    if bytes.len() as u64 > limit {
-        return Err(Message(format!("`{}` is larger than {limit} bytes", path.display())).into());
-    }
-    Ok(bytes)
+    oci::read_at_most(file, limit)
+        .map_err(CommandError::undecided)?
+        .ok_or_else(|| Message(format!("`{}` is larger than {limit} bytes", path.display())).into())
 }
 
 /// An index of either form.

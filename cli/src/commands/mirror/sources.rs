@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use globset::{Glob, GlobMatcher};
@@ -228,19 +227,15 @@ fn repository(path: &Path) -> Option<Repository> {
 fn read(path: &Path) -> Result<String, CommandError> {
     /// More than `MAX_IMAGES` long lines.
     const LIMIT: u64 = 8 << 20;
-    let mut text = String::new();
     let read = if path == Path::new("-") {
         let stdin = std::io::stdin().lock();
-        stdin.take(LIMIT + 1).read_to_string(&mut text)
+        oci::read_text_at_most(stdin, LIMIT)
     } else {
         let file = fs_err::File::open(path);
-        file.and_then(|it| it.take(LIMIT + 1).read_to_string(&mut text))
+        file.and_then(|it| oci::read_text_at_most(it, LIMIT))
     };
-    read.context(|| format!("failed to read `{}`", path.display()))?;
-    if text.len() as u64 > LIMIT {
-        return Err(Message(format!("`{}` is larger than 8 MiB", path.display())).into());
-    }
-    Ok(text)
+    read.context(|| format!("failed to read `{}`", path.display()))?
+        .ok_or_else(|| Message(format!("`{}` is larger than 8 MiB", path.display())).into())
 }
 
 #[cfg(test)]

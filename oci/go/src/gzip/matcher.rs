@@ -4,7 +4,8 @@ use std::mem;
 use std::ops::Range;
 
 use super::matches::Matches;
-use super::portion::{PORTION, Portion, WINDOW};
+use super::portion::Portion;
+use super::sizes::{PORTION, WINDOW};
 
 /// How far back a match may reach.
 const REACH: u32 = 32_768;
@@ -180,7 +181,7 @@ fn load64(window: &[u8; WINDOW], at: u32) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::portion::HISTORY;
+    use super::super::sizes::HISTORY;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! What was found in a block: literals and matches.
 
-use super::portion::{BLOCK, WINDOW};
+use super::sizes::{BLOCK, WINDOW};
 use super::symbols::{DISTANCES, distance_symbol};
 
 /// A match has at least four bytes.

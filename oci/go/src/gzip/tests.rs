@@ -2,7 +2,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::portion::{BLOCK, PORTION};
+use super::sizes::{BLOCK, PORTION};
 use super::*;
 
 #[test]

@@ -16,8 +16,8 @@ use super::contents::Archive;
 use super::members::{Members, blob_name};
 use super::section::Section;
 use super::{ArchiveForm, docker, names};
-use crate::store::layout::graph;
 use crate::store::layout::source::Source as _;
+use crate::store::layout::source::media_type_of;
 use crate::store::layout::version;
 use crate::tar::{Entry, EntryKind, TarError, Writer};
 use crate::{Descriptor, Digest, StoreError};
@@ -98,7 +98,7 @@ impl Archive {
                 continue;
             }
             if let Ok(Some(content)) = self.read(&digest, self.limits.manifest_bytes)
-                && let Some(media_type) = graph::media_type_of(&content)
+                && let Some(media_type) = media_type_of(&content)
             {
                 let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
                 if let Ok(manifest) = self.parse(&target, &content) {

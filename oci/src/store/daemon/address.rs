@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use url::Url;
 
+use super::settings::{DaemonAddressError, read};
 use super::ssh::SshTarget;
 use super::tls::DaemonTls;
 use crate::Digest;
@@ -34,8 +34,6 @@ pub enum DaemonAddress {
 
 /// Where it is if nothing says so.
 const DEFAULT: &str = "/var/run/docker.sock";
-/// Bytes that are read of a file with settings or certificates.
-const MAX_BYTES: u64 = 1 << 20;
 
 impl DaemonAddress {
     /// Finds it as Docker's own program does: `DOCKER_HOST`, else the context that
@@ -156,54 +154,6 @@ impl fmt::Display for DaemonAddress {
     }
 }
 
-/// Why it is not known where the daemon is.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DaemonAddressError {
-    /// No address.
-    #[error("`{text}` is no address of a Docker daemon")]
-    Malformed {
-        /// What was given.
-        text: String,
-    },
-    /// An address of a kind that is not known.
-    #[error("a Docker daemon cannot be reached by `{scheme}://`")]
-    Scheme {
-        /// The kind.
-        scheme: String,
-    },
-    /// A context is named that is not there.
-    #[error("there is no Docker context `{name}`")]
-    NoContext {
-        /// Its name.
-        name: String,
-    },
-    /// A file of Docker's settings has an unexpected form.
-    #[error("`{path}` cannot be read", path = path.display())]
-    Settings {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// A file cannot be read.
-    #[error("failed to read `{path}`", path = path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The certificates do not fit together, or are none.
-    #[error("the certificates in `{folder}` cannot be used", folder = folder.display())]
-    Certificates {
-        /// Where they lie.
-        folder: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Settings {
@@ -239,27 +189,6 @@ fn current_context(path: &Path) -> Result<Option<String>, DaemonAddressError> {
     Ok(settings.current_context)
 }
 
-/// A small file, if it is there.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, DaemonAddressError> {
-    let failed = |source| DaemonAddressError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut text = Vec::new();
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut text)
-        .map_err(failed)?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(failed(io::Error::other("it is too long")));
-    }
-    Ok(Some(text))
-}
-
 /// `text` as it may be shown.
 fn without_password(text: &str) -> String {
     match Url::parse(text) {
@@ -273,6 +202,7 @@ fn without_password(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::MAX_BYTES;
     use super::*;
     use crate::store::endless_file;
 

@@ -1,27 +1,25 @@
 //! Names and filters, as parts of a URL.
 
-use std::fmt::Write as _;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What may stand in a query as it is.
+const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b':')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'-');
+/// The same in a path.
+const IN_PATH: &AsciiSet = &IN_QUERY.remove(b'@');
 
 /// A name as part of a path.
 pub(super) fn in_path(name: &str) -> String {
-    encode(name, b"/:@._-")
+    utf8_percent_encode(name, IN_PATH).to_string()
 }
 
 /// Text as a value of a query.
 pub(super) fn in_query(text: &str) -> String {
-    encode(text, b"/:._-")
-}
-
-fn encode(text: &str, plain: &[u8]) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
-            encoded.push(byte.into());
-        } else {
-            write!(encoded, "%{byte:02X}").unwrap_or_default();
-        }
-    }
-    encoded
+    utf8_percent_encode(text, IN_QUERY).to_string()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use super::address::{DaemonAddressError, read};
+use super::settings::{DaemonAddressError, read};
 
 /// How a daemon and its clients know each other by TLS.
 #[derive(Clone)]

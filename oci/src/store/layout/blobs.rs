@@ -186,17 +186,12 @@ impl Blobs {
         let Some(file) = self.open_file(digest)? else {
             return Ok(None);
         };
-        let mut content = Vec::new();
-        (&file)
-            .take(limit + 1)
-            .read_to_end(&mut content)
-            .map_err(|error| self.failed("read", digest, error))?;
-        if content.len() as u64 > limit {
-            return Err(StoreError::TooLarge {
+        let content = crate::read_at_most(&file, limit)
+            .map_err(|error| self.failed("read", digest, error))?
+            .ok_or_else(|| StoreError::TooLarge {
                 digest: digest.clone(),
                 limit,
-            });
-        }
+            })?;
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&content);
         let presented = hasher.finish();

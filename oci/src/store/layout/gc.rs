@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::Layout;
 use super::blobs::{ALGORITHMS, TEMPORARY};
 use super::index::Entry;
-use super::source::Source as _;
-use super::{Layout, graph};
+use super::source::{Source as _, media_type_of};
 use crate::{Algorithm, Descriptor, Digest, StoreError};
 
 /// What is kept, with all that it refers to.
@@ -112,7 +112,7 @@ impl<'a> Live<'a> {
             return Ok(Vec::new());
         };
         let mut new = vec![target.digest.clone()];
-        let media_type = graph::media_type_of(&content);
+        let media_type = media_type_of(&content);
         let target = Descriptor::new(
             media_type.unwrap_or_else(|| target.media_type.clone()),
             target.digest.clone(),

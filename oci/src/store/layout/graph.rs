@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::snapshot::{Snapshot, Stamp};
-use super::source::Source;
-use crate::{Descriptor, Digest, Manifest, MediaType, StoreError};
+use super::source::{Source, media_type_of};
+use crate::{Descriptor, Digest, Manifest, StoreError};
 
 /// What is known of the manifests, so that none is read twice.
 #[derive(Debug, Default)]
@@ -170,19 +168,4 @@ impl Attached {
         serde_json::from_str(self.entry.get())
             .map_err(|error| source.malformed(format!("a referrer cannot be listed: {error}")))
     }
-}
-
-/// What a manifest says that it is, else what it looks like.
-pub(in crate::store) fn media_type_of(content: &[u8]) -> Option<MediaType> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Look {
-        media_type: Option<MediaType>,
-        manifests: Option<IgnoredAny>,
-        layers: Option<IgnoredAny>,
-    }
-    let look: Look = serde_json::from_slice(content).ok()?;
-    look.media_type
-        .or_else(|| look.manifests.map(|_| MediaType::IMAGE_INDEX))
-        .or_else(|| look.layers.map(|_| MediaType::IMAGE_MANIFEST))
 }

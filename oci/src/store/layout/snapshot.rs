@@ -1,7 +1,7 @@
 //! `index.json` on disk: read when it changed, replaced under a lock.
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Read as _};
+use std::io::{self, BufWriter};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -258,15 +258,10 @@ fn open_plain(root: &Path, path: &Path) -> Result<Option<(File, Stamp)>, StoreEr
 }
 
 fn read_at_most(root: &Path, file: File, limit: u64) -> Result<Vec<u8>, StoreError> {
-    let mut text = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| StoreError::io(place(root), "read it", error))?;
-    if text.len() as u64 > limit {
-        return Err(StoreError::Malformed {
+    crate::read_at_most(file, limit)
+        .map_err(|error| StoreError::io(place(root), "read it", error))?
+        .ok_or_else(|| StoreError::Malformed {
             place: place(root),
             problem: format!("a file of it is larger than {limit} bytes"),
-        });
-    }
-    Ok(text)
+        })
 }

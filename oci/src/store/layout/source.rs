@@ -1,8 +1,9 @@
 //! What can be found out from an index and the manifests that it leads to, wherever they lie.
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
-use super::graph;
 use super::index::IndexFile;
 use crate::store::check;
 use crate::{Descriptor, Digest, Limits, Manifest, MediaType, StoreError};
@@ -65,7 +66,7 @@ pub(in crate::store) trait Source {
         let media_type = listed
             .filter(|it| it.is_manifest())
             .cloned()
-            .or_else(|| graph::media_type_of(&content))
+            .or_else(|| media_type_of(&content))
             .unwrap_or_else(|| MediaType::from("application/octet-stream"));
         let target = Descriptor::new(media_type, digest.clone(), content.len() as u64);
         self.parse(&target, &content)?;
@@ -108,4 +109,19 @@ pub(in crate::store) trait Source {
             }
         })
     }
+}
+
+/// What a manifest says that it is, else what it looks like.
+pub(in crate::store) fn media_type_of(content: &[u8]) -> Option<MediaType> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Look {
+        media_type: Option<MediaType>,
+        manifests: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let look: Look = serde_json::from_slice(content).ok()?;
+    look.media_type
+        .or_else(|| look.manifests.map(|_| MediaType::IMAGE_INDEX))
+        .or_else(|| look.layers.map(|_| MediaType::IMAGE_MANIFEST))
 }

@@ -100,7 +100,7 @@ impl MirroredStore {
         let text = format!(
             "mirror `{}`: {}",
             mirror.store.endpoint.place(),
-            chain(error)
+            go::words::chain(error)
         );
         if !error.is_not_found() {
             mirror.put_aside.store(true, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl MirroredStore {
         let Some(listed) = listed else {
             return Err(with_failures(error, failures));
         };
-        let text = format!("listed by mirrors only: {}", chain(&error));
+        let text = format!("listed by mirrors only: {}", go::words::chain(&error));
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.push(text);
         Ok(listed)
@@ -332,15 +332,4 @@ impl Error for Tried {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.source()
     }
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        text = format!("{text}: {it}");
-        cause = it.source();
-    }
-    text
 }

@@ -131,13 +131,12 @@ fn read(path: &Path) -> Result<Vec<u8>, RegistryOptionsError> {
         path: path.to_owned(),
         source,
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_CERTIFICATES {
-        return Err(RegistryOptionsError::TooLarge {
+    let file = std::fs::File::open(path).map_err(failed)?;
+    crate::read_at_most(file, MAX_CERTIFICATES)
+        .map_err(failed)?
+        .ok_or_else(|| RegistryOptionsError::TooLarge {
             path: path.to_owned(),
-        });
-    }
-    std::fs::read(path).map_err(failed)
+        })
 }
 
 /// Why it is not known how to reach registries.

@@ -1,7 +1,6 @@
 //! `registries.conf` of containers/image, as far as it is about mirrors.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -22,12 +21,10 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, MirrorsError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mut text = String::new();
-    let read = file.take(MAX_BYTES + 1).read_to_string(&mut text);
-    if read.map_err(failed)? as u64 > MAX_BYTES {
-        return Err(malformed(path, format!("larger than {MAX_BYTES} bytes")));
+    match crate::read_text_at_most(file, MAX_BYTES).map_err(failed)? {
+        Some(text) => Ok(Some(text)),
+        None => Err(malformed(path, format!("larger than {MAX_BYTES} bytes"))),
     }
-    Ok(Some(text))
 }
 
 /// The files `*.conf` of a folder, in the order in which they count; none, if there is no folder.
