@@ -1,8 +1,53 @@
 //! What went wrong elsewhere, and what keeps it from going wrong here.
 //!
-//! Rows are those of the attack table that the integration tests go by (`tests/it/attacks.rs`,
-//! one test per row, named for it); `steps` are those of [`Verifier::verify`](crate::Verifier),
-//! each with a test that fails without it (`tests/it/verify.rs`).
+//! `steps` are those of [`Verifier::verify`](crate::Verifier), each with a test that fails without it
+//! (`tests/it/verify.rs`, `tests/it/keyless/steps.rs`).
+//!
+//! # Attacks
+//!
+//! By whom may push to the repository, runs the registry, or stands between, and has no trusted key.
+//! Tests below `tests/it` are named for the row: `row_02_…` in `attacks.rs`, unless another is said.
+//!
+//! | row | attack | what stops it | test |
+//! |---|---|---|---|
+//! | 1 | a tag moves between two looks at it | it is resolved once; then the digest is meant, verified, copied and printed | `verify.rs`, `copy/once.rs` |
+//! | 2 | bytes are not what their digest says, or differ from time to time | all content is hashed while it is read; headers are not believed | `row_02` |
+//! | 3 | the signature of one platform is shown for another, or for the index | subjects match by digest (step 10) | `row_03` |
+//! | 4 | an index in an index, a circle, thousands of children | depth and count have limits, each is visited once | `copy/limits.rs` |
+//! | 5 | one text that is manifest and index | refused as either | `row_05` |
+//! | 6 | junk is attached: much, large, like the real thing | it is ignored one by one; what is not read is counted and said | `row_06` |
+//! | 7 | what is attached is hidden: empty list, error, one page | "none" and "could not ask" differ; there is no weaker way to fall back to | `row_07`, `registry/referrers.rs` |
+//! | 8 | a listing lies about subject, type, size | each manifest is fetched and asked itself | `row_08` |
+//! | 9 | the fallback tag holds another image's referrers, or no index | each entry's own subject counts | `row_09` |
+//! | 10 | pages without end, or at another server | one origin; pages and entries have limits | `registry/referrers.rs` |
+//! | 11 | annotations are forged | they decide nothing | `row_11` |
+//! | 12 | one kind of claim is shown for another | kind and signer are asked together (step 11) | `row_12` |
+//! | 13 | an envelope of two readings: types, signatures, keys given twice | one signature, one type, one reading (steps 1, 3, 9) | `row_13` |
+//! | 14 | a statement about nothing, everything, or half a digest | subjects have whole digests, and a limit (steps 9, 10) | `row_14` |
+//! | 15 | cosign's older payloads under another name | they are not read | |
+//! | 16 | the log's entry is another's | it is rebuilt or compared, and its log's key alone counts (step 5) | `keyless/steps.rs`, 5a to 5d |
+//! | 17 | a time that nobody signed | a time has a promise or a timestamp (steps 5, 6) | `keyless/steps.rs`, 5c and 6 |
+//! | 18 | a timestamp of something else, or by a clock that nobody knows | imprint, chain and validity are asked (step 6) | `keyless/steps.rs`, 6b to 6d |
+//! | 19 | a certificate that is expired, unpublished, or for something else | the chain at each time that counts, its use, its log (steps 7, 8) | `keyless/steps.rs`, 7 and 8 |
+//! | 20 | a pattern matches part of an identity | patterns are anchored; subject and issuer are both asked | `identities.rs` |
+//! | 21 | one voter counts twice | voters are counted, by operator | `keyless/steps.rs` |
+//! | 22 | the signer chooses how the signature is checked | the key brings its algorithm (step 4) | `row_22` |
+//! | 23 | an old image that was signed well comes back | digests are pinned; rules can ask for times | `policy.rs` |
+//! | 24 | something is larger than it says, or unpacks to more | sizes are known before anything is read, and held while it is | `row_24` |
+//! | 25 | an answer that does not end; junk that uses up what may be read | one limit of time and of bytes for the question | `row_25`, `gate.rs` |
+//! | 26 | names lead out: digests, tags, layers with `..` and links | names are types; unpacking holds folders open and follows nothing | `extract.rs`, `fuzz` |
+//! | 27 | a layout whose blobs are swapped, or tagged twice | opened once, hashed while read | `layout.rs`, `tamper.rs` |
+//! | 28 | credentials are asked for from elsewhere | they stay with the host that they are for; only it says how to log in | `registry/auth.rs`, `registry/hostile.rs` |
+//! | 29 | no policy, no time, no registry, taken for yes | "could not decide" is no yes | `row_29` in `gate.rs` |
+//! | 30 | rules that run for ever, or ask the network | limits; neither network nor clock | `row_30` in `policy.rs` |
+//! | 31 | exceptions that never end | there are none | |
+//! | 32 | an answer that is remembered counts for something else | it is known by image, policy, attachments and root | `row_32` in `gate.rs` |
+//! | 33 | an image in a place that nobody looks at | all places of images of each kind; tags become digests | `admission/verdicts.rs` |
+//! | 34 | an old or frozen root of trust | roots are given or embedded, and not fetched | |
+//! | 35 | an SBOM of another image | it is bound to its subject | `row_35` in `policy.rs` |
+//! | 36 | provenance by who may not speak for the builder | builder and signer are bound | `row_36` in `policy.rs` |
+//! | 37 | two write a fallback index at once | conditions, and writing again | `registry/referrers.rs` |
+//! | 38 | half of a longer digest | the whole of it, and its algorithm, are compared | `row_38` |
 //!
 //! # Known failures
 //!

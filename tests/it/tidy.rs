@@ -230,3 +230,105 @@ fn no_folder_of_code_has_the_name_of_a_product() {
         }
     }
 }
+
+/// All files of a kind in our own rooms: what is below version control, less what tests only read.
+fn files(ending: &str) -> Vec<std::path::PathBuf> {
+    const NOT_CODE: [&str; 4] = ["tests/fixtures", "tests/golden", "tests/cases", "target"];
+    let mut folders = vec![repository().to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let name = entry.file_name();
+            let hidden = name.to_str().is_some_and(|it| it.starts_with('.'));
+            let below = path.strip_prefix(repository()).unwrap();
+            if hidden || NOT_CODE.iter().any(|it| below == std::path::Path::new(it)) {
+                continue;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                // Products of builds lie in folders of this name, wherever.
+                if name != "target" {
+                    folders.push(path);
+                }
+            } else if name.to_str().is_some_and(|it| it.ends_with(ending)) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// `tests.rs` says by its name what it is for.
+#[test]
+fn every_file_says_first_what_it_is_for() {
+    for file in files(".rs") {
+        let text = fs_err::read_to_string(&file).unwrap();
+        let is_told = text.starts_with("//! ") || text.starts_with("#![doc = include_str!");
+        assert!(
+            is_told || file.ends_with("tests.rs"),
+            "{} does not begin with `//!`, and what it is for",
+            file.display()
+        );
+    }
+}
+
+/// A module with others in it is `name.rs` beside `name/`.
+#[test]
+fn modules_are_named_in_one_way() {
+    for file in files("mod.rs") {
+        assert!(
+            !file.ends_with("mod.rs"),
+            "{} is named for its folder",
+            file.display()
+        );
+    }
+}
+
+/// Each library and program has a README that says what is missing.
+#[test]
+fn every_crate_tells_its_shortcomings() {
+    for &(folder, _) in MAY_USE {
+        if folder.starts_with("tests") {
+            continue;
+        }
+        let path = repository().join(folder).join("README.md");
+        let text = fs_err::read_to_string(&path).unwrap();
+        let is_told = ["\n## Shortcomings\n", "\n## Not there yet\n"]
+            .iter()
+            .any(|it| text.contains(it));
+        assert!(is_told, "{} has no shortcomings", path.display());
+    }
+}
+
+/// The numbered table of attacks and the tests that are named for its rows.
+#[test]
+fn rows_of_attacks_have_their_tests() {
+    let read = |path: &str| fs_err::read_to_string(repository().join(path)).unwrap();
+    let manual = read("attest/src/manual.rs");
+    let tests = [
+        "tests/it/attacks.rs",
+        "tests/it/gate.rs",
+        "tests/it/policy.rs",
+    ]
+    .map(read)
+    .concat();
+    let rows: Vec<&str> = manual
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | "))
+        .filter(|line| line.starts_with(|it: char| it.is_ascii_digit()))
+        .collect();
+    for (at, row) in rows.iter().enumerate() {
+        let number = at + 1;
+        assert!(row.starts_with(&format!("{number} |")), "row {number}");
+        let name = format!("row_{number:02}");
+        assert_eq!(
+            row.contains(&name),
+            tests.contains(&format!("fn {name}_")),
+            "row {number} does not say which test it has"
+        );
+    }
+    assert!(!rows.is_empty());
+}
