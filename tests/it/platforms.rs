@@ -3,7 +3,8 @@
 use oci::{Descriptor, Image, LayoutStore, Limits, Platform, Store as _};
 use serde_json::Value;
 use testkit::{
-    FakeBuildpack, LayerFiles, Output, Project, binary, docker_registry, olareg, peer, write_image,
+    FakeBuildpack, LayerFiles, Output, Project, binary, docker_registry, olareg, peer, repository,
+    write_image,
 };
 
 use crate::build::json;
@@ -163,4 +164,20 @@ async fn what_a_platform_lacks_is_said_before_anything_is_built() {
     let launcher = project.join("programs/launcher");
     fs_err::copy(launcher, project.join("programs/linux-arm64/launcher")).unwrap();
     say(&BOTH, "is not a program for linux/arm64");
+}
+
+#[tokio::test]
+async fn the_example_builds_for_two_machine_types() {
+    let project = two().await;
+    let ours = binary("sealpack");
+    let path = format!("{}:/usr/bin:/bin", ours.parent().unwrap().display());
+    let example = repository().join("examples/platforms/build");
+    let mut command = project.workspace().command(example);
+    command.arg(project.join("programs")).env("PATH", path);
+    let said = Output::of(&mut command).expect(0);
+    assert_eq!(said.stdout.matches("verified oci:").count(), 9, "{said:#?}");
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let line = format!("\nbuilt for {platform}\n");
+        assert!(said.stdout.contains(&line), "{said:#?}");
+    }
 }
