@@ -54,7 +54,9 @@ pub use self::volumes::{VolumeError, parse_volume};
 use crate::builder::Builder;
 use crate::project::Files;
 use crate::rootfs::MappedFolder;
-use crate::sandbox::{Isolation, IsolationReport, Mount, Network, Sandbox, SandboxError};
+use crate::sandbox::{
+    Interpreter, Isolation, IsolationReport, Mount, Network, Sandbox, SandboxError,
+};
 
 /// The API that we speak with the lifecycle, unless a builder image knows none so new.
 pub const API: PlatformApi = PlatformApi::V0_15;
@@ -105,6 +107,9 @@ pub struct Request<'a> {
     pub isolation: Isolation,
     /// The network that they see.
     pub network: Network,
+    /// What runs programs of the builder, if they are for machines of another kind, and this machine itself
+    /// has nothing that does.
+    pub interpreter: Option<&'a Interpreter>,
     /// What they are not to see of this machine: keys, credentials.
     pub hidden: &'a [PathBuf],
     /// What else of this machine they see.

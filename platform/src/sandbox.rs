@@ -48,6 +48,7 @@ mod failed;
 mod foreign;
 mod image;
 mod network;
+mod older;
 mod orphans;
 mod report;
 mod rights;
@@ -66,7 +67,8 @@ use lifecycle_core::exec::{Cancel, Capped, Command, Exit, Output, Run, RunError}
 use lifecycle_core::files::OsError;
 
 pub use self::enter::enter;
-pub use self::foreign::runs_programs_for;
+pub use self::foreign::{Interpreter, runs_programs_for};
+pub use self::older::runs_older_programs_for;
 pub use self::report::{IsolationReport, Namespace, RootKind};
 use self::spec::{Facts, Namespaces, NotStarted, Program, Reply};
 use self::start::start;
@@ -93,6 +95,9 @@ pub struct Config {
     /// What is not to be seen inside, though it lies in the machine's root: keys and credentials.
     /// A folder appears empty, a file cannot be read. What is not there needs no hiding.
     pub hidden: Vec<PathBuf>,
+    /// What runs programs for machines of another kind in the root of an image, if the machine itself
+    /// has nothing that does.
+    pub interpreter: Option<Interpreter>,
     /// Which network there is.
     pub network: Network,
     /// How much isolation there has to be.
@@ -251,6 +256,10 @@ impl Sandbox {
             // The machine's own root would be another build.
             Isolation::Auto if config.needs_mounts && !Self::may_copy(&config) => {
                 Err(SandboxError::NoMounts)
+            }
+            // Nothing would run its programs there.
+            Isolation::Auto if of_image && config.interpreter.is_some() => {
+                Err(SandboxError::NoRoot { refused })
             }
             Isolation::Auto if of_image => Self::by_chroot(config, refused),
             Isolation::Auto => Ok(Self {

@@ -149,6 +149,7 @@ impl Fixture {
             needs_mounts: false,
             root: Root::Machine,
             hidden: Vec::new(),
+            interpreter: None,
             network: Network::None,
             isolation: Isolation::Auto,
             cancel: Cancel::default(),

@@ -1,6 +1,6 @@
 //! Builder images as pack makes them, but small: a busybox and buildpacks of shell scripts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci::Descriptor;
 use serde_json::json;
@@ -10,9 +10,9 @@ use crate::{LayerFiles, binary, peer, write_image_with};
 /// The user and group that buildpacks run as.
 const USER: (u64, u64) = (1001, 1000);
 /// What the programs of busybox are called that scripts need.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "cat", "chmod", "cp", "echo", "env", "find", "grep", "id", "ls", "mkdir", "mv", "printf",
-    "pwd", "rm", "sh", "sleep", "sort", "touch",
+    "pwd", "rm", "sh", "sleep", "sort", "touch", "uname",
 ];
 
 /// A builder image in the making, with the one buildpack `test/inside`.
@@ -21,6 +21,7 @@ pub struct BuilderImage {
     detect: String,
     build: String,
     more: Vec<LayerFiles>,
+    arm64: Option<PathBuf>,
     run_images: Vec<String>,
 }
 
@@ -37,6 +38,7 @@ impl BuilderImage {
             detect: String::new(),
             build: String::new(),
             more: Vec::new(),
+            arm64: None,
             run_images: Vec::new(),
         }
     }
@@ -62,6 +64,14 @@ impl BuilderImage {
         self
     }
 
+    /// With programs for arm64: this busybox, and a launcher that nobody starts. The configuration still says
+    /// that it is for amd64.
+    #[must_use]
+    pub fn of_arm64(mut self, busybox: impl Into<PathBuf>) -> Self {
+        self.arm64 = Some(busybox.into());
+        self
+    }
+
     /// One more run image that it offers, besides `static`.
     #[must_use]
     pub fn run_image(mut self, name: impl Into<String>) -> Self {
@@ -74,7 +84,11 @@ impl BuilderImage {
     /// # Panics
     /// If busybox cannot be read.
     pub fn layers(&self) -> Option<Vec<LayerFiles>> {
-        let busybox = fs_err::read(peer("busybox")?).expect("busybox is readable");
+        let busybox = match &self.arm64 {
+            Some(busybox) => busybox.clone(),
+            None => peer("busybox")?,
+        };
+        let busybox = fs_err::read(busybox).expect("busybox is readable");
         let mut base = LayerFiles::new()
             .folder("bin")
             .program("bin/busybox", busybox)
@@ -105,7 +119,10 @@ impl BuilderImage {
             .folder("cnb/buildpacks")
             .folder("platform")
             .folder("platform/env");
-        let launcher = fs_err::read(binary("launcher")).expect("the launcher is built");
+        let mut launcher = fs_err::read(binary("launcher")).expect("the launcher is built");
+        if let (Some(_), Some(machine)) = (&self.arm64, launcher.get_mut(18)) {
+            *machine = 183;
+        }
         let lifecycle = LayerFiles::new()
             .folder("cnb")
             .folder("cnb/lifecycle")

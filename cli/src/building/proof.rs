@@ -112,7 +112,7 @@ fn ingredients(
     merged: &Merged,
     started: SystemTime,
 ) -> Result<Ingredients, CommandError> {
-    let programs = settings
+    let mut programs: Vec<_> = settings
         .programs
         .running
         .digests()?
@@ -120,6 +120,12 @@ fn ingredients(
         .chain([("launcher", built.launcher.clone())])
         .map(|(name, digest)| named(name, digest))
         .collect();
+    if let Some(interpreter) = &target.interpreter {
+        let file = interpreter.file();
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = fs_err::read(file).map_err(CommandError::undecided)?;
+        programs.push(named(&name, Digest::of(&bytes)));
+    }
     let report =
         fs_err::read(staging.layers().join("report.toml")).map_err(CommandError::undecided)?;
     Ok(Ingredients {

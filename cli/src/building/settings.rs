@@ -17,7 +17,7 @@ use lifecycle_core::images::Place;
 use oci::{Found, Hasher, Location, Platform, Reference};
 use platform::project::{Files as AppFiles, Project};
 use platform::run::{CachePlace, Git, PROXIES, Request, RunImage, Telemetry, parse_volume};
-use platform::sandbox::{Isolation, Mount, Network};
+use platform::sandbox::{Interpreter, Isolation, Mount, Network};
 use policies::Policy;
 use time::OffsetDateTime;
 
@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     home: Option<PathBuf>,
     pub(crate) process_type: Option<String>,
     pub(crate) isolation: Isolation,
+    /// What a build registers to run programs of its builder image, by platform.
+    pub(super) interpreters: Vec<(Platform, Interpreter)>,
     pub(crate) network: Network,
     /// What is spoken with the lifecycle, if the user said it.
     platform_api: Option<PlatformApi>,
@@ -150,7 +152,7 @@ impl Settings {
             ))
             .hint("keep layers in a folder, with `--cache DIR`, or build one platform at a time"));
         }
-        targets::check(&named, &platforms, &programs)?;
+        let interpreters = targets::check(&named, &platforms, &programs, environment)?;
         let builders = Builders::resolve(
             (&named, &platforms),
             (&args, project.as_ref()),
@@ -250,6 +252,7 @@ impl Settings {
             cache_image,
             clear_cache: args.clear_cache,
             isolation: args.isolation.into(),
+            interpreters,
             network: args.network.into(),
             platform_api: args.platform_api,
             cache,
@@ -290,6 +293,7 @@ impl Settings {
             roots: self.roots.as_deref(),
             isolation: self.isolation,
             network: self.network,
+            interpreter: target.interpreter.as_ref(),
             hidden: &self.secrets,
             volumes: &self.volumes,
             cache: self.kept(target),

@@ -1,12 +1,14 @@
 //! What an image is built for: platforms, and for each what builds for it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use lifecycle_core::exec::Cancel;
 use oci::Platform;
 use platform::builder::Builder;
 use platform::project::Project;
 use platform::run::Launcher;
-use platform::sandbox;
+use platform::sandbox::{self, Interpreter};
 use tempfile::TempDir;
 
 use super::args::Build;
@@ -105,6 +107,8 @@ pub(crate) struct Target {
     pub(crate) platform: Platform,
     /// The launcher for it, which the app gets unless its builder has one.
     pub(crate) launcher: Launcher,
+    /// What runs its builder's programs, if that has to be registered first.
+    pub(super) interpreter: Option<Interpreter>,
     /// Where its layers are kept; none, if nothing of an earlier build is to be used.
     pub(super) cache: Option<PathBuf>,
 }
@@ -130,6 +134,11 @@ impl Settings {
                 } else {
                     launcher_for(platform, &self.programs)?
                 },
+                interpreter: {
+                    let mut all = self.interpreters.iter();
+                    let found = all.find(|(it, _)| it == platform);
+                    found.map(|(_, interpreter)| interpreter.clone())
+                },
                 cache: self.cache.as_ref().map(own),
             })
         };
@@ -137,13 +146,16 @@ impl Settings {
     }
 }
 
-/// Whether this machine can build for all of the platforms; said before anything is done.
+/// Whether this machine can build for all of the platforms; said before anything is done. Returns what has
+/// to be registered to run programs for some of them.
 pub(super) fn check(
     named: &Named,
     platforms: &[Platform],
     programs: &OwnPrograms,
-) -> Result<(), CommandError> {
+    environment: &Environment,
+) -> Result<Vec<(Platform, Interpreter)>, CommandError> {
     let host = Platform::host();
+    let mut interpreters = Vec::new();
     for platform in platforms {
         match named {
             Named::File(_) => {
@@ -151,17 +163,58 @@ pub(super) fn check(
             }
             Named::Image(_) if platform.architecture == host.architecture => {}
             Named::Image(_) if sandbox::runs_programs_for(platform) => {}
+            Named::Image(_)
+                if sandbox::runs_older_programs_for(platform, &environment.temporary()) => {}
             Named::Image(_) => {
-                return Err(CommandError::undecided(Message(format!(
-                    "the builder image `{named}` cannot build for {platform} here: its programs run \
-                     on this machine, which is {host}, and has no interpreter for them"
-                )))
-                .hint("register one that stays open (`qemu-user-static` with `binfmt-support`, flag `F`)")
-                .hint("build on a machine of that kind, and join the images: `sealpack manifest`"));
+                let found = interpreter(platform, programs, environment);
+                let found = found.map_err(|lack| {
+                    CommandError::undecided(Message(format!(
+                        "the builder image `{named}` cannot build for {platform} here: its programs \
+                         run on this machine, which is {host}, and {}",
+                        lack.problem
+                    )))
+                    .hint(lack.hint)
+                    .hint("build on a machine of that kind, and join the images: `sealpack manifest`")
+                })?;
+                interpreters.push((platform.clone(), found));
             }
         }
     }
-    Ok(())
+    Ok(interpreters)
+}
+
+/// Why programs for another platform cannot be run, and what to do.
+struct Lack {
+    problem: String,
+    hint: &'static str,
+}
+
+/// The interpreter for programs of `platform` that a sandbox may register for itself.
+fn interpreter(
+    platform: &Platform,
+    programs: &OwnPrograms,
+    environment: &Environment,
+) -> Result<Interpreter, Lack> {
+    let path = environment.variables.get(OsStr::new("PATH"));
+    let folders = path.into_iter().flat_map(std::env::split_paths);
+    let found = Interpreter::find(platform, folders).ok_or_else(|| Lack {
+        problem: "has no interpreter for them".to_owned(),
+        hint: "install `qemu-user-static`: since Linux 6.7 a build registers it for itself",
+    })?;
+    let tried = found.may_be_registered(&programs.running.enter, &Cancel::default());
+    let refusal = match tried {
+        Ok(Ok(())) => return Ok(found),
+        Ok(Err(refusal)) => refusal,
+        Err(error) => CommandError::undecided(error).line(),
+    };
+    Err(Lack {
+        problem: format!(
+            "a build may not use `{}` for them: {refusal}",
+            found.file().display()
+        ),
+        hint: "have root register one that stays open (`qemu-user-static` with `binfmt-support`, flag \
+               `F`): each build may do so for itself since Linux 6.7, with user namespaces",
+    })
 }
 
 /// The launcher for `platform`, which has to be there: ours, or one in a folder of its own.

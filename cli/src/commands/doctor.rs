@@ -154,6 +154,7 @@ fn isolation() -> Finding {
         needs_mounts: false,
         mounts: Vec::new(),
         hidden: Vec::new(),
+        interpreter: None,
         network: Network::None,
         isolation: Isolation::Auto,
         cancel: Cancel::default(),

@@ -268,6 +268,7 @@ impl Phases<'_> {
             mounts,
             needs_mounts: true,
             hidden: Vec::new(),
+            interpreter: self.request.interpreter.cloned(),
             network: self.request.network,
             isolation: self.request.isolation,
             cancel: self.request.cancel.clone(),

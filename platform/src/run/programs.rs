@@ -128,6 +128,7 @@ pub(super) fn open_sandbox(request: &Request<'_>, ground: &Ground) -> Result<San
         needs_mounts: !request.volumes.is_empty(),
         root: ground.root.clone(),
         hidden: request.hidden.to_vec(),
+        interpreter: request.interpreter.cloned(),
         network: request.network,
         isolation: request.isolation,
         cancel: request.cancel.clone(),

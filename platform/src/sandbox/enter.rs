@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::failed::Failed;
 use super::orphans::Orphans;
 use super::spec::{Facts, Map, NotStarted, Program, Reply, Spec, SpecRoot, Stage};
-use super::{image, network, rights, root, task};
+use super::{foreign, image, network, rights, root, task};
 
 /// More than any environment has.
 const MAX_SPEC: u64 = 64 << 20;
@@ -74,6 +74,20 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     }
     close_what_was_inherited(socket.as_raw_fd())?;
     rights::leave_groups();
+    let interpreter = foreign::open(spec)?;
+    // What these hold stays open until this process ends, after all in the sandbox.
+    let around = match (&interpreter, spec.map) {
+        (
+            Some(opened),
+            Map::One {
+                outer_uid,
+                outer_gid,
+                ..
+            },
+        ) => Some(foreign::register_around(opened, (outer_uid, outer_gid))?),
+        _ => None,
+    };
+    let interpreter = interpreter.filter(|_| around.is_none());
     nix::sched::unshare(namespaces.flags()).map_err(Failed::new("make namespaces"))?;
     if namespaces.user {
         match spec.map {
@@ -82,7 +96,10 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
                 outer_gid,
                 uid,
                 gid,
-            } => rights::map_ids((uid, outer_uid), (gid, outer_gid))?,
+            } => match &around {
+                Some(_) => rights::map_ids((uid, 0), (gid, 0))?,
+                None => rights::map_ids((uid, outer_uid), (gid, outer_gid))?,
+            },
             Map::Given => wait_for_maps(socket)?,
             Map::Real => {}
         }
@@ -92,10 +109,13 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
     if let Some(task) = &spec.task {
         return task::run(task, spec.map, socket).map(Some);
     }
-    if !matches!(spec.root, SpecRoot::Machine) {
-        image::prepare(spec)?;
+    let _registered = if matches!(spec.root, SpecRoot::Machine) {
+        None
+    } else {
+        let registered = image::prepare(spec, interpreter.as_ref())?;
         die_with_parent()?;
-    }
+        registered
+    };
     if !namespaces.pid {
         return inside(spec, socket).map(Some);
     }

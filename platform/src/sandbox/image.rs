@@ -21,7 +21,7 @@ use rustix::mount::{
 use super::failed::Failed;
 use super::root::{DEVICES, first_component, make_read_only};
 use super::spec::{Map, Spec, SpecLayer, SpecRoot};
-use super::{User, rights};
+use super::{User, foreign, rights};
 
 /// Where opened files are found by their numbers, before and after the root is left.
 const OPENED: &str = "/proc/self/fd";
@@ -30,8 +30,12 @@ const MAX_LAYERS: usize = 500;
 /// The most bytes of `/etc/passwd` that are read.
 const MAX_PASSWD: u64 = 1 << 20;
 
-/// Puts the root together, in a folder of this mount namespace.
-pub(super) fn prepare(spec: &Spec) -> Result<(), Failed> {
+/// Puts the root together, in a folder of this mount namespace. What is returned keeps `interpreter`
+/// registered, which is here if only the root of the user namespace may do so.
+pub(super) fn prepare(
+    spec: &Spec,
+    interpreter: Option<&foreign::Opened<'_>>,
+) -> Result<Option<foreign::Registered>, Failed> {
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -67,6 +71,7 @@ pub(super) fn prepare(spec: &Spec) -> Result<(), Failed> {
         rustix::fs::mkdir(base.join(folder), Mode::from_raw_mode(0o755))
             .map_err(Failed::new("make a root"))?;
     }
+    let registered = interpreter.map(foreign::register).transpose()?;
     match opened.as_slice() {
         [only] if layers.is_empty() => {
             let failed = Failed::new("mount the copy of the builder");
@@ -100,7 +105,8 @@ pub(super) fn prepare(spec: &Spec) -> Result<(), Failed> {
         let mounted = writable.iter().rfind(|(it, _)| inside.starts_with(it));
         let by_us = mounted.map(|(_, writable)| *writable);
         by_us.unwrap_or_else(|| own.iter().any(|it| inside == Path::new(it)))
-    })
+    })?;
+    Ok(registered)
 }
 
 /// Moves to the root that was put together, with a `/proc` of its own. Returns whether it is that.

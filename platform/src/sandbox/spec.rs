@@ -26,6 +26,8 @@ pub(super) struct Spec {
     pub(super) user: Option<User>,
     /// See [`super::ImageRoot::as_root`].
     pub(super) as_root: bool,
+    /// What runs programs for machines of another kind: its path, and for which architecture.
+    pub(super) interpreter: Option<(OsString, String)>,
     pub(super) host_network: bool,
     pub(super) mounts: Vec<SpecMount>,
     pub(super) hidden: Vec<OsString>,

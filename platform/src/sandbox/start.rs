@@ -14,7 +14,7 @@ use lifecycle_core::files::OsError;
 use super::spec::{Map, Namespaces, Program, Reply, Spec, SpecRoot, Stage};
 use super::task::{Done, Task};
 use super::users::{User, UserMap};
-use super::{Config, Network, Root};
+use super::{Config, Interpreter, Network, Root};
 
 /// More than any answer has.
 const MAX_REPLY: usize = 64 << 20;
@@ -60,6 +60,7 @@ pub(super) fn start(
         root: SpecRoot::from(&config.root),
         user,
         as_root,
+        interpreter: config.interpreter.as_ref().map(Interpreter::spec),
         host_network: config.network == Network::Host,
         mounts: config.mounts.iter().map(Into::into).collect(),
         hidden: config.hidden.iter().map(|it| it.clone().into()).collect(),
@@ -149,6 +150,7 @@ pub(crate) fn work(
         root: SpecRoot::Machine,
         user: None,
         as_root: false,
+        interpreter: None,
         host_network: true,
         mounts: Vec::new(),
         hidden: Vec::new(),

@@ -10,8 +10,8 @@ use oci::{ExtractOptions, OverlayXattrs, Owners, Whiteouts, extract};
 use serde::{Deserialize, Serialize};
 
 use super::failed::Failed;
-use super::rights;
 use super::spec::{Map, Reply};
+use super::{foreign, image, rights};
 
 /// What to do.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -27,6 +27,14 @@ pub(crate) enum Task {
         /// Whether the folder has the layers below, and gets what this one changes; else it is a layer by
         /// itself, as overlayfs wants it.
         is_applied: bool,
+    },
+    /// Register an interpreter for programs of an architecture, as a sandbox does; for as long as this
+    /// process lives.
+    Register {
+        /// The interpreter.
+        file: OsString,
+        /// For which architecture.
+        architecture: String,
     },
     /// Remove all that is in a folder.
     Empty {
@@ -61,6 +69,12 @@ pub(super) fn run(task: &Task, map: Map, data: impl Read) -> Result<Reply, Faile
     };
     let done = match task {
         Task::Nothing => Ok(Done::default()),
+        Task::Register { file, architecture } => {
+            let file = image::open(Path::new(file))?;
+            // Nothing is run by it: that it can be registered is what is asked.
+            foreign::register(&foreign::Opened::new(file, architecture)).map(drop)?;
+            Ok(Done::default())
+        }
         Task::Unpack {
             diff_id,
             is_applied,
