@@ -127,7 +127,7 @@ fn is_root() -> bool {
 }
 
 /// The config of the one image in a layout.
-fn config_of(layout: &Path) -> Value {
+pub(crate) fn config_of(layout: &Path) -> Value {
     let read = |path: PathBuf| {
         serde_json::from_slice::<Value>(&fs_err::read(layout.join(path)).unwrap()).unwrap()
     };
@@ -144,7 +144,7 @@ fn config_of(layout: &Path) -> Value {
 
 /// The output of a build in a builder image, and what it printed; nothing, loudly, if this machine
 /// cannot do it.
-fn built(command: &mut Command) -> Option<(Value, String)> {
+pub(crate) fn built(command: &mut Command) -> Option<(Value, String)> {
     let output = Output::of(command);
     if output
         .stderr
@@ -290,6 +290,21 @@ async fn a_builder_that_is_not_proven_is_not_used() {
         "oci:unsigned:latest",
         "it is the run image: nothing of it was used",
     );
+}
+
+#[tokio::test]
+async fn an_api_that_the_builder_does_not_speak_is_refused_with_what_to_do() {
+    let Some(fixture) = Fixture::new(&BuilderImage::new()).await else {
+        return;
+    };
+    let mut command = fixture.command("out");
+    let output = Output::of(command.args(["--platform-api", "0.13"])).expect(2);
+    for expected in [
+        "speaks Platform API 0.12, 0.14, and not 0.13",
+        "leave out `--platform-api`",
+    ] {
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
+    }
 }
 
 /// Writes a buildpack of this id to `folder`, which says what it is, and leaves a file.

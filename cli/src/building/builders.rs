@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use gate::PolicySet;
 use gate::{Gate, GateOptions, Image as Judging, Question};
 use oci::{Found, Image, Limits, Platform, Reference};
-use platform::builder::Builder;
+use platform::builder::{Builder, BuilderImageError};
 
+use super::failure::OLD_BUILDER;
 use crate::args::IdentityArgs;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -127,7 +128,15 @@ pub(super) async fn read(
             "the builder `{reference}` is for {is_for}, not for {platform}"
         ))));
     }
-    Builder::of_image(reference.to_string(), image, found.store).context(failed)
+    let builder = Builder::of_image(reference.to_string(), image, found.store);
+    let is_old = matches!(builder, Err(BuilderImageError::NoCommonApi { .. }));
+    builder.context(failed).map_err(|error| {
+        if is_old {
+            error.hint(OLD_BUILDER)
+        } else {
+            error
+        }
+    })
 }
 
 /// What images have to satisfy before anything of them is used.

@@ -34,6 +34,11 @@ impl From<RunError> for CommandError {
                 None,
                 Some("name a folder that is not there: what is staged is judged as a whole"),
             ),
+            RunError::OtherApi { .. } => (
+                None,
+                Some("leave out `--platform-api`: then the newest that both know is spoken"),
+            ),
+            RunError::NoCommonApi => (None, Some(OLD_BUILDER)),
             RunError::Previous { .. } => (None, Some("`--no-cache` builds without it")),
             _ => (None, None),
         };
@@ -42,6 +47,10 @@ impl From<RunError> for CommandError {
         hint.into_iter().fold(error, Self::hint)
     }
 }
+
+/// What to do with a builder whose lifecycle is of another time.
+pub(super) const OLD_BUILDER: &str = "take a builder with a newer lifecycle, or make it anew of the same \
+                                      `builder.toml`: `sealpack builder create`";
 
 /// What a phase printed, without what its failure says already.
 fn telling(output: &str, failure: PhaseFailure) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,8 @@ use fs_err as fs;
 use lifecycle_core::Level;
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::export::Owner;
+use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
 
 use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
@@ -235,11 +238,39 @@ pub(super) async fn choose(
     Ok(map)
 }
 
+/// Gives a folder and all that is in it to `user`. What is in there was put there by whoever builds: so each
+/// folder is had from the one above it, never by its path, which could lead elsewhere by now.
 fn give(path: &Path, user: User) -> io::Result<()> {
-    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))?;
-    if fs::symlink_metadata(path)?.is_dir() {
-        for entry in fs::read_dir(path)? {
-            give(&entry?.path(), user)?;
+    let folder = rustix::fs::open(path, FOLDER, Mode::empty())?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::fs::fchown(&folder, Some(uid), Some(gid))?;
+    give_below(&folder, (uid, gid))
+}
+
+/// How folders are opened: no link is one.
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+fn give_below(folder: &OwnedFd, (uid, gid): (Uid, Gid)) -> io::Result<()> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [c".", c".."].contains(&name) {
+            continue;
+        }
+        match rustix::fs::openat(folder, name, FOLDER, Mode::empty()) {
+            Ok(below) => {
+                rustix::fs::fchown(&below, Some(uid), Some(gid))?;
+                give_below(&below, (uid, gid))?;
+            }
+            // Whatever else it is, a link say: that itself.
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let itself = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::chownat(folder, name, Some(uid), Some(gid), itself)?;
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
@@ -354,4 +385,40 @@ fn env(image: &BuilderImage, request: &Request<'_>) -> BTreeMap<OsString, OsStri
         }
     }
     env
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_given_without_what_links_in_it_lead_to() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let of_root = rustix::process::geteuid().is_root();
+        let user = if of_root {
+            User { uid: 12, gid: 34 }
+        } else {
+            User {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            }
+        };
+        fs::create_dir_all(inside.path().join("a/b")).unwrap();
+        fs::write(inside.path().join("a/b/file"), "").unwrap();
+        fs::write(outside.path().join("file"), "").unwrap();
+        symlink(outside.path(), inside.path().join("a/link")).unwrap();
+        give(inside.path(), user).unwrap();
+        for path in ["", "a", "a/b", "a/b/file", "a/link"] {
+            let found = fs::symlink_metadata(inside.path().join(path)).unwrap();
+            assert_eq!((found.uid(), found.gid()), (user.uid, user.gid), "{path}");
+        }
+        for path in ["", "file"] {
+            let found = fs::symlink_metadata(outside.path().join(path)).unwrap();
+            assert_eq!(found.uid() == user.uid, !of_root, "{path}");
+        }
+        // Not even where a link stands for the folder itself.
+        give(&inside.path().join("a/link"), user).unwrap_err();
+    }
 }
