@@ -54,6 +54,16 @@ pub(crate) async fn look_again(
     Ok(inventory)
 }
 
+/// The same of an image that no lifecycle made: its layers are seen as one.
+pub(crate) async fn look_whole(
+    store: &dyn Store,
+    image: &Image,
+    cache: Option<&Path>,
+) -> Result<Inventory, CommandError> {
+    let layers: Vec<(&Descriptor, &DiffId)> = image.layers().collect();
+    look_at(store, &layers, cache).await
+}
+
 /// What is in the run image of `image` alone, `base`, whose layers `store` has; what was found in it is
 /// kept in `cache`, as for [`look_again`].
 pub(crate) async fn look_into_base(

@@ -1,6 +1,8 @@
 //! What commands share that make images of other things: where parts are had from, and how what was
 //! made is staged, signed, judged and published, the tag last.
 
+mod proof;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,9 +19,12 @@ use platform::make::Made;
 use policies::Verdict;
 use serde::Serialize;
 use tempfile::TempDir;
+use time::OffsetDateTime;
 
+use self::proof::Staged;
+pub(crate) use self::proof::{About, MadeKind};
 use crate::args::{Access, IdentityArgs, Printed, SignerArgs};
-use crate::claims;
+use crate::claims::{Claims, Member};
 use crate::commands::copy::tag;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -45,6 +50,10 @@ pub(crate) struct MakingArgs {
     /// Whom it calls `given` is who signs.
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) policy: Option<PathBuf>,
+
+    /// The URI that the provenance names as the builder.
+    #[arg(long, value_name = "URI", default_value = lifecycle_core::provenance::LOCAL_BUILDER)]
+    pub(crate) builder_id: String,
 
     #[command(flatten)]
     pub(crate) signer: SignerArgs,
@@ -235,22 +244,25 @@ pub(crate) async fn image_for(found: &Found, target: &Target) -> Result<Image, C
     .into())
 }
 
-/// Stages what was made, signs it, judges it, and moves it to `destination`, the tag last. Of several,
-/// an index is made, in their order.
+/// Stages what was made, proves and signs it, judges it, and moves it to `destination`, the tag last. Of
+/// several, an index is made, in their order.
 pub(crate) async fn publish(
-    made: &[(Platform, Made)],
+    (made, about): (&[(Platform, Made)], &About),
     destination: &Reference,
     (args, signer): (&MakingArgs, Option<&Signer>),
     (images, environment, ui): (&Images<'_>, &Environment, &Ui),
 ) -> Result<Report, CommandError> {
     let folder = scratch(environment)?;
-    let staged = LayoutStore::create(folder.path().join("staged"))?;
+    let staged = Arc::new(LayoutStore::create(folder.path().join("staged"))?);
     let mut all = Vec::new();
     let notes = Notes::default();
     for (platform, made) in made {
         notes.tell(&made.notes, ui);
         ui.begin("stage", platform.to_string());
-        let descriptor = made.store(&staged).await.map_err(CommandError::undecided)?;
+        let descriptor = made
+            .store(&*staged)
+            .await
+            .map_err(CommandError::undecided)?;
         all.push((platform.clone(), descriptor));
     }
     let root = match all.as_slice() {
@@ -259,15 +271,13 @@ pub(crate) async fn publish(
     };
     let mut attached = Vec::new();
     if let Some(signer) = signer {
-        let mut subjects: Vec<&Descriptor> = all.iter().map(|(_, it)| it).collect();
-        if !subjects.contains(&&root) {
-            subjects.push(&root);
-        }
-        for subject in subjects {
-            let manifest = claims::attach_signature(&staged, subject, signer, ui).await?;
-            attached.push(manifest.manifest);
-        }
-        ui.done("sign", counted(attached.len(), "signature"));
+        let place = Staged {
+            store: &staged,
+            destination,
+            builder_id: &args.builder_id,
+            environment,
+        };
+        attached = prove(place, (made, about), (&all, &root), signer, ui).await?;
     } else {
         ui.warn("it is not signed: give `--key` to sign it");
     }
@@ -290,6 +300,56 @@ pub(crate) async fn publish(
         attached,
         verdict,
     })
+}
+
+/// Attaches SBOMs, provenance and a signature to each image, and to the index of several. Returns the
+/// manifests of what was attached.
+async fn prove(
+    place: Staged<'_>,
+    (made, about): (&[(Platform, Made)], &About),
+    (images, root): (&[(Platform, Descriptor)], &Descriptor),
+    signer: &Signer,
+    ui: &Ui,
+) -> Result<Vec<String>, CommandError> {
+    let mut attached = Vec::new();
+    let mut claimed = Vec::new();
+    for (one, (platform, image)) in made.iter().zip(images) {
+        ui.begin("sbom", "looking into the layers");
+        let claims = place.claims(about, one, image).await?;
+        ui.done(
+            "sbom",
+            format_args!(
+                "CycloneDX: {}, SPDX: {}",
+                counted(claims.sbom.cyclonedx.len(), "component"),
+                counted(claims.sbom.spdx.packages().count(), "package")
+            ),
+        );
+        ui.begin("attest", "signing");
+        attached.extend(claims.attach(&**place.store, image, signer, ui).await?);
+        claimed.push((platform, image, claims));
+    }
+    if !images.iter().any(|(_, it)| it == root) {
+        let members: Vec<_> = claimed
+            .iter()
+            .map(|(platform, image, claims)| Member {
+                platform,
+                image,
+                claims,
+            })
+            .collect();
+        let created = OffsetDateTime::from_unix_timestamp(proof::CREATED).ok();
+        let claims = Claims::of_index(root, place.name(about), &members, created)?;
+        attached.extend(claims.attach(&**place.store, root, signer, ui).await?);
+    }
+    let mut names = Vec::new();
+    for it in &attached {
+        let name = it.predicate_type.short_name().unwrap_or_default();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    ui.done("attest", names.join(", "));
+    Ok(attached.iter().map(|it| it.manifest.clone()).collect())
 }
 
 /// Prints what was made, for people.

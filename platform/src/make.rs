@@ -7,6 +7,7 @@
 //! | [`builder`] | a builder image of a base image, a lifecycle, buildpacks and extensions |
 //! | [`package`], [`package_toml`] | a package of a buildpack with all that it needs, or of an extension |
 //! | [`lifecycle`] | the layer of a lifecycle, out of an archive, an image, or our own programs |
+//! | [`provenance`] | what is claimed of how one of them came to be |
 //! | `tar`, `files`, `spool` | entries and TOML as pack writes them; layers of others on this machine |
 
 pub mod builder;
@@ -14,6 +15,7 @@ mod files;
 pub mod lifecycle;
 pub mod package;
 pub mod package_toml;
+pub mod provenance;
 mod same;
 mod spool;
 mod tar;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use lifecycle_core::provenance::Named;
 use oci::layer::{Compression, Layer};
 use oci::{
     Descriptor, DiffId, History, Image, ImageConfig, ImageError, MediaType, Store, StoreError,
@@ -32,7 +35,7 @@ pub use self::lifecycle::{LifecycleError, LifecycleFiles};
 pub use self::package_toml::{PackageToml, PackageTomlError};
 pub use self::spool::SpoolError;
 pub use self::tar::FillError;
-use crate::builder::{BuilderError, BuilderImageError, LabelError, PackageError};
+use crate::builder::{BuilderError, BuilderImageError, LabelError, Module, PackageError};
 
 /// When everything was made, if one asks an image by a CNB tool.
 pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -45,6 +48,8 @@ pub struct Made {
     pub image: Image,
     /// Its layers that are new, in files.
     pub layers: Vec<Layer>,
+    /// What it was made of: base, lifecycle, buildpacks and extensions.
+    pub made_of: Vec<Named>,
     /// Where its other layers lie.
     base: Option<Arc<dyn Store>>,
     /// What was odd, but no error.
@@ -84,6 +89,22 @@ impl Made {
             .await?;
         Ok(target.clone())
     }
+}
+
+/// Modules as parts of what is made: each once.
+fn named<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Vec<Named> {
+    let mut all: Vec<Named> = Vec::new();
+    for module in modules {
+        let named = Named {
+            name: module.name().to_string(),
+            uri: Some(module.origin.uri.clone()),
+            digest: module.origin.digest.clone(),
+        };
+        if !all.contains(&named) {
+            all.push(named);
+        }
+    }
+    all
 }
 
 /// Layers that are stacked on a base, and what the config then says.

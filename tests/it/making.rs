@@ -3,6 +3,7 @@
 
 mod faults;
 mod pack;
+mod proof;
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -384,7 +385,8 @@ async fn several_targets_make_an_index() {
     let output = Output::of(&mut workspace.sealpack(package)).expect(0);
     let report: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(report["mediaType"], MediaType::IMAGE_INDEX.to_string());
-    assert_eq!(report["attached"].as_array().unwrap().len(), 3);
+    // Provenance, two SBOMs and a signature each.
+    assert_eq!(report["attached"].as_array().unwrap().len(), 12);
     for image in report["images"].as_array().unwrap() {
         let image = format!("oci:out@{}", image["digest"].as_str().unwrap());
         let verify = ["verify", &image, "--key", "test.pub"];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use lifecycle_core::buildpack::Kind;
+use lifecycle_core::provenance::Named;
 use oci::{Image, Limits, Platform, Reference};
 use platform::builder::{Builder, BuilderToml, CreatedBy, Locator, ModuleName, Target};
 use platform::make::builder::{BuilderRecipe, make};
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use crate::args::{Access, Printed};
 use crate::building::{HOW, OwnPrograms};
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
 use crate::making::{self, MakingArgs, Parts};
@@ -104,6 +105,18 @@ async fn create(args: Create, environment: &Environment, ui: &Ui) -> Result<(), 
     })?;
     let flatten = flattened(&args.flatten)?;
     let labels = args.making.labels()?;
+    let about = making::About {
+        kind: making::MadeKind::Builder,
+        description: Some(Named {
+            name: args.config.display().to_string(),
+            uri: None,
+            digest: toml.digest(),
+        }),
+        labels: labels.clone(),
+        flatten: args.flatten.clone(),
+        run_images: toml.run_images(),
+        started: environment::now(),
+    };
     // Who cannot sign should know before anything is made.
     let signer = args.making.signer(environment).await?;
     let images = Images::new(&args.making.access, environment, ui);
@@ -163,7 +176,7 @@ async fn create(args: Create, environment: &Environment, ui: &Ui) -> Result<(), 
     }
     let shared = (&images, environment, ui);
     let asked = (&args.making, signer.as_ref());
-    let report = making::publish(&made, &args.destination, asked, shared).await?;
+    let report = making::publish((&made, &about), &args.destination, asked, shared).await?;
     ui.result(args.making.printed.output, &report, making::print)
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use lifecycle_core::buildpack::Kind;
+use lifecycle_core::provenance::Named;
 use oci::{Platform, Reference};
 use platform::builder::{Content, Module, ModuleName, Package, Target};
 use platform::make::package::{PackageRecipe, make, platform as platform_of};
@@ -12,10 +13,10 @@ use platform::make::{Made, PackageToml};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
-use crate::environment::Environment;
+use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Images;
-use crate::making::{self, MakingArgs, Parts};
+use crate::making::{self, About, MakingArgs, Parts};
 use crate::signing::Signer;
 use crate::ui::Ui;
 
@@ -131,9 +132,15 @@ async fn package(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
+    let mut description = None;
     let (uri, dependencies, declared, folder) = if let Some(path) = &args.config {
         let toml = PackageToml::read(kind, &environment.directory.join(path))
             .context(|| format!("failed to read `{}`", path.display()))?;
+        description = Some(Named {
+            name: path.display().to_string(),
+            uri: None,
+            digest: toml.digest,
+        });
         (toml.uri, toml.dependencies, toml.targets, toml.folder)
     } else {
         let path = args.path.clone().unwrap_or_else(|| PathBuf::from("."));
@@ -141,6 +148,14 @@ async fn package(
         (uri, Vec::new(), Vec::new(), environment.directory.clone())
     };
     let labels = args.making.labels()?;
+    let about = About {
+        kind: making::MadeKind::Package(kind),
+        description,
+        labels: labels.clone(),
+        flatten: flattened(&args),
+        run_images: Vec::new(),
+        started: environment::now(),
+    };
     // Who cannot sign should know before anything is made.
     let signer = args.making.signer(environment).await?;
     let flatten = excluded(&args)?;
@@ -210,7 +225,7 @@ async fn package(
             .into_iter()
             .map(|(target, it)| (platform_of(&target), it))
             .collect();
-        let report = making::publish(&made, &destination, asked, shared).await?;
+        let report = making::publish((&made, &about), &destination, asked, shared).await?;
         return ui.result(args.making.printed.output, &report, making::print);
     }
     let several = made.len() > 1;
@@ -218,7 +233,7 @@ async fn package(
     for (target, one) in made {
         let name = file_name(&args.destination, several.then_some(&target));
         let made = (platform_of(&target), one);
-        reports.push(Box::pin(write_file(&name, made, asked, shared)).await?);
+        reports.push(Box::pin(write_file(&name, (made, &about), asked, shared)).await?);
     }
     ui.result(args.making.printed.output, &reports, |ui, reports| {
         for report in reports {
@@ -230,7 +245,7 @@ async fn package(
 /// Writes one package to the file `name`.
 async fn write_file(
     name: &Path,
-    made: (Platform, Made),
+    (made, about): ((Platform, Made), &About),
     asked: (&MakingArgs, Option<&Signer>),
     shared: (&Images<'_>, &Environment, &Ui),
 ) -> Result<making::Report, CommandError> {
@@ -243,7 +258,7 @@ async fn write_file(
     if part.exists() {
         fs_err::remove_file(&part).map_err(CommandError::undecided)?;
     }
-    let mut report = making::publish(&[made], &destination, asked, shared).await?;
+    let mut report = making::publish((&[made], about), &destination, asked, shared).await?;
     fs_err::rename(&part, &path).map_err(CommandError::undecided)?;
     report.image = name.display().to_string();
     Ok(report)
@@ -286,6 +301,15 @@ fn runnable(module: &Module) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// Which modules share a layer, as provenance says it.
+fn flattened(args: &PackageArgs) -> Vec<String> {
+    if !args.flatten {
+        return Vec::new();
+    }
+    let but = args.flatten_exclude.iter().map(|it| format!("but {it}"));
+    std::iter::once("all".to_owned()).chain(but).collect()
 }
 
 fn excluded(args: &PackageArgs) -> Result<Option<BTreeSet<ModuleName>>, CommandError> {

@@ -101,6 +101,21 @@ impl BuilderToml {
         self.file.build.image.as_deref().or(old)
     }
 
+    /// Of the file.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+
+    /// All images that apps may run on, but for mirrors.
+    pub fn run_images(&self) -> Vec<String> {
+        let images = self.file.run.images.iter().map(|it| it.image.clone());
+        let images: Vec<String> = images.collect();
+        if images.is_empty() {
+            return self.run_image().map(str::to_owned).into_iter().collect();
+        }
+        images
+    }
+
     /// The first of the images that apps are to run on.
     pub fn run_image(&self) -> Option<&str> {
         let stack = self.file.stack.as_ref();

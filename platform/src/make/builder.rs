@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lifecycle_core::buildpack::Kind;
+use lifecycle_core::provenance::Named;
 use oci::layer::Layer;
 use oci::{DiffId, Image, ImageConfig, MediaType, Store};
 use serde::Serialize;
@@ -25,7 +26,7 @@ use super::lifecycle::LifecycleFiles;
 use super::same::unify;
 use super::spool::spool;
 use super::tar::{self, FillError, Parents};
-use super::{Made, MakeError, Stack, history, own_labels, set_labels, write_aside};
+use super::{Made, MakeError, Stack, history, named, own_labels, set_labels, write_aside};
 use crate::builder::descriptor::Members;
 use crate::builder::image::ids;
 use crate::builder::labels::{
@@ -114,6 +115,13 @@ fn assemble(
         }
     }
     check_modules(&recipe, &metadata)?;
+    let base = Named {
+        name: "base".to_owned(),
+        uri: recipe.toml.build_image().map(str::to_owned),
+        digest: recipe.base.descriptor().digest.clone(),
+    };
+    let packages = recipe.buildpacks.iter().chain(&recipe.extensions);
+    let modules = named(packages.flat_map(Package::modules));
     let builder = recipe
         .toml
         .builder(recipe.buildpacks, recipe.extensions)
@@ -182,6 +190,10 @@ fn assemble(
     Ok(Made {
         image: Image::new(recipe.base.manifest(), config, all)?,
         layers: stack.layers,
+        made_of: std::iter::once(base)
+            .chain(recipe.lifecycle.made_of)
+            .chain(modules)
+            .collect(),
         base: Some(recipe.base_store),
         notes: Vec::new(),
     })

@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use lifecycle_core::api::{BuildpackApi, PlatformApi};
+use lifecycle_core::provenance::Named;
 use oci::tar::{Entry, EntryKind, Reader, Seen};
-use oci::{ExtractError, Image, Store};
+use oci::{Digest, ExtractError, Hasher, Image, Store};
 
 use super::spool::{SpoolError, spool};
 use super::tar::{FillError, Tar, plain};
@@ -44,6 +45,8 @@ pub struct LifecycleFiles {
     pub version: String,
     /// What it speaks.
     pub apis: Apis,
+    /// What it was had from: an archive, an image, or our own programs.
+    pub made_of: Vec<Named>,
     pub(crate) api: OldApi,
     from: From,
 }
@@ -60,7 +63,8 @@ enum From {
 impl LifecycleFiles {
     /// The archive at `path`, plain or compressed.
     pub fn of_archive(path: &Path) -> Result<Self, LifecycleError> {
-        Self::of_tar(path, "")
+        let made_of = named("lifecycle", digest(path)?);
+        Self::of_tar(path, "", made_of)
     }
 
     /// The last layer of the lifecycle image `image`, which lies in `store`: its files are below
@@ -77,7 +81,8 @@ impl LifecycleFiles {
             diff_id: diff_id.clone(),
         };
         let plain = spool(&layer, scratch).await?;
-        Self::of_tar(&plain.file, "cnb")
+        let made_of = named("lifecycle", image.descriptor().digest.clone());
+        Self::of_tar(&plain.file, "cnb", made_of)
     }
 
     /// Our own programs, whose lifecycle calls itself `version`.
@@ -106,15 +111,23 @@ impl LifecycleFiles {
         };
         let mut api = OldApi::default();
         reconcile(&mut api, &mut apis);
+        let launcher_digest = match launcher {
+            Launcher::In(folder) => digest(&folder.join("launcher"))?,
+            Launcher::Held(bytes) => Digest::of(bytes),
+        };
         Ok(Self {
             version: version.to_owned(),
             apis,
+            made_of: vec![
+                named("lifecycle", digest(lifecycle)?),
+                named("launcher", launcher_digest),
+            ],
             api,
             from: From::Programs(lifecycle.to_owned(), launcher.clone()),
         })
     }
 
-    fn of_tar(path: &Path, below: &'static str) -> Result<Self, LifecycleError> {
+    fn of_tar(path: &Path, below: &'static str, made_of: Named) -> Result<Self, LifecycleError> {
         let mut toml = None;
         let mut names = BTreeSet::new();
         each(path, below, |place, seen, content| {
@@ -167,6 +180,7 @@ impl LifecycleFiles {
         Ok(Self {
             version,
             apis,
+            made_of: vec![made_of],
             api,
             from: From::Archive {
                 path: path.to_owned(),
@@ -198,6 +212,26 @@ impl LifecycleFiles {
         let link = plain("/lifecycle".into(), EntryKind::Symlink { target }, 0o644);
         tar.write(&link, io::empty()).map_err(FillError::from)?;
         Ok(())
+    }
+}
+
+fn named(name: &str, digest: Digest) -> Named {
+    Named {
+        name: name.to_owned(),
+        uri: None,
+        digest,
+    }
+}
+
+fn digest(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Hasher::default();
+    let mut file = fs::File::open(path)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        }
     }
 }
 

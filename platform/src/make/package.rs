@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use lifecycle_core::buildpack::Kind;
+use lifecycle_core::provenance::Named;
 use oci::layer::Layer;
 use oci::{DiffId, Image, ImageConfig, ImageManifest, MediaType, Platform};
 
@@ -14,7 +15,7 @@ use super::builder::fill;
 use super::same::unify;
 use super::spool::spool;
 use super::tar::Parents;
-use super::{Made, MakeError, Stack, history, own_labels, set_labels};
+use super::{Made, MakeError, Stack, history, named, own_labels, set_labels};
 use crate::builder::descriptor::Stack as CnbStack;
 use crate::builder::labels::{
     ModuleLayer, ModuleLayers, NamedInfo, PACKAGE, PackageMetadata, layers_label, text,
@@ -40,12 +41,26 @@ pub struct PackageRecipe {
     pub flatten: Option<BTreeSet<ModuleName>>,
 }
 
+/// What is meant must not be in a package already.
+fn check_main(main: &Module) -> Result<(), MakeError> {
+    if matches!(main.content, Content::Layer(_)) {
+        let problem = "is in a package already: name its folder, or an archive of that";
+        return unfit(format!("`{}` {problem}", main.name()));
+    }
+    Ok(())
+}
+
+impl PackageRecipe {
+    /// What it is made of: the one that is meant, and then the others.
+    fn made_of(&self) -> Vec<Named> {
+        let parts = self.dependencies.iter().flat_map(Package::modules);
+        named(std::iter::once(&self.main).chain(parts))
+    }
+}
+
 /// Makes a package; its layers are written to `scratch`.
 pub async fn make(mut recipe: PackageRecipe, scratch: &Path) -> Result<Made, MakeError> {
-    if matches!(recipe.main.content, Content::Layer(_)) {
-        let problem = "is in a package already: name its folder, or an archive of that";
-        return unfit(format!("`{}` {problem}", recipe.main.name()));
-    }
+    check_main(&recipe.main)?;
     let mut spooled: BTreeMap<DiffId, Layer> = BTreeMap::new();
     for module in recipe.dependencies.iter().flat_map(Package::modules) {
         if let Content::Layer(layer) = &module.content
@@ -55,6 +70,7 @@ pub async fn make(mut recipe: PackageRecipe, scratch: &Path) -> Result<Made, Mak
             spooled.insert(layer.diff_id.clone(), plain);
         }
     }
+    let made_of = recipe.made_of();
     let all = recipe.dependencies.iter_mut();
     unify(all.flat_map(Package::modules_mut), &spooled)?;
     let (modules, listed) = collected(&recipe.main, recipe.dependencies)?;
@@ -139,6 +155,7 @@ pub async fn make(mut recipe: PackageRecipe, scratch: &Path) -> Result<Made, Mak
     Ok(Made {
         image: Image::new(&like, config, stack.descriptors)?,
         layers: stack.layers,
+        made_of,
         base: None,
         notes: Vec::new(),
     })

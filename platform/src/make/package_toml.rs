@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lifecycle_core::buildpack::Kind;
+use oci::Digest;
 use serde::Deserialize;
 
 use crate::builder::file::{self, BuilderError, TargetEntry};
@@ -21,6 +22,8 @@ pub struct PackageToml {
     pub targets: Vec<Target>,
     /// What is relative in it is so to this folder.
     pub folder: PathBuf,
+    /// Of the file.
+    pub digest: Digest,
 }
 
 impl PackageToml {
@@ -77,6 +80,7 @@ impl PackageToml {
             dependencies,
             targets,
             folder: folder.unwrap_or(Path::new(".")).to_owned(),
+            digest: Digest::of(text.as_bytes()),
         })
     }
 }

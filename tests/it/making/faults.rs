@@ -241,7 +241,7 @@ async fn a_policy_judges_before_anything_is_published() {
     let workspace = workspace().await;
     let require = |claim: &str| {
         format!(
-            "[[accept]]\nclaims = [\"signature\", \"provenance\"]\nsigner = \"given\"\n\n\
+            "[[accept]]\nclaims = [\"signature\", \"vsa\"]\nsigner = \"given\"\n\n\
              [[require]]\nclaim = \"{claim}\"\n\n[rules]\nuse = [\"signature\"]\n"
         )
     };
@@ -256,7 +256,7 @@ async fn a_policy_judges_before_anything_is_published() {
         "--key",
         "test.key",
     ];
-    workspace.write("policy.toml", require("provenance"));
+    workspace.write("policy.toml", require("vsa"));
     let output = Output::of(&mut workspace.sealpack(create)).expect(1);
     assert!(
         output.stderr.contains("nothing was published"),
