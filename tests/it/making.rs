@@ -1,6 +1,7 @@
 //! Builders and packages that are made: as pack makes them, signed, and refused where they would be
 //! malformed.
 
+mod built;
 mod faults;
 mod pack;
 mod proof;

@@ -16,7 +16,8 @@ pub struct Dockerd {
 }
 
 impl Dockerd {
-    /// Starts Debian's `dockerd` in `folder`; needs root. More `arguments` go to the daemon.
+    /// Starts Debian's `dockerd` in `folder`; needs root. More `arguments` go to the daemon; one that names a
+    /// storage driver takes the place of `vfs`, which works on every file system.
     ///
     /// # Panics
     /// If it is there but does not start.
@@ -33,9 +34,12 @@ impl Dockerd {
         let log = fs_err::File::create(folder.join("log")).expect("the folder is writable");
         let log = Stdio::from(log.into_file());
         let path = |name: &str| folder.join(name).display().to_string();
+        let mut drivers = arguments.iter();
+        let names_driver = drivers.any(|it| it.starts_with("--storage-driver="));
+        let driver = (!names_driver).then_some("--storage-driver=vfs");
         let child = Command::new(program)
-            .args(["--storage-driver=vfs", "--iptables=false"])
-            .args(["--ip6tables=false", "--bridge=none"])
+            .args(driver)
+            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
             .args(["--pidfile", &path("pid")])
             .args(["--host", &format!("unix://{}", path("sock"))])
