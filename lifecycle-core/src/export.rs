@@ -49,6 +49,7 @@ use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
 
 pub use self::extended::ExtendedLayerError;
+use self::run_image::RunImage;
 pub(crate) use self::run_image::normal;
 pub use self::sbom::OwnSboms;
 pub(crate) use self::tree::{Content, View};
@@ -144,7 +145,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// Makes the image and pushes it: blobs, then the manifest, then each name.
 pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
-    let base = run_image::open(context, log).await?;
+    let run_image = RunImage::open(context, log).await?;
     let previous = previous_image(context, log).await?;
     let launch_cache = launch_cache(context, log)?;
     for name in context.names {
@@ -180,22 +181,14 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         let below = extended.layers(temporary.path(), compression(context.images.kind()), log)?;
         made.layers.splice(..0, below);
     }
-    let run_image = run_image::identity(context, &base)?;
-    let config = configure(
-        context,
-        (&base.1, &run_image),
-        extended.as_ref(),
-        &build,
-        &made,
-        log,
-    )?;
-    let descriptors = base.1.layers().map(|(layer, _)| layer.clone());
+    let config = configure(context, &run_image, extended.as_ref(), &build, &made, log)?;
+    let descriptors = run_image.image.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
-    let like = like(context, base.1.manifest())?;
+    let like = like(context, run_image.image.manifest())?;
     let image = Image::new(&like, config, descriptors.collect()).map_err(ExportError::Image)?;
     let bom = build_bom(context)?;
-    let below = base.1.layers();
-    let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&base.0)));
+    let below = run_image.image.layers();
+    let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&run_image.place)));
     let above = made.layers.iter().map(|layer| {
         let origin = match (&layer.made, &previous) {
             (Some(made), _) => Origin::Made(made),
@@ -230,9 +223,9 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         kind: context.images.kind(),
         daemon_id: saved.image_id,
         run_image: ReportedRunImage {
-            name: run_image::name(context),
-            metadata: run_image_metadata(context, &base.1, &run_image),
-            reference: run_image,
+            name: run_image.name,
+            reference: run_image.metadata.reference.clone(),
+            metadata: run_image.metadata,
         },
         buildpacks: context.group.group.clone(),
         extensions: context.group.group_extensions.clone(),
@@ -301,25 +294,25 @@ fn keep(cache: &DirectoryCache, made: &Made) -> Result<(), ExportError> {
 /// The config of the image: labels, environment, entry point and history.
 fn configure(
     context: &ExportContext<'_>,
-    (base, run_image): (&Image, &str),
+    run_image: &RunImage,
     extended: Option<&Extended>,
     build: &BuildMetadata,
     made: &Made,
     log: &dyn Log,
 ) -> Result<ImageConfig, ExportError> {
     let created = created(context)?;
-    let mut config = base.config().clone().without_extra();
+    let mut config = run_image.image.config().clone().without_extra();
     if let Some(extended) = extended {
         config.config = extended.image.config().clone().without_extra().config;
     }
     config.created = Some(created.clone());
     config.container.clear();
-    config.history = history(context, base, made, &created);
+    config.history = history(context, &run_image.image, made, &created);
     config
         .rootfs
         .diff_ids
         .extend(made.layers.iter().map(|it| it.diff_id.clone()));
-    set_labels(context, &mut config, (base, run_image), build, made, log)?;
+    set_labels(context, &mut config, run_image, build, made, log)?;
     set_environment(context, &mut config, log);
     let app_dir = context.view().name(context.app_dir).display().to_string();
     log.line(Level::Debug, &format!("Setting WORKDIR: '{app_dir}'"));
@@ -372,29 +365,15 @@ fn history(context: &ExportContext<'_>, base: &Image, made: &Made, created: &str
         .collect()
 }
 
-/// What is said of the run image, wherever that is.
-fn run_image_metadata(
-    context: &ExportContext<'_>,
-    base: &Image,
-    reference: &str,
-) -> RunImageMetadata {
-    let top_layer = base.config().rootfs.diff_ids.last();
-    RunImageMetadata {
-        top_layer: top_layer.map_or_else(String::new, ToString::to_string),
-        reference: reference.to_owned(),
-        images: run_image::images(context),
-    }
-}
-
 fn set_labels(
     context: &ExportContext<'_>,
     config: &mut ImageConfig,
-    (base, run_image): (&Image, &str),
+    run_image: &RunImage,
     build: &BuildMetadata,
     made: &Made,
     log: &dyn Log,
 ) -> Result<(), ExportError> {
-    let of_run_image = run_image_metadata(context, base, run_image);
+    let of_run_image = run_image.metadata.clone();
     let metadata = LayersMetadata {
         stack: Some(StackMetadata {
             run_image: of_run_image.images.clone(),

@@ -7,42 +7,80 @@ use oci::{Image, ImageError, Platform, StoreError};
 use tracing::Instrument as _;
 
 use super::{ExportContext, ExportError};
+use crate::files::analyzed::RunImageMetadata;
 use crate::files::run::RunImages;
 use crate::images::{Kind, Place, parse_name};
 use crate::{Level, Log};
 
 /// Which run image it is, for good.
-pub(super) fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
+fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
     let run_image = context.analyzed.run_image.as_ref();
     run_image
         .map(|it| it.reference.as_str())
         .ok_or(ExportError::NoRunImage)
 }
 
+/// The run image of an export: opened once, and all that is said of it anywhere.
+pub(super) struct RunImage {
+    /// Where it lies.
+    pub(super) place: Place,
+    pub(super) image: Image,
+    /// The name that it was asked for by; before Platform API 0.12 the one that the platform offers.
+    pub(super) name: String,
+    pub(super) metadata: RunImageMetadata,
+}
+
+impl RunImage {
+    /// Opens the run image.
+    ///
+    /// The analyzer has seen it, so if it is not there, or not whole, a registry that is not settled
+    /// is asked again.
+    pub(super) async fn open(
+        context: &ExportContext<'_>,
+        log: &dyn Log,
+    ) -> Result<Self, ExportError> {
+        let reference = reference(context)?;
+        let (place, image) = patiently(
+            async || try_open(context, reference).await,
+            |error| may_pass(context, reference, error),
+            log,
+        )
+        .await?;
+        let top_layer = image.config().rootfs.diff_ids.last();
+        let metadata = RunImageMetadata {
+            top_layer: top_layer.map_or_else(String::new, ToString::to_string),
+            reference: identity(context, reference, &place, &image),
+            images: images(context),
+        };
+        Ok(Self {
+            name: name(context),
+            place,
+            image,
+            metadata,
+        })
+    }
+}
+
 /// Which run image it is, for good, as it was found: who wrote the file may not have known more than a
 /// name.
-pub(super) fn identity(
-    context: &ExportContext<'_>,
-    (place, image): &(Place, Image),
-) -> Result<String, ExportError> {
-    let reference = reference(context)?;
+fn identity(context: &ExportContext<'_>, reference: &str, place: &Place, image: &Image) -> String {
     if context.images.kind() == Kind::Layout && !context.layout_digests {
         let path = reference.split_once('@').map_or(reference, |(it, _)| it);
-        return Ok(format!("{path}@{EMPTY_IMAGE}"));
+        return format!("{path}@{EMPTY_IMAGE}");
     }
     let is_known = context.images.kind() != Kind::Daemon && reference.contains('@');
     if is_known || context.images.kind() == Kind::Layout {
-        return Ok(reference.to_owned());
+        return reference.to_owned();
     }
-    Ok(place.identifier(&image.descriptor().digest))
+    place.identifier(&image.descriptor().digest)
 }
 
 /// The digest of go-containerregistry's empty image, by which upstream names each run image in a
 /// layout.
 const EMPTY_IMAGE: &str = "sha256:9bff545fd88403019875bc484da593c84761e6c89bae9058b76d1054d54548d0";
 
-/// The name that it was asked for by; before Platform API 0.12 the one that the platform offers.
-pub(super) fn name(context: &ExportContext<'_>) -> String {
+/// See [`RunImage::name`].
+fn name(context: &ExportContext<'_>) -> String {
     let analyzed = context.analyzed.run_image.as_ref();
     analyzed
         .map(|it| it.image.clone())
@@ -58,23 +96,6 @@ const WAITS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
 ];
-
-/// The run image, and where it lies.
-///
-/// The analyzer has seen it, so if it is not there, or not whole, a registry that is not settled is
-/// asked again.
-pub(super) async fn open(
-    context: &ExportContext<'_>,
-    log: &dyn Log,
-) -> Result<(Place, Image), ExportError> {
-    let reference = reference(context)?;
-    patiently(
-        async || try_open(context, reference).await,
-        |error| may_pass(context, reference, error),
-        log,
-    )
-    .await
-}
 
 /// Opens an image of a registry that is perhaps not settled: as often as upstream does, while
 /// another answer is to be hoped for.
@@ -154,7 +175,7 @@ async fn try_open(
 
 /// Where a rebase may find run images of this kind: the entry of `run.toml` that has the one used,
 /// or the first.
-pub(super) fn images(context: &ExportContext<'_>) -> RunImages {
+fn images(context: &ExportContext<'_>) -> RunImages {
     let offered = &context.run.images;
     let first = || offered.first().cloned().unwrap_or_default();
     if !context.api.has_targets() {
