@@ -21,9 +21,8 @@ pub(crate) fn notes(unproven: &[Unproven], place: Place) -> Vec<String> {
     let mut others = Vec::new();
     for it in unproven {
         if let Some(claim) = &it.claim {
-            let kind = &claim.predicate_type;
-            let kind = kind.short_name().unwrap_or_else(|| kind.as_str());
-            claims.entry(&claim.signer).or_default().insert(kind);
+            let kinds = claims.entry(&claim.signer).or_default();
+            kinds.insert(claim.predicate_type.name());
         } else {
             others.push(it);
         }

@@ -85,6 +85,11 @@ impl PredicateType {
             .iter()
             .find_map(|(name, it)| (it == self).then_some(*name))
     }
+
+    /// What people call it: the short name, else the URI.
+    pub fn name(&self) -> &str {
+        self.short_name().unwrap_or_else(|| self.as_str())
+    }
 }
 
 impl FromStr for PredicateType {
@@ -146,6 +151,9 @@ mod tests {
         }
         assert_eq!(PredicateType::SPDX.short_name(), Some("spdx"));
         assert_eq!(PredicateType::COSIGN_SIGN.short_name(), Some("signature"));
+        assert_eq!(PredicateType::SPDX.name(), "spdx");
+        let other: PredicateType = "https://example.com/claim/v1".parse().unwrap();
+        assert_eq!(other.name(), "https://example.com/claim/v1");
         assert!("https://example.test/x".parse::<PredicateType>().is_ok());
         for bad in ["", "sbom", "://x", "1x:y", "https://a b", "https://ä"] {
             assert!(bad.parse::<PredicateType>().is_err(), "{bad}");

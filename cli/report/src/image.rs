@@ -202,8 +202,3 @@ impl ImageReport {
         }
     }
 }
-
-/// The name of a kind of claim, for people.
-fn kind_name(kind: &PredicateType) -> &str {
-    kind.short_name().unwrap_or_else(|| kind.as_str())
-}

@@ -162,11 +162,7 @@ pub(crate) fn print(ui: &Ui, image: &str, verdict: &Verdict) {
     ui.line(format_args!("{} {image}", ui.paint(Tone::Good, "accepted")));
     for it in verdict.satisfied() {
         let what = match &it.claim {
-            Some(claim) => format!(
-                "claim {}{}",
-                claim.short_name().unwrap_or(claim.as_str()),
-                by(verdict, claim)
-            ),
+            Some(claim) => format!("claim {}{}", claim.name(), by(verdict, claim)),
             None => format!("rules {}", it.rule),
         };
         ui.line(format_args!("  {} {what}", ui.paint(Tone::Good, "✓")));

@@ -258,7 +258,7 @@ impl<'a> Asked<'a> {
         let missing: Vec<_> = claims
             .iter()
             .filter(|it| it.statements.is_empty())
-            .map(|it| name(&it.predicate_type).to_owned())
+            .map(|it| it.predicate_type.name().to_owned())
             .collect();
         let report = Report {
             image: found.reference.to_string(),
@@ -399,12 +399,6 @@ impl Claimed {
     }
 }
 
-fn name(predicate_type: &PredicateType) -> &str {
-    predicate_type
-        .short_name()
-        .unwrap_or_else(|| predicate_type.as_str())
-}
-
 fn print(ui: &Ui, report: &Report) {
     ui.line(format_args!(
         "{} {}",
@@ -412,7 +406,7 @@ fn print(ui: &Ui, report: &Report) {
         report.image
     ));
     for claim in &report.claims {
-        let kind = name(&claim.predicate_type);
+        let kind = claim.predicate_type.name();
         let statements = claim.statements.iter();
         for line in once(statements.map(|it| lines(ui, kind, it))) {
             ui.line(line);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use intoto::PredicateType;
 use policies::Verdict;
 
-use super::{ImageReport, kind_name, tree};
+use super::{ImageReport, tree};
 use crate::page::{Cell, Column, Markup, Page, Table, Tone};
 
 /// What is said where nobody to believe was named.
@@ -81,7 +82,7 @@ fn verdict(verdict: &Verdict) -> Markup {
         out.leaf("h3", "", "Met");
         out.element("p", &[("class", "badges")], |it| {
             for satisfied in verdict.satisfied() {
-                let claim = satisfied.claim.as_ref().map(kind_name);
+                let claim = satisfied.claim.as_ref().map(PredicateType::name);
                 let text = claim.map_or_else(
                     || satisfied.rule.clone(),
                     |claim| format!("{}: {claim}", satisfied.rule),
@@ -123,7 +124,7 @@ fn proof(report: &ImageReport) -> Markup {
                 Cell::toned(Tone::Odd, "not verified")
             };
             table.push([
-                Cell::new(kind_name(&it.predicate_type)),
+                Cell::new(it.predicate_type.name()),
                 state,
                 Cell::new(it.signer.clone().unwrap_or_else(|| "unknown".to_owned())),
                 Cell::new(&it.bundle),
@@ -178,7 +179,7 @@ fn components(report: &ImageReport) -> Markup {
         .iter()
         .map(|it| {
             let state = if it.proven { "proven" } else { "not verified" };
-            let name = kind_name(&it.predicate_type);
+            let name = it.predicate_type.name();
             format!("{name}: {} components, {state}", it.components)
         })
         .collect();

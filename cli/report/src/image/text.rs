@@ -1,6 +1,6 @@
 //! The report about an image as text for a terminal.
 
-use super::{ImageReport, kind_name};
+use super::ImageReport;
 use crate::page::visible;
 
 pub(super) fn text(report: &ImageReport) -> String {
@@ -33,7 +33,7 @@ pub(super) fn text(report: &ImageReport) -> String {
     }
     for it in &report.claims {
         let signer = it.signer.as_deref().unwrap_or("not verified");
-        line(format!("  {:16}{signer}", kind_name(&it.predicate_type)));
+        line(format!("  {:16}{signer}", it.predicate_type.name()));
     }
     for it in &report.unproven {
         line(format!("  proves nothing: {}: {}", it.manifest, it.reason));
@@ -53,7 +53,7 @@ pub(super) fn text(report: &ImageReport) -> String {
         let state = if it.proven { "" } else { ", not verified" };
         line(format!(
             "  {}: {}{state}",
-            kind_name(&it.predicate_type),
+            it.predicate_type.name(),
             it.components
         ));
     }
