@@ -278,7 +278,7 @@ fn every_file_says_first_what_it_is_for() {
 /// A module with others in it is `name.rs` beside `name/`.
 #[test]
 fn modules_are_named_in_one_way() {
-    for file in files("mod.rs") {
+    for file in files(".rs") {
         assert!(
             !file.ends_with("mod.rs"),
             "{} is named for its folder",
