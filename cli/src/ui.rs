@@ -287,13 +287,11 @@ impl Ui {
         }
         let Some(bar) = &self.bar else {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-            match begun.as_mut().filter(|it| it.phase == phase) {
-                Some(begun) => begun.expected = begun.expected.saturating_add(bytes),
-                None => {
-                    let mut new = Begun::new(phase, String::new());
-                    new.expected = bytes;
-                    *begun = Some(new);
-                }
+            if begun.as_ref().is_none_or(|it| it.phase != phase) {
+                *begun = Some(Begun::new(phase, String::new()));
+            }
+            if let Some(begun) = begun.as_mut() {
+                begun.expected = begun.expected.saturating_add(bytes);
             }
             return;
         };

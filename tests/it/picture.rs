@@ -20,11 +20,10 @@ const COMMANDS: [&str; 3] = [
     "sealpack verify oci:out/hello:v1 --key demo.pub --claim signature --claim provenance",
 ];
 
-/// A digest that stands for the one that was seen as the `count`th.
-fn made_up(count: usize) -> String {
-    oci::Digest::of(count.to_string().as_bytes())
-        .hex()
-        .to_owned()
+/// The first `length` characters of a digest that stands for the one that was seen as the `count`th.
+fn made_up(count: usize, length: usize) -> String {
+    let digest = oci::Digest::of(count.to_string().as_bytes());
+    digest.hex().chars().take(length).collect()
 }
 
 /// Takes out of `text` what is another thing each time. `seen` has the digests that came so far; what is
@@ -44,7 +43,7 @@ fn steady(text: &str, seen: &mut Vec<String>) -> String {
         if known.is_none() {
             seen.push(digest.to_owned());
         }
-        out.push_str(&made_up(number)[..digest.len()]);
+        out.push_str(&made_up(number, digest.len()));
         rest = behind;
     }
     out.push_str(rest);
@@ -158,14 +157,12 @@ fn the_picture_of_the_demo_is_what_the_demo_shows() {
 #[test]
 fn what_changes_from_run_to_run_is_told_apart() {
     let mut seen = Vec::new();
-    let (one, two) = (made_up(100), made_up(101));
+    let [one, two] = [100, 101].map(|it| made_up(it, 64));
     let first = steady(&format!("a@sha256:{one}, sha256:{two}"), &mut seen);
-    let short = steady(&format!("key sha256:{}", &two[..12]), &mut seen);
-    assert_eq!(
-        first,
-        format!("a@sha256:{}, sha256:{}", made_up(0), made_up(1))
-    );
-    assert_eq!(short, format!("key sha256:{}", &made_up(1)[..12]));
+    let short = steady(&format!("key sha256:{}", made_up(101, 12)), &mut seen);
+    let [one, two] = [0, 1].map(|it| made_up(it, 64));
+    assert_eq!(first, format!("a@sha256:{one}, sha256:{two}"));
+    assert_eq!(short, format!("key sha256:{}", made_up(1, 12)));
     assert_eq!(measured("x in 12.34 s"), "x in 0.7 s");
     assert_eq!(measured("o (23.4 MB written)"), "o (1.7 MB written)");
     assert_eq!(measured("seven in stores"), "seven in stores");
