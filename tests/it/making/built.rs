@@ -47,10 +47,11 @@ const APP: usize = 3;
 
 /// A builder of ours in a registry, an app, and a Docker daemon.
 struct Fixture {
-    workspace: Workspace,
-    registry: TestRegistry,
+    // It ends before its folder goes.
     docker: Dockerd,
+    registry: TestRegistry,
     pack: PathBuf,
+    workspace: Workspace,
 }
 
 impl Fixture {
