@@ -6,6 +6,7 @@
 
 pub mod analyzed;
 pub mod build_toml;
+pub mod extend_config;
 pub mod launch_toml;
 pub mod layer;
 pub mod order;

@@ -22,6 +22,7 @@ use crate::env::EnvError;
 use crate::exec::{Command, Exit, RunError, ToLog};
 use crate::export::run_image::normal;
 use crate::files::analyzed::{Analyzed, RunImage, TargetMetadata};
+use crate::files::extend_config;
 use crate::files::group::GroupElement;
 use crate::files::plan::{BuildPlan, BuildpackPlan};
 use crate::files::run::{Run, RunImages};
@@ -264,8 +265,8 @@ fn place(context: &GenerateContext<'_>, made: &Made, log: &dyn Log) -> Result<()
     let text = format!("Copying {} to {}", made.path.display(), to.display());
     log.line(Level::Debug, &text);
     fs::copy(&made.path, to).map_err(io_error("copy", &made.path))?;
-    let config = made.path.with_file_name(outputs::CONFIG);
-    match fs::copy(&config, dir.join(outputs::CONFIG)) {
+    let config = made.path.with_file_name(extend_config::NAME);
+    match fs::copy(&config, dir.join(extend_config::NAME)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(io_error("copy", &config)(error))
         }

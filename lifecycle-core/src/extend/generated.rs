@@ -4,13 +4,12 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::copy::Context;
 use super::{ExtendContext, ExtendError};
 use crate::dockerfile::ignore::{self, Ignore};
 use crate::dockerfile::{self, Dockerfile};
 use crate::files;
+use crate::files::extend_config::{self, ExtendConfig};
 use crate::files::group::GroupElement;
 
 /// A Dockerfile of an extension.
@@ -20,29 +19,6 @@ pub(super) struct Generated {
     pub(super) dockerfile: Dockerfile,
     pub(super) arguments: Vec<(String, String)>,
     pub(super) context: Context,
-}
-
-/// `extend-config.toml`.
-///
-/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/image_extension.md#extend-configtoml-toml>
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Config {
-    build: ImageConfig,
-    run: ImageConfig,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ImageConfig {
-    args: Vec<Argument>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Argument {
-    name: String,
-    value: String,
 }
 
 /// What `extension` generated for this kind of image, if anything.
@@ -72,7 +48,7 @@ pub(super) fn read(
         path: path.clone(),
         source,
     })?;
-    let config: Option<Config> = files::read(&folder.join("extend-config.toml"))
+    let config: Option<ExtendConfig> = files::read(&folder.join(extend_config::NAME))
         .map_err(|source| ExtendError::Config { source })?;
     let config = config.unwrap_or_default();
     let args = match context.kind {

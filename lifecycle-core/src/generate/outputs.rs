@@ -4,16 +4,12 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::{GenerateError, io_error};
 use crate::dockerfile::{self, Dockerfile};
+use crate::files::extend_config::{self, ExtendConfig};
 use crate::files::group::GroupElement;
 use crate::files::read;
 use crate::{Level, Log};
-
-/// The file with arguments for the Dockerfiles.
-pub(super) const CONFIG: &str = "extend-config.toml";
 
 /// The most bytes of a Dockerfile that are read.
 const MAX_DOCKERFILE: u64 = dockerfile::MAX_BYTES as u64;
@@ -95,38 +91,13 @@ pub(super) fn read_outputs(
     Ok(made)
 }
 
-/// The content of `extend-config.toml`.
-///
-/// <https://github.com/buildpacks/spec/blob/buildpack/0.12/image_extension.md#extend-configtoml-toml>
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Config {
-    build: ImageConfig,
-    run: ImageConfig,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ImageConfig {
-    args: Vec<Argument>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Argument {
-    name: String,
-}
-
 fn check_config(generator: &Generator<'_>) -> Result<(), GenerateError> {
-    let config: Option<Config> =
-        read(&generator.dir.join(CONFIG)).map_err(|source| GenerateError::Read { source })?;
-    let config = config.unwrap_or_default();
-    let mut args = config.build.args.into_iter().chain(config.run.args);
-    let forbidden = |it: &Argument| ["build_id", "user_id", "group_id"].contains(&it.name.as_str());
-    match args.find(forbidden) {
-        Some(it) => Err(GenerateError::ArgumentNotAllowed {
+    let config: Option<ExtendConfig> = read(&generator.dir.join(extend_config::NAME))
+        .map_err(|source| GenerateError::Read { source })?;
+    match config.unwrap_or_default().reserved() {
+        Some(name) => Err(GenerateError::ArgumentNotAllowed {
             extension: generator.element.to_string(),
-            name: it.name,
+            name: name.to_owned(),
         }),
         None => Ok(()),
     }

@@ -193,7 +193,7 @@ fn what_extensions_must_not_do_is_refused() {
             "failed to parse run.Dockerfile for extension e",
         ),
         (
-            outputs::CONFIG,
+            extend_config::NAME,
             "[[run.args]]\nname = \"user_id\"\n",
             "\"user_id\" is not allowed",
         ),
