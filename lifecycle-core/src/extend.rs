@@ -9,6 +9,7 @@
 //! | `generated` | what extensions left |
 //! | `stage` | the instructions of one Dockerfile, `variables` its arguments, `users` who runs them |
 //! | `copy` | `COPY` and `ADD` |
+//! | `walk`, `upper` | what was changed: by looking at all files, or at the upper folder of an overlay |
 //! | `layer` | from what was changed to a layer |
 //! | `cache` | layers of commands that were run before |
 //! | `hand_over` | the folders between restorer, extender and exporter |
@@ -26,8 +27,10 @@ mod root;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod upper;
 mod users;
 mod variables;
+mod walk;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ mod error;
 mod extending;
 mod ground;
 mod inputs;
+mod kept;
 mod phases;
 mod programs;
 mod progress;
@@ -23,6 +24,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lifecycle_core::Level;
 use lifecycle_core::api::PlatformApi;
@@ -118,6 +120,8 @@ pub struct Request<'a> {
     pub cache: Option<CachePlace<'a>>,
     /// Whether what was kept is left aside, and replaced at the end.
     pub clear_cache: bool,
+    /// When the build is: by it, what was kept is too old.
+    pub now: SystemTime,
     /// What is spoken with the lifecycle; without it, the newest that is known, also to the builder.
     pub api: Option<PlatformApi>,
     /// When the image says that it was made, in seconds since 1970.
@@ -267,7 +271,7 @@ async fn all_phases(
         begun.map_err(watched)?;
     }
     let mut chosen = phases.choose(&group, chosen, previous_again).await?;
-    let extended = phases.extend_run_image(&mut chosen).await?;
+    let extended = phases.extend_run_image(&mut chosen, &extensions).await?;
     let run_image = &chosen.run_image;
     if extends {
         watch.takes("run-image", &run_image.digest);
@@ -282,7 +286,7 @@ async fn all_phases(
         .await
         .map_err(watched)?;
     watch.told(buildpacks.iter().map(|it| it.name.clone()).collect());
-    phases.build(&group, &chosen).await?;
+    phases.build(&group, &chosen, &extensions).await?;
     staging.refuse_links()?;
     watch.end(&["layers", "workspace"]).await.map_err(watched)?;
 

@@ -129,6 +129,9 @@ pub struct ImageRoot {
     /// Whether programs run as root instead, with the rights over files and users of the image that root
     /// has in a container, and none over the machine.
     pub as_root: bool,
+    /// Where inside the two sides of the overlay are to be seen, if it is one, read-only: `upper`, what is
+    /// written, and `lower`, the layers as one. It lies in a mount.
+    pub sides: Option<PathBuf>,
 }
 
 /// Where the files of an image's root are.

@@ -1,6 +1,7 @@
 //! `sealpack build` in a builder image: as whoever runs the tests, and as an ordinary user if that is root.
 
 mod extensions;
+mod kept;
 mod ladder;
 mod pack;
 mod platforms;

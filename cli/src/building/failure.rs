@@ -30,6 +30,7 @@ impl From<RunError> for CommandError {
                 None,
                 Some(machine::remedy().unwrap_or("build as root, or with a `builder.toml`")),
             ),
+            RunError::CannotExtend { hint, .. } => (None, Some(*hint)),
             RunError::LayoutIsThere { .. } => (
                 None,
                 Some("name a folder that is not there: what is staged is judged as a whole"),

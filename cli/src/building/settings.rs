@@ -298,6 +298,7 @@ impl Settings {
             volumes: &self.volumes,
             cache: self.kept(target),
             clear_cache: self.clear_cache,
+            now: environment::now(),
             api: self.platform_api,
             created: self.created,
             log_level: self.log_level,

@@ -4,25 +4,35 @@
 //! is made of all that a command can see: the layers below, the config, the arguments, the command
 //! itself. So what came before counts by its result, and not by how it was written.
 
-use std::fs;
-use std::io;
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use oci::layer::Layer;
 use oci::{Algorithm, Descriptor, DiffId, Digest, Hasher, MediaType};
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::{Level, Log};
+
 /// The most bytes of an entry.
 const MAX_ENTRY: u64 = 64 << 10;
+
+/// The most files that are looked at where somebody else kept layers.
+const MAX_FILES: usize = 10_000;
 
 /// A folder of layers, which several may use at once.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
 pub struct LayerCache {
-    /// Where.
+    /// Where layers are found, and kept.
     pub folder: PathBuf,
+    /// Where they are found, too, if anywhere else.
+    pub also: Option<PathBuf>,
     /// How long a layer is used.
     pub ttl: Duration,
     /// When it is now.
@@ -55,54 +65,78 @@ struct EntryLayer {
 }
 
 impl LayerCache {
-    /// What the command of `key` made, if that is known. What is too old, or not as it was
-    /// written, is not.
-    pub(super) fn find(&self, key: &Digest) -> Option<Made> {
-        let path = self.entry(key);
-        let metadata = fs::metadata(&path).ok()?;
-        if metadata.len() > MAX_ENTRY {
-            return None;
+    /// What the command of `key` made, if that is known. What is too old, or damaged, is not; of that
+    /// `log` hears.
+    pub(super) fn find(&self, key: &Digest, log: &dyn Log) -> Option<Made> {
+        for folder in [Some(&self.folder), self.also.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            match self.read(folder, key) {
+                Ok(Some(made)) => return Some(made),
+                Ok(None) => {}
+                Err(problem) => {
+                    let text = format!("The cached layer is made anew: {problem}");
+                    log.line(Level::Warn, &text);
+                }
+            }
         }
-        let entry: Entry = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-        let created = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.created))?;
-        let is_old = self
-            .now
-            .duration_since(created)
-            .is_ok_and(|age| age > self.ttl);
-        if is_old {
-            return None;
+        None
+    }
+
+    fn read(&self, folder: &Path, key: &Digest) -> Result<Option<Made>, String> {
+        let path = folder.join(entry_name(key));
+        let damaged = |problem: &dyn fmt::Display| format!("`{}`: {problem}", path.display());
+        let bytes = match open(&path, MAX_ENTRY) {
+            Ok(file) => read_all(file).map_err(|error| damaged(&error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(damaged(&error)),
+        };
+        let entry: Entry = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+        if self.is_old(&entry) {
+            return Ok(None);
         }
         let Some(layer) = entry.layer else {
-            return Some(Made::Nothing);
+            return Ok(Some(Made::Nothing));
         };
-        let file = self.folder.join(layer.digest.hex());
-        (hash(&file).ok()? == layer.digest).then(|| {
-            Made::Layer(Box::new(Layer {
-                descriptor: Descriptor::new(MediaType::LAYER_GZIP, layer.digest, layer.size),
-                diff_id: layer.diff_id,
-                uncompressed_size: layer.uncompressed_size,
-                file,
-            }))
+        let file = folder.join(layer.digest.hex());
+        let found = open(&file, layer.size).and_then(|it| copy(it, &mut io::sink()));
+        let found = found.map_err(|error| damaged(&format!("its layer: {error}")))?;
+        if found != layer.digest {
+            return Err(damaged(&format!(
+                "its layer is {found}, not {}",
+                layer.digest
+            )));
+        }
+        Ok(Some(Made::Layer(Box::new(Layer {
+            descriptor: Descriptor::new(MediaType::LAYER_GZIP, layer.digest, layer.size),
+            diff_id: layer.diff_id,
+            uncompressed_size: layer.uncompressed_size,
+            file,
+        }))))
+    }
+
+    fn is_old(&self, entry: &Entry) -> bool {
+        let created = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.created));
+        created.is_none_or(|it| {
+            let age = self.now.duration_since(it);
+            age.is_ok_and(|age| age > self.ttl)
         })
     }
 
     /// Remembers what the command of `key` made.
     pub(super) fn keep(&self, key: &Digest, layer: Option<&Layer>) -> Result<(), CacheError> {
-        let failed = |source| CacheError {
-            folder: self.folder.clone(),
-            source,
-        };
+        let failed = |source| self.failed(source);
         fs::create_dir_all(&self.folder).map_err(failed)?;
         if let Some(layer) = layer {
             let digest = &layer.descriptor.digest;
-            self.put(&self.folder.join(digest.hex()), |file| {
-                io::copy(&mut fs::File::open(&layer.file)?, file).map(drop)
+            self.put(digest.hex(), |file| {
+                io::copy(&mut File::open(&layer.file)?, file).map(drop)
             })
             .map_err(failed)?;
         }
-        let age = self.now.duration_since(SystemTime::UNIX_EPOCH);
         let entry = Entry {
-            created: age.unwrap_or_default().as_secs(),
+            created: self.seconds(),
             layer: layer.map(|it| EntryLayer {
                 digest: it.descriptor.digest.clone(),
                 size: it.descriptor.size,
@@ -110,14 +144,56 @@ impl LayerCache {
                 uncompressed_size: it.uncompressed_size,
             }),
         };
-        self.put(&self.entry(key), |file| {
-            serde_json::to_writer(file, &entry).map_err(io::Error::from)
-        })
-        .map_err(failed)
+        self.put_entry(&entry_name(key), &entry).map_err(failed)
+    }
+
+    /// Takes over what others kept in `from`, who may have left anything there. Nothing but layers that
+    /// are what their entries say is taken, each as if it were made now.
+    pub fn adopt(&self, from: &Path) -> Result<(), CacheError> {
+        let failed = |source| self.failed(source);
+        let entries = match fs::read_dir(from) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let names = entries.flatten().map(|it| it.file_name());
+        let names = names.filter_map(|it| it.into_string().ok());
+        let mut names: Vec<String> = names.take(MAX_FILES).filter(|it| is_entry(it)).collect();
+        names.sort();
+        fs::create_dir_all(&self.folder).map_err(failed)?;
+        for name in names {
+            let bytes = open(&from.join(&name), MAX_ENTRY).and_then(read_all);
+            let Some(mut entry) = bytes.ok().and_then(|it| serde_json::from_slice(&it).ok()) else {
+                continue;
+            };
+            let Entry { created, layer } = &mut entry;
+            *created = self.seconds();
+            if let Some(layer) = layer {
+                // A name that leads elsewhere is none of a digest.
+                let file = open(&from.join(layer.digest.hex()), layer.size);
+                let Ok(file) = file else { continue };
+                let mut is_it = false;
+                let taken = self.put(layer.digest.hex(), |new| {
+                    is_it = copy(file, new)? == layer.digest;
+                    if is_it {
+                        Ok(())
+                    } else {
+                        Err(io::ErrorKind::InvalidData.into())
+                    }
+                });
+                match taken {
+                    Err(error) if is_it => return Err(failed(error)),
+                    Err(_) => continue,
+                    Ok(()) => {}
+                }
+            }
+            self.put_entry(&name, &entry).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Forgets what is too old: entries, and layers that none has.
-    pub(super) fn prune(&self) {
+    pub fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
@@ -131,33 +207,82 @@ impl LayerCache {
         }
     }
 
-    fn entry(&self, key: &Digest) -> PathBuf {
-        self.folder.join(format!("{}.json", key.hex()))
+    fn seconds(&self) -> u64 {
+        let age = self.now.duration_since(SystemTime::UNIX_EPOCH);
+        age.unwrap_or_default().as_secs()
     }
 
-    fn put(
-        &self,
-        path: &Path,
-        fill: impl FnOnce(&mut fs::File) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn failed(&self, source: io::Error) -> CacheError {
+        CacheError {
+            folder: self.folder.clone(),
+            source,
+        }
+    }
+
+    fn put_entry(&self, name: &str, entry: &Entry) -> io::Result<()> {
+        self.put(name, |file| {
+            serde_json::to_writer(file, entry).map_err(io::Error::from)
+        })
+    }
+
+    /// Writes a file, which all may read: who made it may be another user than who uses it.
+    fn put(&self, name: &str, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".new.")
             .tempfile_in(&self.folder)?;
         fill(file.as_file_mut())?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
         file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+        let kept = file.persist(self.folder.join(name));
+        kept.map(drop).map_err(|error| error.error)
     }
 }
 
-fn hash(file: &Path) -> io::Result<Digest> {
+fn entry_name(key: &Digest) -> String {
+    format!("{}.json", key.hex())
+}
+
+/// Whether that is the name of an entry.
+fn is_entry(name: &str) -> bool {
+    let hex = name.strip_suffix(".json").unwrap_or_default();
+    hex.len() == 64
+        && hex
+            .bytes()
+            .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Opens a file of at most `limit` bytes; a link is none, nor is a pipe.
+fn open(path: &Path, limit: u64) -> io::Result<io::Take<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if metadata.len() > limit {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(file.take(limit))
+}
+
+fn read_all(mut from: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).map(|_count| bytes)
+}
+
+/// Copies, and says what it was.
+fn copy(mut from: impl io::Read, to: &mut impl io::Write) -> io::Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut file = fs::File::open(file)?;
     let mut buffer = vec![0; 256 << 10];
     loop {
-        match io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        let count = from.read(&mut buffer)?;
+        let read = buffer.get(..count).unwrap_or_default();
+        if read.is_empty() {
+            return Ok(hasher.finish());
         }
+        hasher.update(read);
+        to.write_all(read)?;
     }
 }
 
@@ -174,10 +299,12 @@ pub struct CacheError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Lines;
     use super::*;
 
     #[test]
     fn what_was_made_is_found_as_long_as_it_is_good() {
+        let log = Lines::default();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("layer");
         fs::write(&file, "layer").unwrap();
@@ -190,23 +317,67 @@ mod tests {
         let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let at = |seconds| LayerCache {
             folder: folder.path().join("cache"),
+            also: None,
             ttl: Duration::from_secs(10),
             now: start + Duration::from_secs(seconds),
         };
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
-        assert_eq!(at(0).find(&one), None);
+        assert_eq!(at(0).find(&one, &log), None);
         at(0).keep(&one, Some(&layer)).unwrap();
         at(0).keep(&two, None).unwrap();
-        assert_eq!(at(10).find(&two), Some(Made::Nothing));
-        let Some(Made::Layer(found)) = at(10).find(&one) else {
+        assert_eq!(at(10).find(&two, &log), Some(Made::Nothing));
+        let Some(Made::Layer(found)) = at(10).find(&one, &log) else {
             panic!("it is not found")
         };
         assert_eq!(found.descriptor, layer.descriptor);
-        assert_eq!(at(11).find(&one), None);
+        assert_eq!(at(11).find(&one, &log), None);
+        // Others take it over as it is, and nothing that is not what it says.
+        let elsewhere = LayerCache {
+            folder: folder.path().join("elsewhere"),
+            ..at(20)
+        };
+        let secret = folder.path().join("secret");
+        fs::write(&secret, "secret").unwrap();
+        let planted = |name: &str, digest: &Digest| {
+            let text = format!(
+                r#"{{"created":0,"layer":{{"digest":"{digest}","size":9,"diff_id":"{digest}","uncompressed_size":1}}}}"#
+            );
+            fs::write(at(0).folder.join(name), text).unwrap();
+        };
+        let (link, lie) = (Digest::of(b"secret"), Digest::of(b"lie"));
+        std::os::unix::fs::symlink(&secret, at(0).folder.join(link.hex())).unwrap();
+        fs::write(at(0).folder.join(lie.hex()), "truth").unwrap();
+        planted(&entry_name(&Digest::of(b"3")), &link);
+        planted(&entry_name(&Digest::of(b"4")), &lie);
+        planted("other.json", &layer.descriptor.digest);
+        elsewhere.adopt(&at(0).folder).unwrap();
+        let mut taken: Vec<_> = fs::read_dir(&elsewhere.folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        taken.sort();
+        let mut expected = vec![
+            layer.descriptor.digest.hex().to_owned(),
+            entry_name(&one),
+            entry_name(&two),
+        ];
+        expected.sort();
+        assert_eq!(taken, expected);
+        assert!(elsewhere.find(&one, &log).is_some());
+        let with_others = LayerCache {
+            folder: folder.path().join("none"),
+            also: Some(elsewhere.folder.clone()),
+            ..at(20)
+        };
+        assert!(with_others.find(&one, &log).is_some());
+
+        assert_eq!(log.lines(), Vec::<String>::new());
         fs::write(&found.file, "other").unwrap();
-        assert_eq!(at(0).find(&one), None);
+        assert_eq!(at(0).find(&one, &log), None);
+        let said = log.lines();
+        assert!(said[0].contains("is made anew"), "{said:?}");
         at(0).prune();
-        assert_eq!(at(0).find(&two), Some(Made::Nothing));
+        assert_eq!(at(0).find(&two, &log), Some(Made::Nothing));
         let modified = fs::metadata(&found.file).unwrap().modified().unwrap();
         let late = LayerCache {
             now: modified + Duration::from_secs(11),

@@ -1,12 +1,12 @@
 //! The root of this process as the root that is changed: what upstream's extender does in a container
 //! that was started from the image.
 //!
-//! What a command changed is seen by looking at all files before and after. Nothing is read or hashed:
-//! what was written has another time of change. Mounts, and what belongs to the build and not to the
+//! What a command changed is seen by looking at all files before and after, unless the root is an
+//! overlay. Nothing is read or hashed: what was written has another time of change. Mounts, and what belongs to the build and not to the
 //! image, are left out.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -23,15 +23,14 @@ use tempfile::TempPath;
 
 use super::paths::{outside, resolve};
 use super::root::{Changes, Command, Found, Look, Root};
+use super::upper::Overlay;
 use super::users::Identity;
+use super::walk::{State, walk};
 use crate::exec::{Cancel, Exit, Output, RunError};
 use crate::files::OsError;
 
 /// What is no part of an image, besides mounts and what the caller names: as kaniko has it.
 const LEFT_OUT: &[&str] = &["/etc/mtab", "/kaniko", "/tmp/apt-key-gpghome", "/var/run"];
-
-/// The most files of an image.
-const MAX_FILES: usize = 10_000_000;
 
 /// The root of this process.
 #[derive(Debug)]
@@ -41,34 +40,9 @@ pub struct InPlace {
     /// What is not looked at.
     left_out: Vec<PathBuf>,
     before: BTreeMap<PathBuf, State>,
+    /// If it is an overlay whose sides can be seen.
+    overlay: Option<Overlay>,
     cancel: Cancel,
-}
-
-/// All by which a change is seen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct State {
-    mode: u32,
-    owner: (u32, u32),
-    size: u64,
-    device: u64,
-    modified: (i64, i64),
-    /// When anything of it was changed, and which file it is; of files only.
-    changed: Option<(i64, i64, u64)>,
-}
-
-impl State {
-    fn of(metadata: &Metadata) -> Self {
-        let is_dir = metadata.is_dir();
-        let changed = (metadata.ctime(), metadata.ctime_nsec(), metadata.ino());
-        Self {
-            mode: metadata.mode(),
-            owner: (metadata.uid(), metadata.gid()),
-            size: if is_dir { 0 } else { metadata.size() },
-            device: metadata.rdev(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: metadata.is_file().then_some(changed),
-        }
-    }
 }
 
 impl InPlace {
@@ -86,8 +60,19 @@ impl InPlace {
             root: "/".into(),
             left_out: left_out.chain(always).chain(mounts).collect(),
             before: BTreeMap::new(),
+            overlay: None,
             cancel,
         })
+    }
+
+    /// The same, if the root is an overlay of `lower`, all that was there before as one, and `upper`,
+    /// what is written: then changes are looked for in that alone.
+    #[must_use]
+    pub fn of_overlay(self, upper: &Path, lower: &Path) -> Self {
+        Self {
+            overlay: Some(Overlay::new(upper, lower)),
+            ..self
+        }
     }
 
     #[cfg(test)]
@@ -96,43 +81,9 @@ impl InPlace {
             root: root.to_owned(),
             left_out: vec!["/left/out".into()],
             before: BTreeMap::new(),
+            overlay: None,
             cancel: Cancel::default(),
         }
-    }
-
-    fn walk(&self) -> io::Result<BTreeMap<PathBuf, State>> {
-        let mut found = BTreeMap::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            let entries = match fs::read_dir(self.root.join(&folder)) {
-                Ok(entries) => entries,
-                // It may go while we look.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            for entry in entries {
-                let entry = entry?;
-                let path = folder.join(entry.file_name());
-                let absolute = Path::new("/").join(&path);
-                if self.left_out.contains(&absolute) {
-                    continue;
-                }
-                let metadata = match entry.metadata() {
-                    Ok(metadata) => metadata,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                };
-                if metadata.is_dir() {
-                    folders.push(path.clone());
-                }
-                found.insert(path, State::of(&metadata));
-                if found.len() > MAX_FILES {
-                    let text = format!("the image has more than {MAX_FILES} files");
-                    return Err(io::Error::other(text));
-                }
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -172,19 +123,23 @@ impl Root for InPlace {
     }
 
     fn remember(&mut self) -> io::Result<()> {
-        self.before = self.walk()?;
+        if let Some(overlay) = &mut self.overlay {
+            return overlay.remember(&self.left_out);
+        }
+        self.before = walk(&self.root, &self.left_out)?;
         Ok(())
     }
 
     fn changes(&mut self) -> io::Result<Changes> {
-        let after = self.walk()?;
+        if let Some(overlay) = &mut self.overlay {
+            return overlay.changes(&self.left_out);
+        }
+        let after = walk(&self.root, &self.left_out)?;
         let is_new = |(path, state): &(&PathBuf, &State)| self.before.get(*path) != Some(*state);
         let changed = after.iter().filter(is_new).map(|(path, _)| path.clone());
         let changed = changed.collect();
-        let is_folder = |path: &Path| {
-            let is_dir = |it: &State| it.mode & 0o170_000 == 0o040_000;
-            path == Path::new("") || after.get(path).is_some_and(is_dir)
-        };
+        let is_folder =
+            |path: &Path| path == Path::new("") || after.get(path).is_some_and(State::is_dir);
         let gone = self.before.keys().filter(|it| !after.contains_key(*it));
         let removed = gone.filter(|it| it.parent().is_some_and(is_folder));
         let removed = removed.cloned().collect();

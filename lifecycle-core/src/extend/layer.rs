@@ -292,7 +292,7 @@ pub(super) fn item(
 }
 
 /// What the program `file` may, if it may something.
-fn capability(file: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn capability(file: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut buffer = [0; 64];
     match rustix::fs::lgetxattr(file, "security.capability", &mut buffer) {
         Ok(size) => Ok(buffer.get(..size).map(<[u8]>::to_vec)),

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use oci::layer::Layer;
-use oci::{Digest, ImageConfig};
+use oci::{Digest, ImageConfig, spans};
 use serde_json::{Value, json};
+use tracing::field::Empty;
+use tracing::{Span, info_span};
 
 use super::cache::{LayerCache, Made};
 use super::copy::{self, Context, Request};
@@ -89,7 +91,10 @@ impl Stage<'_> {
                 }
             }
             Instruction::Maintainer(who) => self.config.author.clone_from(who),
-            Instruction::Run(run) => self.run(run, step, scope)?,
+            Instruction::Run(run) => {
+                let span = info_span!("extension-run", reused = Empty);
+                spans::inside(&span, || self.run(run, step, scope))?;
+            }
             Instruction::Shell(words) => self.config.config.shell.clone_from(words),
             Instruction::StopSignal(signal) => self.config.config.stop_signal = word(signal)?,
             Instruction::User(user) => self.config.config.user = word(user)?,
@@ -198,7 +203,9 @@ impl Stage<'_> {
         let env = scope.arguments.environment(&self.env());
         let key = self.key(&words, &env);
         let shown = &step.text;
-        if let Some(made) = self.cache.find(&key) {
+        let found = self.cache.find(&key, self.log);
+        Span::current().record("reused", found.is_some());
+        if let Some(made) = found {
             let text = format!("Using cached layer for cmd {shown}");
             self.log.line(Level::Info, &text);
             if let Made::Layer(layer) = made {

@@ -57,7 +57,13 @@ impl Root for InFolder {
 }
 
 #[derive(Debug, Default)]
-struct Lines(Mutex<Vec<String>>, Capped);
+pub(super) struct Lines(Mutex<Vec<String>>, Capped);
+
+impl Lines {
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl Log for Lines {
     fn line(&self, level: Level, text: &str) {
@@ -164,6 +170,7 @@ impl Case {
             build_ids: &["id".to_owned(), "id".to_owned()],
             cache: &LayerCache {
                 folder: self.folder.path().join("cache"),
+                also: None,
                 ttl: Duration::from_secs(1000),
                 now: fs::metadata(&generated).unwrap().modified().unwrap(),
             },

@@ -85,6 +85,8 @@ pub enum RunError {
         image: &'static str,
         /// What is missing.
         problem: &'static str,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The image to extend could not be left for the extender.
     #[error(transparent)]

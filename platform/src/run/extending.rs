@@ -24,15 +24,18 @@ use lifecycle_core::extend::hand_over;
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::{Analyzed, ImageIdentifier};
 use lifecycle_core::files::group::Group;
-use lifecycle_core::restore;
+use lifecycle_core::provenance::Named as Ingredient;
+use lifecycle_core::{Level, restore};
 use oci::{Limits, spans};
 use tracing::info_span;
 
 use super::ground::{self, PROGRAMS};
+use super::kept::KeptLayers;
 use super::phases::Phases;
 use super::programs::Ended;
 use super::staging::{Named, StagedImages};
 use super::{PhaseFailure, Request, RunError, RunImage, inputs};
+use crate::builder::BuilderImage;
 use crate::rootfs::MappedFolder;
 use crate::sandbox::{
     BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, Sandbox, SandboxError, User, UserMap,
@@ -42,6 +45,10 @@ use crate::sandbox::{
 pub(super) const NOT_EXTENDED: i32 = 102;
 /// Where the extender has what it is to extend, and leaves what it made.
 const KANIKO: &str = "/kaniko";
+/// Where below that it keeps layers.
+const NEW_LAYERS: &str = "cache/layers/sealpack";
+/// Where spans are, below the layers.
+const TRACES: &str = "tracing";
 
 /// Finds run images by the names that extensions give them.
 #[async_trait]
@@ -60,6 +67,20 @@ pub(super) struct RunImageChoice {
     pub(super) images: StagedImages,
     pub(super) analyzed: Analyzed,
     pub(super) extends_build_image: bool,
+}
+
+/// What the extender is to do.
+struct Job<'a> {
+    /// `build` or `run`.
+    kind: &'static str,
+    /// What it sees of ours.
+    mounts: Vec<Mount>,
+    /// Where it works.
+    work: &'a MappedFolder,
+    /// What its commands made before.
+    kept: Option<&'a KeptLayers>,
+    /// Who builds afterwards.
+    user: Option<User>,
 }
 
 impl RunImageChoice {
@@ -125,6 +146,11 @@ impl Phases<'_> {
             fs::symlink_metadata(path).is_ok()
         });
         files::write(&path, &analyzed)?;
+        // Before anything is extended or built.
+        if extends_build_image {
+            self.extendable_builder()?;
+            self.map("build").await?;
+        }
         Ok(RunImageChoice {
             run_image,
             images,
@@ -137,6 +163,7 @@ impl Phases<'_> {
     pub(super) async fn extend_run_image(
         &self,
         chosen: &mut RunImageChoice,
+        extensions: &[Ingredient],
     ) -> Result<Option<ExtendedRunImage>, RunError> {
         if !chosen.extends_run_image() {
             return Ok(None);
@@ -161,6 +188,7 @@ impl Phases<'_> {
             map,
             user: User { uid: 0, gid: 0 },
             as_root: true,
+            sides: None,
         };
         let mut mounts: Vec<Mount> = ["layers", "workspace"]
             .map(|name| Mount {
@@ -176,8 +204,19 @@ impl Phases<'_> {
             writable: false,
         });
         mounts.extend(ground::names(self.request, self.staging)?);
+        let traces = self.traces(&work)?;
+        mounts.extend(traces.clone());
         self.progress.begin("extend", &name);
-        let stacked = self.extender("run", root.clone(), mounts.clone(), &work, &[]);
+        let digest = &image.descriptor().digest;
+        let kept = KeptLayers::open(self.request, "run", digest, extensions)?;
+        let job = Job {
+            kind: "run",
+            mounts,
+            work: &work,
+            kept: kept.as_ref(),
+            user: None,
+        };
+        let stacked = self.extender(&job, root.clone());
         let mut copy = None;
         let ended = match stacked.await {
             Err(RunError::Sandbox(SandboxError::NoRoot { .. })) => {
@@ -185,11 +224,14 @@ impl Phases<'_> {
                 let made = roots.copy(&image, &chosen.run_image.store, &root.map, &folder);
                 let made = copy.insert(made.await?);
                 root.files = RootFiles::Copy(made.folder().to_owned());
-                self.extender("run", root, mounts, &work, &[]).await?
+                self.extender(&job, root).await?
             }
             ended => ended?,
         };
         drop(copy);
+        if let (Some(traces), Some(telemetry)) = (traces, self.request.telemetry) {
+            telemetry.collect(&traces.source);
+        }
         match ended.exit {
             Exit::Code(0) => {}
             Exit::Code(NOT_EXTENDED) => return Err(not_extended(&ended, "run")),
@@ -204,15 +246,40 @@ impl Phases<'_> {
         Ok(Some(extended))
     }
 
-    /// Extends the build image, and has the buildpacks build in it.
-    pub(super) async fn build_extended(&self, names: &str) -> Result<Ended, RunError> {
-        let (Some(image), Root::Image(ground)) = (self.request.builder.image(), &self.ground.root)
-        else {
-            return Err(RunError::CannotExtend {
+    /// Where the spans of a run image's extender go, if they are wanted: it cannot write to `/layers`.
+    fn traces(&self, work: &MappedFolder) -> std::io::Result<Option<Mount>> {
+        // There since the first phase that told something.
+        let is_there = self.staging.layers().join(TRACES).is_dir();
+        if self.request.telemetry.is_none() || !is_there {
+            return Ok(None);
+        }
+        work.folder_in(TRACES)?;
+        Ok(Some(Mount {
+            source: work.folder().join(TRACES),
+            target: Path::new("/layers").join(TRACES),
+            writable: true,
+        }))
+    }
+
+    /// The image of the builder, and the root that it is extended in.
+    fn extendable_builder(&self) -> Result<(&BuilderImage, &ImageRoot), RunError> {
+        match (self.request.builder.image(), &self.ground.root) {
+            (Some(image), Root::Image(root)) => Ok((image, root)),
+            _ => Err(RunError::CannotExtend {
                 image: "build",
-                problem: "it is this machine; build in a builder image: `--builder IMAGE`",
-            });
-        };
+                problem: "it is this machine",
+                hint: "build in a builder image: `--builder IMAGE`",
+            }),
+        }
+    }
+
+    /// Extends the build image, and has the buildpacks build in it.
+    pub(super) async fn build_extended(
+        &self,
+        names: &str,
+        extensions: &[Ingredient],
+    ) -> Result<Ended, RunError> {
+        let (image, ground) = self.extendable_builder()?;
         let map = self.map("build").await?;
         let work = self.work("build", &map)?;
         self.progress
@@ -229,39 +296,59 @@ impl Phases<'_> {
             as_root: true,
             ..ground.clone()
         };
-        let (uid, gid) = (ground.user.uid.to_string(), ground.user.gid.to_string());
-        let user = [("-uid", uid.as_str()), ("-gid", gid.as_str())];
-        self.extender("build", root, self.ground.mounts.clone(), &work, &user)
-            .await
+        let digest = &image.image.descriptor().digest;
+        let kept = KeptLayers::open(self.request, "build", digest, extensions)?;
+        let job = Job {
+            kind: "build",
+            mounts: self.ground.mounts.clone(),
+            work: &work,
+            kept: kept.as_ref(),
+            user: Some(ground.user),
+        };
+        self.extender(&job, root).await
     }
 
-    /// Runs the extender in `root`.
-    async fn extender(
-        &self,
-        kind: &'static str,
-        root: ImageRoot,
-        mounts: Vec<Mount>,
-        work: &MappedFolder,
-        user: &[(&str, &str)],
-    ) -> Result<Ended, RunError> {
-        let span = info_span!("sandbox", program = "extender", kind);
-        spans::within(span, self.extend_in(kind, root, mounts, work, user)).await
+    /// Runs the extender in `root`, and keeps what its commands made.
+    async fn extender(&self, job: &Job<'_>, root: ImageRoot) -> Result<Ended, RunError> {
+        let span = info_span!("sandbox", program = "extender", kind = job.kind);
+        let ended = spans::within(span, self.extend_in(job, root)).await?;
+        let new = job.work.folder().join(NEW_LAYERS);
+        if let Some(Err(problem)) = job.kept.map(|it| it.take(&new)) {
+            // It costs time in the next build, not this one.
+            let text = format!("what commands of extensions made is not kept: {problem}");
+            self.progress.line(Level::Warn, &text);
+        }
+        Ok(ended)
     }
 
-    async fn extend_in(
-        &self,
-        kind: &'static str,
-        root: ImageRoot,
-        mounts: Vec<Mount>,
-        work: &MappedFolder,
-        user: &[(&str, &str)],
-    ) -> Result<Ended, RunError> {
-        let mut mounts = mounts;
+    async fn extend_in(&self, job: &Job<'_>, root: ImageRoot) -> Result<Ended, RunError> {
+        let mut mounts = job.mounts.clone();
         mounts.push(Mount {
-            source: work.folder().to_owned(),
+            source: job.work.folder().to_owned(),
             target: KANIKO.into(),
             writable: true,
         });
+        let mut env: BTreeMap<OsString, OsString> = self.env();
+        let mut root = root;
+        if let RootFiles::Layers(_) = root.files {
+            let sides = Path::new(KANIKO).join("overlay");
+            env.insert("SEALPACK_OVERLAY".into(), sides.clone().into());
+            root.sides = Some(sides);
+        }
+        if let Some(kept) = job.kept {
+            let target = Path::new(KANIKO).join("cache/kept");
+            env.insert("SEALPACK_KEPT_LAYERS".into(), target.clone().into());
+            mounts.push(Mount {
+                source: kept.folder().to_owned(),
+                target,
+                writable: false,
+            });
+        }
+        let can_trace =
+            |it: &Mount| it.writable && Path::new("/layers").join(TRACES).starts_with(&it.target);
+        if !mounts.iter().any(can_trace) {
+            env.remove(std::ffi::OsStr::new("CNB_TELEMETRY"));
+        }
         let sandbox = Sandbox::new(Config {
             enter: self.request.programs.enter.clone(),
             root: Root::Image(root),
@@ -273,11 +360,6 @@ impl Phases<'_> {
             isolation: self.request.isolation,
             cancel: self.request.cancel.clone(),
         })?;
-        let mut env: BTreeMap<OsString, OsString> = self.env();
-        if kind == "run" {
-            // It cannot write to `/layers`.
-            env.remove(std::ffi::OsStr::new("CNB_TELEMETRY"));
-        }
         let told = [
             ("container", "sealpack".to_owned()),
             ("CNB_EXPERIMENTAL_MODE", "quiet".to_owned()),
@@ -292,9 +374,12 @@ impl Phases<'_> {
             ("-platform", "/platform"),
         ];
         if self.ground.api.has_targets() {
-            flags.extend([("-kind", kind), ("-extended", "/kaniko/extended")]);
+            flags.extend([("-kind", job.kind), ("-extended", "/kaniko/extended")]);
         }
-        flags.extend(user);
+        let user = job.user.map(|it| (it.uid.to_string(), it.gid.to_string()));
+        if let Some((uid, gid)) = &user {
+            flags.extend([("-uid", uid.as_str()), ("-gid", gid.as_str())]);
+        }
         let mut args = self.printing();
         for (flag, value) in flags {
             args.extend([OsString::from(flag), OsString::from(value)]);
@@ -318,15 +403,22 @@ impl Phases<'_> {
                 ground::choose(user, self.request, self.progress).await?
             }
         };
-        let problem = match map {
+        let (problem, hint) = match map {
             UserMap::Shifted | UserMap::Subordinate { .. } => return Ok(map),
-            UserMap::One(_) => {
-                "that wants more users than one: install `newuidmap` and give yourself a range in \
-                 `/etc/subuid` and `/etc/subgid`"
-            }
-            UserMap::Real => "that wants a user namespace, which this machine refuses",
+            UserMap::One(_) => (
+                "its files belong to several users, and you have one here",
+                "install `newuidmap`, and have a range for you in `/etc/subuid` and `/etc/subgid`; or build as root",
+            ),
+            UserMap::Real => (
+                "its commands run as root of a user namespace, which this machine refuses",
+                "build where user namespaces are allowed, or without the extension",
+            ),
         };
-        Err(RunError::CannotExtend { image, problem })
+        Err(RunError::CannotExtend {
+            image,
+            problem,
+            hint,
+        })
     }
 
     fn work(&self, name: &str, map: &UserMap) -> Result<MappedFolder, RunError> {

@@ -152,6 +152,7 @@ impl Ground {
                 map,
                 user,
                 as_root: false,
+                sides: None,
             }),
             _layers: Some(layers),
         })

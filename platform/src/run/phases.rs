@@ -269,11 +269,12 @@ impl Phases<'_> {
         &self,
         group: &Group,
         chosen: &RunImageChoice,
+        extensions: &[Ingredient],
     ) -> Result<(), RunError> {
         let names: Vec<_> = group.group.iter().map(|it| it.id.clone()).collect();
         let names = names.join(", ");
         let ended = if chosen.extends_build_image {
-            self.build_extended(&names).await?
+            self.build_extended(&names, extensions).await?
         } else {
             self.progress.begin("build", &names);
             self.phase("builder", &[]).await?

@@ -43,7 +43,7 @@ pub(super) fn prepare(
     .map_err(Failed::new("keep its mounts to itself"))?;
     let (folders, layers): (Vec<&OsString>, &[SpecLayer]) = match &spec.root {
         SpecRoot::Machine => (Vec::new(), &[]),
-        SpecRoot::Overlay { layers } => (layers.iter().map(|it| &it.folder).collect(), layers),
+        SpecRoot::Overlay { layers, .. } => (layers.iter().map(|it| &it.folder).collect(), layers),
         SpecRoot::Copy { folder } => (vec![folder], &[]),
     };
     if folders.is_empty() || folders.len() > MAX_LAYERS {
@@ -67,7 +67,7 @@ pub(super) fn prepare(
     let base = base();
     let made = Failed::new("mount a file system");
     mount("tmpfs", base, "tmpfs", MountFlags::NOSUID, c"mode=755").map_err(made)?;
-    for folder in ["old", "new", "upper", "work"] {
+    for folder in ["old", "new", "upper", "work", "lower", "empty"] {
         rustix::fs::mkdir(base.join(folder), Mode::from_raw_mode(0o755))
             .map_err(Failed::new("make a root"))?;
     }
@@ -86,6 +86,17 @@ pub(super) fn prepare(
         let target = Path::new(&mount.target);
         let point = bind(&root, source, target)?;
         writable.push((point, mount.writable));
+    }
+    if let SpecRoot::Overlay {
+        sides: Some(sides), ..
+    } = &spec.root
+    {
+        show_lower(base, &opened)?;
+        for side in ["upper", "lower"] {
+            let source = open(&base.join(side))?;
+            let point = bind(&root, &source, &Path::new(sides).join(side))?;
+            writable.push((point, false));
+        }
     }
     devices(&root)?;
     if matches!(
@@ -181,27 +192,30 @@ pub(super) fn opened(file: &OwnedFd) -> PathBuf {
     Path::new("/").join(number(file))
 }
 
-/// Mounts the layers on top of each other. They are called by numbers, so that as many as overlayfs
-/// has fit into one page of options.
+/// Mounts the layers on top of each other, to be written to.
 fn stack(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
+    let base_text = base.to_str().unwrap_or("/tmp");
+    let written = format!(",upperdir={base_text}/upper,workdir={base_text}/work");
+    overlay(&base.join("new"), layers, &written, MountFlags::empty())
+}
+
+/// Mounts the layers once more, without what is written. Overlayfs wants two folders at least, so there
+/// is an empty one below.
+fn show_lower(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
+    let empty = format!(":{}/empty", base.to_str().unwrap_or("/tmp"));
+    overlay(&base.join("lower"), layers, &empty, MountFlags::RDONLY)
+}
+
+/// Mounts layers on top of each other at `target`; `more` is added to the options that name them. They are
+/// called by numbers, so that as many as overlayfs has fit into one page of options.
+fn overlay(target: &Path, layers: &[OwnedFd], more: &str, flags: MountFlags) -> Result<(), Failed> {
     let failed = || Failed::new("stack the layers by overlayfs");
     let numbers: Vec<_> = layers.iter().map(|it| it.as_raw_fd().to_string()).collect();
-    let base_text = base.to_str().unwrap_or("/tmp");
-    let options = format!(
-        "userxattr,lowerdir={},upperdir={base_text}/upper,workdir={base_text}/work",
-        numbers.join(":")
-    );
+    let options = format!("userxattr,lowerdir={}{more}", numbers.join(":"));
     let options = CString::new(options).map_err(|_nul| failed()(Errno::INVAL))?;
     rustix::process::chdir(OPENED).map_err(failed())?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount(
-        "overlay",
-        base.join("new"),
-        "overlay",
-        flags,
-        options.as_c_str(),
-    )
-    .map_err(failed())?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | flags;
+    mount("overlay", target, "overlay", flags, options.as_c_str()).map_err(failed())?;
     rustix::process::chdir("/").map_err(failed())
 }
 

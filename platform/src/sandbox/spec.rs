@@ -43,7 +43,11 @@ pub(super) enum SpecRoot {
     /// The machine's, read-only.
     Machine,
     /// Folders on top of each other, the highest first.
-    Overlay { layers: Vec<SpecLayer> },
+    Overlay {
+        layers: Vec<SpecLayer>,
+        /// See [`super::ImageRoot::sides`].
+        sides: Option<OsString>,
+    },
     /// A folder, which is written to.
     Copy { folder: OsString },
 }
@@ -66,6 +70,7 @@ impl From<&Root> for SpecRoot {
             Root::Image(image) => match &image.files {
                 RootFiles::Layers(layers) => Self::Overlay {
                     layers: layers.iter().map(layer).collect(),
+                    sides: image.sides.clone().map(Into::into),
                 },
                 RootFiles::Copy(folder) => Self::Copy {
                     folder: folder.into(),

@@ -132,7 +132,7 @@ async fn an_extension_chooses_the_run_image() {
 }
 
 /// Whether this machine lets an extension change an image; says so loudly, if not.
-fn may_extend(report: &Value) -> bool {
+pub(super) fn may_extend(report: &Value) -> bool {
     let has_owners = report["isolation"]["root"] == "image";
     if !has_owners {
         testkit::skipped("extending wants a root with several users");

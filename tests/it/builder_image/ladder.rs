@@ -1,11 +1,13 @@
 //! Machines that allow less: layers that cannot be stacked, and no namespaces.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
 use testkit::{Output, peer, skipped};
 
-use super::{Fixture, extensions, is_root, looking};
+use super::{Fixture, NOBODY, extensions, is_root, looking};
 use crate::build::json;
 
 /// What the scripts say when the machine is as they want it: what fails later is our own failure.
@@ -151,8 +153,14 @@ async fn a_run_image_that_cannot_be_stacked_is_extended_in_a_copy() {
     let (true, Some(fixture)) = (can_unshare(), extensions::fixture().await) else {
         return;
     };
-    let text =
-        "ARG base_image\nFROM ${base_image}\nUSER root\nRUN echo made > /etc/made\nUSER cnb\n";
+    // What is stacked says itself what was changed, in a copy all files do: to the same end.
+    let text = "ARG base_image\nFROM ${base_image}\nUSER root\n\
+        RUN echo made > /etc/made; rm /etc/mark; mkdir /etc/mark; echo in > /etc/mark/in\n\
+        RUN rm -rf /home; mkdir -p /home/new/below; busybox ln /etc/passwd /etc/again; busybox chown 7:8 /etc/passwd\n\
+        RUN rm -rf /root /home/new/below; busybox ln -s /etc /root; rm -rf /etc/mark; mv /home/new /opt\n\
+        RUN mkdir /home/cnb /a; touch /a/b; chmod 700 /tmp\n\
+        RUN rm -rf /a; mkdir /a; touch /root/through\n\
+        RUN true\nUSER cnb\n";
     extensions::extension(&fixture, &[("run.Dockerfile", text)]);
     let plain = Output::of(fixture.command("plain").args(extensions::ARGUMENTS));
     let mut command = command(&fixture, "out");
@@ -166,6 +174,50 @@ async fn a_run_image_that_cannot_be_stacked_is_extended_in_a_copy() {
     let digest = json(&output.expect(0))["digest"].clone();
     assert_eq!(digest, json(&plain.expect(0))["digest"]);
     assert_nothing_left(&fixture.folder);
+}
+
+/// Who has one user only, or no namespace of users, cannot change an image; that is said before anything is
+/// built.
+#[tokio::test]
+async fn an_extension_that_cannot_be_carried_out_is_refused_before_the_build() {
+    let (true, Some(fixture)) = (can_unshare(), extensions::fixture().await) else {
+        return;
+    };
+    let text =
+        "ARG base_image\nFROM ${base_image}\nUSER root\nRUN echo made > /etc/made\nUSER cnb\n";
+    let files = ["run.Dockerfile", "build.Dockerfile"];
+    for file in files {
+        extensions::extension(&fixture, &[(file, text)]);
+        let mut command = command(&fixture, "out");
+        command.args(extensions::ARGUMENTS);
+        let output = Output::of(&mut by(NO_NAMESPACES, &command));
+        if !output.stderr.contains(READY) {
+            skipped(&output.stderr);
+            return;
+        }
+        let said = output.expect(2).stderr;
+        let expected = "which this machine refuses";
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("greeting hello"), "{said}");
+    }
+    fs_err::remove_dir_all(fixture.folder.join(".cache")).unwrap();
+    fs_err::set_permissions(&fixture.folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fixture.give_to(NOBODY);
+    for file in files {
+        extensions::extension(&fixture, &[(file, text)]);
+        let mut command = fixture.command("out");
+        command.args(extensions::ARGUMENTS).uid(NOBODY).gid(NOBODY);
+        let output = Output::of(&mut command);
+        if output.code == 0 {
+            skipped("`nobody` has several users here");
+            return;
+        }
+        let said = output.expect(2).stderr;
+        let expected = "its files belong to several users";
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("/etc/subuid"), "{said}");
+        assert!(!said.contains("greeting hello"), "{said}");
+    }
 }
 
 /// Whether the folders of the build are gone.

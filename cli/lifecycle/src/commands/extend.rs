@@ -27,6 +27,13 @@ use crate::privileges::{self, User};
 /// The folder that restorer and extender share, and that platforms mount into both.
 pub(super) const KANIKO: &str = "/kaniko";
 
+/// The variable that names a folder in which the two sides of an overlay are, if the root is one: `upper`,
+/// what is written, and `lower`, all else.
+const OVERLAY: &str = "SEALPACK_OVERLAY";
+
+/// The variable that names a folder with layers of commands that were run before.
+const KEPT_LAYERS: &str = "SEALPACK_KEPT_LAYERS";
+
 /// Where the restorer leaves images.
 pub(super) fn bases() -> PathBuf {
     Path::new(KANIKO).join("cache/base")
@@ -87,7 +94,11 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         &inputs.platform,
         &inputs.extended,
     ];
-    let mut root = InPlace::new(&left_out, cancel.clone()).map_err(|error| failed(&error))?;
+    let root = InPlace::new(&left_out, cancel.clone()).map_err(|error| failed(&error))?;
+    let mut root = match inputs.environment.path(OVERLAY) {
+        Some(sides) => root.of_overlay(&sides.join("upper"), &sides.join("lower")),
+        None => root,
+    };
     let build_ids = group.group_extensions.iter().map(|_it| random_id());
     let build_ids: Vec<String> = build_ids
         .collect::<Result<_, _>>()
@@ -103,6 +114,7 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         build_ids: &build_ids,
         cache: &LayerCache {
             folder: Path::new(KANIKO).join("cache/layers/sealpack"),
+            also: inputs.environment.path(KEPT_LAYERS),
             ttl: inputs.kaniko_cache_ttl,
             now: now(),
         },
