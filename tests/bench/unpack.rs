@@ -198,6 +198,7 @@ async fn root(workspace: &Workspace, server: &Server, digest: &oci::Digest) -> O
             map,
             user: BUILDER,
             as_root: false,
+            sides: None,
         }),
         mounts: Vec::new(),
         needs_mounts: false,
