@@ -25,7 +25,8 @@ pub(super) fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
 /// A builder whose buildpack says what is there, and an image to run on in `run`, with a shell.
 pub(super) async fn fixture() -> Option<Fixture> {
     let look = "for it in /usr/tool /etc/by-copy /given/here; do [ -e $it ] && echo \"there is $it\"; done\n\
-                echo \"greeting $GREETING, path $PATH, I am $(id -u)\"; touch /usr/x && echo leaked; [ -e /usr/out ] && echo leaked; true\n";
+                echo \"greeting $GREETING, path $PATH, I am $(id -u)\"; touch /usr/x && echo leaked; [ -e /usr/out ] && echo leaked; \
+                mv /kaniko/cache/layers /kaniko/cache/y 2>/dev/null && echo leaked; true\n";
     let builder = BuilderImage::new().build(look);
     let builder = builder.run_image("oci:other:latest");
     let fixture = Fixture::new(&builder.run_image("oci:gone:latest")).await?;

@@ -1,6 +1,8 @@
 //! The extender, and where it shares files with the restorer.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -145,6 +147,9 @@ fn become_builder(inputs: &mut Inputs, extended: &Extended) -> Result<(), Failur
             inputs.environment.set(name, value);
         }
     }
+    if privileges::is_root() {
+        keep_layers_from_user()?;
+    }
     let user = User::new(inputs.uid, inputs.gid)?;
     privileges::own(user, &[&inputs.layers])?;
     privileges::become_user(user)?;
@@ -152,6 +157,24 @@ fn become_builder(inputs: &mut Inputs, extended: &Extended) -> Result<(), Failur
     if privileges::is_root() {
         let cause = "refusing to run as root";
         return Err(Failure::because(GENERIC, Phase::Build.name(), cause));
+    }
+    Ok(())
+}
+
+/// Gives the folders above layers to root. A platform may have mounted them as the build user's, who could
+/// then put others in their place, which a later build unpacks as root.
+fn keep_layers_from_user() -> Result<(), Failure> {
+    for folder in ["", "cache", "cache/layers"].map(|it| Path::new(KANIKO).join(it)) {
+        let given = match fs::symlink_metadata(&folder) {
+            Ok(found) if (found.uid(), found.gid()) == (0, 0) => Ok(()),
+            Ok(_) => lchown(&folder, Some(0), Some(0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        given.map_err(|error| {
+            let action = format!("give `{}` to root", folder.display());
+            Failure::new(GENERIC, &action, &error)
+        })?;
     }
     Ok(())
 }
@@ -174,7 +197,7 @@ fn base(reference: &str, runtime: &Runtime) -> Result<Image, String> {
     })
 }
 
-fn tempfile_in_kaniko() -> std::io::Result<tempfile::TempDir> {
+fn tempfile_in_kaniko() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix("work.dir")
         .tempdir_in(KANIKO)
@@ -205,7 +228,7 @@ fn is_in_container(environment: &Environment) -> bool {
 }
 
 /// What no other build has.
-fn random_id() -> std::io::Result<String> {
+fn random_id() -> io::Result<String> {
     let text = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
     Ok(text.trim().to_owned())
 }
