@@ -312,8 +312,8 @@ impl Phases<'_> {
     async fn extender(&self, job: &Job<'_>, root: ImageRoot) -> Result<Ended, RunError> {
         let span = info_span!("sandbox", program = "extender", kind = job.kind);
         let ended = spans::within(span, self.extend_in(job, root)).await?;
-        let new = job.work.folder().join(NEW_LAYERS);
-        if let Some(Err(problem)) = job.kept.map(|it| it.take(&new)) {
+        let work = job.work.folder();
+        if let Some(Err(problem)) = job.kept.map(|it| it.take(work, NEW_LAYERS)) {
             // It costs time in the next build, not this one.
             let text = format!("what commands of extensions made is not kept: {problem}");
             self.progress.line(Level::Warn, &text);

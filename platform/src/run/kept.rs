@@ -15,6 +15,7 @@
 
 use std::fs::{File, Permissions};
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,8 @@ use fs_err as fs;
 use lifecycle_core::extend::LayerCache;
 use lifecycle_core::provenance::Named as Ingredient;
 use oci::Digest;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, ResolveFlags, flock, openat2};
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::{CachePlace, Request};
@@ -84,9 +86,22 @@ impl KeptLayers {
         &self.cache.folder
     }
 
-    /// Takes over what the extender kept in `from`.
-    pub(super) fn take(&self, from: &Path) -> Result<(), String> {
-        let taken = self.cache.adopt(from);
+    /// Takes over what the extender kept in the folder `new` of `work`. Commands may have put a link in
+    /// place of any part of it, to wherever on this machine: that is refused.
+    pub(super) fn take(&self, work: &Path, new: &str) -> Result<(), String> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let opened = rustix::fs::open(work, flags, Mode::empty())
+            .and_then(|it| openat2(it, new, flags, Mode::empty(), how));
+        let opened = match opened {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened.map_err(|error| {
+                let error = io::Error::from(error);
+                format!("failed to open `{}`: {error}", work.join(new).display())
+            })?,
+        };
+        let from = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string());
+        let taken = self.cache.adopt(&from);
         taken.map_err(|error| go::words::chain(&error))
     }
 }
@@ -131,6 +146,51 @@ fn free(root: &Path, now: SystemTime, ttl: Duration, limit: u64) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_over_lies_where_the_extender_kept_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let good = |path: &str| {
+            fs::create_dir_all(at(path)).unwrap();
+            let name = format!("{}.json", Digest::of(b"key").hex());
+            fs::write(at(path).join(name), r#"{"created":0,"layer":null}"#).unwrap();
+        };
+        fs::create_dir(at("kept")).unwrap();
+        let kept = KeptLayers {
+            cache: LayerCache {
+                folder: at("kept"),
+                also: None,
+                ttl: TTL,
+                now: SystemTime::UNIX_EPOCH,
+            },
+            _lock: File::open(folder.path()).unwrap(),
+        };
+        let count = || fs::read_dir(at("kept")).unwrap().count();
+        let new = "cache/layers/sealpack";
+        // Another's, which a command had links lead to.
+        good("other/layers/sealpack");
+        for (link, target) in [
+            ("cache", "other"),
+            ("cache/layers", "other/layers"),
+            (new, "other/layers/sealpack"),
+        ] {
+            let work = tempfile::tempdir_in(folder.path()).unwrap();
+            let link = work.path().join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            fs::os::unix::fs::symlink(at(target), &link).unwrap();
+            let refused = kept.take(work.path(), new).unwrap_err();
+            assert!(refused.contains("failed to open"), "{refused}");
+            assert_eq!(count(), 0, "{}", link.display());
+        }
+        // Nothing was kept, or something.
+        fs::create_dir(at("work")).unwrap();
+        kept.take(&at("work"), new).unwrap();
+        assert_eq!(count(), 0);
+        good("work/cache/layers/sealpack");
+        kept.take(&at("work"), new).unwrap();
+        assert_eq!(count(), 1);
+    }
 
     #[test]
     fn what_is_old_or_too_much_is_freed() {
