@@ -1,7 +1,7 @@
 //! Layers of commands that were run before.
 //!
 //! `<folder>/<key>.json` says which layer a command made, if any; `<folder>/<digest>` has it. The key
-//! is made of all that a command can see: the layers below, the config, the arguments, the command
+//! is made of what decides what a command does: the layers below, the config, the arguments, the command
 //! itself. So what came before counts by its result, and not by how it was written.
 
 use std::fmt;
@@ -100,7 +100,7 @@ impl LayerCache {
             return Ok(Some(Made::Nothing));
         };
         let file = folder.join(layer.digest.hex());
-        let found = open(&file, layer.size).and_then(|it| copy(it, &mut io::sink()));
+        let found = open_layer(folder, &layer).and_then(|it| copy(it, &mut io::sink()));
         let found = found.map_err(|error| damaged(&format!("its layer: {error}")))?;
         if found != layer.digest {
             return Err(damaged(&format!(
@@ -148,8 +148,9 @@ impl LayerCache {
     }
 
     /// Takes over what others kept in `from`, who may have left anything there. Nothing but layers that
-    /// are what their entries say is taken, each as if it were made now.
-    pub fn adopt(&self, from: &Path) -> Result<(), CacheError> {
+    /// are what their entries say is taken, each as if it were made now, and no more than `limit` bytes of
+    /// layers are looked at.
+    pub fn adopt(&self, from: &Path, limit: u64) -> Result<(), CacheError> {
         let failed = |source| self.failed(source);
         let entries = match fs::read_dir(from) {
             Ok(entries) => entries,
@@ -161,6 +162,7 @@ impl LayerCache {
         let mut names: Vec<String> = names.take(MAX_FILES).filter(|it| is_entry(it)).collect();
         names.sort();
         fs::create_dir_all(&self.folder).map_err(failed)?;
+        let mut left = limit;
         for name in names {
             let bytes = open(&from.join(&name), MAX_ENTRY).and_then(read_all);
             let Some(mut entry) = bytes.ok().and_then(|it| serde_json::from_slice(&it).ok()) else {
@@ -169,22 +171,24 @@ impl LayerCache {
             let Entry { created, layer } = &mut entry;
             *created = self.seconds();
             if let Some(layer) = layer {
-                // A name that leads elsewhere is none of a digest.
-                let file = open(&from.join(layer.digest.hex()), layer.size);
-                let Ok(file) = file else { continue };
-                let mut is_it = false;
+                let Some(rest) = left.checked_sub(layer.size) else {
+                    continue;
+                };
+                let Ok(file) = open_layer(from, layer) else {
+                    continue;
+                };
+                left = rest;
+                let mut is_other = false;
                 let taken = self.put(layer.digest.hex(), |new| {
-                    is_it = copy(file, new)? == layer.digest;
-                    if is_it {
-                        Ok(())
-                    } else {
-                        Err(io::ErrorKind::InvalidData.into())
+                    is_other = copy(file, new)? != layer.digest;
+                    if is_other {
+                        return Err(io::ErrorKind::InvalidData.into());
                     }
+                    Ok(())
                 });
                 match taken {
-                    Err(error) if is_it => return Err(failed(error)),
-                    Err(_) => continue,
-                    Ok(()) => {}
+                    Err(_) if is_other => continue,
+                    taken => taken.map_err(failed)?,
                 }
             }
             self.put_entry(&name, &entry).map_err(failed)?;
@@ -252,7 +256,18 @@ fn is_entry(name: &str) -> bool {
             .all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Opens a file of at most `limit` bytes; a link is none, nor is a pipe.
+/// Opens the layer of an entry in `folder`. A file of another size is refused.
+fn open_layer(folder: &Path, layer: &EntryLayer) -> io::Result<io::Take<File>> {
+    let file = open(&folder.join(layer.digest.hex()), layer.size)?;
+    let size = file.get_ref().metadata()?.len();
+    if size != layer.size {
+        let text = format!("it has {size} bytes, and not {}", layer.size);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    Ok(file)
+}
+
+/// Opens a file of at most `limit` bytes; links and pipes are refused.
 fn open(path: &Path, limit: u64) -> io::Result<io::Take<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -338,19 +353,20 @@ mod tests {
         };
         let secret = folder.path().join("secret");
         fs::write(&secret, "secret").unwrap();
-        let planted = |name: &str, digest: &Digest| {
+        let planted = |name: &str, digest: &Digest, size: u64| {
             let text = format!(
-                r#"{{"created":0,"layer":{{"digest":"{digest}","size":9,"diff_id":"{digest}","uncompressed_size":1}}}}"#
+                r#"{{"created":0,"layer":{{"digest":"{digest}","size":{size},"diff_id":"{digest}","uncompressed_size":1}}}}"#
             );
             fs::write(at(0).folder.join(name), text).unwrap();
         };
         let (link, lie) = (Digest::of(b"secret"), Digest::of(b"lie"));
         std::os::unix::fs::symlink(&secret, at(0).folder.join(link.hex())).unwrap();
         fs::write(at(0).folder.join(lie.hex()), "truth").unwrap();
-        planted(&entry_name(&Digest::of(b"3")), &link);
-        planted(&entry_name(&Digest::of(b"4")), &lie);
-        planted("other.json", &layer.descriptor.digest);
-        elsewhere.adopt(&at(0).folder).unwrap();
+        planted(&entry_name(&Digest::of(b"3")), &link, 6);
+        planted(&entry_name(&Digest::of(b"4")), &lie, 5);
+        planted(&entry_name(&Digest::of(b"5")), &layer.descriptor.digest, 6);
+        planted("other.json", &layer.descriptor.digest, 5);
+        elsewhere.adopt(&at(0).folder, 10).unwrap();
         let mut taken: Vec<_> = fs::read_dir(&elsewhere.folder)
             .unwrap()
             .map(|it| it.unwrap().file_name().into_string().unwrap())
@@ -364,6 +380,17 @@ mod tests {
         expected.sort();
         assert_eq!(taken, expected);
         assert!(elsewhere.find(&one, &log).is_some());
+        // Of layers no more is looked at than there is room for, also of those that are not taken.
+        for limit in [4, 9] {
+            let small = LayerCache {
+                folder: folder.path().join(limit.to_string()),
+                ..at(20)
+            };
+            small.adopt(&at(0).folder, limit).unwrap();
+            let taken = fs::read_dir(&small.folder).unwrap();
+            let taken: Vec<_> = taken.map(|it| it.unwrap().file_name()).collect();
+            assert_eq!(taken, [entry_name(&two).as_str()], "{limit}");
+        }
         let with_others = LayerCache {
             folder: folder.path().join("none"),
             also: Some(elsewhere.folder.clone()),

@@ -101,7 +101,7 @@ impl KeptLayers {
             })?,
         };
         let from = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string());
-        let taken = self.cache.adopt(&from);
+        let taken = self.cache.adopt(&from, MAX_BYTES);
         taken.map_err(|error| go::words::chain(&error))
     }
 }
