@@ -335,7 +335,8 @@ impl Phases<'_> {
             env.insert("SEALPACK_OVERLAY".into(), sides.clone().into());
             root.sides = Some(sides);
         }
-        if let Some(kept) = job.kept {
+        // Who else builds the app may use what was kept, so that it could not be removed.
+        if let Some(kept) = job.kept.filter(|_| !self.request.clear_cache) {
             let target = Path::new(KANIKO).join("cache/kept");
             env.insert("SEALPACK_KEPT_LAYERS".into(), target.clone().into());
             mounts.push(Mount {

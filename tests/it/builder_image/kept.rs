@@ -103,6 +103,16 @@ async fn what_commands_made_is_used_again_as_long_as_it_is_good() {
         let (_, counts, seen) = build("anew", more).unwrap();
         assert_eq!(counts, expected, "{more:?} {seen}");
     }
+    // Not even while another build of the app uses it; then what is made replaces it.
+    let folder = kept(&fixture).swap_remove(0);
+    let folder = folder.ancestors().find(|it| it.ends_with("extensions"));
+    let other = std::fs::File::open(folder.unwrap()).unwrap();
+    other.lock_shared().unwrap();
+    let (_, counts, seen) = build("beside", &["--clear-cache"]).unwrap();
+    assert_eq!(counts, (4, 0), "{seen}");
+    drop(other);
+    let (_, counts, seen) = build("after", &[]).unwrap();
+    assert_eq!(counts, (0, 4), "{seen}");
     // Another extension uses nothing that this one may have left.
     let generate = fixture.folder.join("ext/bin/generate");
     let text = fs_err::read_to_string(&generate).unwrap();
