@@ -100,7 +100,11 @@ impl LayerCache {
             return Ok(Some(Made::Nothing));
         };
         let file = folder.join(layer.digest.hex());
-        let found = open_layer(folder, &layer).and_then(|it| copy(it, &mut io::sink()));
+        let found = match open_layer(folder, &layer) {
+            // It made room for others.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.and_then(|it| copy(it, &mut io::sink())),
+        };
         let found = found.map_err(|error| damaged(&format!("its layer: {error}")))?;
         if found != layer.digest {
             return Err(damaged(&format!(
@@ -403,6 +407,10 @@ mod tests {
         assert_eq!(at(0).find(&one, &log), None);
         let said = log.lines();
         assert!(said[0].contains("is made anew"), "{said:?}");
+        fs::remove_file(&found.file).unwrap();
+        assert_eq!(at(0).find(&one, &log), None);
+        assert_eq!(log.lines(), said);
+        fs::write(&found.file, "other").unwrap();
         at(0).prune();
         assert_eq!(at(0).find(&two, &log), Some(Made::Nothing));
         let modified = fs::metadata(&found.file).unwrap().modified().unwrap();
