@@ -281,7 +281,7 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-    use rustix::fs::{FileType, XattrFlags, lsetxattr, mknodat};
+    use rustix::fs::{AtFlags, FileType, XattrFlags, lsetxattr, mknodat};
 
     use super::*;
 
@@ -348,6 +348,60 @@ mod tests {
     fn is(changed: &[&str], removed: &[&str]) -> (Vec<String>, Vec<String>) {
         let texts = |all: &[&str]| all.iter().map(|it| (*it).to_owned()).collect();
         (texts(changed), texts(removed))
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_changed_whatever_its_times_say() {
+        let sides = Sides(tempfile::tempdir().unwrap());
+        for (path, target) in [
+            ("lower/same", "one"),
+            ("upper/same", "one"),
+            ("lower/other", "one"),
+            ("upper/other", "two"),
+        ] {
+            let path = sides.at(path);
+            symlink(target, &path).unwrap();
+            same_times(&path);
+        }
+        assert_eq!(changes(&mut sides.overlay()), is(&["other"], &[]));
+    }
+
+    #[test]
+    fn a_file_with_other_rights_is_changed_whatever_its_times_say() {
+        let sides = Sides(tempfile::tempdir().unwrap());
+        // To bind ports below 1024.
+        let rights = [
+            1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0_u8,
+        ];
+        for path in ["lower/file", "upper/file"] {
+            sides.write(path, "text");
+        }
+        let upper = sides.at("upper/file");
+        let set = lsetxattr(&upper, CAPABILITY, &rights, XattrFlags::empty());
+        if set.is_err() {
+            // Only root has them to give.
+            return;
+        }
+        for path in ["lower/file", "upper/file"] {
+            same_times(&sides.at(path));
+        }
+        assert_eq!(changes(&mut sides.overlay()), is(&["file"], &[]));
+        rustix::fs::lremovexattr(&upper, CAPABILITY).unwrap();
+        assert_eq!(changes(&mut sides.overlay()), is(&[], &[]));
+    }
+
+    const CAPABILITY: &str = "security.capability";
+
+    fn same_times(path: &Path) {
+        let time = rustix::fs::Timespec {
+            tv_sec: 1_000_000_000,
+            tv_nsec: 0,
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: time,
+            last_modification: time,
+        };
+        rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
 
     #[test]
