@@ -199,10 +199,13 @@ fn stack(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
     overlay(&base.join("new"), layers, &written, MountFlags::empty())
 }
 
-/// Mounts the layers once more, without what is written. Overlayfs wants two folders at least, so there
-/// is an empty one below.
+/// Mounts the layers once more, without what is written. Overlayfs wants two folders at least, so below
+/// a single one there is an empty one; with one more than it has layers at most it would refuse all.
 fn show_lower(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
-    let empty = format!(":{}/empty", base.to_str().unwrap_or("/tmp"));
+    let empty = match layers {
+        [_single] => format!(":{}/empty", base.to_str().unwrap_or("/tmp")),
+        _ => String::new(),
+    };
     overlay(&base.join("lower"), layers, &empty, MountFlags::RDONLY)
 }
 
