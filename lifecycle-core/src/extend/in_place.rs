@@ -2,8 +2,8 @@
 //! that was started from the image.
 //!
 //! What a command changed is seen by looking at all files before and after, unless the root is an
-//! overlay. Nothing is read or hashed: what was written has another time of change. Mounts, and what belongs to the build and not to the
-//! image, are left out.
+//! overlay. Nothing is read or hashed: what was written has another time of change. Mounts, and what
+//! belongs to the build and not to the image, are left out.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -245,7 +245,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// All that a command can see.
+    /// What decides what a command does.
     fn key(&self, words: &[String], env: &BTreeMap<String, String>) -> Digest {
         let all: Value = json!([
             "sealpack run 1",

@@ -214,14 +214,14 @@ impl Was<'_> {
         Ok(names)
     }
 
-    /// Whether the upper folder let be seen what was below at `path`, of which it has nothing itself.
+    /// Whether the upper folder left visible what was below at `path`, of which it has nothing itself.
     fn has_lower(&self, path: &Path) -> bool {
         let above = path.ancestors().skip(1);
         let mut above = above.filter_map(|it| self.upper.get(it));
         above.all(|it| it.state.is_dir() && !it.is_opaque)
     }
 
-    /// Opens what was below at `path`, which no link leads to.
+    /// Opens what was below at `path`, without following a link.
     fn open(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;

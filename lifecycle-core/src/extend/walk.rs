@@ -47,7 +47,7 @@ impl State {
         self.is(0o120_000)
     }
 
-    /// Whether it says, in a layer of overlayfs, that what is below is no more there.
+    /// Whether it says, in a layer of overlayfs, that what is below is gone.
     pub(super) fn is_whiteout(&self) -> bool {
         self.is(0o020_000) && self.device == 0
     }
