@@ -129,10 +129,15 @@ pub struct ImageRoot {
     /// Whether programs run as root instead, with the rights over files and users of the image that root
     /// has in a container, and none over the machine.
     pub as_root: bool,
-    /// Where inside the two sides of the overlay are to be seen, if it is one, read-only: `upper`, what is
-    /// written, and `lower`, the layers as one. It lies in a mount.
-    pub sides: Option<PathBuf>,
+    /// Whether the program gets the two sides of the overlay, if it is one: opened folders by the numbers
+    /// of [`SIDES`], to be read. They are at no place in the root, so whoever the program does not hand
+    /// them on to does not see them.
+    pub sides: bool,
 }
+
+/// The numbers of both sides of an overlay, as programs have them opened: what is written, and all that was
+/// there before, as one. See [`ImageRoot::sides`].
+pub const SIDES: [i32; 2] = [100, 101];
 
 /// Where the files of an image's root are.
 #[derive(Clone, Debug)]

@@ -437,7 +437,7 @@ fn a_copy_may_be_all_that_is_missing(fixture: &Fixture) {
             map: UserMap::One(user),
             user,
             as_root: false,
-            sides: None,
+            sides: false,
         })
     };
     let layer = LayerFolder {

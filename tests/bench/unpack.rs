@@ -198,7 +198,7 @@ async fn root(workspace: &Workspace, server: &Server, digest: &oci::Digest) -> O
             map,
             user: BUILDER,
             as_root: false,
-            sides: None,
+            sides: false,
         }),
         mounts: Vec::new(),
         needs_mounts: false,

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -65,10 +66,10 @@ impl InPlace {
         })
     }
 
-    /// The same, if the root is an overlay of `lower`, all that was there before as one, and `upper`,
-    /// what is written: then changes are looked for in that alone.
+    /// The same, if the root is an overlay of the folder `lower`, all that was there before as one, and
+    /// `upper`, what is written: then changes are looked for in that alone.
     #[must_use]
-    pub fn of_overlay(self, upper: &Path, lower: &Path) -> Self {
+    pub fn of_overlay(self, upper: OwnedFd, lower: OwnedFd) -> Self {
         Self {
             overlay: Some(Overlay::new(upper, lower)),
             ..self

@@ -19,10 +19,10 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, lgetxattr, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, lgetxattr, openat2};
 use rustix::io::Errno;
 
 use super::layer::capability;
@@ -36,10 +36,25 @@ const OPAQUE: &str = "user.overlay.opaque";
 #[derive(Debug)]
 pub(super) struct Overlay {
     /// What was written.
-    upper: PathBuf,
+    upper: Side,
     /// All that was there before, as one.
-    lower: PathBuf,
+    lower: Side,
     before: Entries,
+}
+
+/// A folder that is opened, and perhaps at no place in this root.
+#[derive(Debug)]
+struct Side {
+    opened: OwnedFd,
+    /// Leads to it, in this process alone.
+    path: PathBuf,
+}
+
+impl From<OwnedFd> for Side {
+    fn from(opened: OwnedFd) -> Self {
+        let path = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string());
+        Self { opened, path }
+    }
 }
 
 /// What there is in the upper folder, by its path.
@@ -52,10 +67,10 @@ struct Entry {
 }
 
 impl Overlay {
-    pub(super) fn new(upper: &Path, lower: &Path) -> Self {
+    pub(super) fn new(upper: OwnedFd, lower: OwnedFd) -> Self {
         Self {
-            upper: upper.to_owned(),
-            lower: lower.to_owned(),
+            upper: upper.into(),
+            lower: lower.into(),
             before: Entries::new(),
         }
     }
@@ -72,10 +87,10 @@ impl Overlay {
         let after = self.entries(left_out)?;
         let was = Was {
             upper: &self.before,
-            lower: openat(CWD, &self.lower, FOLDER, Mode::empty())?,
+            lower: &self.lower.opened,
         };
         let mut changes = Changes {
-            folder: self.upper.clone(),
+            folder: self.upper.path.clone(),
             ..Changes::default()
         };
         for (path, entry) in &after {
@@ -118,9 +133,9 @@ impl Overlay {
     }
 
     fn entries(&self, left_out: &[PathBuf]) -> io::Result<Entries> {
-        let found = walk(&self.upper, left_out)?.into_iter();
+        let found = walk(&self.upper.path, left_out)?.into_iter();
         let entry = |(path, state): (PathBuf, State)| {
-            let is_opaque = state.is_dir() && is_opaque(&self.upper.join(&path))?;
+            let is_opaque = state.is_dir() && is_opaque(&self.upper.path.join(&path))?;
             Ok((path, Entry { state, is_opaque }))
         };
         found.map(entry).collect()
@@ -136,13 +151,13 @@ impl Overlay {
                 let Some(before) = was.open(path, OFlags::RDONLY)? else {
                     return Ok(false);
                 };
-                let below = self.lower.join(path);
-                let now = self.upper.join(path);
+                let below = self.lower.path.join(path);
+                let now = self.upper.path.join(path);
                 Ok(capability(&below)? == capability(&now)?
                     && is_same(File::from(before), File::open(now)?)?)
             }
             Some(Found::Lower(_)) if state.is_symlink() => {
-                let target = |side: &Path| fs::read_link(side.join(path));
+                let target = |side: &Side| fs::read_link(side.path.join(path));
                 Ok(target(&self.lower)? == target(&self.upper)?)
             }
             Some(Found::Lower(_)) => Ok(true),
@@ -150,14 +165,10 @@ impl Overlay {
     }
 }
 
-const FOLDER: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
-
 /// How the root was before a command.
 struct Was<'a> {
     upper: &'a Entries,
-    lower: OwnedFd,
+    lower: &'a OwnedFd,
 }
 
 /// Where something was.
@@ -225,7 +236,7 @@ impl Was<'_> {
     fn open(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat2(&self.lower, path, flags, Mode::empty(), how) {
+        match openat2(self.lower, path, flags, Mode::empty(), how) {
             Ok(file) => Ok(Some(file)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error.into()),
@@ -281,7 +292,7 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-    use rustix::fs::{AtFlags, FileType, XattrFlags, lsetxattr, mknodat};
+    use rustix::fs::{AtFlags, CWD, FileType, XattrFlags, lsetxattr, mknodat};
 
     use super::*;
 
@@ -334,7 +345,8 @@ mod tests {
         }
 
         fn overlay(&self) -> Overlay {
-            Overlay::new(&self.at("upper"), &self.at("lower"))
+            let side = |name| OwnedFd::from(File::open(self.at(name)).unwrap());
+            Overlay::new(side("upper"), side("lower"))
         }
     }
 

@@ -38,7 +38,8 @@ use super::{PhaseFailure, Request, RunError, RunImage, inputs};
 use crate::builder::BuilderImage;
 use crate::rootfs::MappedFolder;
 use crate::sandbox::{
-    BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, Sandbox, SandboxError, User, UserMap,
+    BUILD_USER, Config, ImageRoot, Mount, Root, RootFiles, SIDES, Sandbox, SandboxError, User,
+    UserMap,
 };
 
 /// With what the extender ends if it could not extend.
@@ -188,7 +189,7 @@ impl Phases<'_> {
             map,
             user: User { uid: 0, gid: 0 },
             as_root: true,
-            sides: None,
+            sides: false,
         };
         let mut mounts: Vec<Mount> = ["layers", "workspace"]
             .map(|name| Mount {
@@ -331,9 +332,9 @@ impl Phases<'_> {
         let mut env: BTreeMap<OsString, OsString> = self.env();
         let mut root = root;
         if let RootFiles::Layers(_) = root.files {
-            let sides = Path::new(KANIKO).join("overlay");
-            env.insert("SEALPACK_OVERLAY".into(), sides.clone().into());
-            root.sides = Some(sides);
+            let sides = SIDES.map(|it| it.to_string()).join(",");
+            env.insert("SEALPACK_OVERLAY".into(), sides.into());
+            root.sides = true;
         }
         // Who else builds the app may use what was kept, so that it could not be removed.
         if let Some(kept) = job.kept.filter(|_| !self.request.clear_cache) {

@@ -152,7 +152,7 @@ impl Ground {
                 map,
                 user,
                 as_root: false,
-                sides: None,
+                sides: false,
             }),
             _layers: Some(layers),
         })

@@ -120,7 +120,9 @@ fn run(spec: &Spec, socket: &UnixStream) -> Result<Option<Reply>, Failed> {
         return inside(spec, socket).map(Some);
     }
     rights::hand_down()?;
-    second(socket)?
+    let mut second = second(socket)?;
+    image::close_sides(spec);
+    second
         .wait()
         .map_err(Failed::new("wait for the first process"))?;
     Ok(None)
@@ -250,6 +252,7 @@ fn inside(spec: &Spec, socket: &UnixStream) -> Result<Reply, Failed> {
         Ok(child) => child,
         Err(reply) => return Ok(reply),
     };
+    image::close_sides(spec);
     if orphans.is_some() {
         Orphans::stay()?;
     }

@@ -6,22 +6,22 @@
 //! says that the path leads: links of the image are followed as if its root were `/`.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
-    unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
 };
 
 use super::failed::Failed;
 use super::root::{DEVICES, first_component, make_read_only};
 use super::spec::{Map, Spec, SpecLayer, SpecRoot};
-use super::{User, foreign, rights};
+use super::{SIDES, User, foreign, rights};
 
 /// Where opened files are found by their numbers, before and after the root is left.
 const OPENED: &str = "/proc/self/fd";
@@ -41,6 +41,7 @@ pub(super) fn prepare(
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .map_err(Failed::new("keep its mounts to itself"))?;
+    let has_sides = matches!(spec.root, SpecRoot::Overlay { sides: true, .. });
     let (folders, layers): (Vec<&OsString>, &[SpecLayer]) = match &spec.root {
         SpecRoot::Machine => (Vec::new(), &[]),
         SpecRoot::Overlay { layers, .. } => (layers.iter().map(|it| &it.folder).collect(), layers),
@@ -67,7 +68,7 @@ pub(super) fn prepare(
     let base = base();
     let made = Failed::new("mount a file system");
     mount("tmpfs", base, "tmpfs", MountFlags::NOSUID, c"mode=755").map_err(made)?;
-    for folder in ["old", "new", "upper", "work", "lower", "empty"] {
+    for folder in ["old", "new", "upper", "work", "seen", "lower", "empty"] {
         rustix::fs::mkdir(base.join(folder), Mode::from_raw_mode(0o755))
             .map_err(Failed::new("make a root"))?;
     }
@@ -87,16 +88,8 @@ pub(super) fn prepare(
         let point = bind(&root, source, target)?;
         writable.push((point, mount.writable));
     }
-    if let SpecRoot::Overlay {
-        sides: Some(sides), ..
-    } = &spec.root
-    {
-        show_lower(base, &opened)?;
-        for side in ["upper", "lower"] {
-            let source = open(&base.join(side))?;
-            let point = bind(&root, &source, &Path::new(sides).join(side))?;
-            writable.push((point, false));
-        }
+    if has_sides {
+        show_sides(base, &opened)?;
     }
     devices(&root)?;
     if matches!(
@@ -117,7 +110,37 @@ pub(super) fn prepare(
         let by_us = mounted.map(|(_, writable)| *writable);
         by_us.unwrap_or_else(|| own.iter().any(|it| inside == Path::new(it)))
     })?;
+    // Their numbers may be those of the sides.
+    drop((opened, sources, root));
+    if has_sides {
+        hand_down_sides(base)?;
+    }
     Ok(registered)
+}
+
+/// Closes the sides that were opened for the program, when that has started.
+pub(super) fn close_sides(spec: &Spec) {
+    if matches!(spec.root, SpecRoot::Overlay { sides: true, .. }) {
+        for side in SIDES {
+            nix::unistd::close(side).unwrap_or_default();
+        }
+    }
+}
+
+/// Opens both sides for programs that are started from here.
+fn hand_down_sides(base: &Path) -> Result<(), Failed> {
+    let failed = || Failed::new("open the sides of the overlay");
+    for (side, number) in ["seen", "lower"].into_iter().zip(SIDES) {
+        let side = open(&base.join(side))?;
+        let handed = rustix::io::fcntl_dupfd_cloexec(&side, number).map_err(failed())?;
+        if handed.as_raw_fd() != number {
+            return Err(failed()(Errno::BUSY));
+        }
+        rustix::io::fcntl_setfd(&handed, FdFlags::empty()).map_err(failed())?;
+        // From here on it is known by its number.
+        let _number = handed.into_raw_fd();
+    }
+    Ok(())
 }
 
 /// Moves to the root that was put together, with a `/proc` of its own. Returns whether it is that.
@@ -197,6 +220,16 @@ fn stack(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
     let base_text = base.to_str().unwrap_or("/tmp");
     let written = format!(",upperdir={base_text}/upper,workdir={base_text}/work");
     overlay(&base.join("new"), layers, &written, MountFlags::empty())
+}
+
+/// Mounts what is written and, as one, what was there before, to be read.
+fn show_sides(base: &Path, layers: &[OwnedFd]) -> Result<(), Failed> {
+    show_lower(base, layers)?;
+    let failed = || Failed::new("mount what is written to be read");
+    let seen = base.join("seen");
+    mount_bind(base.join("upper"), &seen).map_err(failed())?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(&seen, flags, c"").map_err(failed())
 }
 
 /// Mounts the layers once more, without what is written. Overlayfs wants two folders at least, so below

@@ -46,7 +46,7 @@ pub(super) enum SpecRoot {
     Overlay {
         layers: Vec<SpecLayer>,
         /// See [`super::ImageRoot::sides`].
-        sides: Option<OsString>,
+        sides: bool,
     },
     /// A folder, which is written to.
     Copy { folder: OsString },
@@ -70,7 +70,7 @@ impl From<&Root> for SpecRoot {
             Root::Image(image) => match &image.files {
                 RootFiles::Layers(layers) => Self::Overlay {
                     layers: layers.iter().map(layer).collect(),
-                    sides: image.sides.clone().map(Into::into),
+                    sides: image.sides,
                 },
                 RootFiles::Copy(folder) => Self::Copy {
                     folder: folder.into(),

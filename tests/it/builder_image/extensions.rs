@@ -26,6 +26,7 @@ pub(super) fn extension(fixture: &Fixture, files: &[(&str, &str)]) {
 pub(super) async fn fixture() -> Option<Fixture> {
     let look = "for it in /usr/tool /etc/by-copy /given/here; do [ -e $it ] && echo \"there is $it\"; done\n\
                 echo \"greeting $GREETING, path $PATH, I am $(id -u)\"; touch /usr/x && echo leaked; [ -e /usr/out ] && echo leaked; \
+                for it in /proc/*/fd/*/usr/tool /kaniko/*/*/usr/tool; do [ -e $it ] && echo leaked; done; \
                 mv /kaniko/cache/layers /kaniko/cache/y 2>/dev/null && echo leaked; true\n";
     let builder = BuilderImage::new().build(look);
     let builder = builder.run_image("oci:other:latest");
@@ -153,7 +154,8 @@ async fn an_extension_extends_the_run_image() {
         return;
     }
     let dockerfile = "ARG base_image\nFROM ${base_image}\nUSER root\nARG word\n\
-        RUN echo $word > /etc/extended && chmod 640 /etc/extended && rm /etc/mark\n\
+        RUN echo $word > /etc/extended && chmod 640 /etc/extended\n\
+        RUN busybox rm $(busybox find / -path /proc -prune -o -path /sys -prune -o -name mark -print)\n\
         COPY file /opt/copied\nENV MORE=1\nLABEL by=extension\nARG user_id\nUSER ${user_id}\n";
     extension(
         &fixture,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -29,8 +30,8 @@ use crate::privileges::{self, User};
 /// The folder that restorer and extender share, and that platforms mount into both.
 pub(super) const KANIKO: &str = "/kaniko";
 
-/// The variable that names a folder in which the two sides of an overlay are, if the root is one: `upper`,
-/// what is written, and `lower`, all else.
+/// The variable with the numbers of two opened folders, if the root is an overlay: of what is written, and
+/// of all else. As in `100,101`.
 const OVERLAY: &str = "SEALPACK_OVERLAY";
 
 /// The variable that names a folder with layers of commands that were run before.
@@ -97,8 +98,11 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         &inputs.extended,
     ];
     let root = InPlace::new(&left_out, cancel.clone()).map_err(|error| failed(&error))?;
-    let mut root = match inputs.environment.path(OVERLAY) {
-        Some(sides) => root.of_overlay(&sides.join("upper"), &sides.join("lower")),
+    let mut root = match inputs.environment.text(OVERLAY) {
+        Some(numbers) => {
+            let [upper, lower] = sides(&numbers).map_err(|error| failed(&error))?;
+            root.of_overlay(upper, lower)
+        }
         None => root,
     };
     let build_ids = group.group_extensions.iter().map(|_it| random_id());
@@ -136,6 +140,8 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
         return temporary.close().map_err(|error| failed(&error));
     }
     temporary.close().map_err(|error| failed(&error))?;
+    // Buildpacks have no use for what it holds opened.
+    drop(root);
     become_builder(inputs, &extended)?;
     build::run(inputs, cancel, console)
 }
@@ -195,6 +201,26 @@ fn base(reference: &str, runtime: &Runtime) -> Result<Image, String> {
         let cause = go::words::chain(&error);
         format!("getting base image for digest '{digest}': {cause}")
     })
+}
+
+/// Takes the sides of an overlay from whoever started us: no command gets them.
+fn sides(numbers: &str) -> io::Result<[OwnedFd; 2]> {
+    let malformed = || {
+        let text = format!("{OVERLAY} is malformed: `{numbers}`");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let (upper, lower) = numbers.split_once(',').ok_or_else(malformed)?;
+    let take = |number: &str| {
+        // Neither input nor output.
+        let number: i32 = number.parse().map_err(|_error| malformed())?;
+        if number < 3 {
+            return Err(malformed());
+        }
+        let file = fs::File::open(format!("/proc/self/fd/{number}"))?;
+        nix::unistd::close(number)?;
+        Ok(file.into())
+    };
+    Ok([take(upper)?, take(lower)?])
 }
 
 fn tempfile_in_kaniko() -> io::Result<tempfile::TempDir> {
