@@ -5,7 +5,7 @@
 //!
 //! # Attacks
 //!
-//! By whom may push to the repository, runs the registry, or stands between, and has no trusted key.
+//! Attackers may push to the repository, run the registry, or stand between; none has a trusted key.
 //! Tests below `tests/it` are named for the row: `row_02_…` in `attacks.rs`, unless another is said.
 //!
 //! | row | attack | what stops it | test |

@@ -164,11 +164,19 @@ impl Verifier {
         let judged = thread::scope(|scope| {
             let judge = &judge;
             let others: Vec<_> = shares
-                .map(|share| scope.spawn(move || share.iter().map(judge).collect::<Vec<_>>()))
+                .map(|share| {
+                    let work = move || share.iter().map(judge).collect::<Vec<_>>();
+                    let started = thread::Builder::new().spawn_scoped(scope, work);
+                    // A machine may have no thread left.
+                    started.map_err(|_refused| share)
+                })
                 .collect();
             let mut judged: Vec<_> = own.iter().map(judge).collect();
             for other in others {
-                judged.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                judged.extend(match other {
+                    Ok(other) => other.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                    Err(share) => share.iter().map(judge).collect(),
+                });
             }
             judged
         });

@@ -19,6 +19,10 @@ use crate::error::{CommandError, Context as _, Message};
 use crate::signing::Signer;
 use crate::ui::Ui;
 
+/// 1980-01-01T00:00:01Z: the time that the CNB specification gives to all it makes, and ours to what is to
+/// be the same whenever it is made.
+pub(crate) const CREATED: i64 = 315_532_801;
+
 /// A claim that was attached.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -87,12 +87,19 @@ fn marked(command: Command) -> Command {
 pub(crate) fn answer(mut environment: Environment) -> ExitCode {
     let mut arguments = std::mem::take(&mut environment.arguments).into_iter();
     let word = arguments.nth(2).and_then(|it| it.into_string().ok());
-    environment.arguments = arguments.collect();
+    environment.arguments = ours(arguments.collect());
     let ui = Ui::plain(&environment);
     for found in word.iter().flat_map(|it| found(it, &environment, &ui)) {
         ui.document(found);
     }
     ExitCode::SUCCESS
+}
+
+/// Our command, in a line in which others may stand before it. One by another name begins the line.
+fn ours(mut line: Vec<OsString>) -> Vec<OsString> {
+    let is_ours = |it: &OsString| Path::new(it).file_name() == Some("sealpack".as_ref());
+    let begin = line.iter().position(is_ours).unwrap_or_default();
+    line.split_off(begin)
 }
 
 /// What `word` may become.
@@ -117,7 +124,9 @@ fn found(word: &str, environment: &Environment, ui: &Ui) -> Vec<String> {
     let Ok(runtime) = runtime else {
         return Vec::new();
     };
-    let access = access(environment);
+    let Some(access) = access(environment) else {
+        return Vec::new();
+    };
     let images = Images::new(&access, environment, ui);
     let tags = runtime.block_on(async {
         let listing = async { images.open(&reference).await.ok()?.tags().await.ok() };
@@ -203,10 +212,10 @@ fn paths(scheme: &str, path: &str, folder: bool, directory: &Path) -> Vec<String
     let Ok(entries) = directory.join(parent).read_dir() else {
         return Vec::new();
     };
-    let offered = entries.filter_map(Result::ok).take(MOST).filter_map(|it| {
+    let offered = entries.filter_map(Result::ok).filter_map(|it| {
         let name = it.file_name().into_string().ok()?;
         let is_hidden = name.starts_with('.') && !begun.starts_with('.');
-        if is_hidden || !name.starts_with(begun) {
+        if is_hidden || name.contains(char::is_control) || !name.starts_with(begun) {
             return None;
         }
         let is_layout = folder && it.path().join("oci-layout").exists();
@@ -223,22 +232,23 @@ fn paths(scheme: &str, path: &str, folder: bool, directory: &Path) -> Vec<String
     });
     let mut offered: Vec<_> = offered.collect();
     offered.sort();
+    offered.truncate(MOST);
     offered
 }
 
-/// How registries are reached, by what was typed so far.
-fn access(environment: &Environment) -> Access {
+/// How registries are reached, by what was typed so far; `None` if that is not understood: then nobody is
+/// asked.
+fn access(environment: &Environment) -> Option<Access> {
     let typed = environment.arguments.clone();
     let words: Vec<OsString> = defaults::arguments(environment).unwrap_or(typed);
     let command = Cli::command().ignore_errors(true);
-    let Ok(matches) = command.try_get_matches_from(words) else {
-        return Access::default();
-    };
+    let matches = command.try_get_matches_from(words).ok()?;
+    matches.subcommand()?;
     let mut leaf = &matches;
     while let Some((_, inner)) = leaf.subcommand() {
         leaf = inner;
     }
-    Access {
+    Some(Access {
         insecure_registries: all(leaf, "insecure_registries"),
         offline: all(leaf, "offline").first().is_some_and(|it| *it),
         registry_ca: all(leaf, "registry_ca"),
@@ -246,7 +256,7 @@ fn access(environment: &Environment) -> Access {
         registry_key: all(leaf, "registry_key").pop(),
         registries_conf: all(leaf, "registries_conf").pop(),
         authfile: all(leaf, "authfile").pop(),
-    }
+    })
 }
 
 /// What an argument was given, if the command has it.

@@ -54,14 +54,14 @@ pub(crate) async fn look_again(
     Ok(inventory)
 }
 
-/// The same of an image that no lifecycle made: its layers are seen as one.
+/// The same of an image that no lifecycle made: its layers are seen as one. Nothing is kept: it is
+/// looked at when it is new.
 pub(crate) async fn look_whole(
     store: &dyn Store,
     image: &Image,
-    cache: Option<&Path>,
 ) -> Result<Inventory, CommandError> {
     let layers: Vec<(&Descriptor, &DiffId)> = image.layers().collect();
-    look_at(store, &layers, cache).await
+    look_at(store, &layers, None).await
 }
 
 /// What is in the run image of `image` alone, `base`, whose layers `store` has; what was found in it is

@@ -280,14 +280,12 @@ impl File {
 }
 
 fn read(path: &PathBuf) -> Result<File, CommandError> {
-    use std::io::Read as _;
-
     let tried = || format!("failed to read the settings `{}`", path.display());
-    let mut text = String::new();
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    file.take(MAX_BYTES)
-        .read_to_string(&mut text)
-        .context(tried)?;
+    let Some(text) = oci::read_text_at_most(file, MAX_BYTES).context(tried)? else {
+        let problem = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());
+        return Err(CommandError::undecided(Message(problem)));
+    };
     toml::from_str(&text).context(tried)
 }
 

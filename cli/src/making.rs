@@ -24,7 +24,7 @@ use time::OffsetDateTime;
 use self::proof::Staged;
 pub(crate) use self::proof::{About, MadeKind};
 use crate::args::{Access, IdentityArgs, Printed, SignerArgs};
-use crate::claims::{Claims, Member};
+use crate::claims::{self, Claims, Member};
 use crate::commands::copy::tag;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
@@ -311,11 +311,12 @@ async fn prove(
     signer: &Signer,
     ui: &Ui,
 ) -> Result<Vec<String>, CommandError> {
+    let programs = proof::programs(place.environment)?;
     let mut attached = Vec::new();
     let mut claimed = Vec::new();
     for (one, (platform, image)) in made.iter().zip(images) {
         ui.begin("sbom", "looking into the layers");
-        let claims = place.claims(about, one, image).await?;
+        let claims = place.claims(about, one, image, &programs).await?;
         ui.done(
             "sbom",
             format_args!(
@@ -337,13 +338,13 @@ async fn prove(
                 claims,
             })
             .collect();
-        let created = OffsetDateTime::from_unix_timestamp(proof::CREATED).ok();
+        let created = OffsetDateTime::from_unix_timestamp(claims::CREATED).ok();
         let claims = Claims::of_index(root, place.name(about), &members, created)?;
         attached.extend(claims.attach(&**place.store, root, signer, ui).await?);
     }
     let mut names = Vec::new();
     for it in &attached {
-        let name = it.predicate_type.short_name().unwrap_or_default();
+        let name = it.predicate_type.name();
         if !names.contains(&name) {
             names.push(name);
         }

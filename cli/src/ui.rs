@@ -23,7 +23,7 @@ pub(crate) struct Ui {
     bar: Option<ProgressBar>,
     /// What is under way, where it is not drawn.
     begun: Mutex<Option<Begun>>,
-    /// The command, if nobody sits there whom a line could disturb who is asked something.
+    /// The command, unless somebody sits at a terminal: a line could disturb a prompt.
     command: Option<Begun>,
     /// Lines must not be torn apart by other threads.
     lock: Mutex<()>,
@@ -264,7 +264,7 @@ impl Ui {
     }
 
     /// Says that something has begun; gone when the next line comes. Elsewhere than on a terminal it is
-    /// said when it [takes long](Self::still).
+    /// said when it [takes long](Self::while_telling).
     pub(crate) fn begin(&self, phase: &'static str, text: impl Into<String>) {
         let Some(bar) = &self.bar else {
             let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -325,13 +325,15 @@ impl Ui {
         let (working, done) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
             // A thread of its own: work that computes leaves none for timers.
-            scope.spawn(move || {
+            let tell = move || {
                 while done.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                     if let Some((phase, text)) = self.under_way(environment::instant()) {
                         self.status(Tone::Faint, &phase, text);
                     }
                 }
-            });
+            };
+            // Where no thread is left, nobody is told.
+            drop(std::thread::Builder::new().spawn_scoped(scope, tell));
             let result = work();
             drop(working);
             result
@@ -460,11 +462,15 @@ fn spoken(text: &str) -> String {
     let mut rest = text;
     while let Some(at) = rest.find(API) {
         let (before, after) = rest.split_at(at);
+        let behind = after.get(API.len()..).unwrap_or_default();
         let is_part = |it: char| it.is_ascii_alphanumeric() || matches!(it, '/' | '.' | '-' | '_');
-        let is_whole = !before.ends_with(is_part);
+        let in_host = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_');
+        // Another host, or another port; but a dot may end a sentence.
+        let next = behind.strip_prefix(['.', ':']).unwrap_or(behind);
+        let is_whole = !before.ends_with(is_part) && !next.starts_with(in_host);
         out.push_str(before);
         out.push_str(if is_whole { "docker.io" } else { API });
-        rest = after.get(API.len()..).unwrap_or_default();
+        rest = behind;
     }
     out.push_str(rest);
     out
@@ -605,6 +611,12 @@ mod tests {
             ("index.docker.io, index.docker.io", "docker.io, docker.io"),
             ("https://index.docker.io/v1/", "https://index.docker.io/v1/"),
             ("my-index.docker.io", "my-index.docker.io"),
+            (
+                "index.docker.io.evil.example/app",
+                "index.docker.io.evil.example/app",
+            ),
+            ("index.docker.io:5000/app", "index.docker.io:5000/app"),
+            ("from index.docker.io.", "from docker.io."),
             ("nothing", "nothing"),
         ] {
             assert_eq!(spoken(text), expected);

@@ -10,7 +10,7 @@ use crate::ui::Ui;
 /// Writes a document in the place of what was there; to standard output, if `path` is `-`.
 pub(crate) fn write(path: &Path, text: &str, ui: &Ui) -> Result<(), CommandError> {
     if path == Path::new("-") {
-        ui.line(text.trim_end());
+        ui.document(text.trim_end());
         return Ok(());
     }
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());

@@ -1,5 +1,5 @@
 //! Copies of single files that modules made, as upstream makes them (its `fsutil.Copy`): a link stays
-//! a link, a folder is copied whole, and what is none of these and not a file is passed over.
+//! a link, a folder is copied whole, and devices, pipes and sockets are passed over.
 
 use std::fs;
 use std::io;

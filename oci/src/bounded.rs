@@ -14,11 +14,9 @@ pub fn read_at_most(reader: impl Read, limit: u64) -> io::Result<Option<Vec<u8>>
 
 /// The same of text; what is not UTF-8 is an error.
 pub fn read_text_at_most(reader: impl Read, limit: u64) -> io::Result<Option<String>> {
-    let mut text = String::new();
-    reader
-        .take(limit.saturating_add(1))
-        .read_to_string(&mut text)?;
-    Ok(Some(text).filter(|it| it.len() as u64 <= limit))
+    let bytes = read_at_most(reader, limit)?;
+    let text = bytes.map(String::from_utf8).transpose();
+    text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]
@@ -36,6 +34,7 @@ mod tests {
         );
         assert_eq!(read_text_at_most(&b"abc"[..], 3).unwrap().unwrap(), "abc");
         assert_eq!(read_text_at_most(&b"abcd"[..], 3).unwrap(), None);
+        assert_eq!(read_text_at_most("aé".as_bytes(), 1).unwrap(), None);
         assert!(read_text_at_most(&b"\xff"[..], 3).is_err());
     }
 }

@@ -86,7 +86,6 @@ async fn what_cannot_be_listed_is_silence_and_soon() {
         "sealpack verify 127.0.0.1:1/app:",
         "sealpack verify oci:nowhere:",
         "sealpack verify oci-archive:nowhere:",
-        "sealpack verify r.example/app: --offline",
     ] {
         assert!(offered(&workspace, missing).is_empty(), "{missing}");
     }
@@ -131,6 +130,47 @@ async fn it_is_asked_with_the_flags_that_were_typed() {
     let image = format!("{}/my/app:", registry.host());
     let line = format!("sealpack verify --authfile auth.json {image}");
     assert_eq!(offered(&workspace, &line), [format!("{image}v1")]);
+}
+
+/// `--offline` holds whatever stands before the command: zsh hands over all of the line.
+#[tokio::test]
+async fn offline_holds_whatever_stands_before() {
+    let registry = registry_with(&["v1"]).await;
+    let proxy = testkit::Proxy::start(&registry.host());
+    let workspace = Workspace::new();
+    let asked = |line: &str| {
+        let word = line.rsplit(' ').next().unwrap();
+        let words = ["__complete", word].into_iter().chain(line.split(' '));
+        let mut command = workspace.sealpack(words);
+        command.env("HTTP_PROXY", format!("http://{}", proxy.host()));
+        Output::of(&mut command).expect(0).stdout
+    };
+    let image = "--insecure-registry registry.test:5000 registry.test:5000/my/app:";
+    for before in ["", "true && ", "A=b "] {
+        let line = format!("{before}sealpack verify --offline {image}");
+        assert_eq!(asked(&line), "", "{line}");
+    }
+    assert!(proxy.requests().is_empty());
+    let online = asked(&format!("sealpack verify {image}"));
+    assert_eq!(online, "registry.test:5000/my/app:v1\n");
+}
+
+/// Names of files come from strangers, and bash takes what it is offered as if it had been typed.
+#[test]
+fn bash_is_offered_nothing_that_it_would_run() {
+    let workspace = Workspace::new();
+    workspace.write("a;touch b/oci-layout", "{}");
+    let script = r#"
+        source <("$0" completion bash)
+        COMP_LINE=$1 COMP_POINT=${#1} COMP_CWORD=3
+        _sealpack_images "$0" a :
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut bash = workspace.command("bash");
+    bash.args(["-c", script])
+        .arg(binary("sealpack"))
+        .arg("sealpack ls oci:a");
+    assert_eq!(Output::of(&mut bash).expect(0).stdout, "a\\;touch\\ b:\n");
 }
 
 /// The script of bash, as bash runs it: it ends words at colons.

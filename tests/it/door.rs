@@ -410,6 +410,11 @@ fn what_is_set_elsewhere_stands_for_a_flag_and_flags_win() {
         "{nobody:?}"
     );
     run(&["verify", "oci:out:bare"], &named).expect(0);
+    // It is read whole or not at all: a part of it could lack the policy.
+    let long = format!("{}policy = \"p\"\n", "#\n".repeat(600_000));
+    project.write("sealpack.toml", long);
+    let refused = run(&["config"], &[]).expect(2);
+    assert!(refused.stderr.contains("larger than"), "{refused:?}");
     project.write("sealpack.toml", "bilder = 1\n");
     // A stranger's file is nothing to who verifies beside it.
     run(&["verify", "oci:out:bare", "--key", "test.pub"], &[]).expect(0);

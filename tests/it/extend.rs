@@ -292,6 +292,65 @@ async fn a_run_image_is_extended_exported_and_extended_again_from_the_cache() {
     }
 }
 
+/// What a run image was extended by: the entries of each layer that has some; and the config. Upstream
+/// has targets of hard links begin with a slash, and its own cache in layers.
+fn extended(root: &Root) -> (Vec<Vec<String>>, String) {
+    let run = root.path("layers/extended/run");
+    let found = hand_over::read_extended(&run, &Limits::default());
+    let (image, folder) = found.unwrap().unwrap();
+    let config = image.config();
+    let mut layers = Vec::new();
+    for (layer, _) in image.layers().skip(1) {
+        let mut entries = entries(&folder.join("blobs"), &layer.digest);
+        entries.retain(|it| !it.starts_with("kaniko/"));
+        let mut entries: Vec<_> = entries.iter().map(|it| it.replace(" /d/", " d/")).collect();
+        entries.sort();
+        if !entries.is_empty() {
+            layers.push(entries);
+        }
+    }
+    let config = &config.config;
+    let said = format!("{:?} {:?} {}", config.env, config.labels, config.user);
+    (layers, said)
+}
+
+/// The same Dockerfile in the same root by upstream's extender, which is kaniko.
+#[test]
+fn a_run_image_is_extended_as_upstream_does() {
+    const DOCKERFILE: &str = "ARG base_image\nFROM ${base_image}\nUSER root\n\
+        RUN mkdir -p /d/e /d/f && echo a > /d/a && ln /d/a /d/b && chown 7:8 /d/e && rm -r /home/cnb\n\
+        RUN rm /d/a && chmod 4755 /d/b && ln -s nowhere /d/link && mkdir -m 700 /d/own\n\
+        COPY --chown=1000 file /copied/\nENV V=x\nLABEL by=test\nWORKDIR /etc\n\
+        RUN rm -rf /d/e && echo file > /d/e && rm -r /d/f && mkdir /d/f && echo in > /d/f/in && pwd > at\n\
+        ARG user_id\nUSER ${user_id}\n";
+    let Some(upstream) = peer("upstream-lifecycle") else {
+        return;
+    };
+    let (registry, _base) = registry("1000:1000");
+    let both = [None, Some(&upstream)].map(|theirs| {
+        let root = Root::new()?;
+        root.extension("0.13", DOCKERFILE);
+        root.restore("0.13", &registry);
+        // By that kaniko knows a container.
+        root.write(".dockerenv", "");
+        if let Some(program) = theirs {
+            let at = root.path("cnb/lifecycle/lifecycle");
+            fs::remove_file(&at).unwrap();
+            fs::copy(program, at).unwrap();
+        }
+        let flags = "-kind run -log-level debug -uid 1000 -gid 1000";
+        let (code, text) = root.run("0.13", &format!("/cnb/lifecycle/extender {flags}"));
+        assert_eq!(code, Some(0), "{text}");
+        Some(extended(&root))
+    });
+    let [Some((ours, our_config)), Some((theirs, their_config))] = both else {
+        return;
+    };
+    assert_eq!(ours, theirs, "ours and upstream's");
+    assert_eq!(ours.len(), 4);
+    assert_eq!(our_config, their_config);
+}
+
 #[test]
 fn buildpacks_run_in_the_extended_build_image_and_not_as_root() {
     for api in ["0.10", "0.13"] {

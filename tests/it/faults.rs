@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use testkit::registry::{Fault, FaultKind};
+use testkit::registry::{Fault, FaultKind, Switches};
 use testkit::{Output, peer, skipped};
 
 use crate::pod::Pod;
@@ -289,6 +289,71 @@ async fn a_damaged_cache_costs_time_and_nothing_else() {
     // What is there after all of it is good again.
     change(&pod);
     assert!(pod.build(API, None).contains("deps are there"));
+}
+
+/// Runs all phases with a cache in the registry; `meanwhile` while that is read. The exit code of the
+/// restorer, and what the phases say. Ends with the first phase that fails.
+fn build_with_cache_image(pod: &Pod, meanwhile: impl FnOnce(&mut Switches)) -> (i32, String) {
+    let image = format!("-cache-image={}", pod.image("cache:v1"));
+    let (mut code, mut said, mut meanwhile) = (0, String::new(), Some(meanwhile));
+    for (phase, mut arguments) in pod.phases(None) {
+        for it in &mut arguments {
+            if it == "-cache-dir=cache" {
+                it.clone_from(&image);
+            }
+        }
+        if phase == "restorer"
+            && let Some(change) = meanwhile.take()
+        {
+            pod.registry.set(change);
+        }
+        let output = Output::of(&mut pod.command(API, phase, &arguments));
+        said.push_str(&output.stdout);
+        if phase == "restorer" {
+            pod.registry.set(|it| it.faults.clear());
+            code = output.code;
+        }
+        if output.code != 0 {
+            assert_eq!(phase, "restorer", "{said}");
+            break;
+        }
+    }
+    (code, said)
+}
+
+/// A cache that cannot be read is none, or the restorer says which image it is; nothing is made of half
+/// of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_cache_image_costs_time_or_is_named() {
+    let Some(pod) = Pod::new().await else { return };
+    pod.renew(true);
+    let build = |meanwhile: &dyn Fn(&mut Switches)| {
+        let before = pod.registry.tagged("app", "v1");
+        change(&pod);
+        let (code, said) = build_with_cache_image(&pod, meanwhile);
+        if code == 0 {
+            tagged(&pod);
+        } else {
+            assert!(said.contains("cache"), "{said}");
+            assert_eq!(pod.registry.tagged("app", "v1"), before);
+        }
+        said
+    };
+    build(&|_| {});
+    assert!(build(&|_| {}).contains("deps are there"));
+    let good = pod.registry.tagged("cache", "v1").unwrap();
+    let broken = |kind| Fault::first(usize::MAX, "/cache/blobs/", kind);
+    build(&|it| it.faults = vec![broken(FaultKind::Status(404, None))]);
+    build(&|it| it.faults = vec![broken(FaultKind::Drop(10))]);
+    let missing = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2},"layers":[]}"#;
+    for manifest in ["{}", "not JSON", missing] {
+        pod.registry
+            .put_manifest("cache", Some("v1"), MANIFEST, manifest);
+        build(&|_| {});
+    }
+    pod.registry
+        .put_manifest("cache", Some("v1"), MANIFEST, good);
+    assert!(build(&|_| {}).contains("deps are there"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

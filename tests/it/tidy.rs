@@ -281,7 +281,7 @@ fn modules_are_named_in_one_way() {
     for file in files(".rs") {
         assert!(
             !file.ends_with("mod.rs"),
-            "{} is named for its folder",
+            "{} is `mod.rs`: name it for the module, beside its folder",
             file.display()
         );
     }

@@ -103,19 +103,13 @@ fn read(
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    use std::io::Read as _;
-
     let failed = |source| CertificateError::Read {
         path: path.to_owned(),
         source,
     };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .map_err(failed)?
-        .take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    Ok(bytes)
+    let read = std::fs::File::open(path).and_then(|file| oci::read_at_most(file, MAX_BYTES));
+    let bytes = read.map_err(failed)?;
+    bytes.ok_or_else(|| failed(std::io::ErrorKind::FileTooLarge.into()))
 }
 
 /// Why there is no certificate. The private key is never shown.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use attest::key::PrivateKey;
 use links::{Artifacts, Hashes, Link};
-use oci::{Digest, Hasher};
+use oci::{Digest, HashReader};
 use platform::run::{Watch, WatchError};
 use serde_json::{Map, Value};
 
@@ -161,14 +161,5 @@ fn look(root: &Path, folder: &str, artifacts: &mut Artifacts) -> Result<(), Watc
 }
 
 fn digest(path: &Path) -> std::io::Result<Digest> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        let count = std::io::Read::read(&mut file, &mut buffer)?;
-        match buffer.get(..count) {
-            None | Some([]) => return Ok(hasher.finish()),
-            Some(bytes) => hasher.update(bytes),
-        }
-    }
+    HashReader::new(fs_err::File::open(path)?).finish()
 }

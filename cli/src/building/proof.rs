@@ -69,10 +69,7 @@ pub(crate) async fn attach(
     ui.begin("attest", "signing");
     let image = &built.report.image;
     let attached = claims.attach(staging.store(), image, signer, ui).await?;
-    let names: Vec<_> = attached
-        .iter()
-        .map(|it| it.predicate_type.short_name().unwrap_or_default())
-        .collect();
+    let names: Vec<_> = attached.iter().map(|it| it.predicate_type.name()).collect();
     ui.done("attest", names.join(", "));
     Ok(Proof { attached, claims })
 }

@@ -30,6 +30,7 @@ use super::project;
 use super::targets::{self, Builders, Target};
 use super::trace::Trace;
 use crate::args::Format;
+use crate::claims;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
@@ -517,8 +518,6 @@ fn surroundings(network: Network, environment: &Environment) -> BTreeMap<OsStrin
 /// The time in the image: the one that was given, or `SOURCE_DATE_EPOCH`, else the one that is always the
 /// same.
 fn created(given: Option<&str>, environment: &Environment) -> Result<i64, CommandError> {
-    /// 1980-01-01T00:00:01Z: when an image was made that is to be the same whenever it is made.
-    const CREATED: i64 = 315_532_801;
     match given {
         Some("now") => return Ok(OffsetDateTime::from(environment::now()).unix_timestamp()),
         Some(text) => {
@@ -530,7 +529,7 @@ fn created(given: Option<&str>, environment: &Environment) -> Result<i64, Comman
         None => {}
     }
     match environment.text("SOURCE_DATE_EPOCH") {
-        None | Some("") => Ok(CREATED),
+        None | Some("") => Ok(claims::CREATED),
         Some(text) => seconds(text, || {
             format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds")
         }),

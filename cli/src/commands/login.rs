@@ -1,6 +1,6 @@
 //! `sealpack login` and `sealpack logout`: credentials, kept where Docker keeps them.
 
-use std::io::{self, BufRead as _, Read as _};
+use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -252,15 +252,11 @@ fn name(text: &str) -> Result<String, CommandError> {
 fn from_stdin(what: &str) -> Result<Secret, CommandError> {
     /// More than any token.
     const LIMIT: u64 = 64 << 10;
-    let mut text = String::new();
-    io::stdin()
-        .lock()
-        .take(LIMIT + 1)
-        .read_to_string(&mut text)
+    let text = oci::read_text_at_most(io::stdin().lock(), LIMIT)
         .context(|| format!("failed to read the {what} from standard input"))?;
-    if text.len() as u64 > LIMIT {
+    let Some(text) = text else {
         return Err(Message(format!("the {what} is longer than {LIMIT} bytes")).into());
-    }
+    };
     let line = text.strip_suffix('\n').unwrap_or(&text);
     secret(what, line.strip_suffix('\r').unwrap_or(line))
 }

@@ -1,12 +1,12 @@
 //! `sealpack sbom`: what is in an image, a folder or a file, and work with what others say.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use oci::view::{View, ViewLimits};
-use oci::{Digest, Hasher, Image, Location, Platform, Reference};
+use oci::{Digest, HashReader, Image, Location, Platform, Reference};
 use sbom::component::{Component, Hash, Inventory, Kind};
 use sbom::find::{Finders, find};
 use sbom::{Document, Limits, Merged, Sources, Subject};
@@ -286,16 +286,7 @@ fn of_file(
 }
 
 fn digest(path: &Path) -> std::io::Result<Digest> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finish());
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+    HashReader::new(fs_err::File::open(path)?).finish()
 }
 
 /// Merges what was found with what documents say, and writes it.

@@ -1,7 +1,6 @@
 //! What is claimed about an image that was made: what is in it, and what it was made of.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -24,9 +23,6 @@ use crate::claims::{self, Claims};
 use crate::contents;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
-
-/// 1980-01-01T00:00:01Z, as everything that is made says.
-pub(super) const CREATED: i64 = 315_532_801;
 
 /// What is made, and what the user asked for.
 #[derive(Clone, Debug)]
@@ -59,6 +55,14 @@ impl MadeKind {
     }
 }
 
+/// This program, by its digest.
+pub(super) fn programs(environment: &Environment) -> Result<Vec<Named>, CommandError> {
+    let own = OwnPrograms::find(None, environment)?;
+    let own = own.running.digests()?.into_iter();
+    let own = own.filter(|(name, _)| *name == "sealpack");
+    Ok(own.map(|(name, digest)| named(name, digest)).collect())
+}
+
 /// Where what was made is staged, and where it goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Staged<'a> {
@@ -83,14 +87,9 @@ impl Staged<'_> {
         about: &About,
         (platform, made): &(Platform, Made),
         image: &Descriptor,
+        programs: &[Named],
     ) -> Result<Claims, CommandError> {
         let sbom = self.sbom(about, made, image).await?;
-        let own = OwnPrograms::find(None, self.environment)?;
-        let own = own.running.digests()?.into_iter();
-        let programs: Vec<_> = own
-            .filter(|(name, _)| *name == "sealpack")
-            .map(|(name, digest)| named(name, digest))
-            .collect();
         let byproducts = claims::byproducts(&sbom).into_iter();
         let provenance = Ingredients {
             builder_id: self.builder_id,
@@ -102,7 +101,7 @@ impl Staged<'_> {
             flatten: &about.flatten,
             run_images: &about.run_images,
             made_of: &made.made_of,
-            programs: &programs,
+            programs,
             started_on: claims::timestamp(about.started)?,
             finished_on: claims::now()?,
             byproducts: byproducts.map(|(name, it)| named(name, it)).collect(),
@@ -118,9 +117,8 @@ impl Staged<'_> {
         made: &Made,
         image: &Descriptor,
     ) -> Result<Merged, CommandError> {
-        let cache = self.environment.cache().map(|it: PathBuf| it.join("made"));
         let store: Arc<dyn Store> = Arc::<LayoutStore>::clone(self.store);
-        let mut found = contents::look_whole(&*store, &made.image, cache.as_deref()).await?;
+        let mut found = contents::look_whole(&*store, &made.image).await?;
         let failed = || "failed to read what was made".to_owned();
         let name = self.name(about);
         match about.kind {
@@ -155,7 +153,7 @@ impl Staged<'_> {
         };
         let sources = Sources {
             about: Some(subject.component()),
-            created: OffsetDateTime::from_unix_timestamp(CREATED).ok(),
+            created: OffsetDateTime::from_unix_timestamp(claims::CREATED).ok(),
             documents: Vec::new(),
             found: vec![&found],
         };

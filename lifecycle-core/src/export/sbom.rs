@@ -74,11 +74,13 @@ fn copy_of(
             }
             Err(error) => return Err(failed("stat", &path, error)),
         }
+        fs::create_dir_all(to).map_err(|error| failed("mkdir", to, error))?;
+        let to = to.join(suffix);
         say(
             Level::Debug,
             &format!("Copying SBOM {name} to {}", to.display()),
         );
-        copy_one(&path, &to.join(suffix))?;
+        copy_one(&path, &to)?;
     }
     Ok(())
 }
@@ -115,11 +117,8 @@ fn copy_all(from: &Path, to: &Path, log: &dyn Log) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Copies one, with the folder that it is to lie in.
+/// Copies one.
 fn copy_one(from: &Path, to: &Path) -> Result<(), ExportError> {
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(|error| failed("mkdir", parent, error))?;
-    }
     copying::copy(from, to).map_err(|error| failed(error.operation, &error.path, error.source))
 }
 

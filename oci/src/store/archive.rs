@@ -152,7 +152,9 @@ impl ArchiveStore {
         let mut index = read_index(&members)?;
         let images = match form {
             ArchiveForm::Oci if index.is_none() => {
-                return Err(members.malformed("it is no OCI image layout: it has no `index.json`"));
+                return Err(
+                    members.malformed("it is not an OCI image layout: `index.json` is missing")
+                );
             }
             ArchiveForm::Oci => Vec::new(),
             ArchiveForm::Docker => {

@@ -9,7 +9,7 @@
 //!
 //! <https://github.com/buildpacks/spec/blob/distribution/0.3/distribution.md#buildpackage>
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use lifecycle_core::buildpack::Kind;
 use oci::store::{ArchiveForm, ArchiveStore};
 use oci::tar::Reader;
 use oci::{
-    Descriptor, DiffId, Digest, ExtractError, Hasher, Image, ImageError, Limits, Platform, Store,
-    StoreError,
+    Descriptor, DiffId, Digest, ExtractError, HashReader, Image, ImageError, Limits, Platform,
+    Store, StoreError,
 };
 
 use super::descriptor::{Mistake, ModuleDescriptor};
@@ -328,16 +328,7 @@ impl Contents {
 
 /// The SHA-256 of a file.
 fn hash(path: &Path) -> io::Result<Digest> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = Hasher::default();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let count = file.read(&mut buffer)?;
-        match buffer.get(..count) {
-            Some([]) | None => return Ok(hasher.finish()),
-            Some(chunk) => hasher.update(chunk),
-        }
-    }
+    HashReader::new(fs::File::open(path)?).finish()
 }
 
 pub(crate) fn read_text(path: &Path) -> Result<String, PackageError> {

@@ -16,7 +16,7 @@ use fs_err as fs;
 use lifecycle_core::api::{BuildpackApi, PlatformApi};
 use lifecycle_core::provenance::Named;
 use oci::tar::{Entry, EntryKind, Reader, Seen};
-use oci::{Digest, ExtractError, Hasher, Image, Store};
+use oci::{Digest, ExtractError, HashReader, Image, Store};
 
 use super::spool::{SpoolError, spool};
 use super::tar::{FillError, Tar, plain};
@@ -224,15 +224,7 @@ fn named(name: &str, digest: Digest) -> Named {
 }
 
 fn digest(path: &Path) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut file = fs::File::open(path)?;
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
+    HashReader::new(fs::File::open(path)?).finish()
 }
 
 /// What one of our own files in a builder is.

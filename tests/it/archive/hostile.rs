@@ -135,11 +135,11 @@ async fn hostile_layouts_in_archives_are_refused() {
     cut.truncate(1024 + 512 + 10);
     let cases = [
         (
-            "it is no OCI image layout",
+            "it is not an OCI image layout",
             tarred(&[("index.json", index)]),
         ),
         (
-            "it is no OCI image layout",
+            "it is not an OCI image layout",
             tarred(&[("oci-layout", version)]),
         ),
         ("ends in the middle of a file", cut),

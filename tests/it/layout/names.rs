@@ -25,3 +25,30 @@ fn what_is_written_by_a_long_name_is_in_the_layout_that_is_there() {
     assert!(project.join("new:localhost/app/index.json").is_file());
     run(&["verify", "oci:new:localhost/app:v1", "--key", "test.pub"]);
 }
+
+/// A name in a layout may have colons and slashes, and a mirror keeps the names that images have.
+#[test]
+fn a_mirror_keeps_long_names() {
+    let project = Project::typical();
+    project.build("oci:src:v1").expect(0);
+    let run = |arguments: &[&str]| project.run(arguments).expect(0);
+    for name in ["localhost/a:v1", "localhost/b:v1"] {
+        run(&["copy", "oci:src:v1", &format!("oci:src:{name}")]);
+    }
+    project.write(
+        "m.toml",
+        "[[accept]]\nclaims = [\"signature\"]\nsigner = \"given\"\n[[require]]\nclaim = \"signature\"\n",
+    );
+    let policy = ["--policy", "m.toml", "--key", "test.pub"];
+    run(&[&["mirror", "oci:src", "oci:out"][..], &policy].concat());
+    run(&[
+        &["mirror", "oci:src:localhost/a:v1", "oci:one"][..],
+        &policy,
+    ]
+    .concat());
+    assert_eq!(
+        run(&["ls", "oci:out"]).stdout,
+        "localhost/a:v1\nlocalhost/b:v1\nv1\n"
+    );
+    assert_eq!(run(&["ls", "oci:one"]).stdout, "localhost/a:v1\n");
+}

@@ -115,7 +115,7 @@ hint: name a repository: `HOST/REPO`, or what they go below: `HOST/PREFIX/`
 exit: 2
 --- stdout
 --- stderr
-error: `docker-daemon:app` is no place that can be a mirror
+error: `docker-daemon:app` cannot be a mirror
 hint: use `HOST/REPO`, `oci:DIR` or `oci-archive:FILE`
 "#);
     assert_snapshot!(says("--from none.txt oci:out"), @r#"

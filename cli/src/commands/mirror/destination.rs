@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use oci::{Location, Reference, Registry};
+use oci::{Location, Reference, Registry, Tag};
 
 use super::sources::Origin;
 use crate::error::{CommandError, Context as _, Message};
@@ -45,12 +45,10 @@ impl Destination {
             Location::Registry(_) | Location::Layout(_) | Location::LayoutArchive(_) => {
                 Ok(Self::Here(reference))
             }
-            Location::DockerArchive { .. } | Location::DockerDaemon(_) => {
-                Err(CommandError::undecided(Message(format!(
-                    "`{text}` is no place that can be a mirror"
-                )))
-                .hint("use `HOST/REPO`, `oci:DIR` or `oci-archive:FILE`"))
-            }
+            Location::DockerArchive { .. } | Location::DockerDaemon(_) => Err(
+                CommandError::undecided(Message(format!("`{text}` cannot be a mirror")))
+                    .hint("use `HOST/REPO`, `oci:DIR` or `oci-archive:FILE`"),
+            ),
         }
     }
 
@@ -76,6 +74,20 @@ impl Destination {
             }
             Self::BelowFolder(folder) => format!("oci:{}", folder.join(name()?.long()).display()),
         };
+        if !matches!(self, Self::BelowRegistry { .. }) {
+            let mut reference: Reference = place
+                .parse()
+                .context(|| format!("`{place}` is not a place for an image"))?;
+            if !matches!(reference.location, Location::Registry(_)) {
+                // A name in a layout may have colons and slashes.
+                match (&origin.reference.tag, &origin.reference.digest) {
+                    (Some(tag), _) => reference.tag = Some(tag.clone()),
+                    (None, Some(digest)) => reference.digest = Some(digest.clone()),
+                    (None, None) => reference.tag = Some(Tag::latest()),
+                }
+                return Ok(reference);
+            }
+        }
         let selector = match (&origin.reference.tag, &origin.reference.digest) {
             (Some(tag), _) => format!(":{tag}"),
             (None, Some(digest)) => format!("@{digest}"),
@@ -166,7 +178,7 @@ mod tests {
                 "r.example/app:v1",
                 Some("r.example/app"),
                 "docker-daemon:x",
-                "`docker-daemon:x` is no place that can be a mirror",
+                "`docker-daemon:x` cannot be a mirror",
             ),
             (
                 "r.example/app:v1",

@@ -131,10 +131,13 @@ impl Source {
         environment: &Environment,
     ) -> Result<Vec<Origin>, CommandError> {
         match self {
-            Self::Image(reference) => Ok(vec![Origin {
-                name: policy::name(reference).cloned(),
-                reference: reference.clone(),
-            }]),
+            Self::Image(reference) => {
+                let reference = images.settled(reference);
+                Ok(vec![Origin {
+                    name: policy::name(&reference).cloned(),
+                    reference,
+                }])
+            }
             Self::Tags { place, patterns } => {
                 tagged(place, policy::name(place), patterns, images).await
             }
@@ -176,8 +179,11 @@ async fn tagged(
     tags.iter()
         .filter(is_meant)
         .map(|tag| {
+            // Not by way of text: a name in a layout may have colons and slashes.
+            let mut reference = place.clone();
+            reference.tag = Some(tag.clone());
             Ok(Origin {
-                reference: parse(&format!("{place}:{tag}"))?,
+                reference,
                 name: name.cloned(),
             })
         })

@@ -34,8 +34,6 @@ const API: PlatformApi = PlatformApi::V0_15;
 const IMAGE: &str = "sealpack.invalid/staged";
 /// Where what is carried over is from, in SBOMs.
 const BEFORE: &str = "image before";
-/// 1980-01-01T00:00:01Z: the time that the CNB specification gives to all it makes.
-const CREATED: i64 = 315_532_801;
 
 /// Where new images are made: their layers stay where they are.
 #[derive(Clone, Debug)]
@@ -351,7 +349,7 @@ async fn sbom(
 
 /// The time in a rebased image.
 pub(super) fn created() -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp(CREATED).ok()
+    OffsetDateTime::from_unix_timestamp(claims::CREATED).ok()
 }
 
 /// What the phase calls the image that is rebased.

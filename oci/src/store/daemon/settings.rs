@@ -13,7 +13,7 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 #[non_exhaustive]
 pub enum DaemonAddressError {
     /// No address.
-    #[error("`{text}` is no address of a Docker daemon")]
+    #[error("`{text}` is not an address of a Docker daemon")]
     Malformed {
         /// What was given.
         text: String,
@@ -25,7 +25,7 @@ pub enum DaemonAddressError {
         scheme: String,
     },
     /// A context is named that is not there.
-    #[error("there is no Docker context `{name}`")]
+    #[error("the Docker context `{name}` is missing")]
     NoContext {
         /// Its name.
         name: String,
