@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 
-use rustix::process::{Signal, getpid, kill_process};
+use nix::sys::signal::{Signal, raise};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use rustix::termios::{tcgetattr, tcsetattr};
 
@@ -26,12 +26,13 @@ pub(crate) fn password(prompt: &str) -> io::Result<String> {
         match answer? {
             Answer::Line(line) => return Ok(line),
             Answer::Interrupt => {
-                kill_process(getpid(), Signal::INT)?;
+                // In this thread: another one would take its time, and we would be gone before.
+                raise(Signal::SIGINT)?;
                 // Who started us has set it up that we do not end.
                 return Err(io::ErrorKind::Interrupted.into());
             }
             // Asked again when it goes on.
-            Answer::Stop => kill_process(getpid(), Signal::TSTP)?,
+            Answer::Stop => raise(Signal::SIGTSTP)?,
         }
     }
 }

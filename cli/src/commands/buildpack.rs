@@ -209,13 +209,25 @@ async fn package(
         made.push((target, one));
     }
     let shared = (&images, environment, ui);
+    deliver(&args, made, &about, signer.as_ref(), shared).await
+}
+
+/// Publishes what was made as one image or index, or writes a file for each target.
+async fn deliver(
+    args: &PackageArgs,
+    made: Vec<(Target, Made)>,
+    about: &About,
+    signer: Option<&Signer>,
+    shared: (&Images<'_>, &Environment, &Ui),
+) -> Result<(), CommandError> {
+    let ui = shared.2;
     let is_file = match args.format {
         Some(format) => format == PackageFormat::File,
         None => Path::new(&args.destination)
             .extension()
             .is_some_and(|it| it == "cnb"),
     };
-    let asked = (&args.making, signer.as_ref());
+    let asked = (&args.making, signer);
     if !is_file {
         let destination: Reference = args
             .destination
@@ -225,7 +237,7 @@ async fn package(
             .into_iter()
             .map(|(target, it)| (platform_of(&target), it))
             .collect();
-        let report = making::publish((&made, &about), &destination, asked, shared).await?;
+        let report = making::publish((&made, about), &destination, asked, shared).await?;
         return ui.result(args.making.printed.output, &report, making::print);
     }
     let several = made.len() > 1;
@@ -233,7 +245,7 @@ async fn package(
     for (target, one) in made {
         let name = file_name(&args.destination, several.then_some(&target));
         let made = (platform_of(&target), one);
-        reports.push(Box::pin(write_file(&name, (made, &about), asked, shared)).await?);
+        reports.push(Box::pin(write_file(&name, (made, about), asked, shared)).await?);
     }
     ui.result(args.making.printed.output, &reports, |ui, reports| {
         for report in reports {

@@ -66,10 +66,10 @@ impl Fixture {
         fs_err::create_dir(&folder).unwrap();
         let docker = Dockerd::start(&folder, &["--storage-driver=overlay2".to_owned()])?;
         let fixture = Self {
-            workspace,
-            registry,
             docker,
+            registry,
             pack,
+            workspace,
         };
         fixture.builder();
         Some(fixture)
