@@ -81,7 +81,11 @@ pub fn launch(
     let mut layers = Vec::new();
     for buildpack in metadata.buildpacks() {
         let buildpack = layers_dir.join(buildpack.escaped_id());
-        layers.push(folder::layers(&buildpack).map_err(LaunchError::Find)?);
+        let found = folder::layers(&buildpack);
+        layers.push(found.map_err(|source| LaunchError::Layers {
+            folder: buildpack,
+            source,
+        })?);
     }
 
     environment::remove_own(&mut env);
@@ -199,6 +203,14 @@ pub enum LaunchError {
     /// A layer's variables cannot be read.
     #[error("modify env")]
     Environment(#[source] EnvironmentError),
+    /// The layers of a buildpack cannot be listed.
+    #[error("modify env: add layer root: failed to list files in dir '{}'", folder.display())]
+    Layers {
+        /// Where they are.
+        folder: PathBuf,
+        /// Why not.
+        source: PathError,
+    },
     /// The scripts of layers cannot be listed.
     #[error("find files of layers")]
     Find(#[source] PathError),

@@ -101,7 +101,7 @@ impl BuildpackDescriptor {
             api: text.api,
             info: match kind {
                 Kind::Buildpack => text.buildpack,
-                Kind::Extension => text.extension,
+                Kind::Extension => text.extension.into(),
             },
             order: text.order,
             targets,
@@ -126,10 +126,37 @@ impl BuildpackDescriptor {
 struct File {
     api: String,
     buildpack: Info,
-    extension: Info,
+    extension: Extension,
     order: Vec<OrderGroup>,
     targets: Vec<Target>,
     stacks: Vec<Stack>,
+}
+
+/// Who an extension is: one writes no SBOMs, so what its file says of them may be anything.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Extension {
+    id: String,
+    version: String,
+    name: String,
+    homepage: String,
+    clear_env: bool,
+    #[serde(deserialize_with = "exec_env")]
+    exec_env: Vec<String>,
+}
+
+impl From<Extension> for Info {
+    fn from(it: Extension) -> Self {
+        Self {
+            id: it.id,
+            version: it.version,
+            name: it.name,
+            homepage: it.homepage,
+            clear_env: it.clear_env,
+            exec_env: it.exec_env,
+            sbom_formats: Vec::new(),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -244,6 +271,14 @@ mod tests {
             targets("[[stacks]]\nid = \"*\"\n", &["build"]),
             [Target::default()]
         );
+    }
+
+    #[test]
+    fn what_an_extension_says_of_sboms_is_not_read() {
+        let text = |kind: &str| format!("[{kind}]\nid = \"x\"\nsbom-formats = true\n");
+        let file: File = toml::from_str(&text("extension")).unwrap();
+        assert_eq!(Info::from(file.extension).id, "x");
+        assert!(toml::from_str::<File>(&text("buildpack")).is_err());
     }
 
     #[test]

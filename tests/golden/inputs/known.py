@@ -17,10 +17,11 @@ RUN_GONE = "the run image is gone"
 PING = "a registry that refuses /v2/ and nothing else"
 SOME_REQUESTS = "a registry that fails some requests only"
 BARE_HEAD = "a registry that answers HEAD without a digest"
+EXEC_ENV = "exec-env of a member of a group, from Platform API 0.15 on"
 NO_CACHE_YET = "a cache image that is not there yet, before Platform API 0.13"
 SLOW = "upstream takes longer than we wait"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, SLOW, RANDOM, NO_CACHE_YET]
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, SLOW, RANDOM, NO_CACHE_YET]
 
 
 def panicked(step):
@@ -57,6 +58,15 @@ def other_apis(case):
                 return True
             if api not in modules.BP_APIS:
                 return True
+    return False
+
+
+def orders_by_environment(case):
+    """Whether a member of a group is for some execution environments only."""
+    for path, text in (case.get("files") or {}).items():
+        members = re.split(r"(?i)\[\[ *\W?order", text or "", maxsplit=1)[1:]
+        if path.endswith(("/order.toml", "/buildpack.toml")) and any("exec-env" in t.lower() for t in members):
+            return True
     return False
 
 
@@ -101,6 +111,8 @@ def row_of(case, i, want, got):
         return RANDOM
     if up["exit"] != 0 and up["exit"] != us["exit"] and any(f["path"] == "^/v2/$" for f in case.get("faults") or []):
         return PING
+    if orders_by_environment(case):
+        return EXEC_ENV
     faults = case.get("faults") or []
     if up["exit"] != us["exit"] and any("first" in f or "after" in f for f in faults):
         return SOME_REQUESTS
