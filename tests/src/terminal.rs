@@ -39,7 +39,8 @@ impl Terminal {
         let of_child = || pair.slave.try_clone().expect("it can be opened again");
         let mut leader = Command::new(peer("setsid")?);
         leader
-            .arg("--ctty")
+            // Who started the tests may have no use for Ctrl-C; who sits at a terminal has.
+            .args(["--ctty", "/usr/bin/env", "--default-signal=INT,QUIT,TSTP"])
             .arg(command.get_program())
             .args(command.get_args())
             .env_clear()
