@@ -16,7 +16,7 @@
 //! | 4 | an index in an index, a circle, thousands of children | depth and count have limits, each is visited once | `copy/limits.rs` |
 //! | 5 | one text that is manifest and index | refused as either | `row_05` |
 //! | 6 | junk is attached: much, large, like the real thing | it is ignored one by one; what is not read is counted and said | `row_06` |
-//! | 7 | what is attached is hidden: empty list, error, one page | "none" and "could not ask" differ; there is no weaker way to fall back to | `row_07`, `registry/referrers.rs` |
+//! | 7 | what is attached is hidden: empty list, error, one page | "none" and "could not ask" differ; nothing weaker is tried | `row_07`, `registry/referrers.rs` |
 //! | 8 | a listing lies about subject, type, size | each manifest is fetched and asked itself | `row_08` |
 //! | 9 | the fallback tag holds another image's referrers, or no index | each entry's own subject counts | `row_09` |
 //! | 10 | pages without end, or at another server | one origin; pages and entries have limits | `registry/referrers.rs` |
@@ -38,9 +38,9 @@
 //! | 26 | names lead out: digests, tags, layers with `..` and links | names are types; unpacking holds folders open and follows nothing | `extract.rs`, `fuzz` |
 //! | 27 | a layout whose blobs are swapped, or tagged twice | opened once, hashed while read | `layout.rs`, `tamper.rs` |
 //! | 28 | credentials are asked for from elsewhere | they stay with the host that they are for; only it says how to log in | `registry/auth.rs`, `registry/hostile.rs` |
-//! | 29 | no policy, no time, no registry, taken for yes | "could not decide" is no yes | `row_29` in `gate.rs` |
+//! | 29 | no policy, no time, no registry, taken for yes | "could not decide" is never taken for accepted | `row_29` in `gate.rs` |
 //! | 30 | rules that run for ever, or ask the network | limits; neither network nor clock | `row_30` in `policy.rs` |
-//! | 31 | exceptions that never end | there are none | |
+//! | 31 | exceptions that never end | policies cannot have exceptions | |
 //! | 32 | an answer that is remembered counts for something else | it is known by image, policy, attachments and root | `row_32` in `gate.rs` |
 //! | 33 | an image in a place that nobody looks at | all places of images of each kind; tags become digests | `admission/verdicts.rs` |
 //! | 34 | an old or frozen root of trust | roots are given or embedded, and not fetched | |

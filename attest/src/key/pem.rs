@@ -43,7 +43,7 @@ pub(super) fn decode<'t>(text: &'t [u8], wanted: &[&str]) -> Result<Document<'t>
                 Some(line) if begins(line).is_some() || line.starts_with("-----END ") => {
                     break line;
                 }
-                // A header, as RFC 1421 has them. In base64 there is no colon.
+                // A header, as RFC 1421 has them. Base64 has no colon.
                 Some(line) if body.is_empty() && line.contains(':') => {}
                 Some(line) => body.extend(line.split_whitespace()),
             }

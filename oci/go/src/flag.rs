@@ -57,7 +57,7 @@ pub enum FlagError {
         /// All of it.
         argument: String,
     },
-    /// There is no such flag.
+    /// A flag that is not defined.
     #[error("flag provided but not defined: -{name}")]
     Undefined {
         /// Its name.
