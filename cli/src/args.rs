@@ -1,13 +1,14 @@
 //! The command line, as typed: what all commands share. Their own arguments lie beside them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory as _, Parser, ValueEnum};
 use net::Secret;
 use url::Url;
 
-use crate::commands::Command;
+use crate::commands::{self, Command};
 
 /// Builds container images from source, with their proof; signs, verifies and judges them.
 ///
@@ -32,6 +33,19 @@ pub(crate) struct Cli {
 
     #[command(flatten)]
     pub(crate) global: Global,
+}
+
+impl Cli {
+    /// What was typed, if it is understood. Says nothing of what is not: that takes the texts of help.
+    pub(crate) fn understood(typed: &[OsString]) -> Option<ArgMatches> {
+        let name = typed.get(1).and_then(|it| it.to_str());
+        let alone = name.and_then(commands::alone);
+        let command = match alone {
+            Some(alone) => Global::augment_args(clap::Command::new("sealpack")).subcommand(alone),
+            None => Self::command(),
+        };
+        command.try_get_matches_from(typed).ok()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -262,4 +276,39 @@ pub(crate) struct IdentityArgs {
     /// without it, those of Sigstore's public instance, as this program was built with them.
     #[arg(long, value_name = "FILE")]
     pub(crate) trusted_root: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches as _;
+
+    use super::*;
+
+    #[test]
+    fn a_command_by_itself_understands_what_the_whole_program_does() {
+        for line in [
+            "verify a/b c/d --key k.pub -o json --timeout 5m -vv",
+            "verify a/b --certificate-identity me --certificate-oidc-issuer it --offline",
+            "sign a/b --key k --yes --color never",
+            "attest a/b --type spdx --predicate f --key k -q",
+            "copy a/b oci:c --no-referrers --insecure-registry h:1",
+            "tree a/b --authfile f",
+            "inspect a/b",
+            "ls a/b --all",
+        ] {
+            let typed: Vec<OsString> = ["sealpack"]
+                .into_iter()
+                .chain(line.split(' '))
+                .map(Into::into)
+                .collect();
+            let whole = Cli::command().try_get_matches_from(&typed).expect(line);
+            let alone = Cli::understood(&typed).expect(line);
+            let [whole, alone] = [whole, alone].map(|it| Cli::from_arg_matches(&it).expect(line));
+            assert_eq!(format!("{alone:?}"), format!("{whole:?}"));
+            assert!(
+                commands::alone(&typed[1].to_string_lossy()).is_some(),
+                "{line}"
+            );
+        }
+    }
 }

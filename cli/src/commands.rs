@@ -29,7 +29,7 @@ mod version;
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args as _, Subcommand};
 
 use self::attest::{Attest, Sign};
 use self::build::Build;
@@ -137,6 +137,24 @@ Examples:
         folder: std::path::PathBuf,
     },
     Version(Version),
+}
+
+/// What is run again and again, for one image after another, and its arguments.
+const FREQUENT: [(&str, fn(clap::Command) -> clap::Command); 7] = [
+    ("attest", Attest::augment_args),
+    ("copy", Copy::augment_args),
+    ("inspect", Inspect::augment_args),
+    ("ls", Ls::augment_args),
+    ("sign", Sign::augment_args),
+    ("tree", Tree::augment_args),
+    ("verify", Verify::augment_args),
+];
+
+/// A command by itself, if it is run often: to make the arguments of all others takes longer than to
+/// understand its own.
+pub(crate) fn alone(name: &str) -> Option<clap::Command> {
+    let (name, arguments) = FREQUENT.iter().find(|(it, _)| *it == name)?;
+    Some(arguments(clap::Command::new(*name)))
 }
 
 /// Runs a command, for no longer than `limit`.

@@ -72,10 +72,12 @@ fn main() -> ExitCode {
         }
     };
     // To make the texts of help takes longer than to understand the arguments, and few ask for them.
-    let understood = Cli::command().try_get_matches_from(&arguments);
-    let matches = match understood.or_else(|_| help::command().try_get_matches_from(arguments)) {
-        Ok(matches) => matches,
-        Err(error) => return not_understood(&error, &environment),
+    let matches = match Cli::understood(&arguments) {
+        Some(matches) => matches,
+        None => match help::command().try_get_matches_from(arguments) {
+            Ok(matches) => matches,
+            Err(error) => return not_understood(&error, &environment),
+        },
     };
     let format = format(&matches);
     let cli = match Cli::from_arg_matches(&matches) {

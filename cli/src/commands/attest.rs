@@ -199,6 +199,7 @@ async fn attach<P: Serialize>(
     let public = key.as_ref().map(|it| it.public_key().clone());
     let signer = Signer::open(key, services, target.access, environment).await?;
     let images = Images::new(target.access, environment, ui);
+    ui.begin("attest", target.image.to_string());
     let found = images.find_to_change(target.image).await?;
     let statement = claim(&found.descriptor)?;
     let bundle = signer.sign(&statement, &found.descriptor, ui).await?;

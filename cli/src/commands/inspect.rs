@@ -64,6 +64,7 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let images = Images::new(&args.access, environment, ui);
+    ui.begin("inspect", args.image.to_string());
     let found = images.find(&args.image).await?;
     let image = Image::read(
         &*found.store,

@@ -50,6 +50,7 @@ pub(crate) async fn run(args: Ls, environment: &Environment, ui: &Ui) -> Result<
         .hint(format!("name the place: `{}`", args.place.location)));
     }
     let images = Images::new(&args.access, environment, ui);
+    ui.begin("list", args.place.to_string());
     let store = images.open(&args.place).await?;
     let tags = store.tags().await;
     let mut tags = tags.map_err(|error| with_hint(error, &args.place))?;

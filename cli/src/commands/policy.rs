@@ -72,6 +72,7 @@ pub(crate) async fn run(
 async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     let policies = load(&args.policy, &args.identity.signers(environment)?)?;
     let images = Images::new(&args.access, environment, ui);
+    ui.begin("policy", args.image.to_string());
     let found = images.find_provable(&args.image).await?;
     let (store, digest) = (Arc::clone(&found.store), found.descriptor.digest.clone());
     let policy = choose(&policies, &[&args.image])?;

@@ -73,6 +73,7 @@ pub(crate) async fn run(
         None => None,
     };
     let images = Images::new(&args.access, environment, ui);
+    ui.begin("report", args.image.to_string());
     let found = images.find_provable(&args.image).await?;
     let policy = match &policies {
         Some(policies) => Some(policy::choose(policies, &[&args.image])?),

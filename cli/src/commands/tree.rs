@@ -78,6 +78,7 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let images = Images::new(&args.access, environment, ui);
+    ui.begin("tree", args.image.to_string());
     let found = images.find(&args.image).await?;
     let nodes = oci::walk(&*found.store, &found.descriptor, &Limits::default()).await?;
     let mut report = Report {

@@ -131,6 +131,7 @@ pub(crate) async fn run(
     let asked = Asked::of(&args, environment)?;
     let images = Images::new(&args.access, environment, ui);
     if let [image] = args.images.as_slice() {
+        ui.begin("verify", image.to_string());
         let (report, failure) = asked.look_at(image, &images, environment).await?;
         if report.accepted || args.printed.output == Format::Json {
             ui.result(args.printed.output, &report, print)?;
@@ -140,6 +141,7 @@ pub(crate) async fn run(
     let mut documents = Vec::new();
     let (mut rejected, mut undecided) = (0, 0);
     for image in &args.images {
+        ui.begin("verify", image.to_string());
         let failure = match asked.look_at(image, &images, environment).await {
             Ok((report, failure)) => {
                 if report.accepted && args.printed.output == Format::Text {
