@@ -29,5 +29,7 @@ pub use rejection::{Rejected, Rejection, Wanted};
 pub use sign::{ImageSignature, Payload, SignError, Signature, Signer, image_signature, sign};
 pub use signed_by::{Claim, Identity, SignedBy, Subject};
 pub use trust::{TrustedRoot, TrustedRootError};
-pub use verified::{Check, LogRecord, Proof, SeenAt, Unchecked, Verified, Witness, is_signed};
+pub use verified::{
+    Check, LogRecord, SeenAt, Unchecked, Verified, VerifiedSignature, Witness, is_signed,
+};
 pub use verify::{ChainError, LogError, Message, SctError, Thresholds, TimestampError, Verifier};

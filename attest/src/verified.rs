@@ -32,7 +32,7 @@ pub struct Verified {
     pub(crate) artifact: Descriptor,
     pub(crate) statement: Statement,
     pub(crate) payload: Bytes,
-    pub(crate) proof: Proof,
+    pub(crate) proof: VerifiedSignature,
     pub(crate) bundle: Digest,
     pub(crate) manifest: Option<Descriptor>,
 }
@@ -64,7 +64,7 @@ impl Verified {
     }
 
     /// Who signed, and who else saw it.
-    pub fn proof(&self) -> &Proof {
+    pub fn proof(&self) -> &VerifiedSignature {
         &self.proof
     }
 
@@ -91,14 +91,14 @@ impl Verified {
 
 /// Who signed something, and who else saw it. Only verification makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Proof {
+pub struct VerifiedSignature {
     pub(crate) signer: SignedBy,
     pub(crate) logs: Vec<LogRecord>,
     pub(crate) times: Vec<SeenAt>,
     pub(crate) unchecked: Vec<Unchecked>,
 }
 
-impl Proof {
+impl VerifiedSignature {
     /// Who signed.
     pub fn signer(&self) -> &SignedBy {
         &self.signer

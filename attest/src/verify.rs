@@ -45,7 +45,7 @@ use crate::dsse::Envelope;
 use crate::referrer::Attached;
 use crate::rejection::{Rejected, Rejection};
 use crate::trust::TrustedRoot;
-use crate::verified::{Proof, Verified};
+use crate::verified::{Verified, VerifiedSignature};
 pub use chain::ChainError;
 pub use log::LogError;
 use log::Logged;
@@ -200,7 +200,7 @@ impl Verifier {
         bundle: &[u8],
         blob: &Message<'_>,
         accepted: &[SignerPattern],
-    ) -> Result<Proof, Rejection> {
+    ) -> Result<VerifiedSignature, Rejection> {
         // 1 and 2, as above.
         let bundle = parsed(Bytes::copy_from_slice(bundle))?;
         let claimant = material::claimant(&bundle)?;
@@ -221,7 +221,7 @@ impl Verifier {
         message: &Message<'_>,
         envelope: Option<&Envelope>,
         accepted: impl IntoIterator<Item = &'a SignerPattern>,
-    ) -> Result<Proof, Rejection> {
+    ) -> Result<VerifiedSignature, Rejection> {
         // A certificate is worth what the trusted root says of it.
         if let (Claimant::Certificate(_), None) = (claimant, &self.root) {
             return Err(Rejection::NoTrustedRoot);

@@ -139,8 +139,11 @@ Examples:
     Version(Version),
 }
 
-/// What is run again and again, for one image after another, and its arguments.
-const FREQUENT: [(&str, fn(clap::Command) -> clap::Command); 7] = [
+/// Gives a command its arguments.
+type Augment = fn(clap::Command) -> clap::Command;
+
+/// What is run again and again, for one image after another.
+const FREQUENT: [(&str, Augment); 7] = [
     ("attest", Attest::augment_args),
     ("copy", Copy::augment_args),
     ("inspect", Inspect::augment_args),

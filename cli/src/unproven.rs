@@ -7,16 +7,16 @@ use gate::Unproven;
 
 /// Whether a user can have each by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum Listing {
     /// The document of the same command lists them.
-    Listed,
+    Here,
     /// It does not.
     Elsewhere,
 }
 
 /// One line for each reason; and for each signer who is believed about something else one with what they
 /// signed.
-pub(crate) fn notes(unproven: &[Unproven], place: Place) -> Vec<String> {
+pub(crate) fn notes(unproven: &[Unproven], listing: Listing) -> Vec<String> {
     let mut claims: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut others = Vec::new();
     for it in unproven {
@@ -40,9 +40,9 @@ pub(crate) fn notes(unproven: &[Unproven], place: Place) -> Vec<String> {
         [one] => one.line(),
         [first, ..] => {
             let count = it.len();
-            let more = match place {
-                Place::Listed => "; `-o json` lists them",
-                Place::Elsewhere => "",
+            let more = match listing {
+                Listing::Here => "; `-o json` lists them",
+                Listing::Elsewhere => "",
             };
             format!("{count} attached bundles: {}{more}", first.reason)
         }

@@ -52,7 +52,7 @@ pub use self::target::{Target, TargetDistro, TargetError};
 #[non_exhaustive]
 pub struct Builder {
     /// What it was read from.
-    pub source: Source,
+    pub source: BuilderSource,
     /// Of the file, or of the image's manifest.
     pub digest: Digest,
     /// What it is for, in its own words; may be empty.
@@ -83,7 +83,7 @@ pub struct Builder {
 /// What a builder was read from.
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_enums, reason = "a build has to know both")]
-pub enum Source {
+pub enum BuilderSource {
     /// A `builder.toml`: the build runs on the machine's own root.
     File(PathBuf),
     /// A builder image: the build runs in it.
@@ -94,8 +94,8 @@ impl Builder {
     /// The image that it is, if it is one.
     pub fn image(&self) -> Option<&BuilderImage> {
         match &self.source {
-            Source::Image(image) => Some(image),
-            Source::File(_) => None,
+            BuilderSource::Image(image) => Some(image),
+            BuilderSource::File(_) => None,
         }
     }
 

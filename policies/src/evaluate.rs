@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::engine::EvaluateError;
 use crate::evidence::{self, Evidence, statement};
 use crate::policy::Policy;
-use crate::verdict::{Finding, Proof, Satisfied, Verdict};
+use crate::verdict::{Finding, Ground, Satisfied, Verdict};
 
 /// Judges an image: looks for all claims that `policy` requires and applies every rule; does not
 /// stop at the first finding.
@@ -42,7 +42,7 @@ pub fn evaluate(policy: &Policy, evidence: &Evidence) -> Result<Verdict, Evaluat
     }
     let proofs = accepted
         .iter()
-        .map(|it| Proof {
+        .map(|it| Ground {
             predicate_type: it.predicate_type().clone(),
             signer: it.signer().to_string(),
             digest: it.bundle().clone(),

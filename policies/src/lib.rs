@@ -17,4 +17,4 @@ pub use policy::{
     ImagePattern, ImagePatternError, Policy, PolicyError, PolicySource, WhenUndecided,
 };
 pub use summary::Judge;
-pub use verdict::{Finding, Proof, Satisfied, Verdict};
+pub use verdict::{Finding, Ground, Satisfied, Verdict};

@@ -13,7 +13,7 @@ pub struct Verdict {
     policy: Digest,
     findings: Vec<Finding>,
     satisfied: Vec<Satisfied>,
-    evidence: Vec<Proof>,
+    evidence: Vec<Ground>,
     #[serde(skip_serializing_if = "Option::is_none")]
     build_level: Option<u8>,
 }
@@ -46,7 +46,7 @@ pub struct Satisfied {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub struct Proof {
+pub struct Ground {
     /// What kind of claim.
     pub predicate_type: PredicateType,
     /// Who made it, for people.
@@ -62,7 +62,7 @@ impl Verdict {
         policy: Digest,
         mut findings: Vec<Finding>,
         mut satisfied: Vec<Satisfied>,
-        evidence: Vec<Proof>,
+        evidence: Vec<Ground>,
         build_level: Option<u8>,
     ) -> Self {
         findings.sort();
@@ -105,7 +105,7 @@ impl Verdict {
     }
 
     /// The statements that were judged, by digest.
-    pub fn evidence(&self) -> &[Proof] {
+    pub fn evidence(&self) -> &[Ground] {
         &self.evidence
     }
 

@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::rejection::Rejection;
 use crate::signed_by::SignedBy;
 use crate::trust::TrustedRoot;
-use crate::verified::{LogRecord, Proof, SeenAt, Unchecked, Witness};
+use crate::verified::{LogRecord, SeenAt, Unchecked, VerifiedSignature, Witness};
 
 /// What witnesses say, and what could not be verified.
 pub(super) struct Seen {
@@ -142,8 +142,8 @@ impl Seen {
         self.times.iter().map(|it| it.time).collect()
     }
 
-    pub(super) fn proof(self, signer: SignedBy) -> Proof {
-        Proof {
+    pub(super) fn proof(self, signer: SignedBy) -> VerifiedSignature {
+        VerifiedSignature {
             signer,
             logs: self.logs,
             times: self.times,

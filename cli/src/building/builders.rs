@@ -20,14 +20,14 @@ use crate::ui::Ui;
 
 /// What a user means by the name of a builder.
 #[derive(Debug)]
-pub(crate) enum Named {
+pub(crate) enum BuilderName {
     /// A `builder.toml`.
     File(PathBuf),
     /// A builder image.
     Image(Box<Reference>),
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for BuilderName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -41,12 +41,12 @@ pub(crate) fn find(
     named: Option<&str>,
     app: &Path,
     environment: &Environment,
-) -> Result<Named, CommandError> {
+) -> Result<BuilderName, CommandError> {
     if let Some(name) = named {
         let path = environment.directory.join(name);
         let is_toml = path.extension().is_some_and(|it| it == "toml");
         if path.is_file() {
-            return Ok(Named::File(path));
+            return Ok(BuilderName::File(path));
         }
         if is_toml && !path.exists() {
             return Err(
@@ -61,14 +61,14 @@ pub(crate) fn find(
             .map_err(|it| {
                 it.hint("name a `builder.toml`, or an image: `HOST/REPO:TAG`, `oci:DIR:TAG`")
             })?;
-        return Ok(Named::Image(Box::new(reference)));
+        return Ok(BuilderName::Image(Box::new(reference)));
     }
     let beside = app.parent().map(|it| it.join("builder.toml"));
     [Some(app.join("builder.toml")), beside]
         .into_iter()
         .flatten()
         .find(|it| it.is_file())
-        .map(Named::File)
+        .map(BuilderName::File)
         .ok_or_else(|| {
             CommandError::undecided(Message(format!(
                 "`builder.toml` is missing in `{}` and beside it",

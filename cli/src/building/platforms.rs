@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 use tracing::info_span;
 
 use super::links::Watcher;
-use super::proof::{self, Proof};
+use super::proof::{self, Attachments};
 use super::settings::Settings;
 use super::targets::Target;
 use super::{Chooser, Told, previous};
@@ -77,7 +77,7 @@ struct Staged {
     target: Target,
     staging: Staging,
     built: Built,
-    proof: Proof,
+    proof: Attachments,
 }
 
 /// Builds for each of `targets`.

@@ -18,7 +18,7 @@ use crate::ui::{Ui, counted};
 
 /// What was claimed of a staged image.
 #[derive(Debug)]
-pub(crate) struct Proof {
+pub(crate) struct Attachments {
     /// What was attached; nothing, if nobody signs.
     pub(crate) attached: Vec<Attached>,
     /// The same, for who makes an index of several images.
@@ -32,7 +32,7 @@ pub(crate) async fn attach(
     built: &Built,
     started: SystemTime,
     ui: &Ui,
-) -> Result<Proof, CommandError> {
+) -> Result<Attachments, CommandError> {
     ui.begin("sbom", "looking into the layers");
     let store = staging.store();
     let limits = oci::Limits::default();
@@ -61,7 +61,7 @@ pub(crate) async fn attach(
     };
     let Some(signer) = &settings.signer else {
         ui.warn("the image is not signed, and nothing is attached to it (`--unsigned`)");
-        return Ok(Proof {
+        return Ok(Attachments {
             attached: Vec::new(),
             claims,
         });
@@ -71,7 +71,7 @@ pub(crate) async fn attach(
     let attached = claims.attach(staging.store(), image, signer, ui).await?;
     let names: Vec<_> = attached.iter().map(|it| it.predicate_type.name()).collect();
     ui.done("attest", names.join(", "));
-    Ok(Proof { attached, claims })
+    Ok(Attachments { attached, claims })
 }
 
 /// Merges what the buildpacks say is in the image with what is found in it.

@@ -12,7 +12,7 @@ use platform::sandbox::{self, Interpreter};
 use tempfile::TempDir;
 
 use super::args::Build;
-use super::builders::{self, Inputs, Named, Resolved};
+use super::builders::{self, BuilderName, Inputs, Resolved};
 use super::launcher;
 use super::modules::Finder;
 use super::programs::{HOW, OwnPrograms};
@@ -36,13 +36,13 @@ pub(super) struct Builders {
 impl Builders {
     /// Reads the builder for each of the platforms, and adds what is to be added.
     pub(super) async fn resolve(
-        (named, platforms): (&Named, &[Platform]),
+        (named, platforms): (&BuilderName, &[Platform]),
         (args, project): (&Build, Option<&Project>),
         (images, inputs, environment, ui): (&Images<'_>, Inputs<'_>, &Environment, &Ui),
     ) -> Result<Self, CommandError> {
         let host = Platform::host();
         let (first, others) = match (named, platforms.split_first()) {
-            (Named::Image(_), Some(split)) => split,
+            (BuilderName::Image(_), Some(split)) => split,
             _ => (&host, [].as_slice()),
         };
         let known = Resolved::default();
@@ -58,8 +58,8 @@ impl Builders {
             };
             async move {
                 let builder = match named {
-                    Named::File(path) => finder.builder(path).await?,
-                    Named::Image(reference) => {
+                    BuilderName::File(path) => finder.builder(path).await?,
+                    BuilderName::Image(reference) => {
                         builders::read(reference, platform, resolved, (inputs, images, ui)).await?
                     }
                 };
@@ -149,7 +149,7 @@ impl Settings {
 /// Whether this machine can build for all of the platforms; said before anything is done. Returns what has
 /// to be registered to run programs for some of them.
 pub(super) fn check(
-    named: &Named,
+    named: &BuilderName,
     platforms: &[Platform],
     programs: &OwnPrograms,
     environment: &Environment,
@@ -158,14 +158,14 @@ pub(super) fn check(
     let mut interpreters = Vec::new();
     for platform in platforms {
         match named {
-            Named::File(_) => {
+            BuilderName::File(_) => {
                 launcher_for(platform, programs)?;
             }
-            Named::Image(_) if platform.architecture == host.architecture => {}
-            Named::Image(_) if sandbox::runs_programs_for(platform) => {}
-            Named::Image(_)
+            BuilderName::Image(_) if platform.architecture == host.architecture => {}
+            BuilderName::Image(_) if sandbox::runs_programs_for(platform) => {}
+            BuilderName::Image(_)
                 if sandbox::runs_older_programs_for(platform, &environment.temporary()) => {}
-            Named::Image(_) => {
+            BuilderName::Image(_) => {
                 let found = interpreter(platform, programs, environment);
                 let found = found.map_err(|lack| {
                     CommandError::undecided(Message(format!(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use health::{Health, HistoryError, Limits, Measured, Place};
+use health::{Health, HistoryError, Limits, Measured, RepositoryPlace};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -85,18 +85,18 @@ pub(crate) fn run(
 fn measured(args: &HealthArgs, environment: &Environment, ui: &Ui) -> Result<Health, CommandError> {
     let as_of = args.as_of.as_deref().map(time).transpose()?;
     let limits = Limits::default();
-    let history = match Place::parse(&args.source).map_err(CommandError::undecided)? {
-        Place::Folder(folder) => {
+    let history = match RepositoryPlace::parse(&args.source).map_err(CommandError::undecided)? {
+        RepositoryPlace::Folder(folder) => {
             let folder = environment.directory.join(folder);
             history(&folder, args, &limits)?
         }
-        Place::Remote(_) if args.offline => {
+        RepositoryPlace::Remote(_) if args.offline => {
             return Err(Message(
                 "the repository is elsewhere, and `--offline` opens no connection".to_owned(),
             )
             .into());
         }
-        Place::Remote(url) => {
+        RepositoryPlace::Remote(url) => {
             let folder = tempfile::Builder::new()
                 .prefix("sealpack-health-")
                 .tempdir_in(environment.temporary())

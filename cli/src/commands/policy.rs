@@ -17,7 +17,7 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui, counted};
-use crate::unproven::{self, Place, brief};
+use crate::unproven::{self, Listing, brief};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
@@ -114,7 +114,7 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     Err(rejected(
         &report.image,
         &judged.verdict,
-        with_unread(&judged, Place::Listed),
+        with_unread(&judged, Listing::Here),
     ))
 }
 
@@ -144,11 +144,11 @@ pub(crate) fn name(reference: &Reference) -> Option<&Repository> {
 
 /// What is attached and proves nothing, and what was not looked at.
 pub(crate) fn notes(judged: &Judged) -> Vec<String> {
-    with_unread(judged, Place::Elsewhere)
+    with_unread(judged, Listing::Elsewhere)
 }
 
-fn with_unread(judged: &Judged, place: Place) -> Vec<String> {
-    let mut notes = unproven::notes(&judged.unproven, place);
+fn with_unread(judged: &Judged, listing: Listing) -> Vec<String> {
+    let mut notes = unproven::notes(&judged.unproven, listing);
     if judged.unread > 0 {
         notes.push(format!(
             "not looked at: {}",

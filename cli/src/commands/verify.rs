@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Message, either};
 use crate::images::{Images, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui, counted};
-use crate::unproven::{self, Place};
+use crate::unproven::{self, Listing};
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true)), after_help = "\
@@ -334,7 +334,7 @@ impl<'a> Asked<'a> {
                 counted(others, "signature")
             ));
         }
-        for note in unproven::notes(&report.unproven, Place::Listed) {
+        for note in unproven::notes(&report.unproven, Listing::Here) {
             error = error.note(note);
         }
         if report.unread > 0 {

@@ -20,7 +20,7 @@ pub use predicate::{
     Commits, Contributor, Contributors, FILES, FileKind, Forge, ForgeIssues, ForgeReleases, Health,
     Organization, Organizations, Quarter, Release, Releases, SignatureCount, Signatures,
 };
-pub use remote::{CloneError, Place, clone, without_credentials};
+pub use remote::{CloneError, RepositoryPlace, clone, without_credentials};
 pub use repository::{HistoryError, read};
 pub use signature::SignatureKind;
 

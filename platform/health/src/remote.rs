@@ -10,14 +10,14 @@ use url::Url;
 /// Where a repository is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "each is reached in its own way")]
-pub enum Place {
+pub enum RepositoryPlace {
     /// In a folder on this machine.
     Folder(PathBuf),
     /// Elsewhere: what `git clone` takes.
     Remote(String),
 }
 
-impl Place {
+impl RepositoryPlace {
     /// Reads a folder, `file://…`, `https://…`, `ssh://…` or `user@host:path`.
     pub fn parse(text: &str) -> Result<Self, CloneError> {
         let unsupported = || CloneError::Unsupported {
@@ -162,8 +162,8 @@ mod tests {
 
     #[test]
     fn places_are_told_apart_as_git_does() {
-        let remote = |it: &str| Ok(Place::Remote(it.to_owned()));
-        let folder = |it: &str| Ok(Place::Folder(it.into()));
+        let remote = |it: &str| Ok(RepositoryPlace::Remote(it.to_owned()));
+        let folder = |it: &str| Ok(RepositoryPlace::Folder(it.into()));
         let none = || Err(());
         for (text, expected) in [
             (".", folder(".")),
@@ -178,7 +178,11 @@ mod tests {
             ("-oProxyCommand=x:y", none()),
             ("file://host/a", none()),
         ] {
-            assert_eq!(Place::parse(text).map_err(drop), expected, "{text}");
+            assert_eq!(
+                RepositoryPlace::parse(text).map_err(drop),
+                expected,
+                "{text}"
+            );
         }
     }
 

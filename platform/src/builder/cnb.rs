@@ -10,7 +10,7 @@ use oci::{DiffId, Digest, ExtractError, ExtractOptions, HashReader, extract, ext
 use tempfile::TempDir;
 
 use super::module::{Content, LayerContent, Module, word};
-use super::{Builder, Source};
+use super::{Builder, BuilderSource};
 use crate::source::{self, SourceError};
 
 impl Builder {
@@ -31,7 +31,7 @@ impl Builder {
         {
             files::write(&folder.join("system.toml"), &self.system)?;
         }
-        let own = matches!(self.source, Source::File(_));
+        let own = matches!(self.source, BuilderSource::File(_));
         for env in self.build_env.iter().filter(|_| own) {
             let all = env.exec_env.is_empty() || env.exec_env.iter().any(|it| it == "*");
             if !all && !env.exec_env.iter().any(|it| it == exec_env) {

@@ -21,7 +21,7 @@ use super::labels::{SystemLabel, SystemMembers};
 use super::lifecycle::{Apis, Lifecycle};
 use super::module::Module;
 use super::package::{Package, PackageError};
-use super::{Builder, Source as BuilderSource};
+use super::{Builder, BuilderSource};
 use crate::source::SourceError;
 
 /// The most bytes that a `builder.toml` or `buildpack.toml` may have.

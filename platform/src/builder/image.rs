@@ -30,7 +30,7 @@ use super::labels::{
 use super::lifecycle::{Apis, Lifecycle, reconcile};
 use super::module::{Content, Module, Origin};
 use super::target::Target;
-use super::{Builder, Source};
+use super::{Builder, BuilderSource};
 
 /// A builder image, and what it says of how builds run in it.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Builder {
             targets: vec![target],
             system,
             is_added_to: false,
-            source: Source::Image(Box::new(BuilderImage {
+            source: BuilderSource::Image(Box::new(BuilderImage {
                 name: name.into(),
                 store,
                 uid,

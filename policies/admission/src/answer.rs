@@ -274,8 +274,8 @@ pub fn answer(judged: &[(Image, Decision)], context: &Context<'_>) -> Answer {
             (Ok(name), Decision::Accepted { digest, .. }) => {
                 if context.pin && name.digest.is_none() {
                     let to = pinned(&image.text, name, digest);
-                    for place in &image.places {
-                        patch.extend(patch::replace(&place.pointer, &image.text, to.clone()));
+                    for position in &image.positions {
+                        patch.extend(patch::replace(&position.pointer, &image.text, to.clone()));
                     }
                 }
                 ("accepted", Mode::Allow)

@@ -1,4 +1,4 @@
-//! The images of a pod spec, each with its place.
+//! The images of a pod spec, each with its position.
 
 use oci::Reference;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::name::{NameError, image_name, shown};
 /// Images of one object that are read. Pods have a few; nobody has so many.
 pub const MAX_IMAGES: usize = 256;
 
-/// An image that an object names, perhaps in several places.
+/// An image that an object names, perhaps in several positions.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Image {
@@ -17,13 +17,13 @@ pub struct Image {
     /// What that means.
     pub name: Result<Reference, NameError>,
     /// Where it stands.
-    pub places: Vec<Place>,
+    pub positions: Vec<Position>,
 }
 
 /// Where in an object an image stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Place {
+pub struct Position {
     /// The JSON pointer (RFC 6901) of the text.
     pub pointer: String,
     /// What it is the image of, for people: ``container `web` ``.
@@ -36,7 +36,7 @@ impl Image {
         Self {
             name: image_name(&text),
             text,
-            places: Vec::new(),
+            positions: Vec::new(),
         }
     }
 }
@@ -49,7 +49,7 @@ const SECTIONS: [(&str, &[&str], &str); 4] = [
     ("volumes", &["image", "reference"], "volume"),
 ];
 
-/// One image at one place.
+/// One image at one position.
 struct Found<'a> {
     text: &'a str,
     pointer: String,
@@ -67,20 +67,20 @@ fn found<'a>(object: &'a Value, pointer: &str) -> Result<Vec<Found<'a>>, ImagesE
     };
     let mut all = Vec::new();
     for (section, path, what) in SECTIONS {
-        let place = format!("{pointer}/{section}");
+        let position = format!("{pointer}/{section}");
         let entries = match spec.get(section) {
             None | Some(Value::Null) => continue,
             Some(Value::Array(entries)) => entries,
-            Some(_) => return Err(malformed(place, "a list")),
+            Some(_) => return Err(malformed(position, "a list")),
         };
         for (index, entry) in entries.iter().enumerate() {
-            let place = format!("{place}/{index}");
+            let position = format!("{position}/{index}");
             if !entry.is_object() {
-                return Err(malformed(place, "an object"));
+                return Err(malformed(position, "an object"));
             }
             let name = entry.get("name").and_then(Value::as_str).unwrap_or("");
             let mut value = entry;
-            let mut pointer = place;
+            let mut pointer = position;
             for step in path {
                 if !(value.is_object() || value.is_null()) {
                     return Err(malformed(pointer, "an object"));
@@ -109,7 +109,7 @@ fn found<'a>(object: &'a Value, pointer: &str) -> Result<Vec<Found<'a>>, ImagesE
 }
 
 /// The images of the pod specs at `pointers`, each text once; of an update only those that `old`
-/// does not have in the same place, by name of the container or volume.
+/// does not have in the same position, by name of the container or volume.
 pub(crate) fn changed(
     object: &Value,
     old: Option<&Value>,
@@ -133,16 +133,16 @@ pub(crate) fn changed(
             {
                 continue;
             }
-            let place = Place {
+            let position = Position {
                 pointer: it.pointer,
                 owner: it.owner,
             };
             match images.iter_mut().find(|image| image.text == it.text) {
-                Some(image) => image.places.push(place),
+                Some(image) => image.positions.push(position),
                 None => images.push(Image {
                     text: it.text.to_owned(),
                     name: image_name(it.text),
-                    places: vec![place],
+                    positions: vec![position],
                 }),
             }
         }
@@ -194,16 +194,16 @@ mod tests {
             ],
         }));
         let images = changed(&object, None, &["/spec".to_owned()]).unwrap();
-        let places: Vec<_> = images
+        let positions: Vec<_> = images
             .iter()
             .flat_map(|it| {
-                it.places
+                it.positions
                     .iter()
-                    .map(|place| (&*it.text, &*place.pointer, &*place.owner))
+                    .map(|position| (&*it.text, &*position.pointer, &*position.owner))
             })
             .collect();
         assert_eq!(
-            places,
+            positions,
             [
                 ("a", "/spec/initContainers/0/image", "init container `i`"),
                 ("a", "/spec/containers/1/image", "container `d`"),
@@ -216,8 +216,8 @@ mod tests {
                 ("d", "/spec/volumes/0/image/reference", "volume `v`"),
             ]
         );
-        for place in images.iter().flat_map(|it| &it.places) {
-            assert!(object.pointer(&place.pointer).unwrap().is_string());
+        for position in images.iter().flat_map(|it| &it.positions) {
+            assert!(object.pointer(&position.pointer).unwrap().is_string());
         }
     }
 

@@ -9,7 +9,7 @@ mod question;
 mod review;
 
 pub use answer::{Answer, Context, Decision, Denial, Mode, Modes, Reason, answer};
-pub use images::{Image, ImagesError, MAX_IMAGES, Place};
+pub use images::{Image, ImagesError, MAX_IMAGES, Position};
 pub use kinds::{KindError, Kinds};
 pub use name::{NameError, image_name};
 pub use patch::Operation as PatchOperation;

@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use attest::{
-    Bundle, Content, IdentityPattern, Material, Message, Proof, Rejection, SignerPattern,
-    TextPattern, TrustedRoot, Verifier,
+    Bundle, Content, IdentityPattern, Material, Message, Rejection, SignerPattern, TextPattern,
+    TrustedRoot, VerifiedSignature, Verifier,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -106,7 +106,7 @@ static SIGNER: LazyLock<SignerPattern> = LazyLock::new(|| {
     ))
 });
 
-fn verify(verifier: &Verifier, bundle: &[u8]) -> Result<Proof, Rejection> {
+fn verify(verifier: &Verifier, bundle: &[u8]) -> Result<VerifiedSignature, Rejection> {
     let message = Message::Bytes(BLOB.into());
     verifier.verify_blob(bundle, &message, std::slice::from_ref(&*SIGNER))
 }

@@ -80,9 +80,9 @@ fn run(data: &[u8]) {
         Err(error) => return check(&Answer::malformed(&error.to_string()), &uid),
     };
     for image in &images {
-        assert!(!image.places.is_empty());
-        for place in &image.places {
-            let there = review.object.pointer(&place.pointer);
+        assert!(!image.positions.is_empty());
+        for position in &image.positions {
+            let there = review.object.pointer(&position.pointer);
             // One that has no image yet has no text there.
             assert!(there.map_or(image.text.is_empty(), |it| {
                 it.as_str() == Some(&image.text) || it.is_null() && image.text.is_empty()

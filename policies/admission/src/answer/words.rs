@@ -136,12 +136,12 @@ pub(super) fn audit(image: &Image, decision: &Decision, word: &str) -> String {
 fn named(image: &Image) -> String {
     const MAX_PLACES: usize = 3;
     let mut owners: Vec<_> = image
-        .places
+        .positions
         .iter()
         .take(MAX_PLACES)
         .map(|it| it.owner.clone())
         .collect();
-    let more = image.places.len().saturating_sub(MAX_PLACES);
+    let more = image.positions.len().saturating_sub(MAX_PLACES);
     if more > 0 {
         owners.push(format!("{more} more"));
     }
