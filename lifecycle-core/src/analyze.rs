@@ -13,7 +13,7 @@ use crate::files::analyzed::{
     Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
 };
 use crate::files::run::{Run, RunImages};
-use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, parse_name};
+use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, registry};
 use crate::{Level, Log, labels};
 
 /// How many layers a registry is asked for at the same time.
@@ -52,73 +52,123 @@ pub struct AnalyzeContext<'a> {
     pub limits: &'a Limits,
 }
 
+/// Whether the platform offers a run image at all.
+///
+/// # Errors
+///
+/// When it does not.
+pub fn check_offered(offered: &Run) -> Result<&RunImages, AnalyzeError> {
+    let first = offered.images.first().ok_or(AnalyzeError::NoRunMetadata)?;
+    if first.image.is_empty() {
+        return Err(AnalyzeError::NoRunImageNamed);
+    }
+    Ok(first)
+}
+
 /// Chooses the run image that the platform offers first: the image, or the one of its mirrors that
 /// is in the registry of `output`; if that may not be read, the first that may.
 ///
-/// `asked` is what the user asked for, if anything: that is taken as it is.
+/// `readable` says whether a name may be read.
+///
+/// # Errors
+///
+/// When none is offered, or none may be read.
 pub async fn choose_run_image(
-    images: &dyn Images,
-    api: PlatformApi,
-    asked: Option<&str>,
     offered: &Run,
     output: &str,
+    readable: impl AsyncFn(&str) -> bool,
 ) -> Result<String, AnalyzeError> {
-    if let Some(asked) = asked.filter(|it| !it.is_empty()) {
-        return Ok(asked.to_owned());
-    }
-    let first = offered.images.first().filter(|it| !it.image.is_empty());
-    let first = first.ok_or(if api.has_targets() {
-        AnalyzeError::NoRunMetadata
-    } else {
-        AnalyzeError::NoStackMetadata
-    })?;
-    best_mirror(images, first, output)
-        .await?
-        .ok_or(AnalyzeError::NoAccessibleRunImage)
+    best_mirror(check_offered(offered)?, output, readable).await
 }
 
-/// The name in `offered` that is in the registry of `near`, else the first that may be read.
+/// The name in `offered` that is in the registry of `near` and may be read, else the first that may.
+///
+/// # Errors
+///
+/// When there is none.
 pub(crate) async fn best_mirror(
-    images: &dyn Images,
     offered: &RunImages,
     near: &str,
-) -> Result<Option<String>, AnalyzeError> {
-    let registry = |name: &str| match parse_name(name).map(|it| it.location) {
-        Ok(oci::Location::Registry(repository)) => Some(repository.registry().clone()),
-        _ => None,
-    };
+    readable: impl AsyncFn(&str) -> bool,
+) -> Result<String, AnalyzeError> {
     let near = registry(near);
-    let here = |name: &&str| near.is_some() && registry(name) == near;
-    let nearest = offered.all().find(here);
-    for name in nearest.into_iter().chain(offered.all()) {
-        if images.check_read(name).await.is_ok() {
-            return Ok(Some(name.to_owned()));
+    let names = std::iter::once(&offered.image).chain(&offered.mirrors);
+    let here = names
+        .clone()
+        .filter(|it| near.is_some() && registry(it) == near);
+    for name in here.chain(names) {
+        if readable(name).await {
+            return Ok(name.to_owned());
         }
     }
-    Ok(None)
+    Err(AnalyzeError::NoAccessibleRunImage)
 }
 
-/// Looks at the images, and restores the SBOMs of the one that is replaced.
-pub async fn analyze(
-    context: &AnalyzeContext<'_>,
-    log: &dyn Log,
-) -> Result<Analyzed, AnalyzeError> {
+/// The images that the analyzer looks at: found, and not told of yet.
+#[derive(Debug)]
+pub struct Opened {
+    previous: Previous,
+    run_image: Option<Box<Found>>,
+}
+
+/// An image, and where it lies. Large.
+type Found = (Place, Image);
+
+/// The image that is replaced.
+#[derive(Debug)]
+enum Previous {
+    Missing,
+    /// It is there, and cannot be used.
+    Corrupt,
+    Found(Box<Found>),
+}
+
+/// Opens the images.
+///
+/// # Errors
+///
+/// When they may not be read or written, or cannot be.
+pub async fn open(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<Opened, AnalyzeError> {
     check_access(context).await?;
+    let previous = match find(context, context.previous, "previous").await {
+        Ok(None) => Previous::Missing,
+        Ok(Some(found)) => Previous::Found(found),
+        Err(AnalyzeError::Image { source, .. }) if !is_outage(&source) => Previous::Corrupt,
+        Err(error) => return Err(error),
+    };
     if let Some(folder) = context.images.daemon().and_then(DaemonImages::launch_cache) {
         // Whatever was left half done there is gone now.
         DirectoryCache::open(folder, log).map_err(AnalyzeError::LaunchCache)?;
     }
-    let previous = previous(context, log).await?;
+    Ok(Opened {
+        previous,
+        run_image: find(context, context.run_image, "run").await?,
+    })
+}
+
+/// Looks at the images, and restores the SBOMs of the one that is replaced.
+///
+/// # Errors
+///
+/// When what they say of themselves cannot be used.
+pub async fn analyze(
+    context: &AnalyzeContext<'_>,
+    opened: Opened,
+    log: &dyn Log,
+) -> Result<Analyzed, AnalyzeError> {
+    let previous = usable(context, opened.previous, log).await?;
     let mut analyzed = Analyzed {
         image: Some(ImageIdentifier::default()),
         ..Analyzed::default()
     };
-    if let Some((place, image)) = previous {
-        let metadata = layers_metadata(&image);
+    if let Some((place, image)) = previous.as_deref() {
+        let metadata = layers_metadata(image);
         if let Some(metadata) = metadata {
             let sbom = metadata.sbom.as_ref().filter(|_| !context.skip_layers);
-            if let Some(sbom) = sbom.filter(|_| context.api.has_sbom_layers()) {
-                restore_sbom(context, &place, &image, &sbom.sha, log).await?;
+            let sbom = sbom.filter(|it| context.api.has_sbom_layers() && !it.sha.is_empty());
+            if let Some(sbom) = sbom {
+                let restoring = restore_sbom(context, place, image, &sbom.sha, log);
+                Box::pin(restoring).await?;
             }
             analyzed.image = Some(ImageIdentifier {
                 reference: place.identifier(&image.descriptor().digest),
@@ -126,7 +176,7 @@ pub async fn analyze(
             analyzed.metadata = metadata;
         }
     }
-    analyzed.run_image = Some(run_image(context, log).await?);
+    analyzed.run_image = Some(run_image(context, opened.run_image, log).await?);
     Ok(analyzed)
 }
 
@@ -156,30 +206,46 @@ async fn check_access(context: &AnalyzeContext<'_>) -> Result<(), AnalyzeError> 
 }
 
 /// The image that is replaced, if there is one that can be used.
-async fn previous(
+async fn usable(
     context: &AnalyzeContext<'_>,
+    previous: Previous,
     log: &dyn Log,
-) -> Result<Option<(Place, Image)>, AnalyzeError> {
-    match find(context, context.previous, "previous", log).await {
-        Ok(Some((place, image))) => {
-            if context.images.kind() != Kind::Registry || has_all_layers(&place, &image).await? {
-                return Ok(Some((place, image)));
+) -> Result<Option<Box<Found>>, AnalyzeError> {
+    let shown = context.images.shown(context.previous);
+    let shown = shown.map_err(AnalyzeError::Place)?;
+    match previous {
+        Previous::Missing => {
+            tell(None, &shown, log);
+            Ok(None)
+        }
+        Previous::Corrupt => {
+            ignore(&shown, log);
+            Ok(None)
+        }
+        Previous::Found(found) => {
+            tell(Some(&found), &shown, log);
+            let (place, image) = &*found;
+            if context.images.kind() != Kind::Registry || has_all_layers(place, image).await? {
+                return Ok(Some(found));
             }
-            ignore(
-                &context
-                    .images
-                    .shown(context.previous)
-                    .map_err(AnalyzeError::Place)?,
-                log,
-            );
+            ignore(&shown, log);
             Ok(None)
         }
-        Ok(None) => Ok(None),
-        Err(AnalyzeError::Image { name, source }) if !is_outage(&source) => {
-            ignore(&name, log);
-            Ok(None)
+    }
+}
+
+/// Says whether an image was found.
+fn tell(found: Option<&Found>, name: &str, log: &dyn Log) {
+    match found {
+        Some((place, image)) => {
+            let identifier = place.identifier(&image.descriptor().digest);
+            let text = format!("Found image with identifier \"{identifier}\"");
+            log.line(Level::Debug, &text);
         }
-        Err(error) => Err(error),
+        None => log.line(
+            Level::Info,
+            &format!("Image with name \"{name}\" not found"),
+        ),
     }
 }
 
@@ -199,7 +265,7 @@ async fn has_all_layers(place: &Place, image: &Image) -> Result<bool, AnalyzeErr
         .try_fold(true, |all, one| async move { Ok(all && one) })
         .await
         .map_err(|source| AnalyzeError::Image {
-            name: place.name.clone(),
+            what: "previous",
             source: ImageError::Store(source),
         })
 }
@@ -212,44 +278,23 @@ fn is_outage(error: &ImageError) -> bool {
     )
 }
 
-/// `what` is what is being done, in a daemon, where it is not known before whether it can be asked.
+/// The image `name`, which is called `what`.
 async fn find(
     context: &AnalyzeContext<'_>,
     name: &str,
     what: &'static str,
-    log: &dyn Log,
-) -> Result<Option<(Place, Image)>, AnalyzeError> {
-    let shown = context.images.shown(name).map_err(AnalyzeError::Place)?;
+) -> Result<Option<Box<Found>>, AnalyzeError> {
     let place = context.images.open(name).await;
     let place = place.map_err(|source| match context.images.kind() {
         Kind::Daemon => AnalyzeError::Daemon { what, source },
         Kind::Registry | Kind::Layout => AnalyzeError::Place(source),
     });
-    let found = match place? {
-        Some(place) => {
-            let image = place.image(&Platform::host(), context.limits).await;
-            let image = image.map_err(|source| AnalyzeError::Image {
-                name: shown.clone(),
-                source,
-            })?;
-            image.map(|image| (place, image))
-        }
-        None => None,
+    let Some(place) = place? else {
+        return Ok(None);
     };
-    match &found {
-        Some((place, image)) => {
-            let identifier = place.identifier(&image.descriptor().digest);
-            log.line(
-                Level::Debug,
-                &format!("Found image with identifier \"{identifier}\""),
-            );
-        }
-        None => log.line(
-            Level::Info,
-            &format!("Image with name \"{shown}\" not found"),
-        ),
-    }
-    Ok(found)
+    let image = place.image(&Platform::host(), context.limits).await;
+    let image = image.map_err(|source| AnalyzeError::Image { what, source })?;
+    Ok(image.map(|image| Box::new((place, image))))
 }
 
 /// What the image says of its layers; one that says nothing readable is not of our making.
@@ -267,6 +312,9 @@ async fn restore_sbom(
     sha: &str,
     log: &dyn Log,
 ) -> Result<(), AnalyzeError> {
+    log.line(Level::Info, "Restoring data for SBOM from previous image");
+    let text = format!("Retrieving previous image SBOM layer for \"{sha}\"");
+    log.line(Level::Debug, &text);
     let layer = sha.parse().ok().map(DiffId);
     let layer = layer.and_then(|diff_id| Some((image.layer(&diff_id)?, diff_id)));
     let Some((layer, diff_id)) = layer else {
@@ -274,15 +322,19 @@ async fn restore_sbom(
             sha: sha.to_owned(),
         });
     };
-    log.line(Level::Info, "Restoring data for SBOM from previous image");
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
     extract::blob(&*place.store, layer, &diff_id, &layers_dir)
         .await
         .map_err(AnalyzeError::Sbom)
 }
 
-async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunImage, AnalyzeError> {
-    let found = find(context, context.run_image, "run", log).await?;
+async fn run_image(
+    context: &AnalyzeContext<'_>,
+    found: Option<Box<Found>>,
+    log: &dyn Log,
+) -> Result<RunImage, AnalyzeError> {
+    let shown = context.images.shown(context.run_image);
+    tell(found.as_deref(), &shown.map_err(AnalyzeError::Place)?, log);
     let mut run_image = RunImage::default();
     if context.api.has_targets() {
         run_image.image = if context.images.kind() == Kind::Layout {
@@ -292,7 +344,7 @@ async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunIma
             context.run_image.to_owned()
         };
     }
-    run_image.target = match &found {
+    run_image.target = match found.as_deref() {
         _ if !context.api.has_targets() => None,
         Some((_, image)) => Some(target(image)?),
         // As upstream makes it up.
@@ -312,7 +364,7 @@ async fn run_image(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<RunIma
             })
         }
     };
-    if let Some((place, image)) = found {
+    if let Some((place, image)) = found.as_deref() {
         run_image.reference = place.identifier(&image.descriptor().digest);
     }
     Ok(run_image)
@@ -351,10 +403,10 @@ pub enum AnalyzeError {
         source: PlaceError,
     },
     /// An image cannot be read.
-    #[error("failed to read image '{name}'")]
+    #[error("getting {what} image")]
     Image {
         /// Which.
-        name: String,
+        what: &'static str,
         /// Why.
         source: ImageError,
     },
@@ -370,15 +422,15 @@ pub enum AnalyzeError {
     /// No run image is offered, nor asked for.
     #[error("-run-image is required when there is no run metadata available")]
     NoRunMetadata,
+    /// What is offered has no name.
+    #[error("missing run image metadata (-run-image)")]
+    NoRunImageNamed,
     /// The replaced image does not have the layer that it says has its SBOMs.
     #[error("failed to find layer '{sha}' of the previous image's SBOM")]
     NoSbomLayer {
         /// The diffID.
         sha: String,
     },
-    /// No run image is offered, nor asked for; before Platform API 0.12.
-    #[error("missing run image metadata (-run-image)")]
-    NoStackMetadata,
     /// A name is no place for an image.
     #[error(transparent)]
     Place(PlaceError),
@@ -408,27 +460,27 @@ pub enum AnalyzeError {
 impl AnalyzeError {
     /// The exit code of the analyzer.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::NoAccessibleRunImage
-            | Self::NoRunMetadata
-            | Self::NoStackMetadata
-            | Self::Place(PlaceError::Name { .. }) => 3,
-            _ => 32,
-        }
+        if self.is_of_inputs() { 3 } else { 32 }
     }
 
     /// What failed, as it stands after `failed to` in the log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::NoAccessibleRunImage
-            | Self::NoRunMetadata
-            | Self::NoStackMetadata
-            | Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            error if error.is_of_inputs() => "resolve inputs",
             Self::Daemon { .. }
+            | Self::Image { .. }
             | Self::LaunchCache(_)
+            | Self::Place(_)
             | Self::ReadAccess { .. }
             | Self::WriteAccess { .. } => "initialize analyzer",
             _ => "analyze",
         }
+    }
+
+    fn is_of_inputs(&self) -> bool {
+        matches!(
+            self,
+            Self::NoAccessibleRunImage | Self::NoRunImageNamed | Self::NoRunMetadata
+        )
     }
 }

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
 use oci::spans;
 
 use self::layers::process_layers;
@@ -88,15 +89,12 @@ pub struct BuiltLayer {
 pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildError> {
     let modules = context.modules;
     let api = modules.platform_api;
-    let members = context.group.group.iter().map(|it| (Kind::Buildpack, it));
-    let extensions = &context.group.group_extensions;
-    let members = members.chain(extensions.iter().map(|it| (Kind::Extension, it)));
-    for (kind, element) in members {
-        api_of(kind, element, &element.api)?;
+    for element in &context.group.group {
+        api_of(Kind::Buildpack, element, &element.api)?;
     }
     let debug = |text: &str| log.line(Level::Debug, text);
     let sbom_dir = context.layers_dir.join("sbom");
-    remove(&sbom_dir)?;
+    go::files::remove_all(&sbom_dir).map_err(BuildError::Clean)?;
 
     let target = target::completed(modules.target.clone(), &modules.os_release, log);
     let mut env = base_env(&modules.env);
@@ -160,7 +158,7 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     built.metadata.bom = launch_bom;
     let group = &context.group.group;
     built.metadata.buildpacks = (!group.is_empty()).then(|| group.clone());
-    built.metadata.extensions = as_in_metadata(extensions);
+    built.metadata.extensions = as_in_metadata(&context.group.group_extensions);
     let (default, processes) = processes.finish();
     built.metadata.buildpack_default_process_type = default;
     built.metadata.processes = Some(processes);
@@ -191,7 +189,7 @@ impl One<'_> {
         debug("Creating plan directory");
         debug("Preparing paths");
         let layers_dir = self.context.layers_dir.join(self.element.escaped_id());
-        fs::create_dir_all(&layers_dir).map_err(io_error("mkdir", &layers_dir))?;
+        go::files::create_dir_all(&layers_dir).map_err(BuildError::Io)?;
         debug("Running build command");
         self.run(&layers_dir, env, log)?;
         debug("Processing layers");
@@ -267,15 +265,6 @@ fn as_in_metadata(elements: &[GroupElement]) -> Vec<GroupElement> {
     elements.collect()
 }
 
-fn remove(dir: &Path) -> Result<(), BuildError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("cleaning layers SBOM directory", dir)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// What buildpacks said before there were SBOM files; `null` when they said nothing.
 fn write_bom(dir: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
     let path = dir.join("sbom.legacy.json");
@@ -287,12 +276,8 @@ fn write_bom(dir: &Path, bom: &[BomEntry]) -> Result<(), BuildError> {
     files::write_bytes(&path, text.as_bytes()).map_err(|source| BuildError::Write { source })
 }
 
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BuildError + 'a {
-    move |source| BuildError::Io {
-        action,
-        path: path.to_owned(),
-        source: OsError(source),
-    }
+fn io_error<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> BuildError + 'a {
+    move |error| BuildError::Io(PathError::new(operation, path, &error))
 }
 
 /// Why a build failed.
@@ -310,6 +295,9 @@ pub enum BuildError {
         /// Why not.
         source: LabelError,
     },
+    /// The SBOMs of an earlier build cannot be removed.
+    #[error("failed to build: cleaning layers SBOM directory: {0}")]
+    Clean(PathError),
     /// An entry of the old bill of materials has its version in the wrong place.
     #[error(
         "failed to build: bom entry '{name}' has a top level version which is not allowed. The buildpack should \
@@ -354,15 +342,8 @@ pub enum BuildError {
         source: EnvError,
     },
     /// The file system failed.
-    #[error("failed to build: {action} {}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why it failed.
-        source: OsError,
-    },
+    #[error("failed to build: {0}")]
+    Io(PathError),
     /// A `<layer>.toml` is no good.
     #[error("failed to build: failed to process buildpack layer")]
     Layer {

@@ -17,7 +17,6 @@ pub use self::export::{CacheContext, export_cache};
 pub use self::image::ImageCache;
 use crate::Log;
 use crate::extract::{self, ExtractError, LayersDir};
-use crate::files::OsError;
 use crate::images::PlaceError;
 use crate::labels::{CacheMetadata, LabelError};
 
@@ -118,14 +117,9 @@ pub enum CacheError {
     /// The layer is not there, or not what it should be.
     #[error(transparent)]
     Extract(#[from] ExtractError),
-    /// There is no cache folder.
-    #[error("failed to create volume cache: stat {}", path.display())]
-    NoFolder {
-        /// Where it was sought.
-        path: PathBuf,
-        /// Why.
-        source: OsError,
-    },
+    /// The folder of the cache cannot be used; what is said is upstream's.
+    #[error("{0}")]
+    Volume(String),
     /// The metadata name a layer that is not there.
     #[error("failed to find cache layer with SHA '{diff_id}'")]
     NoLayer {
@@ -133,8 +127,8 @@ pub enum CacheError {
         diff_id: DiffId,
     },
     /// The name of the cache image is no place.
-    #[error("accessing cache image")]
-    Place(#[source] PlaceError),
+    #[error(transparent)]
+    Place(PlaceError),
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,8 +6,10 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
+
 /// Copies `from` to `to`, whose folder is there. A file gets the mode of a new one.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), NotCopied> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), PathError> {
     let kind = fs::symlink_metadata(from).map_err(failed("lstat", from))?;
     if kind.is_symlink() {
         let target = fs::read_link(from).map_err(failed("readlink", from))?;
@@ -15,7 +17,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), NotCopied> {
         return symlink(&target, to).map_err(failed("symlink", &both));
     }
     if kind.is_dir() {
-        fs::create_dir_all(to).map_err(failed("mkdir", to))?;
+        go::files::create_dir_all(to)?;
         let entries = fs::read_dir(from).map_err(failed("open", from))?;
         for entry in entries {
             let name = entry.map_err(failed("readdirent", from))?.file_name();
@@ -32,23 +34,8 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), NotCopied> {
     Ok(())
 }
 
-/// Why something was not copied.
-#[derive(Debug)]
-pub(crate) struct NotCopied {
-    /// What was tried, as Go calls it.
-    pub(crate) operation: &'static str,
-    /// On which file.
-    pub(crate) path: PathBuf,
-    /// Why it failed.
-    pub(crate) source: io::Error,
-}
-
-fn failed<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> NotCopied + 'a {
-    move |source| NotCopied {
-        operation,
-        path: path.to_owned(),
-        source,
-    }
+fn failed<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> PathError + 'a {
+    move |error| PathError::new(operation, path, &error)
 }
 
 #[cfg(test)]

@@ -79,9 +79,6 @@ impl Dockerfile {
                 }
             }
         }
-        if stages.is_empty() {
-            return Err(DockerfileError::NoStage);
-        }
         Ok(Self {
             escape,
             args,

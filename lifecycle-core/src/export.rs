@@ -16,6 +16,7 @@
 
 mod extended;
 mod layers;
+mod open;
 pub(crate) mod run_image;
 mod sbom;
 mod slices;
@@ -27,6 +28,7 @@ use std::borrow::Cow;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
 use oci::{History, Image, ImageConfig, ImageError, ImageManifest, Limits, Selector, Tag};
 
 use self::extended::Extended;
@@ -39,9 +41,9 @@ use crate::files::build_toml::BuildToml;
 use crate::files::group::Group;
 use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
-use crate::files::run::Run;
-use crate::files::{self, FileError, OsError};
-use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, parse_name};
+use crate::files::run::RunImages;
+use crate::files::{self, FileError};
+use crate::images::{Images, Kind, PlaceError, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -49,8 +51,11 @@ use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
 
 pub use self::extended::ExtendedLayerError;
-use self::run_image::RunImage;
-pub(crate) use self::run_image::normal;
+pub(crate) use self::layers::tarball;
+pub use self::open::{Opened, open, source_date_epoch};
+pub use self::run_image::run_image_for_export;
+use self::run_image::{RunImage, metadata_path};
+pub(crate) use self::run_image::{contains, normal};
 pub use self::sbom::OwnSboms;
 pub(crate) use self::tree::{Content, View};
 pub use self::tree::{Owner, TreeError};
@@ -72,8 +77,6 @@ pub struct ExportContext<'a> {
     pub analyzed: &'a Analyzed,
     /// The buildpacks that took part.
     pub group: &'a Group,
-    /// The run images that the platform offers.
-    pub run: &'a Run,
     /// Where the source came from.
     pub project: &'a ProjectMetadata,
     /// The folder that the image calls `/`: app and layers lie below it, and keep their paths there.
@@ -97,8 +100,8 @@ pub struct ExportContext<'a> {
     /// Whether the label of an image in a layout names the run image by its own digest. Upstream names
     /// an empty image.
     pub layout_digests: bool,
-    /// When the image was made, in seconds since 1970 (`SOURCE_DATE_EPOCH`).
-    pub created: Option<i64>,
+    /// When the image was made, in seconds since 1970, as it was given: `SOURCE_DATE_EPOCH`.
+    pub source_date_epoch: Option<&'a str>,
     /// Which lifecycle this is.
     pub lifecycle: &'a LifecycleVersion,
     /// Where temporary files may be; they are as large as the image.
@@ -143,21 +146,27 @@ fn like<'a>(
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md>
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Makes the image and pushes it: blobs, then the manifest, then each name.
-pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report, ExportError> {
-    let run_image = RunImage::open(context, log).await?;
-    let previous = previous_image(context, log).await?;
-    let launch_cache = launch_cache(context, log)?;
-    for name in context.names {
-        if context.images.kind() == Kind::Layout {
-            let shown = context.images.shown(name).map_err(ExportError::Place)?;
-            log.line(Level::Info, &format!("Using app image: {shown}"));
-        }
-    }
+/// Makes the image and pushes it: blobs, then the manifest, then each name. A rebase may find run
+/// images of its kind in `run_images`.
+pub async fn export(
+    context: &ExportContext<'_>,
+    opened: Opened,
+    run_images: &RunImages,
+    log: &dyn Log,
+) -> Result<Report, ExportError> {
+    let Opened {
+        run_image,
+        previous,
+        launch_cache,
+        extended,
+        created,
+    } = opened;
+    let previous = previous.as_deref();
+    let run_image = RunImage::new(context, *run_image, run_images)?;
     if context.api.has_launcher_sbom() {
         sbom::copy(context, log)?;
     }
-    let path = context.layers_dir.join("config").join("metadata.toml");
+    let path = metadata_path(context.layers_dir);
     let build: BuildMetadata = files::read_required(&path).map_err(ExportError::Metadata)?;
 
     // Dropped at the end, with the files.
@@ -166,11 +175,10 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
             path: context.temporary_dir.to_owned(),
             source,
         })?;
-    let extended = extended::open(context)?;
     let mut made = Layers {
         context,
         build: &build,
-        previous: previous.as_ref().map(|(_, image)| image),
+        previous: previous.map(|(_, image)| image),
         temporary: temporary.path(),
         log,
     }
@@ -181,7 +189,8 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
         let below = extended.layers(temporary.path(), compression(context.images.kind()), log)?;
         made.layers.splice(..0, below);
     }
-    let config = configure(context, &run_image, extended.as_ref(), &build, &made, log)?;
+    let parts = (&run_image, extended.as_ref(), created);
+    let config = configure(context, parts, &build, &made, log)?;
     let descriptors = run_image.image.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
     let like = like(context, run_image.image.manifest())?;
@@ -190,7 +199,7 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     let below = run_image.image.layers();
     let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&run_image.place)));
     let above = made.layers.iter().map(|layer| {
-        let origin = match (&layer.made, &previous) {
+        let origin = match (&layer.made, previous) {
             (Some(made), _) => Origin::Made(made),
             (None, Some((place, _))) => Origin::Place(place),
             (None, None) => {
@@ -235,46 +244,6 @@ pub async fn export(context: &ExportContext<'_>, log: &dyn Log) -> Result<Report
     })
 }
 
-/// The image whose layers can be reused, if there is one.
-async fn previous_image(
-    context: &ExportContext<'_>,
-    log: &dyn Log,
-) -> Result<Option<(Place, Image)>, ExportError> {
-    let Some(reference) = context.analyzed.previous_image() else {
-        return Ok(None);
-    };
-    let shown = context
-        .images
-        .shown(reference)
-        .map_err(ExportError::Place)?;
-    if context.images.kind() == Kind::Daemon {
-        let text = format!("Reusing layers from image with id '{shown}'");
-        log.line(Level::Debug, &text);
-    } else {
-        log.line(Level::Info, &format!("Reusing layers from image '{shown}'"));
-    }
-    let place = context.images.open(reference).await;
-    let Some(place) = place.map_err(ExportError::Place)? else {
-        return Ok(None);
-    };
-    let platform = oci::Platform::host();
-    let image = place.image(&platform, context.limits).await;
-    let image = image.map_err(ExportError::PreviousImage)?;
-    Ok(image.map(|image| (place, image)))
-}
-
-/// Where layers are kept besides the daemon, if the image goes to one and they are to be kept.
-fn launch_cache(
-    context: &ExportContext<'_>,
-    log: &dyn Log,
-) -> Result<Option<DirectoryCache>, ExportError> {
-    let folder = context.images.daemon().and_then(DaemonImages::launch_cache);
-    folder
-        .map(|it| DirectoryCache::open(it, log))
-        .transpose()
-        .map_err(ExportError::LaunchCache)
-}
-
 /// Keeps the layers of the image for the next one. Those that are used again, and that the cache
 /// lacks, stay in the daemon alone: to have them from there would cost all of the image.
 fn keep(cache: &DirectoryCache, made: &Made) -> Result<(), ExportError> {
@@ -294,13 +263,12 @@ fn keep(cache: &DirectoryCache, made: &Made) -> Result<(), ExportError> {
 /// The config of the image: labels, environment, entry point and history.
 fn configure(
     context: &ExportContext<'_>,
-    run_image: &RunImage,
-    extended: Option<&Extended>,
+    (run_image, extended, created): (&RunImage, Option<&Extended>, Option<i64>),
     build: &BuildMetadata,
     made: &Made,
     log: &dyn Log,
 ) -> Result<ImageConfig, ExportError> {
-    let created = created(context)?;
+    let created = time(created.unwrap_or(tree::MTIME))?;
     let mut config = run_image.image.config().clone().without_extra();
     if let Some(extended) = extended {
         config.config = extended.image.config().clone().without_extra().config;
@@ -324,11 +292,8 @@ fn configure(
     Ok(config)
 }
 
-fn created(context: &ExportContext<'_>) -> Result<String, ExportError> {
-    let seconds = context
-        .created
-        .filter(|_| context.api.has_source_date_epoch())
-        .unwrap_or(tree::MTIME);
+/// A time of a config.
+fn time(seconds: i64) -> Result<String, ExportError> {
     time::OffsetDateTime::from_unix_timestamp(seconds)
         .ok()
         .and_then(|it| {
@@ -382,7 +347,7 @@ fn set_labels(
             images: if context.api.has_targets() {
                 of_run_image.images
             } else {
-                files::run::RunImages::default()
+                RunImages::default()
             },
             ..of_run_image
         },
@@ -527,8 +492,8 @@ pub enum ExportError {
         source: oci::layer::LayerError<ExtendedLayerError>,
     },
     /// The extended run image cannot be read.
-    #[error("get extended image config")]
-    Extended(#[source] HandOverError),
+    #[error(transparent)]
+    Extended(HandOverError),
     /// A layer of a buildpack could not be made.
     #[error("creating layer")]
     Layer(#[source] oci::layer::LayerError<TreeError>),
@@ -602,15 +567,8 @@ pub enum ExportError {
     #[error(transparent)]
     Save(#[from] SaveError),
     /// An SBOM of the lifecycle or the launcher could not be copied.
-    #[error("failed to copy buildpacksio SBOMs: {operation} {}", path.display())]
-    OwnSbom {
-        /// What was tried.
-        operation: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it failed.
-        source: OsError,
-    },
+    #[error("failed to copy buildpacksio SBOMs: {0}")]
+    OwnSbom(PathError),
     /// There is no room for temporary files.
     #[error("failed to make a folder in `{}`", path.display())]
     Temporary {
@@ -626,11 +584,13 @@ impl ExportError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Daemon(_)
+            | Self::Extended(_)
             | Self::LaunchCache(_)
+            | Self::NotExtended
+            | Self::Place(_)
             | Self::RunImageGone { .. }
             | Self::RunImage(_)
             | Self::PreviousImage(_) => 1,
-            Self::Place(PlaceError::Name { .. }) => 3,
             _ => 62,
         }
     }
@@ -638,10 +598,11 @@ impl ExportError {
     /// What failed, as it stands after `failed to` in the log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::RunImageGone { .. } | Self::RunImage(_) | Self::PreviousImage(_) => {
-                "create new app image"
-            }
-            Self::Place(PlaceError::Name { .. }) => "resolve inputs",
+            Self::Place(_)
+            | Self::RunImageGone { .. }
+            | Self::RunImage(_)
+            | Self::PreviousImage(_) => "create new app image",
+            Self::Extended(_) | Self::NotExtended => "get extended image config",
             Self::Daemon(_) => " image",
             Self::LaunchCache(_) => "create launch cache",
             _ => "export",

@@ -2,6 +2,7 @@
 //! staging area.
 
 mod daemon;
+mod name;
 mod registry;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use oci::{
 
 pub use self::daemon::DaemonImages;
 pub(crate) use self::daemon::target;
+pub use self::name::registry;
 pub use self::registry::RegistryImages;
 
 /// Finds the place of each image by its name.

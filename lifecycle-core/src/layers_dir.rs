@@ -56,9 +56,13 @@ impl BuildpackDir {
             Level::Debug,
             &format!("Reading buildpack directory: {}", folder.display()),
         );
-        let mut names = match std::fs::read_dir(&folder) {
+        let mut entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries
-                .map(|entry| entry.map(|it| it.file_name().to_string_lossy().into_owned()))
+                .map(|entry| {
+                    let entry = entry?;
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    Ok((name, entry.file_type()?.is_dir()))
+                })
                 .collect::<Result<Vec<_>, _>>(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -67,20 +71,24 @@ impl BuildpackDir {
             path: folder.clone(),
             source: OsError(source),
         })?;
-        names.sort_unstable();
+        entries.sort_unstable();
+        for (name, _) in &entries {
+            let text = format!("Reading buildpack directory item: {name}");
+            log.line(Level::Debug, &text);
+        }
         let mut dir = Self {
             layers: Vec::new(),
             store: None,
         };
-        for file in &names {
-            log.line(
-                Level::Debug,
-                &format!("Reading buildpack directory item: {file}"),
-            );
-            match file.strip_suffix(".toml") {
+        for (file, is_dir) in &entries {
+            match file.strip_suffix(".toml").filter(|_| !is_dir) {
                 None | Some("launch" | "build") => {}
                 Some("store") => {
-                    dir.store = files::read(&folder.join(file)).map_err(LayersDirError::Store)?;
+                    let store = files::read(&folder.join(file));
+                    dir.store = store.map_err(|source| LayersDirError::Store {
+                        id: buildpack.id.clone(),
+                        source: Box::new(source),
+                    })?;
                 }
                 Some(name) => dir.layers.push(LayerDir {
                     id: format!("{}:{name}", buildpack.id),
@@ -108,6 +116,11 @@ pub enum LayersDirError {
         source: OsError,
     },
     /// `store.toml` is no good.
-    #[error("failed to read store")]
-    Store(#[source] FileError),
+    #[error("failed decoding store.toml for buildpack \"{id}\"")]
+    Store {
+        /// Whose.
+        id: String,
+        /// Why.
+        source: Box<FileError>,
+    },
 }

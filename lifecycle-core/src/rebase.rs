@@ -1,5 +1,6 @@
 //! The rebaser: puts an image on another run image without building it again.
 
+mod open;
 pub mod provenance;
 
 use std::collections::BTreeSet;
@@ -7,18 +8,18 @@ use std::num::NonZeroUsize;
 
 use oci::{
     Descriptor, DiffId, Digest, History, Image, ImageConfig, ImageError, ImageManifest, Limits,
-    MediaType, Platform, Reference, Tag,
+    MediaType, Reference, Tag,
 };
 use serde::Serialize;
 
-use crate::analyze::{AnalyzeError, best_mirror, target};
+pub use self::open::{App, Base, open_app, open_base};
+use crate::analyze::{AnalyzeError, target};
 use crate::api::PlatformApi;
 use crate::export::normal;
-use crate::export::run_image::{is_unsettled, patiently};
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
-use crate::images::{Images, Kind, Place, PlaceError, parse_name};
+use crate::images::{Images, Kind, PlaceError, parse_name};
 use crate::labels::{self, LabelError};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
@@ -87,35 +88,26 @@ impl Rebased {
 }
 
 /// Puts the image on the run image, and pushes it.
-pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebased, RebaseError> {
-    let app = find(context, context.app).await;
-    let app = app.map_err(|error| match error {
-        RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
-            RebaseError::AppInDaemon(source)
-        }
-        error => error,
-    })?;
-    let (app_place, app) = app.ok_or(RebaseError::NoApp)?;
-    let name = run_image_name(context, &app).await?;
-    let (base_place, base) = patiently(
-        async || {
-            let found = find(context, &name).await.map_err(|error| match error {
-                RebaseError::Image { name, source } => RebaseError::RunImage { name, source },
-                RebaseError::Place(source) if context.images.kind() == Kind::Daemon => {
-                    RebaseError::RunImageInDaemon(source)
-                }
-                other => other,
-            })?;
-            found.ok_or_else(|| RebaseError::NoRunImage { name: name.clone() })
-        },
-        |error| match error {
-            RebaseError::NoRunImage { .. } => context.images.kind() == Kind::Registry,
-            RebaseError::RunImage { source, .. } => is_unsettled(source),
-            _ => false,
-        },
-        log,
-    )
-    .await?;
+///
+/// # Errors
+///
+/// When it does not work there, or cannot be pushed.
+pub async fn rebase(
+    context: &RebaseContext<'_>,
+    app: App,
+    base: Base,
+    log: &dyn Log,
+) -> Result<Rebased, RebaseError> {
+    let App {
+        place: app_place,
+        image: app,
+        ..
+    } = app;
+    let Base {
+        place: base_place,
+        image: base,
+        name,
+    } = base;
     check(context, &app, &base, log)?;
 
     let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
@@ -159,37 +151,6 @@ pub async fn rebase(context: &RebaseContext<'_>, log: &dyn Log) -> Result<Rebase
         replaced,
         replaced_layers: app.layers().take(above).map(|(_, id)| id.clone()).collect(),
     })
-}
-
-async fn find(
-    context: &RebaseContext<'_>,
-    name: &str,
-) -> Result<Option<(Place, Image)>, RebaseError> {
-    let place = context.images.open(name).await;
-    let Some(place) = place.map_err(RebaseError::Place)? else {
-        return Ok(None);
-    };
-    let image = place.image(&Platform::host(), context.limits).await;
-    let image = image.map_err(|source| RebaseError::Image {
-        name: name.to_owned(),
-        source,
-    })?;
-    Ok(image.map(|image| (place, image)))
-}
-
-/// The run image that was asked for, else the nearest of those that the image names.
-async fn run_image_name(context: &RebaseContext<'_>, app: &Image) -> Result<String, RebaseError> {
-    if let Some(name) = context.run_image.filter(|it| !it.is_empty()) {
-        return Ok(name.to_owned());
-    }
-    let named = run_image(context.api, app)?.images;
-    if named.image.is_empty() {
-        return Err(RebaseError::NoRunImageMetadata);
-    }
-    let nearest = best_mirror(context.images, &named, context.app).await;
-    nearest
-        .map_err(RebaseError::Mirrors)?
-        .ok_or(RebaseError::NoAccessibleRunImage)
 }
 
 /// What `app` says of its run image, and where that may be had; empty where it says nothing.
@@ -487,9 +448,12 @@ pub enum RebaseError {
     /// The image was built by a platform that we do not know.
     #[error("failed to get app image platform API")]
     AppApi(#[source] crate::api::Unsupported),
-    /// The daemon cannot be asked for the image.
+    /// What the image says of its run image cannot be read.
+    #[error(transparent)]
+    AppLabel(LabelError),
+    /// The image cannot be asked for.
     #[error("failed to access image to rebase")]
-    AppInDaemon(#[source] PlaceError),
+    AppUnread(#[source] PlaceError),
     /// The new image could not be put together.
     #[error("rebase app image")]
     Compose(#[source] ImageError),
@@ -505,17 +469,14 @@ pub enum RebaseError {
     #[error("get image metadata")]
     Label(#[from] LabelError),
     /// Mirrors of the run image cannot be asked for.
-    #[error("failed to find the run image")]
-    Mirrors(#[source] AnalyzeError),
+    #[error(transparent)]
+    Mirrors(AnalyzeError),
     /// The new run image lacks what the old one had.
     #[error("missing required mixin(s): {}", missing.join(", "))]
     MissingMixins {
         /// What.
         missing: Vec<String>,
     },
-    /// None of the run images that the image names may be read.
-    #[error("failed to find accessible run image")]
-    NoAccessibleRunImage,
     /// There is no image to rebase.
     #[error("failed to access image to rebase")]
     NoApp,
@@ -584,9 +545,9 @@ pub enum RebaseError {
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
-    /// The daemon cannot be asked for the run image.
+    /// The run image cannot be asked for.
     #[error(transparent)]
-    RunImageInDaemon(PlaceError),
+    RunImageUnread(PlaceError),
     /// An image does not say what runs on it.
     #[error("failed to read the target")]
     Target(#[source] AnalyzeError),
@@ -596,8 +557,7 @@ impl RebaseError {
     /// The exit code of the rebaser.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageInDaemon(_) => 1,
-            Self::Place(PlaceError::Name { .. }) => 3,
+            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageUnread(_) => 1,
             _ => 72,
         }
     }
@@ -605,15 +565,13 @@ impl RebaseError {
     /// What failed, as it stands after `failed to` in the log.
     pub fn action(&self) -> &'static str {
         match self {
-            Self::Place(PlaceError::Name { .. }) => "resolve inputs",
-            Self::AppInDaemon(_)
+            Self::AppLabel(_)
+            | Self::AppUnread(_)
             | Self::Image { .. }
-            | Self::Label(_)
             | Self::Mirrors(_)
-            | Self::NoAccessibleRunImage
             | Self::NoApp
             | Self::NoRunImageMetadata => "set app image",
-            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageInDaemon(_) => {
+            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageUnread(_) => {
                 "access run image"
             }
             _ => "rebase",

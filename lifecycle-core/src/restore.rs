@@ -10,13 +10,17 @@ use tracing::info_span;
 use crate::analyze::{self, AnalyzeError};
 use crate::api::PlatformApi;
 use crate::cache::{Cache, CacheError};
+use crate::export::contains;
 use crate::extend::hand_over::{self, HandOverError};
 use crate::extract::LayersDir;
-use crate::files::analyzed::{Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata};
+use crate::files::analyzed::{
+    Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata, TargetMetadata,
+};
 use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
+use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, Kind, PlaceError};
+use crate::images::{Images, PlaceError};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -48,55 +52,45 @@ pub struct RestoreContext<'a> {
     pub skip_layers: bool,
 }
 
-/// Looks at the run image once more: whether it may still be read, and, if extensions chose another,
-/// what runs on it.
+/// Whether the run image may still be read that the analyzer chose, from Platform API 0.14 on. One
+/// that the platform does not offer is taken as it is: an extension may have chosen it.
+///
+/// `readable` says whether a name may be read.
 pub async fn confirm_run_image(
+    api: PlatformApi,
+    analyzed: &Analyzed,
+    offered: &Run,
+    readable: impl AsyncFn(&str) -> bool,
+) -> Result<(), RestoreError> {
+    let run_image = analyzed.run_image.as_ref();
+    let name = run_image.map_or("", |it| it.image.as_str());
+    let is_offered = offered.images.iter().any(|it| contains(it, name));
+    if api.restores_launch_layers_from_cache() && is_offered && !readable(name).await {
+        return Err(RestoreError::RunImage {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// How the run image `name` is called for good, and what runs on it, from Platform API 0.12 on; `None`
+/// if it is not there.
+pub async fn inspect_run_image(
     images: &dyn Images,
     api: PlatformApi,
-    group: &Group,
-    mut analyzed: Analyzed,
+    name: &str,
     limits: &Limits,
-) -> Result<Analyzed, RestoreError> {
-    let Some(run_image) = &mut analyzed.run_image else {
-        return Ok(analyzed);
+) -> Result<Option<(String, Option<TargetMetadata>)>, RestoreError> {
+    let Some(place) = images.open(name).await.map_err(RestoreError::Place)? else {
+        return Ok(None);
     };
-    if api.restores_launch_layers_from_cache() && !run_image.reference.is_empty() {
-        let access = images.check_read(&run_image.reference).await;
-        access.map_err(|source| RestoreError::RunImage {
-            name: run_image.reference.clone(),
-            source,
-        })?;
-    }
-    let chosen = api.has_extensions() && !group.group_extensions.is_empty();
-    // What is to be extended is had from a registry, whatever is here.
-    let pulled = images.kind() == Kind::Daemon && api.has_targets() && run_image.extend;
-    // The name counts: an extension may have chosen it, and left what was found of another one.
-    let name = if run_image.image.is_empty() {
-        run_image.reference.clone()
-    } else {
-        run_image.image.clone()
+    let image = place.image(&oci::Platform::host(), limits).await;
+    let Some(image) = image.map_err(RestoreError::RunImageUnread)? else {
+        return Ok(None);
     };
-    if chosen && !pulled && !name.is_empty() && run_image.target.is_none() {
-        let place = images.open(&name).await;
-        let place = place.map_err(RestoreError::Place)?;
-        if let Some(place) = place {
-            let image = place.image(&oci::Platform::host(), limits).await;
-            let image = image.map_err(|source| {
-                RestoreError::Target(AnalyzeError::Image {
-                    name: name.clone(),
-                    source,
-                })
-            })?;
-            if let Some(image) = image {
-                if api.has_targets() {
-                    let target = analyze::target(&image);
-                    run_image.target = Some(target.map_err(RestoreError::Target)?);
-                }
-                run_image.reference = place.identifier(&image.descriptor().digest);
-            }
-        }
-    }
-    Ok(analyzed)
+    let target = api.has_targets().then(|| analyze::target(&image));
+    let target = target.transpose().map_err(RestoreError::Target)?;
+    Ok(Some((place.identifier(&image.descriptor().digest), target)))
 }
 
 /// Leaves manifest and config of the image `name`, which extensions are to extend, below `folder`;
@@ -106,18 +100,16 @@ pub async fn pull_base(
     name: &str,
     folder: &Path,
     limits: &Limits,
+    log: &dyn Log,
 ) -> Result<(String, Image), RestoreError> {
     let place = images.open(name).await.map_err(RestoreError::Place)?;
-    let gone = || RestoreError::BaseGone {
-        name: name.to_owned(),
-    };
-    let place = place.ok_or_else(gone)?;
+    let place = place.ok_or(RestoreError::BaseGone)?;
     let image = place.image(&oci::Platform::host(), limits).await;
-    let image = image.map_err(|source| RestoreError::Base {
-        name: name.to_owned(),
-        source,
-    })?;
-    let image = image.ok_or_else(gone)?;
+    let image = image.map_err(RestoreError::Base)?;
+    let image = image.ok_or(RestoreError::BaseGone)?;
+    let target = folder.join(image.descriptor().digest.to_string());
+    let text = format!("Saving image metadata to {}...", target.display());
+    log.line(Level::Debug, &text);
     let left = hand_over::leave_base(folder, &image).await;
     left.map_err(RestoreError::HandOver)?;
     Ok((place.identifier(&image.descriptor().digest), image))
@@ -262,12 +254,7 @@ fn read_dir(
     buildpack: &GroupElement,
     log: &dyn Log,
 ) -> Result<BuildpackDir, RestoreError> {
-    BuildpackDir::read(context.layers_dir, buildpack, log).map_err(|source| {
-        RestoreError::LayersDir {
-            id: buildpack.id.clone(),
-            source,
-        }
-    })
+    BuildpackDir::read(context.layers_dir, buildpack, log).map_err(RestoreError::LayersDir)
 }
 
 /// The content of a layer of which metadata were restored: the image's, if they came from there.
@@ -470,19 +457,11 @@ fn remove(path: &Path) -> Result<(), RestoreError> {
 #[non_exhaustive]
 pub enum RestoreError {
     /// An image that is to be extended cannot be read.
-    #[error("failed to read the image '{name}'")]
-    Base {
-        /// Which.
-        name: String,
-        /// Why.
-        source: ImageError,
-    },
+    #[error("failed to initialize remote image")]
+    Base(#[source] ImageError),
     /// An image that is to be extended is not there.
-    #[error("image '{name}' was not found")]
-    BaseGone {
-        /// Which.
-        name: String,
-    },
+    #[error("failed to get remote image")]
+    BaseGone,
     /// A file could not be written.
     #[error(transparent)]
     File(FileError),
@@ -504,13 +483,8 @@ pub enum RestoreError {
         name: String,
     },
     /// The folder of a buildpack cannot be read.
-    #[error("reading layers for buildpack '{id}'")]
-    LayersDir {
-        /// Which buildpack.
-        id: String,
-        /// Why.
-        source: LayersDirError,
-    },
+    #[error("reading buildpack layer directory")]
+    LayersDir(#[source] LayersDirError),
     /// A name is no place for an image.
     #[error(transparent)]
     Place(PlaceError),
@@ -527,9 +501,10 @@ pub enum RestoreError {
     RunImage {
         /// Which.
         name: String,
-        /// Why.
-        source: PlaceError,
     },
+    /// The run image cannot be read.
+    #[error(transparent)]
+    RunImageUnread(ImageError),
     /// An SBOM could not be read.
     #[error("restoring SBOM {}", path.display())]
     Sbom {
@@ -539,27 +514,11 @@ pub enum RestoreError {
         source: OsError,
     },
     /// It cannot be said what runs on the run image.
-    #[error("failed to read the run image")]
+    #[error("failed to read target data from run image")]
     Target(#[source] AnalyzeError),
 }
 
 impl RestoreError {
-    /// The exit code of the restorer.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::RunImage { .. } | Self::Place(PlaceError::Name { .. }) => 3,
-            _ => 42,
-        }
-    }
-
-    /// What failed, as it stands after `failed to` in the log.
-    pub fn action(&self) -> &'static str {
-        match self {
-            Self::RunImage { .. } | Self::Place(PlaceError::Name { .. }) => "resolve inputs",
-            _ => "restore",
-        }
-    }
-
     fn sbom(path: &Path, source: std::io::Error) -> Self {
         Self::Sbom {
             path: path.to_owned(),

@@ -29,7 +29,9 @@ use std::time::SystemTime;
 use lifecycle_core::Level;
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::exec::Cancel;
-use lifecycle_core::export::{self, ExportContext, OwnSboms, Owner};
+use lifecycle_core::export::{
+    self, ExportContext, ExportError, OwnSboms, Owner, run_image_for_export,
+};
 use lifecycle_core::files;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
@@ -421,7 +423,6 @@ async fn export(
         names: &names,
         analyzed: &chosen.analyzed,
         group,
-        run: &run,
         project: request.metadata,
         root: &phases.root(),
         app_dir: &staging.root().join("workspace"),
@@ -433,14 +434,20 @@ async fn export(
         extended_dir: extended,
         owner: ground.owner,
         layout_digests: true,
-        created: Some(request.created),
+        source_date_epoch: Some(&request.created.to_string()),
         lifecycle: &phases.named(version).await,
         temporary_dir: &temporary,
         workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         limits: &Limits::default(),
     };
-    let exporting = export::export(&context, progress);
-    let report = spans::within(info_span!("export"), exporting)
+    let layers = staging.layers();
+    let exporting = async {
+        let opened = export::open(&context, progress).await?;
+        let images = run_image_for_export(ground.api, &chosen.analyzed, &run, &layers);
+        let images = images.map_err(ExportError::Metadata)?;
+        export::export(&context, opened, &images, progress).await
+    };
+    let report = spans::within(info_span!("export"), Box::pin(exporting))
         .await
         .map_err(|error| RunError::Export(Box::new(error)))?;
     files::write(&staging.layers().join("report.toml"), &report.file())?;

@@ -10,6 +10,8 @@ mod extend;
 mod rebase;
 mod restore;
 
+pub(crate) use self::analyze::offered;
+
 use std::path::Path;
 
 use lifecycle_core::Level;
@@ -18,10 +20,11 @@ use lifecycle_core::exec::Cancel;
 
 use crate::console::Console;
 use crate::experimental::guard;
-use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
+use crate::failure::{Failure, GENERIC};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::privileges::{self, User};
+use crate::resolve;
 use crate::session::Session;
 
 /// Runs a phase from its inputs to its end. What it starts ends with `cancel`.
@@ -31,7 +34,6 @@ pub(crate) fn run(
     cancel: &Cancel,
     console: Console,
 ) -> Result<(), Failure> {
-    inputs.validate(phase)?;
     match phase {
         Phase::Detect | Phase::Build => {
             console.line(Level::Debug, "Ensuring privileges...");
@@ -49,34 +51,42 @@ pub(crate) fn run(
                 build::run(&inputs, cancel, console)
             }
         }
-        Phase::Analyze => {
-            let session = settled(phase, &mut inputs, console)?;
-            ensure_privileges(phase, &mut inputs, console)?;
-            analyze::run(&inputs, &session, console)
+        Phase::Analyze | Phase::Create => {
+            let session = resolve::analyze(phase, &mut inputs, console)?;
+            guard_layout(&inputs, console)?;
+            let session = ensure_privileges(phase, &mut inputs, session, console)?;
+            if phase == Phase::Analyze {
+                analyze::run(&inputs, &session, console)
+            } else {
+                create::run(&inputs, &session, cancel, console)
+            }
         }
         Phase::Export => {
-            let analyzed = export::read_analyzed(&inputs, console)?;
-            inputs.settle(phase, console)?;
-            let session = Session::open(&inputs, GENERIC)?;
-            ensure_privileges(phase, &mut inputs, console)?;
+            let analyzed = resolve::export(&mut inputs, console)?;
+            guard_layout(&inputs, console)?;
+            let session = ensure_privileges(phase, &mut inputs, None, console)?;
             export::run(&inputs, &analyzed, &session, console)
         }
-        Phase::Create => {
-            let session = settled(phase, &mut inputs, console)?;
-            ensure_privileges(phase, &mut inputs, console)?;
-            create::run(&inputs, &session, cancel, console)
-        }
         Phase::Restore => {
-            inputs.settle(phase, console)?;
-            let session = Session::open(&inputs, GENERIC)?;
-            ensure_privileges(phase, &mut inputs, console)?;
+            resolve::check_cache(&inputs, console);
+            let session = ensure_privileges(phase, &mut inputs, None, console)?;
             restore::run(&inputs, &session, console)
         }
         Phase::Rebase => {
-            inputs.settle(phase, console)?;
-            let session = Session::open(&inputs, GENERIC)?;
-            ensure_privileges(phase, &mut inputs, console)?;
-            rebase::run(&inputs, &session, console)
+            resolve::rebase(&mut inputs)?;
+            // A daemon is connected to later.
+            let (session, app) = if inputs.daemon {
+                (None, None)
+            } else {
+                let session = Session::open(&inputs, |cause| {
+                    Failure::because(phase.failure(), "set app image", cause)
+                })?;
+                let app = rebase::open(&inputs, &session)?;
+                (Some(session), Some(app))
+            };
+            let session = ensure_privileges(phase, &mut inputs, session, console)?;
+            let app = app.map_or_else(|| rebase::open(&inputs, &session), Ok)?;
+            rebase::run(&inputs, app, &session, console)
         }
         Phase::Extend => {
             console.line(Level::Debug, "Ensuring privileges...");
@@ -86,26 +96,30 @@ pub(crate) fn run(
     }
 }
 
-/// Chooses the run image, and says what of the inputs will not count, in upstream's order. Only a
-/// daemon has to know that before it is connected to.
-fn settled(phase: Phase, inputs: &mut Inputs, console: Console) -> Result<Session, Failure> {
-    if inputs.daemon {
-        inputs.settle(phase, console)?;
-    }
-    let session = Session::open(inputs, INVALID_ARGUMENTS)?;
-    inputs.run_image = analyze::choose_run_image(inputs, &session, console)?;
-    if !inputs.daemon {
-        inputs.settle(phase, console)?;
-    }
-    Ok(session)
-}
-
-/// Lets the user of the build use its folders, and becomes that user.
-fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Result<(), Failure> {
-    console.line(Level::Debug, "Ensuring privileges...");
-    if inputs.layout && matches!(phase, Phase::Analyze | Phase::Export | Phase::Create) {
+/// Layouts have to be asked for.
+fn guard_layout(inputs: &Inputs, console: Console) -> Result<(), Failure> {
+    if inputs.layout {
         guard("export to OCI layout format", &inputs.environment, console)?;
     }
+    Ok(())
+}
+
+/// Looks up credentials and connects to a daemon, if that is not done; lets the user of the build use
+/// its folders, and becomes that user.
+fn ensure_privileges(
+    phase: Phase,
+    inputs: &mut Inputs,
+    session: Option<Session>,
+    console: Console,
+) -> Result<Session, Failure> {
+    console.line(Level::Debug, "Ensuring privileges...");
+    let mut session = match session {
+        Some(session) => session,
+        None => Session::open(inputs, |cause| {
+            Failure::because(GENERIC, "resolve keychain", cause)
+        })?,
+    };
+    session.connect(inputs)?;
     let kaniko = Path::new(extend::KANIKO);
     let folders: &[&Path] = match phase {
         Phase::Analyze => &[&inputs.layers, &inputs.cache_dir, &inputs.launch_cache],
@@ -121,5 +135,5 @@ fn ensure_privileges(phase: Phase, inputs: &mut Inputs, console: Console) -> Res
         privileges::set_home(user, &mut inputs.environment)?;
     }
     console.line(Level::Debug, "Executing command...");
-    Ok(())
+    Ok(session)
 }

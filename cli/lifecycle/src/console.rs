@@ -11,8 +11,31 @@ use time::format_description::well_known::Rfc3339;
 /// The standard output of a phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
-    pub(crate) level: Level,
+    pub(crate) least: Least,
     pub(crate) is_colored: bool,
+}
+
+/// What is said: this and what matters more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Least {
+    /// Lines of this level.
+    Level(Level),
+    /// No line at all: nothing ends a phase but an error.
+    Fatal,
+}
+
+impl Least {
+    /// The level that `text` names, as upstream reads it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "debug" => Some(Self::Level(Level::Debug)),
+            "info" => Some(Self::Level(Level::Info)),
+            "warn" | "warning" => Some(Self::Level(Level::Warn)),
+            "error" => Some(Self::Level(Level::Error)),
+            "fatal" => Some(Self::Fatal),
+            _ => None,
+        }
+    }
 }
 
 impl Console {
@@ -42,8 +65,9 @@ impl Console {
 
 impl Log for Console {
     fn line(&self, level: Level, text: &str) {
-        if level < self.level {
-            return;
+        match self.least {
+            Least::Level(least) if level >= least => {}
+            _ => return,
         }
         let label = match (level, self.is_colored) {
             (Level::Error, true) => "\x1b[31;1mERROR: \x1b[0m",
@@ -83,17 +107,6 @@ fn without_colors(bytes: &[u8]) -> Vec<u8> {
 fn write(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).ok();
-}
-
-/// The level that `text` names, as upstream reads it.
-pub(crate) fn parse_level(text: &str) -> Option<Level> {
-    match text.to_ascii_lowercase().as_str() {
-        "debug" => Some(Level::Debug),
-        "info" => Some(Level::Info),
-        "warn" | "warning" => Some(Level::Warn),
-        "error" | "fatal" => Some(Level::Error),
-        _ => None,
-    }
 }
 
 #[expect(

@@ -6,17 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use go::flag::{Parsed, Value};
-use lifecycle_core::Level;
-use lifecycle_core::Log as _;
 use lifecycle_core::api::PlatformApi;
-use lifecycle_core::images::parse_name;
-use oci::{Location, Registry};
 
-use crate::console::Console;
 use crate::environment::Environment;
-use crate::failure::{Failure, INVALID_ARGUMENTS};
 use crate::flags::LAYERS;
-use crate::phase::Phase;
 
 /// All that any phase may be told. Texts that are empty mean that nothing was said.
 #[derive(Clone, Debug)]
@@ -238,130 +231,6 @@ impl Inputs {
         self.environment
             .text("CNB_EXEC_ENV")
             .unwrap_or_else(|| "production".to_owned())
-    }
-
-    /// Checks what can be checked without looking at any file or image.
-    ///
-    /// # Errors
-    ///
-    /// With [`INVALID_ARGUMENTS`].
-    pub(crate) fn validate(&mut self, phase: Phase) -> Result<(), Failure> {
-        let unsupported =
-            |cause: &str| Err(Failure::because(INVALID_ARGUMENTS, "resolve inputs", cause));
-        if has_image(phase) && self.image.is_empty() {
-            return unsupported("image argument is required");
-        }
-        let environment_run_image = self.environment.text("CNB_RUN_IMAGE").unwrap_or_default();
-        match phase {
-            Phase::Export
-                if !self.run_image.is_empty() && self.run_image != environment_run_image =>
-            {
-                return unsupported("-run-image is unsupported");
-            }
-            Phase::Export if !self.deprecated_run_image.is_empty() => {
-                return unsupported("-image is unsupported");
-            }
-            Phase::Rebase if !self.deprecated_run_image.is_empty() => {
-                if self.run_image != environment_run_image {
-                    return unsupported("supply only one of -run-image or (deprecated) -image");
-                }
-                self.run_image.clone_from(&self.deprecated_run_image);
-            }
-            Phase::Analyze | Phase::Create if self.previous_image.is_empty() => {
-                self.previous_image.clone_from(&self.image);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Once the run image is known: says what will not count, and checks all names.
-    ///
-    /// # Errors
-    ///
-    /// With [`INVALID_ARGUMENTS`].
-    pub(crate) fn settle(&mut self, phase: Phase, console: Console) -> Result<(), Failure> {
-        if matches!(phase, Phase::Restore | Phase::Export | Phase::Create)
-            && self.cache_image.is_empty()
-            && self.cache_dir.as_os_str().is_empty()
-        {
-            console.line(
-                Level::Warn,
-                "No cached data will be used, no cache specified.",
-            );
-            if self.parallel {
-                console.line(
-                    Level::Warn,
-                    "Parallel export has been enabled, but it has not taken effect because no cache has been specified.",
-                );
-                self.parallel = false;
-            }
-        }
-        if has_image(phase) && !self.daemon && !self.launch_cache.as_os_str().is_empty() {
-            console.line(
-                Level::Warn,
-                "Ignoring -launch-cache, only intended for use with -daemon",
-            );
-        }
-        if self.daemon
-            && !self.cache_dir.as_os_str().is_empty()
-            && self.launch_cache == self.cache_dir
-        {
-            console.line(
-                Level::Warn,
-                "Ignoring -launch-cache, it is the folder of -cache-dir",
-            );
-            self.launch_cache = PathBuf::new();
-        }
-        if has_image(phase) {
-            self.validate_references()?;
-        }
-        Ok(())
-    }
-
-    /// All names are names, and what is written goes to one registry.
-    fn validate_references(&self) -> Result<(), Failure> {
-        let invalid = |cause: String| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause);
-        let registry_of = |name: &str| {
-            registry(name).ok_or_else(|| invalid(format!("could not parse reference: {name}")))
-        };
-        // An empty name is passed over, a tag's too.
-        let tags = || self.tags.iter().filter(|it| !it.is_empty());
-        let others = [
-            &self.previous_image,
-            &self.build_image,
-            &self.run_image,
-            &self.cache_image,
-        ];
-        let others = others.into_iter().filter(|it| !it.is_empty());
-        let first = registry_of(&self.image)?;
-        for name in tags().chain(others) {
-            registry_of(name)?;
-        }
-        for tag in tags() {
-            if !self.daemon && registry_of(tag)? != first {
-                return Err(invalid(
-                    "writing to multiple registries is unsupported".to_owned(),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a phase is about an image that is named.
-fn has_image(phase: Phase) -> bool {
-    matches!(
-        phase,
-        Phase::Analyze | Phase::Create | Phase::Export | Phase::Rebase
-    )
-}
-
-/// The registry of an image's name, if it is a name.
-fn registry(name: &str) -> Option<Registry> {
-    match parse_name(name).ok()?.location {
-        Location::Registry(repository) => Some(repository.registry().clone()),
-        _ => None,
     }
 }
 

@@ -26,6 +26,7 @@ mod flags;
 mod inputs;
 mod phase;
 mod privileges;
+mod resolve;
 mod session;
 mod signals;
 mod telemetry;
@@ -38,11 +39,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use go::flag::{Flag, FlagError, Value};
-use lifecycle_core::api;
+use lifecycle_core::api::{self, PlatformApi};
 use lifecycle_core::exec::Cancel;
 use lifecycle_core::{Level, Log as _};
 
-use crate::console::{Console, parse_level};
+use crate::console::{Console, Least};
 use crate::environment::Environment;
 use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS, PLATFORM_API};
 use crate::flags::is_flag_of;
@@ -58,7 +59,7 @@ pub fn is_name(argv0: &OsStr) -> bool {
 pub fn main(arguments: &[OsString]) -> ExitCode {
     let environment = Environment::of_process();
     let mut console = Console {
-        level: Level::Info,
+        least: Least::Level(Level::Info),
         is_colored: true,
     };
     match run(&environment, arguments, &mut console) {
@@ -99,16 +100,42 @@ fn run(
             console.output(format!("{}\n", version::text()).as_bytes());
             Ok(())
         }
-        Some((first, rest)) => match Phase::of_subcommand(first) {
-            Some(phase) => run_phase(phase, phase.name(), environment, rest, console),
-            None => Err(Failure::because(
-                INVALID_ARGUMENTS,
-                "recognize phase",
-                &format!(
-                    "{first} \nValid phases: detect, analyze, restore, build, export, rebase, create, extend"
-                ),
-            )),
-        },
+        Some((first, rest)) => {
+            negotiate(environment)?;
+            let name = base_name(first);
+            match Phase::of_subcommand(name) {
+                Some(phase) => run_phase(phase, phase.name(), environment, rest, console),
+                None => Err(Failure::because(
+                    INVALID_ARGUMENTS,
+                    "recognize phase",
+                    &format!(
+                        "{name} \nValid phases: detect, analyze, restore, build, export, rebase, create, extend"
+                    ),
+                )),
+            }
+        }
+    }
+}
+
+/// What the platform speaks.
+fn negotiate(environment: &Environment) -> Result<PlatformApi, Failure> {
+    api::negotiate_platform(environment.text("CNB_PLATFORM_API").as_deref()).map_err(|error| {
+        Failure {
+            code: PLATFORM_API,
+            text: error.to_string(),
+        }
+    })
+}
+
+/// The last part of a path, as Go's `filepath.Base` has it: never empty.
+fn base_name(path: &str) -> &str {
+    if path.is_empty() {
+        return ".";
+    }
+    let path = path.trim_end_matches('/');
+    match path.rsplit('/').next() {
+        None | Some("") => "/",
+        Some(name) => name,
     }
 }
 
@@ -120,11 +147,7 @@ fn run_phase(
     arguments: &[String],
     console: &mut Console,
 ) -> Result<(), Failure> {
-    let platform_api = api::negotiate_platform(environment.text("CNB_PLATFORM_API").as_deref())
-        .map_err(|error| Failure {
-            code: PLATFORM_API,
-            text: error.to_string(),
-        })?;
+    let platform_api = negotiate(environment)?;
 
     // An input that is no flag at this API has what the environment says.
     let (flags, others): (Vec<Flag>, Vec<Flag>) = flags::all(environment)
@@ -151,7 +174,7 @@ fn run_phase(
             "invalid level",
         ));
     };
-    console.level = parse_level(level)
+    console.least = Least::parse(level)
         .ok_or_else(|| Failure::because(GENERIC, "parse log level", "invalid level"))?;
     let console = *console;
     for argument in parsed.arguments.iter().filter(|it| it.starts_with('-')) {
@@ -227,5 +250,23 @@ fn usage(flags: &[Flag], error: &FlagError) -> Result<(), Failure> {
             code: 2,
             text: String::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_part_of_a_path_is_as_in_go() {
+        for (path, expected) in [
+            ("", "."),
+            ("/", "/"),
+            ("//", "/"),
+            ("a", "a"),
+            ("b/a/", "a"),
+        ] {
+            assert_eq!(base_name(path), expected, "{path}");
+        }
     }
 }

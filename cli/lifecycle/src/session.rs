@@ -36,17 +36,17 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// With `code`, when the credentials of the environment are malformed; those of a file do without.
-    pub(crate) fn open(inputs: &Inputs, code: u8) -> Result<Self, Failure> {
+    /// As `malformed` puts it, when the credentials of the environment are that; those of a file do
+    /// without.
+    pub(crate) fn open(
+        inputs: &Inputs,
+        malformed: impl Fn(&str) -> Failure,
+    ) -> Result<Self, Failure> {
         let runtime = Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::new(GENERIC, "start", &error))?;
         let environment = &inputs.environment;
-        let malformed = |cause: String| Failure {
-            code,
-            text: format!("failed to resolve inputs: unable to create keychain: {cause}"),
-        };
         let (home, variables) = (environment.path("HOME"), texts(environment));
         let settings = RegistrySettings {
             insecure: inputs.insecure_registries.clone(),
@@ -61,7 +61,7 @@ impl Session {
             options = find(None, &without_files(&variables));
         }
         let mut options = options.map_err(|error| {
-            malformed(match &error {
+            malformed(&match &error {
                 // What follows "keychain" has always been what is wrong with it.
                 RegistryOptionsError::Credentials(error) => chain(error),
                 RegistryOptionsError::Mirrors(error) => chain(error),
@@ -87,19 +87,32 @@ impl Session {
                 .with(&repository.to_string(), credential);
         }
         let client = RegistryClient::new(options);
-        let daemon = inputs
-            .daemon
-            .then(|| daemon(inputs, &runtime))
-            .transpose()?;
         Ok(Self {
             runtime,
             registry: RegistryImages::new(client),
             // Without a folder upstream takes registries.
             layouts: (inputs.layout && !inputs.layout_dir.as_os_str().is_empty())
                 .then(|| LayoutImages::new(&inputs.layout_dir)),
-            daemon,
+            daemon: None,
             limits: Limits::default(),
         })
+    }
+
+    /// Connects to the daemon, if images are there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be connected to.
+    pub(crate) fn connect(&mut self, inputs: &Inputs) -> Result<(), Failure> {
+        if inputs.daemon {
+            self.daemon = Some(daemon(inputs, &self.runtime)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the image `name` may be read. Of layouts and a daemon that is not asked.
+    pub(crate) async fn may_read(&self, inputs: &Inputs, name: &str) -> bool {
+        inputs.daemon || inputs.layout || self.registry.check_read(name).await.is_ok()
     }
 
     /// Where the app's image and those that it is made of are.

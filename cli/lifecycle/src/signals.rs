@@ -14,8 +14,13 @@ use signal_hook::low_level::exit;
 /// process of a container this program would not end otherwise, for what has no handler is ignored
 /// there.
 pub(crate) fn cancel_on_signal(cancel: &Cancel) {
+    let ignored = ignored();
+    let signals = [SIGHUP, SIGINT, SIGTERM];
+    let wanted = signals
+        .into_iter()
+        .filter(|it| ignored >> (it - 1) & 1 == 0);
     // Without handlers the program still does its work.
-    let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
+    let Ok(mut signals) = Signals::new(wanted) else {
         return;
     };
     let cancel = cancel.clone();
@@ -25,4 +30,13 @@ pub(crate) fn cancel_on_signal(cancel: &Cancel) {
             exit(128 + signal);
         }
     });
+}
+
+/// The signals that are ignored, as bits. Who started this program with one ignored wants it to stay so
+/// for buildpacks, too: a shell does that with what it runs in the background.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|it| it.strip_prefix("SigIgn:"));
+    mask.and_then(|it| u64::from_str_radix(it.trim(), 16).ok())
+        .unwrap_or_default()
 }

@@ -12,7 +12,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 pub use go::toml::TomlError;
-use go::words::io_cause;
+use go::words::{PathError, io_cause};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
 
@@ -88,12 +88,13 @@ pub enum FileError {
         cause: TomlError,
     },
     /// The folder that it shall lie in cannot be made.
-    #[error("mkdir {}", path.display())]
-    Mkdir {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: OsError,
+    #[error(transparent)]
+    Mkdir(PathError),
+    /// It is not said where it lies.
+    #[error("missing {of} directory")]
+    NoFolder {
+        /// Of what.
+        of: &'static str,
     },
     /// It cannot be opened; most often there is none.
     #[error("open {}", path.display())]

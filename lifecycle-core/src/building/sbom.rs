@@ -146,10 +146,9 @@ pub(super) fn copy(dir: &Path, files: &mut [SbomFile]) -> Result<(), BuildError>
         let mut to = dir.join(file.kind.to_string());
         to.push(crate::files::group::escape_id(&file.buildpack));
         to.extend(&file.layer);
-        fs::create_dir_all(&to).map_err(io_error("mkdir", &to))?;
+        go::files::create_dir_all(&to).map_err(BuildError::Io)?;
         to.push(format!("sbom.{ending}.json"));
-        copying::copy(&file.path, &to)
-            .map_err(|error| io_error(error.operation, &error.path)(error.source))?;
+        copying::copy(&file.path, &to).map_err(BuildError::Io)?;
         file.path = to;
     }
     Ok(())

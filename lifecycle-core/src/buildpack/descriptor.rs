@@ -82,6 +82,14 @@ impl BuildpackDescriptor {
     /// Reads the descriptor of `element`, whose folder lies in `dir`.
     pub fn read(dir: &Path, element: &GroupElement) -> Result<Self, FileError> {
         let kind = Kind::of(element);
+        if dir.as_os_str().is_empty() {
+            return Err(FileError::NoFolder {
+                of: match kind {
+                    Kind::Buildpack => "buildpacks",
+                    Kind::Extension => "extensions",
+                },
+            });
+        }
         let mut root = dir.join(escape_id(&element.id));
         if !element.version.is_empty() {
             root.push(&element.version);

@@ -12,13 +12,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
 use oci::layer::Layer;
 use oci::{Algorithm, DiffId, Hasher};
 use rustix::fs::{FlockOperation, flock};
 
 use super::CacheError;
 use crate::extract::ExtractError;
-use crate::files::{OsError, write_bytes};
+use crate::files::write_bytes;
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
 use crate::{Level, Log};
 
@@ -38,29 +39,21 @@ impl DirectoryCache {
     /// Opens the cache in `folder`, which has to be there. Waits while another build has it, and
     /// mends what one left that was broken off.
     pub fn open(folder: &Path, log: &dyn Log) -> Result<Self, CacheError> {
-        let lock = File::open(folder)
-            .and_then(|file| {
-                if file.metadata()?.is_dir() {
-                    Ok(file)
-                } else {
-                    Err(io::Error::from_raw_os_error(
-                        rustix::io::Errno::NOTDIR.raw_os_error(),
-                    ))
-                }
-            })
-            .map_err(|source| CacheError::NoFolder {
-                path: folder.to_owned(),
-                source: OsError(source),
-            })?;
+        fs::metadata(folder).map_err(|error| {
+            CacheError::Volume(PathError::new("stat", folder, &error).to_string())
+        })?;
+        let lock = File::open(folder).map_err(|error| {
+            // What upstream says who opens it only when it is to be emptied.
+            let found = Self::mend(folder).err();
+            found.unwrap_or_else(|| CacheError::file("lock", folder, error))
+        })?;
         wait(&lock, folder, log)?;
-        let mut cache = Self {
+        Self::mend(folder)?;
+        Ok(Self {
             folder: folder.to_owned(),
-            metadata: CacheMetadata::default(),
+            metadata: read_metadata(folder)?,
             _lock: lock,
-        };
-        cache.mend()?;
-        cache.metadata = cache.read_metadata()?;
-        Ok(cache)
+        })
     }
 
     /// Where the layers of the cache in `folder` lie, each in a file `<diff ID>.tar`.
@@ -158,49 +151,59 @@ impl DirectoryCache {
     }
 
     /// Brings back what a broken-off commit moved away, and empties the staging folder.
-    fn mend(&self) -> Result<(), CacheError> {
-        let (committed, backup, staging) = (self.committed(), self.backup(), self.staging());
+    fn mend(folder: &Path) -> Result<(), CacheError> {
+        let (committed, backup, staging) = (committed(folder), backup(folder), staging(folder));
         if !committed.exists() && backup.exists() {
             fs::rename(&backup, &committed)
                 .map_err(|source| CacheError::file("replace", &committed, source))?;
         }
-        for path in [&backup, &staging] {
-            match fs::remove_dir_all(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(CacheError::file("empty", path, error));
-                }
-                _ => {}
-            }
-        }
-        for path in [&committed, &staging] {
-            fs::create_dir_all(path).map_err(|source| CacheError::file("make", path, source))?;
-        }
-        Ok(())
-    }
-
-    /// Metadata that are no metadata are empty: then all layers are made anew.
-    fn read_metadata(&self) -> Result<CacheMetadata, CacheError> {
-        let path = self.committed().join(CACHE_METADATA);
-        let bytes = match File::open(&path).and_then(|it| oci::read_at_most(it, MAX_METADATA)) {
-            Ok(bytes) => bytes.unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(CacheError::file("read", &path, source)),
+        let failed = |action: &str, path: &Path, error: PathError| {
+            CacheError::Volume(format!("{action} '{}': {error}", path.display()))
         };
-        let text = String::from_utf8(bytes).unwrap_or_default();
-        Ok(parse_cache_metadata(&text).unwrap_or_default())
+        go::files::remove_all(&staging)
+            .and_then(|()| go::files::create_dir_all(&staging))
+            .map_err(|error| failed("initializing staging directory", &staging, error))?;
+        go::files::remove_all(&backup)
+            .map_err(|error| failed("removing backup directory", &backup, error))?;
+        go::files::create_dir_all(&committed)
+            .map_err(|error| failed("creating committed directory", &committed, error))
     }
 
     fn committed(&self) -> PathBuf {
-        Self::layers_below(&self.folder)
+        committed(&self.folder)
     }
 
     fn backup(&self) -> PathBuf {
-        self.folder.join("committed-backup")
+        backup(&self.folder)
     }
 
     fn staging(&self) -> PathBuf {
-        self.folder.join("staging")
+        staging(&self.folder)
     }
+}
+
+fn committed(folder: &Path) -> PathBuf {
+    DirectoryCache::layers_below(folder)
+}
+
+fn backup(folder: &Path) -> PathBuf {
+    folder.join("committed-backup")
+}
+
+fn staging(folder: &Path) -> PathBuf {
+    folder.join("staging")
+}
+
+/// Metadata that are no metadata are empty: then all layers are made anew.
+fn read_metadata(folder: &Path) -> Result<CacheMetadata, CacheError> {
+    let path = committed(folder).join(CACHE_METADATA);
+    let bytes = match File::open(&path).and_then(|it| oci::read_at_most(it, MAX_METADATA)) {
+        Ok(bytes) => bytes.unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(CacheError::file("read", &path, source)),
+    };
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    Ok(parse_cache_metadata(&text).unwrap_or_default())
 }
 
 fn wait(lock: &File, folder: &Path, log: &dyn Log) -> Result<(), CacheError> {
@@ -328,7 +331,7 @@ mod tests {
         assert_eq!(second.join().unwrap(), metadata("first"));
         assert!(matches!(
             DirectoryCache::open(Path::new("/nowhere"), &Silent),
-            Err(CacheError::NoFolder { .. })
+            Err(CacheError::Volume(_))
         ));
     }
 }

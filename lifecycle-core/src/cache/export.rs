@@ -8,7 +8,7 @@ use tracing::info_span;
 
 use super::{Cache, CacheError, blocking};
 use crate::api::PlatformApi;
-use crate::export::{Content, Owner, TreeError, View};
+use crate::export::{Content, Owner, TreeError, View, tarball};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata};
 use crate::files::group::Group;
 use crate::labels::CacheMetadata;
@@ -72,7 +72,10 @@ pub async fn export_cache(
     if context.api.has_sbom_layers() && sbom.exists() {
         let known = cache.metadata().sbom.sha.clone();
         let id = "buildpacksio/lifecycle:cache.sbom";
-        metadata.sbom.sha = add(context, &mut cache, id, sbom, &known, log)
+        let path = sbom.display();
+        let text = format!("Found SBOM of type cache for at {path}");
+        log.line(Level::Debug, &text);
+        metadata.sbom.sha = add(context, &mut cache, (id, true), sbom, &known, log)
             .await?
             .to_string();
     }
@@ -103,7 +106,9 @@ async fn cache_layer(
         ));
         return None;
     }
-    match add(context, cache, &layer.id, layer.path.clone(), known, log).await {
+    // The export has made the same layer.
+    let what = (&*layer.id, toml.types.launch);
+    match add(context, cache, what, layer.path.clone(), known, log).await {
         Ok(diff_id) => Some(LayerMetadata {
             sha: diff_id.to_string(),
             build: toml.types.build,
@@ -122,27 +127,35 @@ async fn cache_layer(
     }
 }
 
-/// Keeps the layer of `folder` if the cache has it as `known`, else adds it.
+/// Keeps the layer of `folder` if the cache has it as `known`, else adds it. Of the layer it has to be
+/// known how it is called, and whether it was made before.
 async fn add(
     context: &CacheContext<'_>,
     cache: &mut Cache,
-    id: &str,
+    (id, is_made): (&str, bool),
     folder: PathBuf,
     known: &str,
     log: &dyn Log,
 ) -> Result<DiffId, CacheError> {
     let span = info_span!("cache-add", "layer-id" = id);
-    spans::within(span, keep_or_add(context, cache, id, folder, known, log)).await
+    let what = (id, is_made);
+    spans::within(span, keep_or_add(context, cache, what, folder, known, log)).await
 }
 
 async fn keep_or_add(
     context: &CacheContext<'_>,
     cache: &mut Cache,
-    id: &str,
+    (id, is_made): (&str, bool),
     folder: PathBuf,
     known: &str,
     log: &dyn Log,
 ) -> Result<DiffId, CacheError> {
+    let mut is_told = !is_made;
+    let mut tell_tarball = |diff_id: &DiffId| {
+        if !std::mem::replace(&mut is_told, true) {
+            log.line(Level::Debug, &tarball(id, diff_id));
+        }
+    };
     let content = Content::Folder(folder);
     let view = View {
         root: context.root.to_owned(),
@@ -156,7 +169,9 @@ async fn keep_or_add(
         let known = DiffId(digest);
         let (content, view) = (content.clone(), view.clone());
         let hashed = blocking(move || Ok(layer::hash(|layer| content.write(layer, &view))));
-        if hashed.await?.map_err(failed)?.diff_id == known && keep(cache, id, &known, log)? {
+        let hashed = hashed.await?.map_err(failed)?.diff_id;
+        tell_tarball(&hashed);
+        if hashed == known && keep(cache, id, &known, log)? {
             log.line(Level::Info, &format!("Reusing cache layer '{id}'"));
             tell(id, &known, true, log);
             return Ok(known);
@@ -172,6 +187,7 @@ async fn keep_or_add(
         }))
     });
     let layer: Layer = written.await?.map_err(failed)?;
+    tell_tarball(&layer.diff_id);
     match cache {
         Cache::Directory(cache) => cache.add(&layer)?,
         Cache::Image(cache) => cache.add(&layer),

@@ -1,6 +1,7 @@
 //! Makes the layers: several at once, told in order.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -57,12 +58,34 @@ impl From<MadeLayer> for ReportedLayer {
 
 /// A layer to be made.
 struct Step {
+    /// What is said before it is told of.
+    before: Vec<(Level, String)>,
     id: String,
     history: String,
     role: Role,
     source: Source,
     /// Diff IDs by which the previous image may have it.
     candidates: Vec<DiffId>,
+}
+
+/// What is said while layers are listed: each line has its place between layers that are made later.
+#[derive(Debug, Default)]
+struct Lines(Mutex<Vec<(Level, String)>>);
+
+impl Lines {
+    /// What was said since this was asked for.
+    fn take(&self) -> Vec<(Level, String)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Log for Lines {
+    fn line(&self, level: Level, text: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.push((level, text.to_owned()));
+    }
+
+    fn output(&self, _: &[u8]) {}
 }
 
 enum Source {
@@ -92,7 +115,13 @@ impl Layers<'_> {
         };
         let mut steps = Vec::new();
         // What goes wrong here is told after what was done before it.
-        let planned = self.plan(&mut steps, &mut made.metadata);
+        let lines = Lines::default();
+        let planned = self.plan(&mut steps, &mut made.metadata, &lines);
+        let tell = |lines: Vec<(Level, String)>| {
+            for (level, text) in lines {
+                self.log.line(level, &text);
+            }
+        };
         let count = steps
             .iter()
             .filter(|it| matches!(it.role, Role::App))
@@ -100,10 +129,19 @@ impl Layers<'_> {
         let (mut added, mut reused) = (0, 0);
         let steps = steps.into_iter().enumerate();
         let mut running = stream::iter(steps)
-            .map(|(index, step)| self.start(index, step))
+            .map(async |(index, mut step)| {
+                let before = std::mem::take(&mut step.before);
+                let is_tarball = matches!(step.source, Source::Content(_));
+                (before, is_tarball, self.start(index, step).await)
+            })
             .buffered(self.context.workers.get());
-        while let Some(result) = running.next().await {
+        while let Some((before, is_tarball, result)) = running.next().await {
+            tell(before);
             let (layer, role) = result?;
+            if is_tarball && !matches!(role, Role::App) {
+                self.log
+                    .line(Level::Debug, &tarball(&layer.id, &layer.diff_id));
+            }
             if let Role::App = role {
                 if layer.made.is_some() {
                     added += 1;
@@ -129,6 +167,7 @@ impl Layers<'_> {
                 self.tell_app(&mut added, &mut reused, count);
             }
         }
+        tell(lines.take());
         planned?;
         Ok(made)
     }
@@ -151,15 +190,22 @@ impl Layers<'_> {
         &self,
         steps: &mut Vec<Step>,
         metadata: &mut LayersMetadata,
+        lines: &Lines,
     ) -> Result<(), ExportError> {
+        let debug = |text: String| lines.line(Level::Debug, &text);
         let original = &self.context.analyzed.metadata;
         for (index, buildpack) in self.context.group.group.iter().enumerate() {
-            let dir = BuildpackDir::read(self.context.layers_dir, buildpack, self.log).map_err(
-                |source| ExportError::LayersDir {
-                    id: buildpack.id.clone(),
-                    source,
-                },
-            )?;
+            let dir = BuildpackDir::read(self.context.layers_dir, buildpack, lines);
+            let folder = self.context.layers_dir.join(buildpack.escaped_id());
+            let shown = dir.as_ref().map(|_| folder.display().to_string());
+            debug(format!(
+                "Processing buildpack directory: {}",
+                shown.unwrap_or_default()
+            ));
+            let dir = dir.map_err(|source| ExportError::LayersDir {
+                id: buildpack.id.clone(),
+                source,
+            })?;
             metadata.buildpacks.push(BuildpackLayersMetadata {
                 key: buildpack.id.clone(),
                 version: buildpack.version.clone(),
@@ -172,6 +218,7 @@ impl Layers<'_> {
                 let before = before.and_then(|it| it.layers.get(&layer.name));
                 match &layer.toml {
                     Ok(toml) if toml.types.launch => {
+                        debug(format!("Processing launch layer: {}", layer.path.display()));
                         let metadata = LayerMetadata {
                             sha: String::new(),
                             build: toml.types.build,
@@ -181,6 +228,7 @@ impl Layers<'_> {
                         };
                         let (source, candidates) = self.source(layer, before, toml.types.cache)?;
                         steps.push(Step {
+                            before: lines.take(),
                             id: layer.id.clone(),
                             history: format!(
                                 "Layer: '{}', Created by buildpack: {buildpack}",
@@ -202,7 +250,10 @@ impl Layers<'_> {
         let sbom = self.context.layers_dir.join("sbom").join("launch");
         if self.context.api.has_sbom_layers() && sbom.exists() {
             let before = original.sbom.as_ref().map_or("", |it| it.sha.as_str());
+            let path = sbom.display();
+            debug(format!("Found SBOM of type launch for at {path}"));
             steps.push(self.own(
+                lines.take(),
                 "launch.sbom",
                 "Software Bill-of-Materials",
                 Role::Sbom,
@@ -210,8 +261,10 @@ impl Layers<'_> {
                 before,
             ));
         }
-        self.plan_app(steps)?;
+        debug("Adding app layers".to_owned());
+        self.plan_app(steps, lines)?;
         steps.push(self.own(
+            Vec::new(),
             "launcher",
             "Buildpacks Application Launcher",
             Role::Launcher,
@@ -219,6 +272,7 @@ impl Layers<'_> {
             &original.launcher.sha,
         ));
         steps.push(self.own(
+            Vec::new(),
             "config",
             "Buildpacks Launcher Config",
             Role::Config,
@@ -229,6 +283,7 @@ impl Layers<'_> {
             let content = Content::process_types(self.build.processes())
                 .map_err(ExportError::ProcessTypes)?;
             steps.push(self.own(
+                Vec::new(),
                 "process-types",
                 "Buildpacks Process Types",
                 Role::ProcessTypes,
@@ -239,13 +294,14 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn plan_app(&self, steps: &mut Vec<Step>) -> Result<(), ExportError> {
+    fn plan_app(&self, steps: &mut Vec<Step>, lines: &Lines) -> Result<(), ExportError> {
         let layers = cut(self.context.app_dir, &self.build.slices).map_err(ExportError::App)?;
         let whole = layers.len() == 1;
         let before = &self.context.analyzed.metadata.app;
         for (index, content) in layers.into_iter().enumerate() {
             let number = index + 1;
             steps.push(Step {
+                before: lines.take(),
                 id: format!("slice-{number}"),
                 history: if whole {
                     "Application Layer".to_owned()
@@ -263,8 +319,17 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn own(&self, name: &str, history: &str, role: Role, content: Content, before: &str) -> Step {
+    fn own(
+        &self,
+        told: Vec<(Level, String)>,
+        name: &str,
+        history: &str,
+        role: Role,
+        content: Content,
+        before: &str,
+    ) -> Step {
         Step {
+            before: told,
             id: format!("buildpacksio/lifecycle:{name}"),
             history: history.to_owned(),
             role,
@@ -317,6 +382,7 @@ impl Layers<'_> {
             role,
             source,
             candidates,
+            before: _,
         } = step;
         let outcome = match source {
             Source::Previous(diff_id) => Outcome::Reused(diff_id),
@@ -376,6 +442,11 @@ pub(super) fn compression(kind: Kind) -> Compression {
         Kind::Daemon => Compression::None,
         Kind::Registry | Kind::Layout => Compression::GoGzip,
     }
+}
+
+/// What upstream says, who looks twice at what it made.
+pub(crate) fn tarball(id: &str, diff_id: &DiffId) -> String {
+    format!("Reusing tarball for layer \"{id}\" with SHA: {diff_id}")
 }
 
 /// Makes one layer. One that may be reused is hashed first: compressing costs much more than

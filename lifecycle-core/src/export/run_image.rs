@@ -1,19 +1,23 @@
 //! What the image is based on.
 
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oci::{Image, ImageError, Platform, StoreError};
 use tracing::Instrument as _;
 
 use super::{ExportContext, ExportError};
-use crate::files::analyzed::RunImageMetadata;
-use crate::files::run::RunImages;
+use crate::api::PlatformApi;
+use crate::files::analyzed::{Analyzed, RunImageMetadata};
+use crate::files::metadata::BuildMetadata;
+use crate::files::run::{Run, RunImages};
+use crate::files::{self, FileError};
 use crate::images::{Kind, Place, parse_name};
 use crate::{Level, Log};
 
 /// Which run image it is, for good.
-fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
+pub(super) fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
     let run_image = context.analyzed.run_image.as_ref();
     run_image
         .map(|it| it.reference.as_str())
@@ -31,29 +35,21 @@ pub(super) struct RunImage {
 }
 
 impl RunImage {
-    /// Opens the run image.
-    ///
-    /// The analyzer has seen it, so if it is not there, or not whole, a registry that is not settled
-    /// is asked again.
-    pub(super) async fn open(
+    /// The run image that was opened, where a rebase may find others of its kind in `images`.
+    pub(super) fn new(
         context: &ExportContext<'_>,
-        log: &dyn Log,
+        (place, image): (Place, Image),
+        images: &RunImages,
     ) -> Result<Self, ExportError> {
-        let reference = reference(context)?;
-        let (place, image) = patiently(
-            async || try_open(context, reference).await,
-            |error| may_pass(context, reference, error),
-            log,
-        )
-        .await?;
         let top_layer = image.config().rootfs.diff_ids.last();
         let metadata = RunImageMetadata {
             top_layer: top_layer.map_or_else(String::new, ToString::to_string),
-            reference: identity(context, reference, &place, &image),
-            images: images(context),
+            reference: identity(context, reference(context)?, &place, &image),
+            images: images.clone(),
         };
+        let name = Some(name(context)).filter(|it| !it.is_empty());
         Ok(Self {
-            name: name(context),
+            name: name.unwrap_or(&images.image).to_owned(),
             place,
             image,
             metadata,
@@ -79,13 +75,10 @@ fn identity(context: &ExportContext<'_>, reference: &str, place: &Place, image: 
 /// layout.
 const EMPTY_IMAGE: &str = "sha256:9bff545fd88403019875bc484da593c84761e6c89bae9058b76d1054d54548d0";
 
-/// See [`RunImage::name`].
-fn name(context: &ExportContext<'_>) -> String {
+/// The name that the run image was asked for by; may be empty.
+fn name<'a>(context: &ExportContext<'a>) -> &'a str {
     let analyzed = context.analyzed.run_image.as_ref();
-    analyzed
-        .map(|it| it.image.clone())
-        .filter(|it| !it.is_empty())
-        .unwrap_or_else(|| images(context).image)
+    analyzed.map_or("", |it| it.image.as_str())
 }
 
 /// How long to wait before each further try to open the run image: as upstream.
@@ -139,22 +132,26 @@ pub(crate) fn is_unsettled(error: &ImageError) -> bool {
 }
 
 /// Whether another answer is to be hoped for. Without a name there is nothing to ask for.
-fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -> bool {
+pub(super) fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -> bool {
     let unsettled = match error {
         ExportError::RunImageGone { .. } => true,
-        ExportError::RunImage(error) => is_unsettled(error),
+        ExportError::RunImage(error) | ExportError::PreviousImage(error) => is_unsettled(error),
         _ => false,
     };
     unsettled && !reference.is_empty() && context.images.kind() == Kind::Registry
 }
 
-async fn try_open(
+/// Opens the run image.
+///
+/// The analyzer has seen it, so if it is not there, or not whole, a registry that is not settled is to
+/// be asked again.
+pub(super) async fn open(
     context: &ExportContext<'_>,
     reference: &str,
 ) -> Result<(Place, Image), ExportError> {
     let gone = || ExportError::RunImageGone {
         name: if reference.is_empty() {
-            name(context)
+            name(context).to_owned()
         } else {
             reference.to_owned()
         },
@@ -173,28 +170,50 @@ async fn try_open(
     Ok((place, image))
 }
 
-/// Where a rebase may find run images of this kind: the entry of `run.toml` that has the one used,
-/// or the first.
-fn images(context: &ExportContext<'_>) -> RunImages {
-    let offered = &context.run.images;
-    let first = || offered.first().cloned().unwrap_or_default();
-    if !context.api.has_targets() {
-        return first();
+/// Where a rebase may find run images of this kind: of those that the platform offers the entry that
+/// has the one used, or the first. What extensions chose is taken as it is.
+///
+/// Before Platform API 0.12 one is offered, and nothing is known of the one used.
+///
+/// # Errors
+///
+/// When `<layers>/config/metadata.toml` has to say whether extensions took part, and cannot be read.
+pub fn run_image_for_export(
+    api: PlatformApi,
+    analyzed: &Analyzed,
+    offered: &Run,
+    layers_dir: &Path,
+) -> Result<RunImages, FileError> {
+    let Some(first) = offered.images.first() else {
+        return Ok(RunImages::default());
+    };
+    if !api.has_targets() {
+        return Ok(first.clone());
     }
-    let used = context.analyzed.run_image.as_ref();
+    let used = analyzed.run_image.as_ref();
     let used = used.map_or("", |it| it.image.as_str());
-    let same = |it: &str| normal(it) == normal(used);
-    if let Some(entry) = offered.iter().find(|entry| entry.all().any(same)) {
-        return entry.clone();
+    if let Some(entry) = offered.images.iter().find(|it| contains(it, used)) {
+        return Ok(entry.clone());
     }
-    if context.group.group_extensions.is_empty() {
-        first()
-    } else {
-        RunImages {
-            image: used.to_owned(),
-            mirrors: Vec::new(),
-        }
+    let build: BuildMetadata = files::read_required(&metadata_path(layers_dir))?;
+    if build.extensions.is_empty() {
+        return Ok(first.clone());
     }
+    Ok(RunImages {
+        image: used.to_owned(),
+        mirrors: Vec::new(),
+    })
+}
+
+/// Whether `name`, with whatever digest, is one of `images`.
+pub(crate) fn contains(images: &RunImages, name: &str) -> bool {
+    let name = normal(name);
+    normal(&images.image) == name || images.mirrors.iter().any(|it| normal(it) == name)
+}
+
+/// The file in which the builder says what it made.
+pub(super) fn metadata_path(layers_dir: &Path) -> PathBuf {
+    layers_dir.join("config").join("metadata.toml")
 }
 
 /// The name without its digest, and with all that is left out when it is written.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use go::words::PathError;
 
 use super::{ExportContext, ExportError};
 use crate::copying;
-use crate::files::OsError;
 use crate::{Level, Log};
 
 const SUFFIXES: [&str; 3] = ["sbom.cdx.json", "sbom.spdx.json", "sbom.syft.json"];
@@ -72,9 +73,9 @@ fn copy_of(
                 say(Level::Warn, &text);
                 continue;
             }
-            Err(error) => return Err(failed("stat", &path, error)),
+            Err(error) => return Err(failed("stat", &path, &error)),
         }
-        fs::create_dir_all(to).map_err(|error| failed("mkdir", to, error))?;
+        go::files::create_dir_all(to).map_err(ExportError::OwnSbom)?;
         let to = to.join(suffix);
         say(
             Level::Debug,
@@ -87,10 +88,10 @@ fn copy_of(
 
 /// Copies all that is named as an SBOM, under the names that they have.
 fn copy_all(from: &Path, to: &Path, log: &dyn Log) -> Result<(), ExportError> {
-    let unlisted = |error| {
+    let unlisted = |error: io::Error| {
         let text = format!("Failed to list contents of directory {}", from.display());
         log.line(Level::Warn, &text);
-        failed("open", from, error)
+        failed("open", from, &error)
     };
     let entries = fs::read_dir(from).map_err(unlisted)?;
     let entries: Vec<_> = entries.collect::<io::Result<_>>().map_err(unlisted)?;
@@ -105,7 +106,7 @@ fn copy_all(from: &Path, to: &Path, log: &dyn Log) -> Result<(), ExportError> {
         }
     }
     names.sort_unstable();
-    fs::create_dir_all(to).map_err(|error| failed("mkdir", to, error))?;
+    go::files::create_dir_all(to).map_err(ExportError::OwnSbom)?;
     for name in names {
         let path = from.join(&name);
         copy_one(&path, &to.join(&name)).inspect_err(|_| {
@@ -119,15 +120,11 @@ fn copy_all(from: &Path, to: &Path, log: &dyn Log) -> Result<(), ExportError> {
 
 /// Copies one.
 fn copy_one(from: &Path, to: &Path) -> Result<(), ExportError> {
-    copying::copy(from, to).map_err(|error| failed(error.operation, &error.path, error.source))
+    copying::copy(from, to).map_err(ExportError::OwnSbom)
 }
 
-fn failed(operation: &'static str, path: &Path, error: io::Error) -> ExportError {
-    ExportError::OwnSbom {
-        operation,
-        path: PathBuf::from(path),
-        source: OsError(error),
-    }
+fn failed(operation: &'static str, path: &Path, error: &io::Error) -> ExportError {
+    ExportError::OwnSbom(PathError::new(operation, path, error))
 }
 
 #[cfg(test)]
@@ -185,11 +182,14 @@ mod tests {
         assert!(to.join("d.sbom.syft.json").is_symlink());
         let error = copy_all(&from, &to, &lines).unwrap_err();
         let expected = format!(
-            "failed to copy buildpacksio SBOMs: symlink b.sbom.spdx.json {}",
+            "failed to copy buildpacksio SBOMs: symlink b.sbom.spdx.json {}: file exists",
             to.join("d.sbom.syft.json").display()
         );
         assert_eq!(error.to_string(), expected);
         let missing = copy_all(&from.join("missing"), &to, &lines).unwrap_err();
-        assert!(missing.to_string().ends_with("from/missing"), "{missing}");
+        assert!(
+            missing.to_string().contains("from/missing: no such"),
+            "{missing}"
+        );
     }
 }

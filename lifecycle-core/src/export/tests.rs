@@ -10,12 +10,12 @@ use oci::{
 };
 
 use super::*;
-use crate::analyze::{AnalyzeContext, analyze};
+use crate::analyze::{self, AnalyzeContext};
 use crate::cache::{Cache, CacheContext, DirectoryCache, export_cache};
 use crate::files::analyzed::ImageIdentifier;
 use crate::files::group::GroupElement;
-use crate::images::{LayoutImages, parse_name};
-use crate::rebase::{RebaseContext, RebaseError, rebase};
+use crate::images::{LayoutImages, Place, parse_name};
+use crate::rebase::{self, RebaseContext, RebaseError};
 use crate::restore::{RestoreContext, restore};
 
 #[derive(Debug, Default)]
@@ -206,7 +206,8 @@ impl World {
             root: self.folder.path(),
             limits: &Limits::default(),
         };
-        analyze(&context, &self.log).await.unwrap()
+        let opened = analyze::open(&context, &self.log).await.unwrap();
+        analyze::analyze(&context, opened, &self.log).await.unwrap()
     }
 
     async fn export(
@@ -220,7 +221,6 @@ impl World {
             names: &[APP.to_owned(), format!("{APP}:v1")],
             analyzed,
             group: &self.group,
-            run: &Run::default(),
             project: &ProjectMetadata::default(),
             app_dir: &self.path("app"),
             layers_dir: &self.path("layers"),
@@ -231,14 +231,15 @@ impl World {
             extended_dir: None,
             owner: Owner { uid: 1, gid: 2 },
             layout_digests: self.layout_digests,
-            created: None,
+            source_date_epoch: None,
             lifecycle: &LifecycleVersion::default(),
             temporary_dir: self.folder.path(),
             workers: NonZeroUsize::new(3).unwrap(),
             root: self.folder.path(),
             limits: &Limits::default(),
         };
-        export(&context, &self.log).await
+        let opened = open(&context, &self.log).await?;
+        export(&context, opened, &RunImages::default(), &self.log).await
     }
 
     async fn rebase(&self, run_image: &str, force: bool) -> Result<Digest, RebaseError> {
@@ -253,7 +254,9 @@ impl World {
             workers: NonZeroUsize::MIN,
             limits: &Limits::default(),
         };
-        let rebased = rebase(&context, &self.log).await?;
+        let app = rebase::open_app(&context, async |_| true).await?;
+        let base = rebase::open_base(&context, &app, &self.log).await?;
+        let rebased = rebase::rebase(&context, app, base, &self.log).await?;
         Ok(rebased.image.digest)
     }
 
@@ -498,6 +501,10 @@ async fn an_image_moves_to_a_run_image_that_it_names() {
         workers: NonZeroUsize::MIN,
         limits: &Limits::default(),
     };
-    let refused = rebase(&not_an_app, &world.log).await;
+    let readable = async |_: &str| true;
+    let app = rebase::open_app(&not_an_app, readable).await.unwrap();
+    let base = rebase::open_base(&not_an_app, &app, &world.log);
+    let base = base.await.unwrap();
+    let refused = rebase::rebase(&not_an_app, app, base, &world.log).await;
     assert!(matches!(refused, Err(RebaseError::NoBaseLayer)));
 }

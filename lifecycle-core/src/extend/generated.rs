@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::copy::Context;
 use super::{ExtendContext, ExtendError};
 use crate::dockerfile::ignore::{self, Ignore};
-use crate::dockerfile::{self, Dockerfile};
+use crate::dockerfile::{self, Dockerfile, DockerfileError};
 use crate::files;
 use crate::files::extend_config::{self, ExtendConfig};
 use crate::files::group::GroupElement;
@@ -44,7 +44,11 @@ pub(super) fn read(
     let Some(text) = text_of(&path, limit)? else {
         return Ok(None);
     };
-    let dockerfile = Dockerfile::parse(&text).map_err(|source| ExtendError::Dockerfile {
+    let parsed = match Dockerfile::parse(&text) {
+        Ok(parsed) if parsed.stages.is_empty() => Err(DockerfileError::NoStage),
+        parsed => parsed,
+    };
+    let dockerfile = parsed.map_err(|source| ExtendError::Dockerfile {
         path: path.clone(),
         source,
     })?;

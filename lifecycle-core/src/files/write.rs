@@ -1,9 +1,9 @@
 //! Writes files whole: the old one is there, or the new one.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tempfile::{Builder, NamedTempFile};
@@ -24,24 +24,22 @@ pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileEr
 /// Whoever looks sees the old file or the new one, also after a crash. Where `path` can be written
 /// but not replaced (a file that is a mount of its own, say), it is overwritten.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let open = |source| FileError::Open {
-        path: path.to_owned(),
-        source: OsError(source),
-    };
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(dir).map_err(|source| FileError::Mkdir {
-        path: dir.to_owned(),
-        source: OsError(source),
-    })?;
-    match temporary(dir) {
-        Ok(file) => replace(file, path, bytes).map_err(|source| FileError::Write {
-            path: path.to_owned(),
-            source: OsError(source),
-        }),
-        Err(error) => fs::write(path, bytes).map_err(|_second| open(error)),
+    let dir = folder(path);
+    go::files::create_dir_all(&dir).map_err(FileError::Mkdir)?;
+    match temporary(&dir) {
+        Ok(file) => replace(file, path, bytes),
+        Err(_) => overwrite(path, bytes),
+    }
+}
+
+/// The folder that `path` lies in, by its text alone, as Go's `filepath.Dir` has it.
+fn folder(path: &Path) -> PathBuf {
+    let above = || path.parent().unwrap_or(path).to_owned();
+    match path.to_str().map(|it| it.rsplit_once('/')) {
+        None => above(),
+        Some(None) => PathBuf::from("."),
+        Some(Some(("", _))) => PathBuf::from("/"),
+        Some(Some((folder, _))) => go::glob::clean(folder).into(),
     }
 }
 
@@ -56,17 +54,36 @@ fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     })
 }
 
-fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    file.as_file_mut().write_all(bytes)?;
-    file.as_file().sync_all()?;
+fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let written = file.as_file_mut().write_all(bytes);
+    written
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed(path))?;
     match file.persist(path) {
         Ok(_file) => Ok(()),
-        Err(error) => fs::write(path, bytes).map_err(|_second| error.error),
+        Err(_) => overwrite(path, bytes),
+    }
+}
+
+/// Writes in place. What is wrong with that is what is told.
+fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut file = File::create(path).map_err(|source| FileError::Open {
+        path: path.to_owned(),
+        source: OsError(source),
+    })?;
+    file.write_all(bytes).map_err(failed(path))
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> FileError + '_ {
+    move |source| FileError::Write {
+        path: path.to_owned(),
+        source: OsError(source),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -85,11 +102,14 @@ mod tests {
 
     #[test]
     fn says_which_file_and_why() {
-        let error = write_bytes(Path::new("/proc/nowhere/x"), b"").unwrap_err();
-        let source = std::error::Error::source(&error).unwrap();
+        let told = |path: &str| go::words::chain(&write_bytes(Path::new(path), b"").unwrap_err());
         assert_eq!(
-            format!("{error}: {source}"),
+            told("/proc/nowhere/x"),
             "mkdir /proc/nowhere: no such file or directory"
         );
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().display().to_string();
+        assert_eq!(told(&folder), format!("open {folder}: is a directory"));
+        assert_eq!(told(""), "open : no such file or directory");
     }
 }

@@ -151,11 +151,14 @@ fn read_dockerfile(
             problem,
         })
     };
-    let [stage] = dockerfile.stages.as_slice() else {
-        return not_permitted("is not permitted to use multistage build");
+    let no_stage = "should have at least one stage";
+    let stage = match dockerfile.stages.as_slice() {
+        [] if image == Image::Run => return not_permitted(no_stage),
+        [] => None,
+        [stage] => Some(stage),
+        _ => return not_permitted("is not permitted to use multistage build"),
     };
-    let base = &stage.base;
-    for it in &stage.steps {
+    for it in stage.into_iter().flat_map(|it| &it.steps) {
         let (name, line) = (it.instruction.name(), it.line);
         if !RECOMMENDED.contains(&name) {
             let text = format!("{file} command {name} on line {line} is not recommended");
@@ -165,13 +168,16 @@ fn read_dockerfile(
     if image == Image::Build {
         match dockerfile.args.as_slice() {
             [args] if args.first().is_some_and(|(name, _)| name == BASE_IMAGE) => {}
-            [_] => return not_permitted("did not start with required ARG base_image command"),
             _ => return not_permitted("did not start with required ARG command"),
         }
-        if base != FROM_BASE_IMAGE {
+        if stage.is_some_and(|it| it.base != FROM_BASE_IMAGE) {
             return not_permitted("did not contain required FROM ${base_image} command");
         }
     }
+    let Some(stage) = stage else {
+        return not_permitted(no_stage);
+    };
+    let base = &stage.base;
     Ok(Some(Made {
         image,
         path,

@@ -176,11 +176,9 @@ fn what_extensions_must_not_do_is_refused() {
     let build = "build.Dockerfile";
     for (file, text, expected) in [
         (build, "FROM ${base_image}\n", "required ARG command"),
-        (
-            build,
-            "ARG x\nFROM ${base_image}\n",
-            "ARG base_image command",
-        ),
+        (build, "ARG x\nFROM ${base_image}\n", "required ARG command"),
+        (build, "ARG base_image\n", "at least one stage"),
+        ("run.Dockerfile", "ARG x\n", "at least one stage"),
         (
             build,
             "ARG base_image\nFROM x\n",

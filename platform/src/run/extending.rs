@@ -112,7 +112,7 @@ impl Phases<'_> {
             return Ok(before);
         }
         let path = self.staging.layers().join("analyzed.toml");
-        let analyzed: Analyzed = self.staging.read("analyzed.toml")?;
+        let mut analyzed: Analyzed = self.staging.read("analyzed.toml")?;
         let wanted = analyzed.run_image.as_ref();
         let wanted = wanted.map_or(String::new(), |it| it.image.clone());
         let mut run_image = before.run_image;
@@ -133,8 +133,14 @@ impl Phases<'_> {
         }
         let images = self.staging.images(run_image.clone(), previous);
         let (api, limits) = (self.ground.api, Limits::default());
-        let confirmed = restore::confirm_run_image(&images, api, group, analyzed, &limits).await;
-        let analyzed = confirmed.map_err(|error| RunError::Restore(Box::new(error)))?;
+        if let Some(chosen) = analyzed.run_image.as_mut().filter(|it| it.target.is_none()) {
+            let found = restore::inspect_run_image(&images, api, &run_image.name, &limits).await;
+            let found = found.map_err(|error| RunError::Restore(Box::new(error)))?;
+            if let Some((reference, target)) = found {
+                chosen.reference = reference;
+                chosen.target = target;
+            }
+        }
         let generated = self.staging.layers().join("generated");
         let is_new = api.has_stable_extensions();
         let extends_build_image = group.group_extensions.iter().any(|it| {
@@ -174,7 +180,7 @@ impl Phases<'_> {
         let work = self.work("run", &map)?;
         let (name, limits) = (chosen.run_image.name.clone(), Limits::default());
         let bases = work.folder().join("cache/base");
-        let base = restore::pull_base(&chosen.images, &name, &bases, &limits).await;
+        let base = restore::pull_base(&chosen.images, &name, &bases, &limits, self.progress).await;
         let (reference, image) = base.map_err(|error| RunError::Restore(Box::new(error)))?;
         if let Some(run_image) = chosen.analyzed.run_image.as_mut() {
             run_image.reference = reference;

@@ -117,8 +117,11 @@ impl Phases<'_> {
             skip_layers: self.request.clear_cache,
             limits,
         };
-        let analyzing = analyze::analyze(&context, self.progress);
-        let analyzed = spans::within(info_span!("analyze"), analyzing)
+        let analyzing = async {
+            let opened = analyze::open(&context, self.progress).await?;
+            analyze::analyze(&context, opened, self.progress).await
+        };
+        let analyzed = spans::within(info_span!("analyze"), Box::pin(analyzing))
             .await
             .map_err(|error| RunError::Analyze(Box::new(error)))?;
         files::write(&self.staging.layers().join("analyzed.toml"), &analyzed)?;

@@ -20,8 +20,10 @@ BARE_HEAD = "a registry that answers HEAD without a digest"
 EXEC_ENV = "exec-env of a member of a group, from Platform API 0.15 on"
 NO_CACHE_YET = "a cache image that is not there yet, before Platform API 0.13"
 SLOW = "upstream takes longer than we wait"
+LINK = "a link in a cached layer that lies there already"
+NO_HOST = "a name of an image whose registry can be no host"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, SLOW, RANDOM, NO_CACHE_YET]
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST]
 
 
 def panicked(step):
@@ -77,11 +79,15 @@ def row_of(case, i, want, got):
         return CRASH
     if "[timed out]" in up["stderr"]:
         return SLOW
+    if "failed to create symlink" in up["stdout"] and "file exists" in up["stdout"]:
+        return LINK
     if us is None:
         return None
     said = us["stdout"] + us["stderr"]
     if "failed to exec as user" in said and "invalid argument" in said:
         return OWNER
+    if up["exit"] == us["exit"] and "dial tcp: lookup http " in up["stdout"] and "could not parse reference: http://" in said:
+        return NO_HOST
     if "malformed `CNB_REGISTRY_AUTH`" in said:
         return AUTH
     if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith(("builder", "creator")) and other_apis(case):
@@ -116,6 +122,9 @@ def row_of(case, i, want, got):
     faults = case.get("faults") or []
     # Only where ours was not met by it: all else that differs is a find.
     if up["exit"] != 0 and us["exit"] == 0 and any("first" in f or "after" in f for f in faults):
+        return SOME_REQUESTS
+    head = any(f.get("method") == "HEAD" and f.get("status") in (401, 403) for f in faults)
+    if head and up["exit"] != us["exit"] and "failed to find accessible" in up["stdout"]:
         return SOME_REQUESTS
     refused = re.search(r"did not include|failed to find accessible", up["stdout"] + up["stderr"])
     if refused and up["exit"] != us["exit"] and any(f.get("status") == 200 and re.match(f.get("method", ""), "HEAD") for f in faults):

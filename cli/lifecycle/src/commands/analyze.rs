@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lifecycle_core::analyze::{self, AnalyzeContext};
+use lifecycle_core::analyze::{self, AnalyzeContext, AnalyzeError};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::run::{Run, Stack};
@@ -11,37 +11,13 @@ use oci::spans;
 use tracing::info_span;
 
 use crate::console::Console;
-use crate::failure::{Failure, GENERIC, INVALID_ARGUMENTS};
+use crate::failure::{Failure, GENERIC};
 use crate::files::read_or_default;
 use crate::inputs::Inputs;
 use crate::session::Session;
 
-/// The run image that was asked for, else the best that the platform offers.
-pub(super) fn choose_run_image(
-    inputs: &Inputs,
-    session: &Session,
-    console: Console,
-) -> Result<String, Failure> {
-    if !inputs.run_image.is_empty() {
-        return Ok(inputs.run_image.clone());
-    }
-    let offered = offered(inputs, console)
-        .map_err(|cause| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause))?;
-    let images = session.images();
-    let api = inputs.platform_api;
-    session
-        .wait(analyze::choose_run_image(
-            images,
-            api,
-            None,
-            &offered,
-            &inputs.image,
-        ))
-        .map_err(|error| Failure::new(error.exit_code(), "resolve inputs", &error))
-}
-
 /// The run images that the platform offers, by `run.toml` or `stack.toml`.
-pub(super) fn offered(inputs: &Inputs, console: Console) -> Result<Run, String> {
+pub(crate) fn offered(inputs: &Inputs, console: Console) -> Result<Run, String> {
     if inputs.platform_api.has_targets() {
         return read_or_default(&inputs.run, "run", Level::Info, console);
     }
@@ -77,12 +53,15 @@ pub(super) fn analyze(
         root: Path::new("/"),
         limits: &session.limits,
     };
-    let analyzed = console
-        .time("Analyzer", || {
-            let span = info_span!("analyze");
-            session.wait(spans::within(span, analyze::analyze(&context, &console)))
-        })
-        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+    let span = info_span!("analyze");
+    let failed = |error: AnalyzeError| Failure::new(error.exit_code(), error.action(), &error);
+    let opening = spans::within(span.clone(), analyze::open(&context, &console));
+    let opened = session.wait(opening).map_err(failed)?;
+    let analyzed = console.time("Analyzer", || {
+        let analyzing = analyze::analyze(&context, opened, &console);
+        session.wait(spans::within(span, analyzing))
+    });
+    let analyzed = analyzed.map_err(failed)?;
     write(inputs, &analyzed, console)?;
     Ok(analyzed)
 }

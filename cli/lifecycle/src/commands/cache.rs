@@ -19,10 +19,6 @@ pub(super) fn open(
     session: &Session,
     console: Console,
 ) -> Result<Option<Cache>, Failure> {
-    let failed = |error| Failure {
-        code: GENERIC,
-        text: go::words::chain(&error),
-    };
     if !inputs.cache_image.is_empty() {
         let temporary = temporary_folder(&inputs.environment);
         let opened = session.wait(ImageCache::open(
@@ -32,12 +28,19 @@ pub(super) fn open(
             &temporary,
             &session.limits,
         ));
-        return Ok(Some(Cache::Image(Box::new(opened.map_err(failed)?))));
+        let opened = opened.map_err(|error| {
+            let name = &inputs.cache_image;
+            let cause = go::words::chain(&error);
+            let cause = format!("accessing cache image \"{name}\": {cause}");
+            Failure::because(GENERIC, "create image cache", &cause)
+        })?;
+        return Ok(Some(Cache::Image(Box::new(opened))));
     }
     if inputs.cache_dir.as_os_str().is_empty() {
         return Ok(None);
     }
-    let opened = DirectoryCache::open(&inputs.cache_dir, &console).map_err(failed)?;
+    let opened = DirectoryCache::open(&inputs.cache_dir, &console)
+        .map_err(|error| Failure::new(GENERIC, "create volume cache", &error))?;
     Ok(Some(Cache::Directory(opened)))
 }
 

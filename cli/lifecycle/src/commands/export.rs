@@ -6,12 +6,13 @@ use std::thread::available_parallelism;
 
 use lifecycle_core::buildpack::{Kind, api_of};
 use lifecycle_core::cache::Cache;
-use lifecycle_core::export::{self, ExportContext, OwnSboms, Owner};
+use lifecycle_core::export::{
+    self, ExportContext, ExportError, OwnSboms, Owner, run_image_for_export,
+};
 use lifecycle_core::files;
 use lifecycle_core::files::analyzed::Analyzed;
 use lifecycle_core::files::group::Group;
 use lifecycle_core::files::project_metadata::ProjectMetadata;
-use lifecycle_core::images::parse_name;
 use lifecycle_core::labels::LifecycleVersion;
 use lifecycle_core::{Level, Log as _};
 use oci::spans;
@@ -21,37 +22,13 @@ use super::analyze::offered;
 use super::cache;
 use crate::console::Console;
 use crate::experimental::guard;
-use crate::failure::{BUILDPACK_API, Failure, GENERIC, INVALID_ARGUMENTS};
-use crate::files::{read, read_or_default};
+use crate::failure::{BUILDPACK_API, Failure, GENERIC};
+use crate::files::read;
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::privileges::User;
 use crate::session::{Session, temporary_folder};
 use crate::version;
-
-/// What the analyzer left. Without it there is no run image.
-pub(super) fn read_analyzed(inputs: &Inputs, console: Console) -> Result<Analyzed, Failure> {
-    let invalid = |cause: String| Failure::because(INVALID_ARGUMENTS, "resolve inputs", &cause);
-    let analyzed: Analyzed =
-        read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(invalid)?;
-    match analyzed.run_image.as_ref().map(|it| it.reference.as_str()) {
-        Some(name) if !name.is_empty() && !is_reference(name) => {
-            Err(invalid(format!("could not parse reference: {name}")))
-        }
-        _ => Ok(analyzed),
-    }
-}
-
-/// Whether go-containerregistry takes `name` for a reference. It does so with a path of a layout,
-/// unless a port is in it.
-fn is_reference(name: &str) -> bool {
-    if name.starts_with('/') {
-        return name
-            .split_once('@')
-            .is_some_and(|(path, _)| !path.contains(':'));
-    }
-    parse_name(name).is_ok()
-}
 
 /// The exporter.
 pub(super) fn run(
@@ -98,8 +75,8 @@ fn export_and_cache(
         text,
     };
     let project = project(&inputs.project_metadata, console).map_err(generic)?;
-    let run = offered(inputs, console).map_err(generic)?;
     let names = inputs.names();
+    let epoch = inputs.environment.text("SOURCE_DATE_EPOCH");
     let user = User::new(inputs.uid, inputs.gid)?;
     let lifecycle = LifecycleVersion {
         version: version::VERSION.to_owned(),
@@ -112,7 +89,6 @@ fn export_and_cache(
         names: &names,
         analyzed,
         group,
-        run: &run,
         project: &project,
         app_dir: &inputs.app,
         layers_dir: &inputs.layers,
@@ -129,18 +105,27 @@ fn export_and_cache(
             gid: user.gid,
         },
         layout_digests: inputs.layout_digests,
-        created: created(inputs, console),
+        source_date_epoch: epoch.as_deref(),
         lifecycle: &lifecycle,
         temporary_dir: &temporary_folder(&inputs.environment),
         workers: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         root: Path::new("/"),
         limits: &session.limits,
     };
-    let report = console
-        .time("Exporter", || {
-            session.wait(export::export(&context, &console))
-        })
-        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+    let failed = |error: ExportError| Failure::new(error.exit_code(), error.action(), &error);
+    let opened = session.wait(export::open(&context, &console));
+    let opened = opened.map_err(failed)?;
+    let offered = offered(inputs, console).map_err(generic)?;
+    let api = inputs.platform_api;
+    let run_images = run_image_for_export(api, analyzed, &offered, &inputs.layers);
+    let run_images = run_images.map_err(|error| {
+        let cause = go::words::chain(&error);
+        generic(format!("failed to read build metadata file: {cause}"))
+    })?;
+    let report = console.time("Exporter", || {
+        session.wait(export::export(&context, opened, &run_images, &console))
+    });
+    let report = report.map_err(failed)?;
     let mut file = report.file();
     if inputs.layout && inputs.layout_digests {
         file = file.with_digest(&report.image);
@@ -176,31 +161,13 @@ fn project(path: &Path, console: Console) -> Result<ProjectMetadata, String> {
     }))
 }
 
-/// All modules of `group` speak an API that we do.
+/// All buildpacks of `group` speak an API that we do. Extensions are asked by who runs them.
 pub(super) fn verify_apis(group: &Group) -> Result<(), Failure> {
-    let buildpacks = group.group.iter().map(|it| (Kind::Buildpack, it));
-    let extensions = group
-        .group_extensions
-        .iter()
-        .map(|it| (Kind::Extension, it));
-    for (kind, element) in buildpacks.chain(extensions) {
-        api_of(kind, element, &element.api).map_err(|error| Failure {
+    for element in &group.group {
+        api_of(Kind::Buildpack, element, &element.api).map_err(|error| Failure {
             code: BUILDPACK_API,
             text: error.to_string(),
         })?;
     }
     Ok(())
-}
-
-/// When the image is said to be made: `SOURCE_DATE_EPOCH`, from Platform API 0.9 on.
-pub(super) fn created(inputs: &Inputs, console: Console) -> Option<i64> {
-    if !inputs.platform_api.has_source_date_epoch() {
-        return None;
-    }
-    let text = inputs.environment.text("SOURCE_DATE_EPOCH")?;
-    let seconds = text.parse().ok();
-    if seconds.is_none() {
-        console.line(Level::Warn, "Ignoring invalid SOURCE_DATE_EPOCH");
-    }
-    seconds
 }

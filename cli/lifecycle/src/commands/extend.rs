@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use lifecycle_core::Level;
 use lifecycle_core::exec::Cancel;
+use lifecycle_core::export::source_date_epoch;
 use lifecycle_core::extend::{
     ExtendContext, ExtendKind, Extended, InPlace, LayerCache, Times, extend, hand_over,
 };
@@ -109,6 +110,8 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
     let build_ids: Vec<String> = build_ids
         .collect::<Result<_, _>>()
         .map_err(|error| failed(&error))?;
+    let epoch = inputs.environment.text("SOURCE_DATE_EPOCH");
+    let created = source_date_epoch(inputs.platform_api, epoch.as_deref(), &console);
     let context = ExtendContext {
         api: inputs.platform_api,
         kind,
@@ -124,7 +127,7 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
             ttl: inputs.kaniko_cache_ttl,
             now: now(),
         },
-        times: export::created(inputs, console).map_or(Times::Kept, Times::AtMost),
+        times: created.map_or(Times::Kept, Times::AtMost),
         temporary_dir: temporary.path(),
     };
     let extended = console.time("Extender", || {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use lifecycle_core::files;
-use lifecycle_core::rebase::{self, RebaseContext};
+use lifecycle_core::rebase::{self, App, RebaseContext, RebaseError};
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -12,27 +12,51 @@ use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::session::Session;
 
-/// The rebaser. The image to rebase is the previous one, if one is named.
-pub(super) fn run(inputs: &Inputs, session: &Session, console: Console) -> Result<(), Failure> {
-    let names = inputs.names();
-    let named = |name: &str| !name.is_empty();
-    let previous = Some(inputs.previous_image.as_str()).filter(|it| named(it));
-    let context = RebaseContext {
+/// What the rebaser needs; the image to rebase is the previous one, if one is named.
+fn context<'a>(inputs: &'a Inputs, names: &'a [String], session: &'a Session) -> RebaseContext<'a> {
+    let named = |name: &&str| !name.is_empty();
+    let previous = Some(inputs.previous_image.as_str()).filter(named);
+    RebaseContext {
         api: inputs.platform_api,
         images: session.images(),
         app: previous.unwrap_or(&inputs.image),
-        names: &names,
-        run_image: Some(inputs.run_image.as_str()).filter(|it| named(it)),
+        names,
+        run_image: Some(inputs.run_image.as_str()).filter(named),
         force: inputs.force,
         any_tag: false,
         workers: available_parallelism().unwrap_or(NonZeroUsize::MIN),
         limits: &session.limits,
-    };
+    }
+}
+
+fn failed(error: &RebaseError) -> Failure {
+    Failure::new(error.exit_code(), error.action(), error)
+}
+
+/// Opens the image to rebase, and finds the run image.
+pub(super) fn open(inputs: &Inputs, session: &Session) -> Result<App, Failure> {
+    let names = inputs.names();
+    let context = context(inputs, &names, session);
+    let opening = rebase::open_app(&context, async |name| session.may_read(inputs, name).await);
+    session.wait(opening).map_err(|error| failed(&error))
+}
+
+/// The rebaser.
+pub(super) fn run(
+    inputs: &Inputs,
+    app: App,
+    session: &Session,
+    console: Console,
+) -> Result<(), Failure> {
+    let names = inputs.names();
+    let context = context(inputs, &names, session);
+    let base = session.wait(rebase::open_base(&context, &app, &console));
+    let base = base.map_err(|error| failed(&error))?;
     let rebased = console
         .time("Rebaser", || {
-            session.wait(rebase::rebase(&context, &console))
+            session.wait(rebase::rebase(&context, app, base, &console))
         })
-        .map_err(|error| Failure::new(error.exit_code(), error.action(), &error))?;
+        .map_err(|error| failed(&error))?;
     let mut report = rebased.file();
     if inputs.report_run_image {
         report = report.with_run_image(&rebased.run_image_metadata);

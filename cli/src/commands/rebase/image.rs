@@ -269,7 +269,13 @@ async fn compose(
         workers: NonZeroUsize::MIN,
         limits: &Limits::default(),
     };
-    let rebased = rebase::rebase(&context, &Lines { ui }).await;
+    let log = Lines { ui };
+    let rebasing = async {
+        let app = rebase::open_app(&context, async |_| true).await?;
+        let base = rebase::open_base(&context, &app, &log).await?;
+        rebase::rebase(&context, app, base, &log).await
+    };
+    let rebased = Box::pin(rebasing).await;
     let failed = || format!("failed to rebase `{}` on `{}`", found.reference, base.name);
     let hint = rebased.as_ref().err().and_then(|error| match error {
         RebaseError::NotRebasable
