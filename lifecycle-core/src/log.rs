@@ -1,6 +1,7 @@
 //! Where a phase says what it does.
 
 use std::fmt;
+use std::time::Instant;
 
 /// Where a phase says what it does, in upstream's words: platforms match these lines.
 pub trait Log: fmt::Debug + Send + Sync {
@@ -9,6 +10,14 @@ pub trait Log: fmt::Debug + Send + Sync {
 
     /// What a buildpack printed, as it came.
     fn output(&self, bytes: &[u8]);
+
+    /// Says when something begins, if that is said; what is returned is for [`ended`](Self::ended).
+    fn started(&self, _what: &str) -> Option<Instant> {
+        None
+    }
+
+    /// Says when it ended, and how long it took.
+    fn ended(&self, _what: &str, _started: Instant) {}
 }
 
 /// How much a line matters.

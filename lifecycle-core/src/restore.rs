@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use go::words::PathError;
 use oci::{DiffId, Image, ImageError, Limits, spans};
 use tracing::info_span;
 
@@ -102,7 +103,7 @@ pub async fn pull_base(
     limits: &Limits,
     log: &dyn Log,
 ) -> Result<(String, Image), RestoreError> {
-    let place = images.open(name).await.map_err(RestoreError::Place)?;
+    let place = images.open(name).await.map_err(RestoreError::BasePlace)?;
     let place = place.ok_or(RestoreError::BaseGone)?;
     let image = place.image(&oci::Platform::host(), limits).await;
     let image = image.map_err(RestoreError::Base)?;
@@ -440,16 +441,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {
-    let removed = match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    removed.map_err(|source| RestoreError::Remove {
-        path: path.to_owned(),
-        source: OsError(source),
-    })
+    go::files::remove_all(path).map_err(RestoreError::Remove)
 }
 
 /// Why nothing was restored. The texts are upstream's where it has one.
@@ -459,6 +451,9 @@ pub enum RestoreError {
     /// An image that is to be extended cannot be read.
     #[error("failed to initialize remote image")]
     Base(#[source] ImageError),
+    /// The name of an image that is to be extended is no place for one.
+    #[error("failed to initialize remote image")]
+    BasePlace(#[source] PlaceError),
     /// An image that is to be extended is not there.
     #[error("failed to get remote image")]
     BaseGone,
@@ -489,13 +484,8 @@ pub enum RestoreError {
     #[error(transparent)]
     Place(PlaceError),
     /// Something could not be removed.
-    #[error("removing {}", path.display())]
-    Remove {
-        /// What.
-        path: PathBuf,
-        /// Why.
-        source: OsError,
-    },
+    #[error("removing layer: {0}")]
+    Remove(PathError),
     /// The run image may not be read any more.
     #[error("selected run image '{name}' is not accessible")]
     RunImage {

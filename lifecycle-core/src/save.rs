@@ -46,7 +46,23 @@ pub(crate) struct Saved {
 impl Save<'_> {
     /// Pushes the image to all its names; returns those that it has.
     pub(crate) async fn save(&self, log: &dyn Log) -> Result<Saved, SaveError> {
-        spans::within(info_span!("save-image"), self.push_all(log)).await
+        let first = self.names.first().map(|it| self.shown(it));
+        let what = format!("Saving {}...", first.unwrap_or_default());
+        let started = log.started(&what);
+        let saved = spans::within(info_span!("save-image"), self.push_all(log)).await;
+        if let Some(started) = started {
+            log.ended(&what, started);
+        }
+        saved
+    }
+
+    /// What the image is called in the log by this name.
+    fn shown(&self, name: &str) -> String {
+        if self.images.daemon().is_some() {
+            return name.to_owned();
+        }
+        let shown = self.images.shown(name);
+        shown.unwrap_or_else(|_| name.to_owned())
     }
 
     async fn push_all(&self, log: &dyn Log) -> Result<Saved, SaveError> {
@@ -54,8 +70,8 @@ impl Save<'_> {
             // It is large, and most images go elsewhere.
             return Box::pin(self.load(images, log)).await;
         }
-        let shown = |name: &String| self.images.shown(name).unwrap_or_else(|_| name.clone());
-        let first = self.names.first().map(shown).unwrap_or_default();
+        let first = self.names.first().map(|it| self.shown(it));
+        let first = first.unwrap_or_default();
         log.line(Level::Info, &format!("Saving {first}..."));
         let mut written = Vec::new();
         let mut failed = Vec::new();
@@ -63,7 +79,7 @@ impl Save<'_> {
         let mut filled = BTreeSet::new();
         let mut identifier = self.image.descriptor().digest.to_string();
         for name in self.names {
-            let shown = shown(name);
+            let shown = self.shown(name);
             match self.push(name, &mut filled).await {
                 Ok(place) => {
                     if self.images.kind() == Kind::Layout && written.is_empty() {

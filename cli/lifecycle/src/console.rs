@@ -50,20 +50,29 @@ impl Console {
 
     /// Says at the level `debug` when something begins and ends, and how long it takes.
     pub(crate) fn time<T>(self, name: &str, action: impl FnOnce() -> T) -> T {
-        let (started, clock) = now();
-        self.line(Level::Debug, &format!("Timer: {name} started at {started}"));
+        let started = self.started(name);
         let result = action();
-        let (ended, _) = now();
-        let took = format_duration(clock.elapsed());
-        self.line(
-            Level::Debug,
-            &format!("Timer: {name} ran for {took} and ended at {ended}"),
-        );
+        if let Some(started) = started {
+            self.ended(name, started);
+        }
         result
     }
 }
 
 impl Log for Console {
+    fn started(&self, what: &str) -> Option<Instant> {
+        let (started, clock) = now();
+        self.line(Level::Debug, &format!("Timer: {what} started at {started}"));
+        Some(clock)
+    }
+
+    fn ended(&self, what: &str, started: Instant) {
+        let (ended, _) = now();
+        let took = format_duration(started.elapsed());
+        let text = format!("Timer: {what} ran for {took} and ended at {ended}");
+        self.line(Level::Debug, &text);
+    }
+
     fn line(&self, level: Level, text: &str) {
         match self.least {
             Least::Level(least) if level >= least => {}

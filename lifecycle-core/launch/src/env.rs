@@ -106,7 +106,8 @@ impl Env {
     pub fn add_root(&mut self, root: &Path, dirs: &[(&str, &[&str])]) {
         for (dir, names) in dirs {
             let path = root.join(dir);
-            if path.is_dir() {
+            // Upstream takes a file for a folder, too.
+            if path.exists() {
                 for name in *names {
                     self.prepend(OsStr::new(name), path.as_os_str(), OsStr::new(":"));
                 }
@@ -361,14 +362,15 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_a_layer_come_first() {
-        let dir = dir(&[("lib", "a file")]);
+    fn folders_of_a_layer_come_first_and_a_file_counts_as_one() {
+        let dir = dir(&[("include", "a file")]);
         fs::create_dir(dir.path().join("bin")).unwrap();
         let mut env = Env::default();
         env.set("PATH", "/bin");
         env.add_root(dir.path(), BUILD_DIRS);
         let path = format!("{}:/bin", dir.path().join("bin").display());
         assert_eq!(env.get("PATH"), path.as_str());
-        assert_eq!(env.vars().len(), 1);
+        assert_eq!(env.get("CPATH"), dir.path().join("include").as_os_str());
+        assert_eq!(env.vars().len(), 2);
     }
 }

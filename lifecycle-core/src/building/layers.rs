@@ -8,7 +8,7 @@ use super::{BuildError, BuiltLayer};
 use crate::env::{Action, BUILD_DIRS, Env, EnvError};
 use crate::files::OsError;
 use crate::files::group::GroupElement;
-use crate::files::layer::{LayerToml, LayerTomlError};
+use crate::files::layer::LayerToml;
 
 /// The layers that a buildpack left, by name. One that is for nothing is set aside: its folder is
 /// renamed to `<layer>.ignore`.
@@ -44,11 +44,7 @@ pub(super) fn process_layers(
     let mut layers = Vec::new();
     for name in names {
         let file = dir.join(format!("{name}.toml"));
-        let layer = match LayerToml::read(&file) {
-            // A link to nowhere.
-            Err(LayerTomlError::Read { source }) if source.is_missing() => LayerToml::default(),
-            read => read.map_err(|source| BuildError::Layer { source })?,
-        };
+        let layer = LayerToml::read(&file).map_err(|source| BuildError::Layer { source })?;
         let dir = dir.join(&name);
         if layer.types.is_none() {
             set_aside(&dir)?;
@@ -86,11 +82,15 @@ fn set_aside(dir: &Path) -> Result<(), BuildError> {
 /// Adds what the layers give to the buildpacks that come after, one layer after the other.
 pub(super) fn extend(env: &mut Env, layers: &[BuiltLayer]) -> Result<(), EnvError> {
     for layer in layers.iter().filter(|layer| layer.types.build) {
-        if fs::metadata(&layer.dir).is_ok_and(|it| !it.is_dir()) {
-            return Err(EnvError::Stat {
-                path: layer.dir.join("bin"),
-                source: OsError(io::Error::from_raw_os_error(nix::libc::ENOTDIR)),
-            });
+        for (folder, _) in BUILD_DIRS {
+            let path = layer.dir.join(folder);
+            match fs::metadata(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let source = OsError(error);
+                    return Err(EnvError::Stat { path, source });
+                }
+                _ => {}
+            }
         }
         env.add_root(&layer.dir, BUILD_DIRS);
         for folder in ["env", "env.build"] {

@@ -44,11 +44,13 @@ impl LayerTypes {
 }
 
 impl LayerToml {
-    /// Reads the file at `path`. Refuses types outside of the `types` table, where older buildpacks
+    /// Reads the file at `path`; one that is missing, as behind a link to nowhere, says nothing. Refuses types outside of the `types` table, where older buildpacks
     /// put them.
     pub fn read(path: &Path) -> Result<Self, LayerTomlError> {
         let read = |source| LayerTomlError::Read { source };
-        let layer = read_required(path).map_err(read)?;
+        let Some(layer) = super::read(path).map_err(read)? else {
+            return Ok(Self::default());
+        };
         // In these letters only, though fields are read in any.
         let keys: toml::Table = read_required(path).map_err(read)?;
         if ["build", "launch", "cache"]
@@ -98,6 +100,8 @@ mod tests {
         assert!(layer.types.launch && !layer.types.build);
         assert!(layer.metadata.is_some());
         assert!(parse("[metadata]\n").unwrap().types.is_none());
+        let missing = LayerToml::read(Path::new("/nowhere/x.toml")).unwrap();
+        assert_eq!(missing, LayerToml::default());
         assert!(matches!(
             parse("launch = true\n"),
             Err(LayerTomlError::TypesOutsideTable { .. })
