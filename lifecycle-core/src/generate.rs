@@ -211,12 +211,19 @@ fn choose_run_image(context: &GenerateContext<'_>, made: &mut [Made], log: &dyn 
         } else {
             extend |= it.extends;
             new_base.clone_from(&it.new_base);
+            if let Some(base) = &new_base {
+                let text = format!(
+                    "Found a run.Dockerfile from extension '{}' setting run image to '{base}' ",
+                    it.extension
+                );
+                log.line(Level::Debug, &text);
+            }
         }
     }
     let mut analyzed = context.analyzed.clone();
     let old = analyzed.run_image.as_ref().map(|it| it.image.as_str());
     match new_base {
-        Some(new) if old != Some(&new) => {
+        Some(new) if old != Some(&new) || !context.modules.platform_api.has_targets() => {
             let mut offered = context.run_images.images.iter().flat_map(RunImages::all);
             if !offered.any(|it| normal(it) == normal(&new)) {
                 let text = format!("new runtime base image '{new}' not found in run metadata");

@@ -1,5 +1,6 @@
 //! `<layers>/<buildpack>`: what a buildpack left there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::files::group::GroupElement;
@@ -80,8 +81,11 @@ impl BuildpackDir {
             layers: Vec::new(),
             store: None,
         };
+        let mut names = BTreeSet::new();
         for (file, is_dir) in &entries {
-            match file.strip_suffix(".toml").filter(|_| !is_dir) {
+            match file.strip_suffix(".toml") {
+                // Each folder is a layer, whatever it is called.
+                _ if *is_dir => drop(names.insert(file.as_str())),
                 None | Some("launch" | "build") => {}
                 Some("store") => {
                     let store = files::read(&folder.join(file));
@@ -90,15 +94,17 @@ impl BuildpackDir {
                         source: Box::new(source),
                     })?;
                 }
-                Some(name) => dir.layers.push(LayerDir {
-                    id: format!("{}:{name}", buildpack.id),
-                    path: folder.join(name),
-                    toml: LayerToml::read(&folder.join(file)),
-                    name: name.to_owned(),
-                }),
+                Some(name) => drop(names.insert(name)),
             }
         }
-        dir.layers.sort_by(|a, b| a.name.cmp(&b.name));
+        for name in names {
+            dir.layers.push(LayerDir {
+                id: format!("{}:{name}", buildpack.id),
+                path: folder.join(name),
+                toml: LayerToml::read(&folder.join(format!("{name}.toml"))),
+                name: name.to_owned(),
+            });
+        }
         Ok(dir)
     }
 }

@@ -304,6 +304,8 @@ fn restore_metadata(
                 buildpack.id
             );
             log.line(Level::Info, &text);
+            let text = format!("Writing layer metadata for \"{}:{name}\"", buildpack.id);
+            log.line(Level::Debug, &text);
             let toml = LayerToml {
                 metadata: layer.data.clone(),
                 ..LayerToml::default()

@@ -25,6 +25,8 @@ pub(super) struct Generator<'a> {
 /// A Dockerfile that an extension made.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
+    /// Whose it is.
+    pub(super) extension: String,
     pub(super) image: Image,
     pub(super) path: PathBuf,
     /// Who made it.
@@ -179,6 +181,7 @@ fn read_dockerfile(
     };
     let base = &stage.base;
     Ok(Some(Made {
+        extension: id.clone(),
         image,
         path,
         escaped_id: generator.element.escaped_id(),
