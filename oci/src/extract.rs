@@ -127,7 +127,8 @@ pub fn extract(
         read: 0,
         limit: options.bytes,
     };
-    let mut archive = Archive::new(counted, options.path);
+    let buffered = BufReader::with_capacity(BUFFER, counted);
+    let mut archive = Archive::new(buffered, options.path);
     let unpacked = unpack(&mut archive, directory, options);
     let unpacked = match unpacked {
         // There may be no end to what is too large.
@@ -139,7 +140,7 @@ pub fn extract(
         return unpacked;
     }
     let counted = match archive.into_inner() {
-        Ok(counted) => counted,
+        Ok(buffered) => buffered.into_inner(),
         Err(error) => return Err(unpacked.err().unwrap_or(error)),
     };
     let presented = DiffId(counted.hasher.finish());
@@ -155,9 +156,12 @@ pub fn extract(
     Ok(summary)
 }
 
+/// What is read and hashed at once: more than what it is read from holds, which is then read past.
+const BUFFER: usize = 256 << 10;
+
 /// What was unpacked, but for the digest: that is known at the end of what is read.
 fn unpack<R: Read>(
-    archive: &mut Archive<Counted<R>>,
+    archive: &mut Archive<BufReader<Counted<R>>>,
     directory: &Path,
     options: &ExtractOptions,
 ) -> Result<ExtractSummary, ExtractError> {

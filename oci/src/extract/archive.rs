@@ -3,7 +3,7 @@
 //! <https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13>
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -226,6 +226,23 @@ impl<R: Read> Read for Archive<R> {
         let read = self.reader.by_ref().take(self.remaining).read(buffer)?;
         self.remaining -= read as u64;
         Ok(read)
+    }
+}
+
+/// The same, without a copy of it.
+impl<R: BufRead> BufRead for Archive<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.remaining == 0 {
+            return Ok(&[]);
+        }
+        let filled = self.reader.fill_buf()?;
+        let most = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+        Ok(filled.get(..most).unwrap_or(filled))
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.reader.consume(amount);
+        self.remaining = self.remaining.saturating_sub(amount as u64);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -68,7 +68,7 @@ impl Place {
     pub(super) fn add(
         &mut self,
         entry: &Entry,
-        content: &mut impl Read,
+        content: &mut impl BufRead,
     ) -> Result<(), ExtractError> {
         let is_lifecycle = self.options.rules == ExtractRules::Lifecycle;
         let Some(path) = self.wanted(&entry.path)? else {
@@ -391,16 +391,21 @@ impl Place {
         name: &OsStr,
     ) -> io::Result<std::fs::File> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let found = stat(folder, name)?;
-        if self.options.rules == ExtractRules::Lifecycle && found.is_some() {
-            let file = rustix::fs::openat(folder, name, flags | OFlags::TRUNC, Mode::empty())?;
-            return Ok(file.into());
-        }
-        if found.is_some() {
-            self.clear(folder, name)?;
-        }
-        let flags = flags | OFlags::CREATE | OFlags::EXCL;
-        let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let create = || {
+            let flags = flags | OFlags::CREATE | OFlags::EXCL;
+            rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)
+        };
+        let file = match create() {
+            Err(Errno::EXIST) if self.options.rules == ExtractRules::Lifecycle => {
+                let file = rustix::fs::openat(folder, name, flags | OFlags::TRUNC, Mode::empty())?;
+                return Ok(file.into());
+            }
+            Err(Errno::EXIST) => {
+                self.clear(folder, name)?;
+                create()?
+            }
+            created => created?,
+        };
         self.set_attributes(entry, &file)?;
         Ok(file.into())
     }
@@ -409,18 +414,19 @@ impl Place {
         &self,
         entry: &Entry,
         file: &mut std::fs::File,
-        content: &mut impl Read,
+        content: &mut impl BufRead,
     ) -> Result<(), ExtractError> {
-        let mut chunk = vec![0; usize::try_from(entry.size.min(256 << 10)).unwrap_or(0)];
         loop {
-            let read = match content.read(&mut chunk) {
+            let filled = match content.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read.map_err(ExtractError::read)?,
+                filled => filled.map_err(ExtractError::read)?,
             };
-            let Some(filled) = chunk.get(..read).filter(|it| !it.is_empty()) else {
+            if filled.is_empty() {
                 break;
-            };
+            }
             file.write_all(filled).map_err(failed("write", entry))?;
+            let written = filled.len();
+            content.consume(written);
         }
         self.set_capability(entry, file)
             .map_err(failed("set the capabilities of", entry))?;
