@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use futures_util::future::join;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
 
@@ -14,10 +15,8 @@ use crate::files::analyzed::{
 };
 use crate::files::run::{Run, RunImages};
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, registry};
+use crate::save::ASKED_AT_ONCE;
 use crate::{Level, Log, labels};
-
-/// How many layers a registry is asked for at the same time.
-const ASKED_AT_ONCE: usize = 8;
 
 /// What the analyzer needs.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +128,11 @@ enum Previous {
 ///
 /// When they may not be read or written, or cannot be.
 pub async fn open(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<Opened, AnalyzeError> {
-    check_access(context).await?;
-    let previous = match find(context, context.previous, "previous").await {
+    // Most of the time passes with waiting for answers, so as much as possible is asked at once.
+    let (found, writable) = join(Box::pin(look(context)), check_writes(context)).await;
+    let (previous, run_image) = found?;
+    writable?;
+    let previous = match previous {
         Ok(None) => Previous::Missing,
         Ok(Some(found)) => Previous::Found(found),
         Err(AnalyzeError::Image { source, .. }) if !is_outage(&source) => Previous::Corrupt,
@@ -142,7 +144,34 @@ pub async fn open(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<Opened,
     }
     Ok(Opened {
         previous,
-        run_image: find(context, context.run_image, "run").await?,
+        run_image: run_image?,
+    })
+}
+
+/// The image that is replaced, and the run image.
+type Looked = (
+    Result<Option<Box<Found>>, AnalyzeError>,
+    Result<Option<Box<Found>>, AnalyzeError>,
+);
+
+/// Looks whether the images may be read, and at them.
+async fn look(context: &AnalyzeContext<'_>) -> Result<Looked, AnalyzeError> {
+    let (previous, run_image) = (context.previous, context.run_image);
+    let (first, second) = join(
+        check_read(context, previous),
+        check_read(context, run_image),
+    )
+    .await;
+    first.and(second)?;
+    let previous = find(context, previous, "previous");
+    Ok(join(previous, find(context, run_image, "run")).await)
+}
+
+async fn check_read(context: &AnalyzeContext<'_>, name: &str) -> Result<(), AnalyzeError> {
+    let access = context.images.check_read(name).await;
+    access.map_err(|source| AnalyzeError::ReadAccess {
+        name: name.to_owned(),
+        source,
     })
 }
 
@@ -180,14 +209,7 @@ pub async fn analyze(
     Ok(analyzed)
 }
 
-async fn check_access(context: &AnalyzeContext<'_>) -> Result<(), AnalyzeError> {
-    for name in [context.previous, context.run_image] {
-        let access = context.images.check_read(name).await;
-        access.map_err(|source| AnalyzeError::ReadAccess {
-            name: name.to_owned(),
-            source,
-        })?;
-    }
+async fn check_writes(context: &AnalyzeContext<'_>) -> Result<(), AnalyzeError> {
     let write = |name: &str, source| AnalyzeError::WriteAccess {
         name: name.to_owned(),
         source,

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
-use futures_util::TryStreamExt as _;
-use futures_util::stream;
+use futures_util::future::try_join3;
+use futures_util::{TryStreamExt as _, stream};
 use oci::layer::Layer;
 use oci::store::{Assembly, LayerSource};
 use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload, spans};
@@ -13,6 +13,9 @@ use tracing::info_span;
 
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, target};
 use crate::{Level, Log};
+
+/// How many layers a registry is asked for at the same time.
+pub(crate) const ASKED_AT_ONCE: usize = 8;
 
 /// An image, and where its layers are.
 pub(crate) struct Save<'a> {
@@ -190,41 +193,50 @@ impl Save<'_> {
             self.fill(&place).await?;
             filled.insert(place.repository.clone());
         }
-        if let Selector::Tag(tag) = &place.selector {
-            let image = self.image.descriptor();
-            let before = if self.images.kind() == Kind::Registry {
-                None
-            } else {
-                place.resolve().await?
-            };
-            place.store.tag(image, tag).await?;
-            // Upstream's layouts hold one image each: it cannot read those that list more.
-            if let Some(before) = before.filter(|it| it.digest != image.digest) {
-                place.store.delete(&before).await?;
+        let image = self.image.descriptor();
+        let manifest = self.image.manifest_bytes().clone();
+        match &place.selector {
+            Selector::Tag(tag) => {
+                let before = if self.images.kind() == Kind::Registry {
+                    None
+                } else {
+                    place.resolve().await?
+                };
+                place.store.push_tagged(image, manifest, tag).await?;
+                // Upstream's layouts hold one image each: it cannot read those that list more.
+                if let Some(before) = before.filter(|it| it.digest != image.digest) {
+                    place.store.delete(&before).await?;
+                }
             }
+            Selector::Digest(_) => place.store.push_manifest(image, manifest).await?,
         }
         Ok(place)
     }
 
-    /// Pushes all but the name.
+    /// Pushes all but the manifest.
     async fn fill(&self, place: &Place) -> Result<(), StoreError> {
         let store = &*place.store;
-        stream::iter(self.layers.iter().map(Ok))
-            .try_for_each_concurrent(self.workers.get(), |(layer, origin)| async move {
-                match origin {
-                    Origin::Made(made) => {
-                        let upload = Upload::Layer(Box::new((*made).clone()));
-                        store.push_blob(layer, upload).await
-                    }
-                    Origin::Place(from) => self.bring(from, store, layer).await,
-                }
-            })
-            .await?;
+        let there = self.layers.iter().filter_map(|(layer, origin)| match origin {
+            Origin::Place(from) => Some(Ok((layer, *from))),
+            Origin::Made(_) => None,
+        });
+        let there = stream::iter(there)
+            .try_for_each_concurrent(ASKED_AT_ONCE, |(layer, from)| self.bring(from, store, layer));
+        let made = self.layers.iter().filter_map(|(layer, origin)| match origin {
+            Origin::Place(_) => None,
+            Origin::Made(made) => Some(Ok((layer, *made))),
+        });
+        let made = stream::iter(made).try_for_each_concurrent(
+            self.workers.get(),
+            |(layer, made)| async move {
+                let upload = Upload::Layer(Box::new(made.clone()));
+                store.push_blob(layer, upload).await
+            },
+        );
         let config = &self.image.manifest().config;
         let bytes = Upload::Bytes(self.image.config_bytes().clone());
-        store.push_blob(config, bytes).await?;
-        let manifest = self.image.manifest_bytes().clone();
-        store.push_manifest(self.image.descriptor(), manifest).await
+        let config = store.push_blob(config, bytes);
+        try_join3(there, made, config).await.map(|_| ())
     }
 
     /// Brings a layer that lies elsewhere, if it is not there; within a registry without moving it.

@@ -96,6 +96,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Names the manifest `target`.
     async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError>;
 
+    /// Adds a manifest and names it: as [`push_manifest`](Store::push_manifest) and
+    /// [`tag`](Store::tag), in one request where that is possible.
+    async fn push_tagged(
+        &self,
+        target: &Descriptor,
+        content: Bytes,
+        tag: &Tag,
+    ) -> Result<(), StoreError> {
+        self.push_manifest(target, content).await?;
+        self.tag(target, tag).await
+    }
+
     /// All tags, sorted.
     async fn tags(&self) -> Result<Vec<Tag>, StoreError>;
 

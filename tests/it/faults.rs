@@ -170,11 +170,7 @@ async fn a_registry_that_dies_in_the_middle_of_an_export_gets_no_tag() {
         // After so many requests about the image nobody answers any more.
         dead("/v2/app/", 3, FaultKind::Drop(0)),
         dead("PUT /v2/app/blobs/", 0, FaultKind::Drop(100)),
-        dead(
-            "PUT /v2/app/manifests/sha256",
-            0,
-            FaultKind::Status(507, None),
-        ),
+        dead("PUT /v2/app/manifests/", 0, FaultKind::Status(507, None)),
         dead("PUT /v2/app/manifests/v1", 0, FaultKind::Status(403, None)),
     ] {
         let what = format!("{fault:?}");

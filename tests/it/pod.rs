@@ -255,6 +255,32 @@ async fn the_phases_of_a_pod_need_no_more_than_its_group() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phase_asks_for_each_manifest_once_and_writes_it_with_its_tags() {
+    let Some(pod) = Pod::new().await else { return };
+    for cache in [true, false] {
+        pod.renew(cache);
+        for (phase, arguments) in pod.phases(None) {
+            pod.registry.take_requests();
+            Output::of(&mut pod.command("0.15", phase, &arguments)).expect(0);
+            let requests = pod.registry.take_requests();
+            let about = |it: &&String| it.contains("/manifests/");
+            let mut manifests: Vec<_> = requests.iter().filter(about).collect();
+            let count = manifests.len();
+            manifests.sort();
+            manifests.dedup();
+            // Of an image that is not there yet nothing can be kept.
+            let asked = |it: &&&String| cache && it.contains("GET /v2/app/");
+            let twice = manifests.iter().filter(asked).count();
+            assert!(count <= manifests.len() + twice, "{phase}: {requests:#?}");
+            manifests.retain(|it| it.starts_with("PUT "));
+            let written = ["PUT /v2/app/manifests/v1", "PUT /v2/app/manifests/v2"];
+            let written = &written[..if phase == "exporter" { 2 } else { 0 }];
+            assert_eq!(manifests, written, "{phase}");
+        }
+    }
+}
+
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 

@@ -1,10 +1,11 @@
 //! Images in registries.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use oci::store::{RegistryClient, RegistryRefusal};
-use oci::{Location, Repository, Selector, Store as _, StoreError};
+use oci::store::{MirroredStore, RegistryClient, RegistryRefusal};
+use oci::{Location, Repository, Selector, StoreError};
 
 use super::{Images, Place, PlaceError, parse_name};
 
@@ -12,12 +13,23 @@ use super::{Images, Place, PlaceError, parse_name};
 #[derive(Clone, Debug)]
 pub struct RegistryImages {
     client: RegistryClient,
+    /// What was found by who asked whether it may be read: who opens it then need not ask again.
+    looked_at: Arc<Mutex<BTreeMap<String, MirroredStore>>>,
 }
 
 impl RegistryImages {
     /// Images that `client` may reach.
     pub fn new(client: RegistryClient) -> Self {
-        Self { client }
+        Self {
+            client,
+            looked_at: Arc::default(),
+        }
+    }
+
+    fn looked_at(&self) -> MutexGuard<'_, BTreeMap<String, MirroredStore>> {
+        self.looked_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -29,8 +41,10 @@ impl Images for RegistryImages {
 
     async fn open(&self, name: &str) -> Result<Option<Place>, PlaceError> {
         let (repository, selector) = parse(name)?;
+        let looked_at = self.looked_at().remove(name);
+        let store = looked_at.map_or_else(|| self.client.mirrored(&repository), Ok)?;
         Ok(Some(Place {
-            store: Arc::new(self.client.mirrored(&repository)?),
+            store: Arc::new(store),
             name: name.to_owned(),
             repository: repository.to_string(),
             selector,
@@ -51,9 +65,14 @@ impl Images for RegistryImages {
 
     async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
         let (repository, selector) = parse(name)?;
-        match self.client.mirrored(&repository)?.resolve(&selector).await {
+        let store = self.client.mirrored(&repository)?;
+        match store.resolve_ahead(&selector).await {
+            Ok(_) => {
+                self.looked_at().insert(name.to_owned(), store);
+                Ok(())
+            }
             Err(error) if !may_read(&error) => Err(error.into()),
-            _ => Ok(()),
+            Err(_) => Ok(()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What comes before a rebase: the image and its new run image are opened, in upstream's order.
 
+use futures_util::future::{OptionFuture, join};
 use oci::{Image, Platform};
 
 use super::{RebaseContext, RebaseError, run_image};
@@ -34,7 +35,11 @@ pub async fn open_app(
     context: &RebaseContext<'_>,
     readable: impl AsyncFn(&str) -> bool,
 ) -> Result<App, RebaseError> {
-    let app = find(context, context.app).await;
+    // What answers while the image is read need not be asked afterwards.
+    let named = context.run_image.filter(|it| !it.is_empty());
+    let named = named.filter(|_| context.images.kind() == Kind::Registry);
+    let ahead = OptionFuture::from(named.map(|it| context.images.check_read(it)));
+    let (app, _) = join(find(context, context.app), ahead).await;
     let app = app.map_err(|error| match error {
         RebaseError::Place(source) => RebaseError::AppUnread(source),
         error => error,

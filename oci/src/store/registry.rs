@@ -309,6 +309,23 @@ impl Store for RegistryStore {
         Ok(())
     }
 
+    async fn push_tagged(
+        &self,
+        target: &Descriptor,
+        content: Bytes,
+        tag: &Tag,
+    ) -> Result<(), StoreError> {
+        if self.parse(target, &content)?.subject().is_some() {
+            self.push_manifest(target, content).await?;
+            return self.tag(target, tag).await;
+        }
+        let selector = Selector::Tag(tag.clone());
+        self.endpoint
+            .put_manifest(&selector, &target.media_type, content, HeaderMap::new())
+            .await?;
+        Ok(())
+    }
+
     async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         self.endpoint.tags().await
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub struct MirroredStore {
     named: RegistryStore,
     notes: Notes,
     temporary: PathBuf,
+    /// What was resolved ahead.
+    ahead: Mutex<Option<(Selector, Descriptor)>>,
 }
 
 #[derive(Debug)]
@@ -81,7 +83,19 @@ impl MirroredStore {
             named,
             notes,
             temporary: temporary.to_owned(),
+            ahead: Mutex::default(),
         }
+    }
+
+    /// [Resolves](Store::resolve) `selector`; who does so next is told the same, without asking again.
+    pub async fn resolve_ahead(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        let found = self.resolve(selector).await?;
+        *self.ahead() = Some((selector.clone(), found.clone()));
+        Ok(found)
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<(Selector, Descriptor)>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mirrors to ask for something by digest.
@@ -164,6 +178,10 @@ fn read_back(target: &Descriptor, file: SpooledTempFile, place: String) -> Conte
 #[async_trait]
 impl Store for MirroredStore {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
+        let ahead = self.ahead().take().filter(|(of, _)| of == selector);
+        if let Some((_, found)) = ahead {
+            return Ok(found);
+        }
         let mirrors: Vec<_> = match selector {
             Selector::Digest(_) => self.for_digests().collect(),
             Selector::Tag(_) => {
@@ -266,6 +284,15 @@ impl Store for MirroredStore {
 
     async fn tag(&self, target: &Descriptor, tag: &Tag) -> Result<(), StoreError> {
         self.named.tag(target, tag).await
+    }
+
+    async fn push_tagged(
+        &self,
+        target: &Descriptor,
+        content: Bytes,
+        tag: &Tag,
+    ) -> Result<(), StoreError> {
+        self.named.push_tagged(target, content, tag).await
     }
 
     async fn delete(&self, target: &Descriptor) -> Result<(), StoreError> {
