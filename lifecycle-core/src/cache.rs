@@ -7,14 +7,18 @@
 mod directory;
 mod export;
 mod image;
+mod notes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use oci::layer::Plain;
 use oci::{DiffId, ImageError, StoreError};
 
 pub use self::directory::DirectoryCache;
 pub use self::export::{CacheContext, export_cache};
 pub use self::image::ImageCache;
+pub(crate) use self::notes::Note;
+use self::notes::Notes;
 use crate::Log;
 use crate::extract::{self, ExtractError, LayersDir};
 use crate::images::PlaceError;
@@ -43,6 +47,42 @@ impl Cache {
     pub(crate) fn announce(&self, log: &dyn Log) {
         if let Self::Image(cache) = self {
             cache.announce(log);
+        }
+    }
+
+    /// The digest by which the cache has the layer `name` of a buildpack.
+    pub(crate) fn known(&self, buildpack: &str, name: &str) -> Option<DiffId> {
+        let mut buildpacks = self.metadata().buildpacks.iter();
+        let layers = &buildpacks.find(|it| it.key == buildpack)?.layers;
+        Some(DiffId(layers.get(name)?.sha.parse().ok()?))
+    }
+
+    /// Where the tar of a layer is to be kept while it is made, if the cache has plain ones and may
+    /// have this one as `known`.
+    pub(crate) fn plain(&self, known: Option<&DiffId>) -> Option<Plain> {
+        match self {
+            Self::Directory(cache) => Some(cache.plain(known)),
+            Self::Image(_) => None,
+        }
+    }
+
+    /// Notes what was found out of the layer in `folder`.
+    pub(crate) fn note(&self, folder: PathBuf, note: Note) {
+        self.notes().add(folder, note);
+    }
+
+    fn is_noted(&self, folder: &Path) -> bool {
+        self.notes().has(folder)
+    }
+
+    fn take_note(&self, folder: &Path) -> Option<Note> {
+        self.notes().take(folder)
+    }
+
+    fn notes(&self) -> &Notes {
+        match self {
+            Self::Directory(cache) => cache.notes(),
+            Self::Image(cache) => cache.notes(),
         }
     }
 
@@ -149,7 +189,7 @@ impl CacheError {
             if error.is_not_found() || matches!(error, StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. }))
     }
 
-    fn file(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+    fn file(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::File {
             action,
             path: path.to_owned(),

@@ -34,7 +34,7 @@ use oci::{History, Image, ImageConfig, ImageError, ImageManifest, Limits, Select
 use self::extended::Extended;
 use self::layers::{Layers, Made, compression};
 use crate::api::PlatformApi;
-use crate::cache::{CacheError, DirectoryCache};
+use crate::cache::{Cache, CacheError, DirectoryCache};
 use crate::extend::hand_over::HandOverError;
 use crate::files::analyzed::{Analyzed, LayersMetadata, RunImageMetadata, StackMetadata};
 use crate::files::build_toml::BuildToml;
@@ -97,6 +97,9 @@ pub struct ExportContext<'a> {
     pub exec_env: &'a str,
     /// Who owns the app.
     pub owner: Owner,
+    /// What will be [filled](crate::cache::export_cache) after this, with the same layers, root and
+    /// owner: it need not read them again then.
+    pub cache: Option<&'a Cache>,
     /// Whether the label of an image in a layout names the run image by its own digest. Upstream names
     /// an empty image.
     pub layout_digests: bool,

@@ -20,6 +20,16 @@ pub trait Log: fmt::Debug + Send + Sync {
     fn ended(&self, _what: &str, _started: Instant) {}
 }
 
+/// Says nothing: what is said once is not said again.
+#[derive(Debug)]
+pub(crate) struct Silent;
+
+impl Log for Silent {
+    fn line(&self, _level: Level, _text: &str) {}
+
+    fn output(&self, _bytes: &[u8]) {}
+}
+
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 #[expect(clippy::exhaustive_enums, reason = "the specification lists them all")]

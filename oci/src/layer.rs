@@ -12,6 +12,7 @@
 //! not know of each other: several may be built at once.
 
 mod blocks;
+mod plain;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -26,6 +27,7 @@ use fs_err::File;
 use tempfile::NamedTempFile;
 
 use self::blocks::{Codec, compress_blocks};
+pub use self::plain::{Plain, PlainTar};
 use crate::tar::{self, TarError};
 use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType};
 
@@ -61,6 +63,14 @@ pub struct Hashed {
     pub diff_id: DiffId,
     /// The size of the tar, in bytes.
     pub uncompressed_size: u64,
+}
+
+impl Hashed {
+    /// What the tar is as a blob, stored as it is.
+    fn plain(&self) -> Descriptor {
+        let media_type = Compression::None.media_type();
+        Descriptor::new(media_type, self.diff_id.0.clone(), self.uncompressed_size)
+    }
 }
 
 /// How a layer is stored. The bytes depend on nothing but the tar and this: not on the machine, nor
@@ -105,14 +115,33 @@ pub fn write<E: Error + 'static>(
     compression: Compression,
     fill: impl FnOnce(&mut tar::Writer<Sink>) -> Result<(), E>,
 ) -> Result<Layer, LayerError<E>> {
-    store(target, compression, |sink| archive(sink, fill))
+    write_beside(target, compression, None, fill).map(|(layer, _)| layer)
+}
+
+/// The same as [`write()`], and keeps the plain tar besides; `None` if that is not asked for or fails.
+pub fn write_beside<E: Error + 'static>(
+    target: &Path,
+    compression: Compression,
+    plain: Option<Plain>,
+    fill: impl FnOnce(&mut tar::Writer<Sink>) -> Result<(), E>,
+) -> Result<(Layer, Option<PlainTar>), LayerError<E>> {
+    store(target, compression, plain, |sink| archive(sink, fill))
 }
 
 /// Hashes the layer that `fill` makes, and keeps nothing.
 pub fn hash<E: Error + 'static>(
     fill: impl FnOnce(&mut tar::Writer<Sink>) -> Result<(), E>,
 ) -> Result<Hashed, LayerError<E>> {
-    archive(Sink::new(None), fill)
+    hash_beside(None, fill).map(|(hashed, _)| hashed)
+}
+
+/// The same as [`hash`], and keeps the plain tar; `None` if that is not asked for or fails.
+pub fn hash_beside<E: Error + 'static>(
+    plain: Option<Plain>,
+    fill: impl FnOnce(&mut tar::Writer<Sink>) -> Result<(), E>,
+) -> Result<(Hashed, Option<PlainTar>), LayerError<E>> {
+    let (hashed, plain) = archive(Sink::new(None, plain), fill)?;
+    Ok((hashed, plain.and_then(Plain::finish)))
 }
 
 /// Compresses `plain`, which [`write()`] made with [`Compression::None`], to `target`: the same bytes
@@ -127,7 +156,7 @@ pub fn compress(
         source,
     };
     let mut file = File::open(&plain.file).map_err(unreadable)?;
-    store(target, compression, |mut sink| {
+    let stored = store(target, compression, None, |mut sink| {
         let mut buffer = vec![0; CHUNK];
         loop {
             let count = file.read(&mut buffer).map_err(unreadable)?;
@@ -137,9 +166,9 @@ pub fn compress(
             sink.write_all(buffer.get(..count).unwrap_or_default())
                 .map_err(LayerError::Pass)?;
         }
-        let hashed = sink.finish().map_err(LayerError::Pass)?;
+        let (hashed, _) = sink.finish().map_err(LayerError::Pass)?;
         if hashed.diff_id == plain.diff_id {
-            Ok(hashed)
+            Ok((hashed, None))
         } else {
             Err(LayerError::Changed {
                 file: plain.file.clone(),
@@ -147,7 +176,8 @@ pub fn compress(
                 presented: hashed.diff_id,
             })
         }
-    })
+    });
+    stored.map(|(layer, _)| layer)
 }
 
 /// Stores the tar that `tar` gives, all of it, in `file`: what [`write()`] does with entries.
@@ -161,11 +191,13 @@ pub(crate) fn pack(
     let (sender, receiver) = sync_channel(CHUNKS);
     let (passed, stored) = thread::scope(|scope| {
         let storing = scope.spawn(move || consume(&receiver, file, compression));
-        (pass(tar, Sink::new(Some(sender))), storing.join())
+        (pass(tar, Sink::new(Some(sender), None)), storing.join())
     });
     // A full disk stops the passing too; the disk is the cause that helps.
-    let descriptor = stored.unwrap_or_else(|panic| resume_unwind(panic))?;
-    Ok((descriptor, passed?.diff_id))
+    let compressed = stored.unwrap_or_else(|panic| resume_unwind(panic))?;
+    let (hashed, _) = passed?;
+    let descriptor = compressed.unwrap_or_else(|| hashed.plain());
+    Ok((descriptor, hashed.diff_id))
 }
 
 /// Bytes on their way to another thread. When they are no longer needed there, what held them goes
@@ -197,6 +229,7 @@ pub struct Sink {
     size: u64,
     chunk: Vec<u8>,
     next: Option<Next>,
+    plain: Option<Plain>,
 }
 
 /// The thread that chunks are passed on to.
@@ -208,7 +241,7 @@ struct Next {
 }
 
 impl Sink {
-    fn new(next: Option<SyncSender<Chunk>>) -> Self {
+    fn new(next: Option<SyncSender<Chunk>>, plain: Option<Plain>) -> Self {
         let next = next.map(|chunks| {
             let (back, used) = channel();
             Next { chunks, used, back }
@@ -218,11 +251,15 @@ impl Sink {
             size: 0,
             chunk: Vec::with_capacity(CHUNK),
             next,
+            plain,
         }
     }
 
     fn pass(&mut self) -> io::Result<()> {
         self.hasher.update(&self.chunk);
+        if let Some(plain) = &mut self.plain {
+            plain.pass(&self.chunk);
+        }
         if let Some(next) = &self.next {
             let used = next.used.try_recv();
             let empty = used.unwrap_or_else(|_none| Vec::with_capacity(CHUNK));
@@ -238,12 +275,13 @@ impl Sink {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<Hashed> {
+    fn finish(mut self) -> io::Result<(Hashed, Option<Plain>)> {
         self.pass()?;
-        Ok(Hashed {
+        let hashed = Hashed {
             diff_id: DiffId(self.hasher.finish()),
             uncompressed_size: self.size,
-        })
+        };
+        Ok((hashed, self.plain))
     }
 }
 
@@ -309,7 +347,7 @@ pub enum LayerError<E: Error + 'static> {
 fn archive<E: Error + 'static>(
     sink: Sink,
     fill: impl FnOnce(&mut tar::Writer<Sink>) -> Result<(), E>,
-) -> Result<Hashed, LayerError<E>> {
+) -> Result<(Hashed, Option<Plain>), LayerError<E>> {
     let mut archive = tar::Writer::new(sink);
     fill(&mut archive).map_err(LayerError::Fill)?;
     let sink = archive.finish().map_err(LayerError::End)?;
@@ -320,8 +358,9 @@ fn archive<E: Error + 'static>(
 fn store<E: Error + 'static>(
     target: &Path,
     compression: Compression,
-    produce: impl FnOnce(Sink) -> Result<Hashed, LayerError<E>>,
-) -> Result<Layer, LayerError<E>> {
+    plain: Option<Plain>,
+    produce: impl FnOnce(Sink) -> Result<(Hashed, Option<Plain>), LayerError<E>>,
+) -> Result<(Layer, Option<PlainTar>), LayerError<E>> {
     let unwritable = |source| LayerError::Write {
         file: target.to_owned(),
         source,
@@ -332,33 +371,36 @@ fn store<E: Error + 'static>(
     let (produced, stored) = thread::scope(|scope| {
         let file = temporary.as_file_mut();
         let storing = scope.spawn(move || consume(&receiver, file, compression));
-        let produced = produce(Sink::new(Some(sender)));
+        let produced = produce(Sink::new(Some(sender), plain));
         (produced, storing.join())
     });
     let stored = stored.unwrap_or_else(|panic| resume_unwind(panic));
     // A full disk stops `produce` too; the disk is the cause that helps.
-    let descriptor = stored.map_err(unwritable)?;
+    let compressed = stored.map_err(unwritable)?;
+    let (hashed, plain) = produced?;
+    let descriptor = compressed.unwrap_or_else(|| hashed.plain());
     let Hashed {
         diff_id,
         uncompressed_size,
-    } = produced?;
+    } = hashed;
     temporary
         .persist(target)
         .map_err(|error| unwritable(error.error))?;
-    Ok(Layer {
+    let layer = Layer {
         descriptor,
         diff_id,
         uncompressed_size,
         file: target.to_owned(),
-    })
+    };
+    Ok((layer, plain.and_then(Plain::finish)))
 }
 
-/// Compresses all that comes.
+/// Compresses all that comes. `None` if it is not to be compressed: then it is hashed already.
 fn consume(
     receiver: &Receiver<Chunk>,
     file: &mut std::fs::File,
     compression: Compression,
-) -> io::Result<Descriptor> {
+) -> io::Result<Option<Descriptor>> {
     let mut output = Counted {
         inner: file,
         hasher: Hasher::new(Algorithm::Sha256),
@@ -367,8 +409,9 @@ fn consume(
     match compression {
         Compression::None => {
             for chunk in receiver {
-                output.write_all(chunk.as_ref())?;
+                output.inner.write_all(chunk.as_ref())?;
             }
+            return Ok(None);
         }
         Compression::GoGzip => {
             go::gzip::compress(receiver, &mut output)?;
@@ -380,11 +423,11 @@ fn consume(
             compress_blocks(Codec::Zstd { level }, receiver, &mut output)?;
         }
     }
-    Ok(Descriptor::new(
+    Ok(Some(Descriptor::new(
         compression.media_type(),
         output.hasher.finish(),
         output.size,
-    ))
+    )))
 }
 
 /// Hashes and counts what passes.

@@ -28,6 +28,7 @@ use std::time::SystemTime;
 
 use lifecycle_core::Level;
 use lifecycle_core::api::PlatformApi;
+use lifecycle_core::cache::Cache;
 use lifecycle_core::exec::Cancel;
 use lifecycle_core::export::{
     self, ExportContext, ExportError, OwnSboms, Owner, run_image_for_export,
@@ -299,8 +300,8 @@ async fn all_phases(
     watch.takes("run-image", &run_image.digest);
     let launcher = programs::digest(&ground.launcher.join("launcher"))?;
     watch.takes("launcher", &launcher);
-    let extended = extended.as_ref().map(ExtendedRunImage::folder);
-    let report = export(&phases, &chosen, extended.as_deref(), &group, &version).await?;
+    let extended = extended.as_ref();
+    let report = export(&phases, &chosen, extended, &group, cache.as_ref(), &version).await?;
     watch.makes("image", &report.image.digest);
     watch.end(&[]).await.map_err(watched)?;
     phases.keep(cache, &group).await;
@@ -406,13 +407,15 @@ fn runs_in(
 async fn export(
     phases: &Phases<'_>,
     chosen: &RunImageChoice,
-    extended: Option<&Path>,
+    extended: Option<&ExtendedRunImage>,
     group: &Group,
+    cache: Option<&Cache>,
     version: &str,
 ) -> Result<Report, RunError> {
     let (request, staging, progress) = (phases.request, phases.staging, phases.progress);
     progress.begin("export", "making layers");
     let run = offered(request, &chosen.run_image.name);
+    let extended = extended.map(ExtendedRunImage::folder);
     let ground = phases.ground;
     let names = [IMAGE.to_owned()];
     let temporary = staging.root().join("tmp");
@@ -431,8 +434,9 @@ async fn export(
         own_sboms: OwnSboms::Launcher(&ground.launcher),
         process_type: request.process_type,
         exec_env: EXEC_ENV,
-        extended_dir: extended,
+        extended_dir: extended.as_deref(),
         owner: ground.owner,
+        cache,
         layout_digests: true,
         source_date_epoch: Some(&request.created.to_string()),
         lifecycle: &phases.named(version).await,

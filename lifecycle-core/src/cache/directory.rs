@@ -13,11 +13,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use go::words::PathError;
-use oci::layer::Layer;
+use oci::layer::{Layer, Plain};
 use oci::{Algorithm, DiffId, Hasher};
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempPath;
 
 use super::CacheError;
+use super::notes::Notes;
 use crate::extract::ExtractError;
 use crate::files::write_bytes;
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
@@ -31,6 +33,7 @@ const MAX_METADATA: u64 = 64 << 20;
 pub struct DirectoryCache {
     folder: PathBuf,
     metadata: CacheMetadata,
+    notes: Notes,
     /// Locked until it is closed.
     _lock: File,
 }
@@ -52,6 +55,7 @@ impl DirectoryCache {
         Ok(Self {
             folder: folder.to_owned(),
             metadata: read_metadata(folder)?,
+            notes: Notes::default(),
             _lock: lock,
         })
     }
@@ -88,6 +92,12 @@ impl DirectoryCache {
                 presented,
             }));
         }
+        self.link(diff_id)
+    }
+
+    /// Keeps a layer that the cache has, and that is known to be what its name says.
+    pub(super) fn link(&self, diff_id: &DiffId) -> Result<(), CacheError> {
+        let path = self.layer(diff_id)?;
         let target = self.staging().join(file_name(diff_id));
         match fs::hard_link(&path, &target) {
             // Two layers with the same content.
@@ -97,6 +107,25 @@ impl DirectoryCache {
             Ok(()) => Ok(()),
         }
         .map_err(|source| CacheError::file("write", &target, source))
+    }
+
+    /// What the export found out of layers.
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// Where the tar of a layer is to be kept that the cache may have as `known`.
+    pub(super) fn plain(&self, known: Option<&DiffId>) -> Plain {
+        let known = known.map(|it| self.committed().join(file_name(it)));
+        Plain::new(known.as_deref(), &self.staging())
+    }
+
+    /// Adds the layer `diff_id` whose tar is in `file`.
+    pub(super) fn add_plain(&self, diff_id: &DiffId, file: TempPath) -> Result<(), CacheError> {
+        let target = self.staging().join(file_name(diff_id));
+        fs::set_permissions(&file, Permissions::from_mode(0o644))
+            .and_then(|()| file.persist(&target).map_err(|error| error.error))
+            .map_err(|source| CacheError::file("write", &target, source))
     }
 
     /// Where a new layer is to be written before it is [added](Self::add).
@@ -244,14 +273,7 @@ mod tests {
     use oci::layer::{self, Compression};
 
     use super::*;
-
-    #[derive(Debug)]
-    struct Silent;
-
-    impl Log for Silent {
-        fn line(&self, _: Level, _: &str) {}
-        fn output(&self, _: &[u8]) {}
-    }
+    use crate::log::Silent;
 
     fn open(folder: &Path) -> DirectoryCache {
         DirectoryCache::open(folder, &Silent).unwrap()

@@ -1,18 +1,21 @@
 //! Fills the cache after a build.
 
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
-use oci::layer::{self, Compression, Layer, LayerError};
+use futures_util::{StreamExt as _, stream};
+use oci::layer::{self, Compression, Layer, LayerError, PlainTar};
 use oci::{DiffId, spans};
 use tracing::info_span;
 
-use super::{Cache, CacheError, blocking};
+use super::{Cache, CacheError, Note, blocking};
 use crate::api::PlatformApi;
 use crate::export::{Content, Owner, TreeError, View, tarball};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata};
 use crate::files::group::Group;
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayerDir};
+use crate::log::Silent;
 use crate::{Level, Log};
 
 /// What filling a cache needs.
@@ -31,6 +34,15 @@ pub struct CacheContext<'a> {
     pub owner: Owner,
 }
 
+impl CacheContext<'_> {
+    fn view(&self) -> View {
+        View {
+            root: self.root.to_owned(),
+            owner: self.owner,
+        }
+    }
+}
+
 /// Fills `cache` with the layers that buildpacks want to see again. A layer that cannot be cached
 /// is left out, with a warning.
 ///
@@ -43,6 +55,7 @@ pub async fn export_cache(
     log: &dyn Log,
 ) -> Result<(), CacheError> {
     cache.announce(log);
+    look_ahead(context, &cache).await;
     let mut metadata = CacheMetadata::default();
     for buildpack in &context.group.group {
         let dir = BuildpackDir::read(context.layers_dir, buildpack, log).map_err(|source| {
@@ -156,49 +169,137 @@ async fn keep_or_add(
             log.line(Level::Debug, &tarball(id, diff_id));
         }
     };
-    let content = Content::Folder(folder);
-    let view = View {
-        root: context.root.to_owned(),
-        owner: context.owner,
-    };
-    let failed = |source: LayerError<TreeError>| CacheError::Layer {
+    let failed = |source| CacheError::Layer {
         id: id.to_owned(),
         source,
     };
-    if let Ok(digest) = known.parse() {
-        let known = DiffId(digest);
-        let (content, view) = (content.clone(), view.clone());
-        let hashed = blocking(move || Ok(layer::hash(|layer| content.write(layer, &view))));
-        let hashed = hashed.await?.map_err(failed)?.diff_id;
-        tell_tarball(&hashed);
-        if hashed == known && keep(cache, id, &known, log)? {
-            log.line(Level::Info, &format!("Reusing cache layer '{id}'"));
-            tell(id, &known, true, log);
-            return Ok(known);
+    let known = known.parse().ok().map(DiffId);
+    let note = match cache.take_note(&folder) {
+        Some(note) => Some(note),
+        None if is_looked_at(cache, known.as_ref()) => {
+            let look = look(context, cache, &folder, known.as_ref());
+            Some(blocking(move || Ok(look())).await?.map_err(failed)?)
         }
+        None => None,
+    };
+    if let Some(note) = &note {
+        tell_tarball(&note.diff_id);
     }
+    if let (Some(known), Some(note)) = (known, &note)
+        && note.diff_id == known
+        && keep(cache, id, note, log)?
+    {
+        log.line(Level::Info, &format!("Reusing cache layer '{id}'"));
+        tell(id, &known, true, log);
+        return Ok(known);
+    }
+    let diff_id = match (cache, note) {
+        (
+            Cache::Directory(cache),
+            Some(Note {
+                diff_id,
+                plain: Some(PlainTar::New(file)),
+            }),
+        ) => {
+            cache.add_plain(&diff_id, file)?;
+            diff_id
+        }
+        (cache, _) => write(context, cache, folder).await?.map_err(failed)?,
+    };
+    tell_tarball(&diff_id);
+    tell(id, &diff_id, false, log);
+    Ok(diff_id)
+}
+
+/// Writes the layer of `folder`, and adds it.
+async fn write(
+    context: &CacheContext<'_>,
+    cache: &mut Cache,
+    folder: PathBuf,
+) -> Result<Result<DiffId, LayerError<TreeError>>, CacheError> {
     let (target, compression) = match cache {
         Cache::Directory(cache) => (cache.scratch(), Compression::None),
         Cache::Image(cache) => (cache.scratch(), Compression::GoGzip),
     };
+    let (content, view) = (Content::Folder(folder), context.view());
     let written = blocking(move || {
         Ok(layer::write(&target, compression, |layer| {
             content.write(layer, &view)
         }))
     });
-    let layer: Layer = written.await?.map_err(failed)?;
-    tell_tarball(&layer.diff_id);
+    let layer: Layer = match written.await? {
+        Ok(layer) => layer,
+        Err(error) => return Ok(Err(error)),
+    };
     match cache {
         Cache::Directory(cache) => cache.add(&layer)?,
         Cache::Image(cache) => cache.add(&layer),
     }
-    tell(id, &layer.diff_id, false, log);
-    Ok(layer.diff_id)
+    Ok(Ok(layer.diff_id))
+}
+
+/// Looks at all layers that the export has not looked at, several at once. What fails is found to fail
+/// again when it is that layer's turn.
+async fn look_ahead(context: &CacheContext<'_>, cache: &Cache) {
+    let workers = available_parallelism().map_or(1, usize::from);
+    let mut looks = Vec::new();
+    for buildpack in &context.group.group {
+        let Ok(dir) = BuildpackDir::read(context.layers_dir, buildpack, &Silent) else {
+            continue;
+        };
+        for layer in dir.layers {
+            let is_cached = layer.toml.as_ref().is_ok_and(|it| it.types.cache);
+            let known = cache.known(&buildpack.id, &layer.name);
+            if is_cached
+                && layer.has_contents()
+                && !cache.is_noted(&layer.path)
+                && is_looked_at(cache, known.as_ref())
+            {
+                let look = look(context, cache, &layer.path, known.as_ref());
+                looks.push(async move {
+                    if let Ok(Ok(note)) = blocking(move || Ok(look())).await {
+                        cache.note(layer.path, note);
+                    }
+                });
+            }
+        }
+    }
+    stream::iter(looks)
+        .buffer_unordered(workers)
+        .collect::<()>()
+        .await;
+}
+
+/// Whether a layer is hashed before it is added: an image has no use for that if it lacks the layer.
+fn is_looked_at(cache: &Cache, known: Option<&DiffId>) -> bool {
+    matches!(cache, Cache::Directory(_)) || known.is_some()
+}
+
+/// What hashes the layer of `folder`, and finds or makes its tar.
+fn look(
+    context: &CacheContext<'_>,
+    cache: &Cache,
+    folder: &Path,
+    known: Option<&DiffId>,
+) -> impl FnOnce() -> Result<Note, LayerError<TreeError>> + Send + use<> {
+    let (content, view) = (Content::Folder(folder.to_owned()), context.view());
+    let plain = cache.plain(known);
+    move || {
+        let (hashed, plain) = layer::hash_beside(plain, |layer| content.write(layer, &view))?;
+        Ok(Note {
+            diff_id: hashed.diff_id,
+            plain,
+        })
+    }
 }
 
 /// Whether the cache has the layer after all, and keeps it.
-fn keep(cache: &mut Cache, id: &str, diff_id: &DiffId, log: &dyn Log) -> Result<bool, CacheError> {
+fn keep(cache: &mut Cache, id: &str, note: &Note, log: &dyn Log) -> Result<bool, CacheError> {
+    let diff_id = &note.diff_id;
     let kept = match cache {
+        Cache::Directory(cache) if matches!(note.plain, Some(PlainTar::Same)) => {
+            cache.link(diff_id)
+        }
         Cache::Directory(cache) => cache.keep(diff_id),
         Cache::Image(cache) => cache.keep(diff_id).and_then(|()| cache.keep(diff_id)),
     };

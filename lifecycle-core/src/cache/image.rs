@@ -10,6 +10,7 @@ use oci::{
 use tempfile::TempDir;
 
 use super::CacheError;
+use super::notes::Notes;
 use crate::images::{Images, Place};
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
 use crate::{Level, Log};
@@ -27,6 +28,7 @@ pub struct ImageCache {
     /// What there is to say of it when it is first used.
     note: Option<String>,
     metadata: CacheMetadata,
+    notes: Notes,
     /// Where new layers lie until they are pushed.
     temporary: TempDir,
     layers: Vec<(DiffId, Descriptor, Option<Layer>)>,
@@ -75,6 +77,7 @@ impl ImageCache {
         }
         Ok(Self {
             metadata: metadata.unwrap_or_default(),
+            notes: Notes::default(),
             temporary: tempfile::tempdir_in(temporary_dir)
                 .map_err(|source| CacheError::file("make a folder in", temporary_dir, source))?,
             place,
@@ -95,6 +98,11 @@ impl ImageCache {
     /// What it says of its layers.
     pub(super) fn metadata(&self) -> &CacheMetadata {
         &self.metadata
+    }
+
+    /// What the export found out of layers.
+    pub(super) fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// The blob of a layer, and where it is.

@@ -13,6 +13,7 @@ use crate::files::analyzed::TargetMetadata;
 use crate::files::group::{GroupElement, is_for};
 use crate::files::order::OrderGroup;
 use crate::files::plan::BuildPlan;
+use crate::log::Silent;
 use crate::{Level, Log};
 
 /// Walks the order, depth first.
@@ -304,16 +305,6 @@ impl Walk<'_> {
         self.runs.extend(ran);
         Ok(())
     }
-}
-
-/// Says nothing: what was said once is not said again.
-#[derive(Debug)]
-struct Silent;
-
-impl Log for Silent {
-    fn line(&self, _level: Level, _text: &str) {}
-
-    fn output(&self, _bytes: &[u8]) {}
 }
 
 /// A module that takes part in a group.

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use oci::layer::{self, Compression, LayerError};
+use oci::layer::{self, Compression, LayerError, Plain, PlainTar, Sink};
+use oci::tar::Writer;
 use oci::{Descriptor, DiffId, Image, MediaType, spans};
 use tracing::field::Empty;
 use tracing::info_span;
@@ -13,6 +14,7 @@ use tracing::info_span;
 use super::slices::cut;
 use super::tree::{Content, TreeError, View};
 use super::{ExportContext, ExportError};
+use crate::cache::{Cache, Note};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
 use crate::files::metadata::BuildMetadata;
 use crate::images::Kind;
@@ -360,6 +362,16 @@ impl Layers<'_> {
         }
     }
 
+    /// The cache, if it wants the layer, too, and by which diff ID it may have that.
+    fn cache(&self, role: &Role) -> Option<(&Cache, Option<DiffId>)> {
+        let Role::Buildpack(index, name, metadata) = role else {
+            return None;
+        };
+        let cache = self.context.cache.filter(|_| metadata.cache)?;
+        let buildpack = self.context.group.group.get(*index)?;
+        Some((cache, cache.known(&buildpack.id, name)))
+    }
+
     /// The diff ID `sha`, if the previous image has that layer, whatever its metadata says.
     fn reusable(&self, sha: &str) -> Option<DiffId> {
         let diff_id = DiffId(sha.parse().ok()?);
@@ -390,28 +402,40 @@ impl Layers<'_> {
                 let target = self.temporary.join(index.to_string());
                 let view = self.context.view();
                 let compression = compression(self.context.images.kind());
+                let cache = self.cache(&role);
+                let plain = cache.as_ref();
+                let plain = plain.and_then(|(cache, known)| cache.plain(known.as_ref()));
+                let folder = content.folder().map(Path::to_owned);
                 let work = tokio::task::spawn_blocking(move || {
-                    make(&content, &view, &candidates, &target, compression)
+                    make(&content, &view, &candidates, &target, compression, plain)
                 });
                 let outcome = match work.await {
                     Ok(outcome) => outcome,
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 };
-                outcome.map_err(|source| failed(&role, source))?
+                let (outcome, plain) = outcome.map_err(|source| failed(&role, source))?;
+                if let (Some((cache, _)), Some(folder)) = (cache, folder) {
+                    let diff_id = outcome.diff_id().clone();
+                    cache.note(folder, Note { diff_id, plain });
+                }
+                outcome
             }
         };
         let layer = match outcome {
-            Outcome::Added(layer) => MadeLayer {
-                id,
-                history,
-                diff_id: layer.diff_id.clone(),
+            Outcome::Added(layer) => {
                 // As upstream has it, whatever the image's own family is.
-                descriptor: Descriptor {
+                let descriptor = Descriptor {
                     media_type: MediaType::DOCKER_LAYER_GZIP,
                     ..layer.descriptor.clone()
-                },
-                made: Some(*layer),
-            },
+                };
+                MadeLayer {
+                    id,
+                    history,
+                    diff_id: layer.diff_id.clone(),
+                    descriptor,
+                    made: Some(*layer),
+                }
+            }
             Outcome::Reused(diff_id) => {
                 let descriptor = self.previous.and_then(|it| it.layer(&diff_id));
                 let Some(descriptor) = descriptor.cloned() else {
@@ -435,6 +459,15 @@ enum Outcome {
     Reused(DiffId),
 }
 
+impl Outcome {
+    fn diff_id(&self) -> &DiffId {
+        match self {
+            Self::Added(layer) => &layer.diff_id,
+            Self::Reused(diff_id) => diff_id,
+        }
+    }
+}
+
 /// How layers are stored on their way: a daemon unpacks what it is given, and a launch cache has plain
 /// layers.
 pub(super) fn compression(kind: Kind) -> Compression {
@@ -450,22 +483,27 @@ pub(crate) fn tarball(id: &str, diff_id: &DiffId) -> String {
 }
 
 /// Makes one layer. One that may be reused is hashed first: compressing costs much more than
-/// reading twice.
+/// reading twice. Its tar is kept besides, if asked for.
 fn make(
     content: &Content,
     view: &View,
     candidates: &[DiffId],
     target: &Path,
     compression: Compression,
-) -> Result<Outcome, LayerError<TreeError>> {
+    plain: Option<Plain>,
+) -> Result<(Outcome, Option<PlainTar>), LayerError<TreeError>> {
+    let mut plain = plain;
+    let mut kept = None;
     if !candidates.is_empty() {
-        let hashed = layer::hash(|layer| content.write(layer, view))?;
-        if candidates.contains(&hashed.diff_id) {
-            return Ok(Outcome::Reused(hashed.diff_id));
+        let hashed = layer::hash_beside(plain.take(), |layer| content.write(layer, view))?;
+        kept = hashed.1;
+        if candidates.contains(&hashed.0.diff_id) {
+            return Ok((Outcome::Reused(hashed.0.diff_id), kept));
         }
     }
-    layer::write(target, compression, |layer| content.write(layer, view))
-        .map(|layer| Outcome::Added(Box::new(layer)))
+    let fill = |layer: &mut Writer<Sink>| content.write(layer, view);
+    let (layer, tar) = layer::write_beside(target, compression, plain, fill)?;
+    Ok((Outcome::Added(Box::new(layer)), tar.or(kept)))
 }
 
 fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {

@@ -215,6 +215,16 @@ impl World {
         analyzed: &Analyzed,
         process: Option<&str>,
     ) -> Result<Report, ExportError> {
+        self.export_with(analyzed, process, None).await
+    }
+
+    /// The same, before a cache is filled.
+    async fn export_with(
+        &self,
+        analyzed: &Analyzed,
+        process: Option<&str>,
+        cache: Option<&Cache>,
+    ) -> Result<Report, ExportError> {
         let context = ExportContext {
             api: PlatformApi::V0_15,
             images: &*self.images,
@@ -230,6 +240,7 @@ impl World {
             exec_env: "production",
             extended_dir: None,
             owner: Owner { uid: 1, gid: 2 },
+            cache,
             layout_digests: self.layout_digests,
             source_date_epoch: None,
             lifecycle: &LifecycleVersion::default(),
@@ -389,6 +400,68 @@ async fn what_cannot_be_exported_says_why() {
     // Nothing of all that has a name.
     let place = world.images.create(APP).await.unwrap();
     assert!(place.resolve().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_the_export_read_is_cached_without_reading_it_again() {
+    let world = World::new().await;
+    let cache_context = CacheContext {
+        api: PlatformApi::V0_15,
+        group: &world.group,
+        layers_dir: &world.path("layers"),
+        root: world.folder.path(),
+        owner: Owner { uid: 1, gid: 2 },
+    };
+    let analyzed = world.analyze().await;
+    let exported = async |analyzed: &Analyzed| {
+        let cache = Cache::Directory(world.cache());
+        let exporting = world.export_with(analyzed, None, Some(&cache));
+        exporting.await.unwrap();
+        // Were it read again, it would be another layer.
+        world.write("layers/some_bp/dep/f", "changed meanwhile");
+        world.log.take();
+        export_cache(&cache_context, cache, &world.log)
+            .await
+            .unwrap();
+        world.build();
+        world.log.take()
+    };
+    let reusing = "Reusing cache layer 'some/bp:dep'".to_owned();
+    let cached = || {
+        let metadata = Cache::Directory(world.cache()).metadata().clone();
+        let sha = metadata.buildpacks[0].layers["dep"].sha.clone();
+        let file = world.path("cache/committed").join(format!("{sha}.tar"));
+        (sha, file)
+    };
+    let is_whole = || {
+        let (sha, file) = cached();
+        Digest::of(&std::fs::read(file).unwrap()).to_string() == sha
+    };
+    // New to the image and to the cache; known to both; known to the cache alone.
+    assert!(!exported(&analyzed).await.contains(&reusing));
+    assert!(is_whole());
+    let analyzed_again = world.analyze().await;
+    for analyzed in [&analyzed_again, &analyzed] {
+        assert!(exported(analyzed).await.contains(&reusing));
+        assert!(is_whole());
+    }
+    // What is in the cache under its name is something else.
+    for analyzed in [&analyzed_again, &analyzed] {
+        std::fs::write(cached().1, "something else").unwrap();
+        let lines = exported(analyzed).await;
+        assert!(lines.iter().any(|it| it.starts_with("Skipping reuse")));
+        assert!(!lines.contains(&reusing));
+        assert!(is_whole());
+    }
+    // An export that is broken off leaves nothing.
+    let cache = Cache::Directory(world.cache());
+    world.write("layers/some_bp/dep/f", "new");
+    let exporting = world.export_with(&analyzed, None, Some(&cache));
+    exporting.await.unwrap();
+    let staged = || std::fs::read_dir(world.path("cache/staging")).unwrap();
+    assert_eq!(staged().count(), 1);
+    drop(cache);
+    assert_eq!(staged().count(), 0);
 }
 
 #[tokio::test]

@@ -83,6 +83,14 @@ impl Content {
         Ok(Self::ProcessTypes(types.collect()))
     }
 
+    /// The folder that it is, if it is one.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(folder) => Some(folder),
+            _ => None,
+        }
+    }
+
     /// Puts it into `layer`.
     pub(crate) fn write(&self, layer: &mut Writer<Sink>, view: &View) -> Result<(), TreeError> {
         match self {

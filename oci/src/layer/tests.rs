@@ -43,6 +43,58 @@ fn all_compressions_hold_the_same_tar() {
 }
 
 #[test]
+fn a_plain_tar_is_kept_beside_or_found_to_be_there() {
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let size = 1_000_000;
+    let fill = |tar: &mut tar::Writer<Sink>| tar.write(&file("/f", size), noise(size));
+    let plain = write(&path("plain"), Compression::None, fill).unwrap();
+    let tar = fs_err::read(&plain.file).unwrap();
+    let changed = |at: usize| {
+        let mut bytes = tar.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let known = path("known");
+    for (content, is_same) in [
+        (tar.clone(), true),
+        (changed(0), false),
+        (changed(CHUNK), false),
+        (changed(tar.len() - 1), false),
+        (tar[..tar.len() - 1].to_vec(), false),
+        ([&*tar, &[0]].concat(), false),
+        (Vec::new(), false),
+    ] {
+        fs_err::write(&known, content).unwrap();
+        let beside = || Some(Plain::new(Some(&known), folder.path()));
+        let (hashed, of_hash) = hash_beside(beside(), fill).unwrap();
+        let written = write_beside(&path("layer"), Compression::GoGzip, beside(), fill);
+        let (written, of_write) = written.unwrap();
+        assert_eq!([&hashed.diff_id, &written.diff_id], [&plain.diff_id; 2]);
+        for kept in [of_hash, of_write] {
+            match kept.unwrap() {
+                PlainTar::Same => assert!(is_same),
+                PlainTar::New(new) => {
+                    assert!(!is_same);
+                    assert!(fs_err::read(&new).unwrap() == tar);
+                }
+            }
+        }
+    }
+    let names = || fs_err::read_dir(folder.path()).unwrap().count();
+    assert_eq!(names(), 3);
+    let beside = Some(Plain::new(Some(&path("none")), folder.path()));
+    let (_, kept) = hash_beside(beside, fill).unwrap();
+    assert!(matches!(kept, Some(PlainTar::New(_))));
+    drop(kept);
+    assert_eq!(names(), 3);
+    // That it cannot be kept does not matter.
+    let beside = Some(Plain::new(None, &path("nowhere")));
+    let (hashed, kept) = hash_beside(beside, fill).unwrap();
+    assert_eq!((hashed.diff_id, kept.is_none()), (plain.diff_id, true));
+}
+
+#[test]
 fn an_empty_layer_has_the_diff_id_that_all_know() {
     let hashed = hash(|_| Ok::<(), TarError>(())).unwrap();
     assert_eq!(

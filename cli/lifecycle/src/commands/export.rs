@@ -104,6 +104,7 @@ fn export_and_cache(
             uid: user.uid,
             gid: user.gid,
         },
+        cache: cache.as_ref(),
         layout_digests: inputs.layout_digests,
         source_date_epoch: epoch.as_deref(),
         lifecycle: &lifecycle,
