@@ -47,7 +47,7 @@ use crate::images::{Images, Kind, PlaceError, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
-use crate::save::{Origin, Save, SaveError};
+use crate::save::{Ahead, Origin, Save, SaveError};
 use crate::{Level, Log};
 
 pub use self::extended::ExtendedLayerError;
@@ -178,11 +178,13 @@ pub async fn export(
             path: context.temporary_dir.to_owned(),
             source,
         })?;
+    let ahead = ahead(context).await;
     let mut made = Layers {
         context,
         build: &build,
         previous: previous.map(|(_, image)| image),
         temporary: temporary.path(),
+        ahead: ahead.as_ref(),
         log,
     }
     .make()
@@ -221,6 +223,7 @@ pub async fn export(
         image: &image,
         layers: below.map(Ok).chain(above).collect::<Result<_, _>>()?,
         workers: context.workers,
+        ahead,
     };
     let saved = save.save(log).await?;
     if let Some(cache) = launch_cache {
@@ -245,6 +248,16 @@ pub async fn export(
         layers: made.layers.into_iter().map(Into::into).collect(),
         bom,
     })
+}
+
+/// What pushes layers as soon as they are made, where each can be pushed by itself.
+async fn ahead(context: &ExportContext<'_>) -> Option<Ahead> {
+    let name = context.names.first()?;
+    if context.images.kind() != Kind::Registry {
+        return None;
+    }
+    let place = context.images.create(name).await.ok()?;
+    Some(Ahead::new(place))
 }
 
 /// Keeps the layers of the image for the next one. Those that are used again, and that the cache

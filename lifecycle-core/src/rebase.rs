@@ -139,6 +139,7 @@ pub async fn rebase(
         image: &image,
         layers: below.chain(kept).collect(),
         workers: context.workers,
+        ahead: None,
     };
     let saved = save.save(log).await?;
     Ok(Rebased {

@@ -1,6 +1,8 @@
 //! Pushes the image: blobs, then the manifest, then the name; once for each repository. A Docker
 //! daemon is given all of it at once.
 
+mod ahead;
+
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 
@@ -11,6 +13,8 @@ use oci::store::{Assembly, LayerSource};
 use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload, spans};
 use tracing::info_span;
 
+pub(crate) use self::ahead::Ahead;
+use self::ahead::Pushed;
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, target};
 use crate::{Level, Log};
 
@@ -27,6 +31,8 @@ pub(crate) struct Save<'a> {
     pub(crate) layers: Vec<(Descriptor, Origin<'a>)>,
     /// How many layers are pushed at once.
     pub(crate) workers: NonZeroUsize,
+    /// Layers that are being pushed already.
+    pub(crate) ahead: Option<Ahead>,
 }
 
 /// Where a layer is.
@@ -48,11 +54,12 @@ pub(crate) struct Saved {
 
 impl Save<'_> {
     /// Pushes the image to all its names; returns those that it has.
-    pub(crate) async fn save(&self, log: &dyn Log) -> Result<Saved, SaveError> {
+    pub(crate) async fn save(mut self, log: &dyn Log) -> Result<Saved, SaveError> {
+        let ahead = self.ahead.take();
         let first = self.names.first().map(|it| self.shown(it));
         let what = format!("Saving {}...", first.unwrap_or_default());
         let started = log.started(&what);
-        let saved = spans::within(info_span!("save-image"), self.push_all(log)).await;
+        let saved = spans::within(info_span!("save-image"), self.push_all(ahead, log)).await;
         if let Some(started) = started {
             log.ended(&what, started);
         }
@@ -68,7 +75,7 @@ impl Save<'_> {
         shown.unwrap_or_else(|_| name.to_owned())
     }
 
-    async fn push_all(&self, log: &dyn Log) -> Result<Saved, SaveError> {
+    async fn push_all(&self, ahead: Option<Ahead>, log: &dyn Log) -> Result<Saved, SaveError> {
         if let Some(images) = self.images.daemon() {
             // It is large, and most images go elsewhere.
             return Box::pin(self.load(images, log)).await;
@@ -76,6 +83,10 @@ impl Save<'_> {
         let first = self.names.first().map(|it| self.shown(it));
         let first = first.unwrap_or_default();
         log.line(Level::Info, &format!("Saving {first}..."));
+        let pushed = match ahead {
+            Some(ahead) => Some(ahead.finish().await),
+            None => None,
+        };
         let mut written = Vec::new();
         let mut failed = Vec::new();
         let mut lines = Vec::new();
@@ -83,7 +94,7 @@ impl Save<'_> {
         let mut identifier = self.image.descriptor().digest.to_string();
         for name in self.names {
             let shown = self.shown(name);
-            match self.push(name, &mut filled).await {
+            match self.push(name, pushed.as_ref(), &mut filled).await {
                 Ok(place) => {
                     if self.images.kind() == Kind::Layout && written.is_empty() {
                         identifier = place.identifier(&self.image.descriptor().digest);
@@ -187,10 +198,15 @@ impl Save<'_> {
         made.map_err(|error| go::words::chain(&error))
     }
 
-    async fn push(&self, name: &str, filled: &mut BTreeSet<String>) -> Result<Place, PlaceError> {
+    async fn push(
+        &self,
+        name: &str,
+        pushed: Option<&Pushed>,
+        filled: &mut BTreeSet<String>,
+    ) -> Result<Place, PlaceError> {
         let place = self.images.create(name).await?;
         if !filled.contains(&place.repository) {
-            self.fill(&place).await?;
+            self.fill(&place, pushed).await?;
             filled.insert(place.repository.clone());
         }
         let image = self.image.descriptor();
@@ -214,18 +230,26 @@ impl Save<'_> {
     }
 
     /// Pushes all but the manifest.
-    async fn fill(&self, place: &Place) -> Result<(), StoreError> {
+    async fn fill(&self, place: &Place, pushed: Option<&Pushed>) -> Result<(), StoreError> {
         let store = &*place.store;
-        let there = self.layers.iter().filter_map(|(layer, origin)| match origin {
-            Origin::Place(from) => Some(Ok((layer, *from))),
-            Origin::Made(_) => None,
+        let there = self
+            .layers
+            .iter()
+            .filter_map(|(layer, origin)| match origin {
+                Origin::Place(from) => Some(Ok((layer, *from))),
+                Origin::Made(_) => None,
+            });
+        let there = stream::iter(there).try_for_each_concurrent(ASKED_AT_ONCE, |(layer, from)| {
+            self.bring(from, store, layer)
         });
-        let there = stream::iter(there)
-            .try_for_each_concurrent(ASKED_AT_ONCE, |(layer, from)| self.bring(from, store, layer));
-        let made = self.layers.iter().filter_map(|(layer, origin)| match origin {
-            Origin::Place(_) => None,
-            Origin::Made(made) => Some(Ok((layer, *made))),
-        });
+        let made = self
+            .layers
+            .iter()
+            .filter_map(|(layer, origin)| match origin {
+                Origin::Place(_) => None,
+                Origin::Made(_) if pushed.is_some_and(|it| it.has(place, layer)) => None,
+                Origin::Made(made) => Some(Ok((layer, *made))),
+            });
         let made = stream::iter(made).try_for_each_concurrent(
             self.workers.get(),
             |(layer, made)| async move {

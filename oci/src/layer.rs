@@ -34,7 +34,7 @@ use crate::{Algorithm, Descriptor, DiffId, Hasher, MediaType};
 /// What passes from thread to thread at once.
 const CHUNK: usize = 256 << 10;
 /// How many chunks may wait.
-const CHUNKS: usize = 8;
+const CHUNKS: usize = 4;
 
 /// A layer in a file.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -20,6 +20,7 @@ use crate::files::metadata::BuildMetadata;
 use crate::images::Kind;
 use crate::layers_dir::{BuildpackDir, LayerDir};
 use crate::report::ReportedLayer;
+use crate::save::Ahead;
 use crate::{Level, Log};
 
 /// What the layers of an image are made of.
@@ -28,6 +29,8 @@ pub(super) struct Layers<'a> {
     pub(super) build: &'a BuildMetadata,
     pub(super) previous: Option<&'a Image>,
     pub(super) temporary: &'a Path,
+    /// What pushes them, if they can be pushed one by one.
+    pub(super) ahead: Option<&'a Ahead>,
     pub(super) log: &'a dyn Log,
 }
 
@@ -428,6 +431,9 @@ impl Layers<'_> {
                     media_type: MediaType::DOCKER_LAYER_GZIP,
                     ..layer.descriptor.clone()
                 };
+                if let Some(ahead) = self.ahead {
+                    ahead.push(&descriptor, &layer);
+                }
                 MadeLayer {
                     id,
                     history,

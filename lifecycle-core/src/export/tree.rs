@@ -10,7 +10,7 @@
 //! | hard links | files of their own |
 //! | sockets | left out |
 
-use std::fs::Metadata;
+use std::fs::{DirEntry, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -155,14 +155,19 @@ pub(super) fn parents(path: &Path) -> Vec<PathBuf> {
 
 /// What is in `folder`, sorted by name.
 pub(super) fn children(folder: &Path) -> Result<Vec<PathBuf>, TreeError> {
+    let entries = entries(folder)?;
+    Ok(entries.into_iter().map(|it| it.path()).collect())
+}
+
+/// The same, with what the folder says of each.
+fn entries(folder: &Path) -> Result<Vec<DirEntry>, TreeError> {
     let failed = |source| TreeError::system("open", folder, source);
-    let mut names = std::fs::read_dir(folder)
+    let mut entries = std::fs::read_dir(folder)
         .map_err(failed)?
-        .map(|entry| entry.map(|it| it.path()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(failed)?;
-    names.sort_unstable_by(|a, b| a.file_name().cmp(&b.file_name()));
-    Ok(names)
+    entries.sort_by_cached_key(DirEntry::file_name);
+    Ok(entries)
 }
 
 /// What `path` is; links are not followed.
@@ -193,12 +198,22 @@ fn put_parent(layer: &mut Writer<Sink>, path: &Path, view: &View) -> Result<(), 
 }
 
 fn put_all(layer: &mut Writer<Sink>, path: &Path, view: &View) -> Result<(), TreeError> {
-    let mut waiting = vec![path.to_owned()];
-    while let Some(path) = waiting.pop() {
+    let mut waiting = vec![(path.to_owned(), false)];
+    while let Some((path, is_file)) = waiting.pop() {
+        let name = view.name(&path);
+        if is_file {
+            // It is looked at when it is open.
+            put_file(layer, &path, name, Some(view.owner))?;
+            continue;
+        }
         let metadata = look(&path)?;
-        put(layer, &path, &view.name(&path), &metadata, Some(view.owner))?;
+        put(layer, &path, &name, &metadata, Some(view.owner))?;
         if metadata.is_dir() {
-            waiting.extend(children(&path)?.into_iter().rev());
+            let entries = entries(&path)?.into_iter().rev();
+            waiting.extend(entries.map(|it| {
+                let is_file = it.file_type().is_ok_and(|it| it.is_file());
+                (it.path(), is_file)
+            }));
         }
     }
     Ok(())
@@ -213,17 +228,10 @@ fn put(
     owner: Option<Owner>,
 ) -> Result<(), TreeError> {
     let kind = metadata.file_type();
-    let mut entry = Entry {
-        path: name.to_owned(),
-        kind: EntryKind::Fifo,
-        mode: metadata.mode() & 0o7777,
-        uid: owner.map_or(metadata.uid(), |it| it.uid).into(),
-        gid: owner.map_or(metadata.gid(), |it| it.gid).into(),
-        mtime: MTIME,
-    };
     if kind.is_file() {
-        return put_file(layer, path, entry);
+        return put_file(layer, path, name.to_owned(), owner);
     }
+    let mut entry = found(name.to_owned(), EntryKind::Fifo, metadata, owner);
     if kind.is_socket() {
         return Ok(());
     }
@@ -248,13 +256,26 @@ fn put(
     layer.write(&entry, io::empty()).map_err(TreeError::Tar)
 }
 
-/// Size and content come from one open file: what is swapped or grows meanwhile cannot break the
-/// archive, and what shrinks is an error.
-fn put_file(layer: &mut Writer<Sink>, path: &Path, mut entry: Entry) -> Result<(), TreeError> {
+/// Adds the file at `path`, which is one with content.
+fn put_file(
+    layer: &mut Writer<Sink>,
+    path: &Path,
+    name: PathBuf,
+    owner: Option<Owner>,
+) -> Result<(), TreeError> {
+    let (file, metadata) = open(path)?;
+    let size = metadata.len();
+    let entry = found(name, EntryKind::File { size }, &metadata, owner);
+    layer.write(&entry, &file).map_err(TreeError::Tar)
+}
+
+/// All that is said of a file comes from the open one: what is swapped or grows meanwhile cannot break
+/// the archive, and what shrinks is an error.
+fn open(path: &Path) -> Result<(File, Metadata), TreeError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| TreeError::system("open", path, error.into()))?;
-    let file = std::fs::File::from(file);
+    let file = File::from(file);
     let metadata = file
         .metadata()
         .map_err(|source| TreeError::system("stat", path, source))?;
@@ -263,10 +284,19 @@ fn put_file(layer: &mut Writer<Sink>, path: &Path, mut entry: Entry) -> Result<(
             path: path.to_owned(),
         });
     }
-    entry.kind = EntryKind::File {
-        size: metadata.len(),
-    };
-    layer.write(&entry, &file).map_err(TreeError::Tar)
+    Ok((file, metadata))
+}
+
+/// A file of this machine; owned by `owner`, or by whom it is.
+fn found(name: PathBuf, kind: EntryKind, metadata: &Metadata, owner: Option<Owner>) -> Entry {
+    Entry {
+        path: name,
+        kind,
+        mode: metadata.mode() & 0o7777,
+        uid: owner.map_or(metadata.uid(), |it| it.uid).into(),
+        gid: owner.map_or(metadata.gid(), |it| it.gid).into(),
+        mtime: MTIME,
+    }
 }
 
 fn put_launcher(layer: &mut Writer<Sink>, launcher: &Path) -> Result<(), TreeError> {
@@ -275,7 +305,10 @@ fn put_launcher(layer: &mut Writer<Sink>, launcher: &Path) -> Result<(), TreeErr
         path: launcher.to_owned(),
         source: OsError(source),
     })?;
-    put_file(layer, &real, made(LAUNCHER, EntryKind::Fifo))
+    let (file, metadata) = open(&real)?;
+    let size = metadata.len();
+    let entry = made(LAUNCHER, EntryKind::File { size });
+    layer.write(&entry, &file).map_err(TreeError::Tar)
 }
 
 fn put_made(
@@ -392,7 +425,7 @@ mod tests {
             |layer| Content::Folder(folder.to_owned()).write(layer, &view),
         )
         .unwrap();
-        let mut archive = tar::Archive::new(std::fs::File::open(layer.file).unwrap());
+        let mut archive = tar::Archive::new(File::open(layer.file).unwrap());
         archive
             .entries()
             .unwrap()
