@@ -216,6 +216,12 @@ impl Waiting<'_> {
         log: &dyn Log,
     ) -> Result<Self, RestoreError> {
         let Self { what, sha, .. } = &self;
+        let text = if self.layer.is_some() {
+            format!("Retrieving data for \"{sha}\"")
+        } else {
+            format!("Retrieving SBOM layer data for \"{sha}\"")
+        };
+        log.line(Level::Debug, &text);
         let Ok(digest) = sha.parse() else {
             let text =
                 format!("Skipping restore for {what}: failed to find cache layer with SHA '{sha}'");
