@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::future::join;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use oci::{DiffId, Image, ImageError, Limits, Platform, StoreError};
+use futures_util::{StreamExt as _, stream};
+use oci::{DiffId, Image, Limits, Platform};
 
 use crate::api::PlatformApi;
 use crate::cache::{CacheError, DirectoryCache};
@@ -14,7 +14,7 @@ use crate::files::analyzed::{
     Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
 };
 use crate::files::run::{Run, RunImages};
-use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, registry};
+use crate::images::{DaemonImages, Images, Kind, OpenError, Place, PlaceError, registry};
 use crate::save::ASKED_AT_ONCE;
 use crate::{Level, Log, labels};
 
@@ -135,7 +135,7 @@ pub async fn open(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<Opened,
     let previous = match previous {
         Ok(None) => Previous::Missing,
         Ok(Some(found)) => Previous::Found(found),
-        Err(AnalyzeError::Image { source, .. }) if !is_outage(&source) => Previous::Corrupt,
+        Err(AnalyzeError::Image { source, .. }) if !source.is_of_store() => Previous::Corrupt,
         Err(error) => return Err(error),
     };
     if let Some(folder) = context.images.daemon().and_then(DaemonImages::launch_cache) {
@@ -169,7 +169,7 @@ async fn look(context: &AnalyzeContext<'_>) -> Result<Looked, AnalyzeError> {
 
 async fn check_read(context: &AnalyzeContext<'_>, name: &str) -> Result<(), AnalyzeError> {
     let access = context.images.check_read(name).await;
-    access.map_err(|source| AnalyzeError::ReadAccess {
+    access.map(drop).map_err(|source| AnalyzeError::ReadAccess {
         name: name.to_owned(),
         source,
     })
@@ -247,7 +247,7 @@ async fn usable(
         Previous::Found(found) => {
             tell(Some(&found), &shown, log);
             let (place, image) = &*found;
-            if context.images.kind() != Kind::Registry || has_all_layers(place, image).await? {
+            if context.images.kind() != Kind::Registry || has_all_layers(place, image).await {
                 return Ok(Some(found));
             }
             ignore(&shown, log);
@@ -278,26 +278,14 @@ fn ignore(name: &str, log: &dyn Log) {
 
 /// Whether the layers of `image` are there: some clean-ups of registries leave a manifest without
 /// them, and no layer of such an image can be used again. Layouts may lack layers on purpose.
-async fn has_all_layers(place: &Place, image: &Image) -> Result<bool, AnalyzeError> {
+async fn has_all_layers(place: &Place, image: &Image) -> bool {
     let layers: BTreeSet<_> = image.layers().map(|(layer, _)| layer).collect();
     let asked = stream::iter(layers)
         .map(|layer| place.store.contains(layer))
         .buffer_unordered(ASKED_AT_ONCE);
     asked
-        .try_fold(true, |all, one| async move { Ok(all && one) })
+        .all(|one| std::future::ready(one.unwrap_or(false)))
         .await
-        .map_err(|source| AnalyzeError::Image {
-            what: "previous",
-            source: ImageError::Store(source),
-        })
-}
-
-/// Whether the image could not be read now, but may be all right.
-fn is_outage(error: &ImageError) -> bool {
-    matches!(
-        error,
-        ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. })
-    )
 }
 
 /// The image `name`, which is called `what`.
@@ -430,7 +418,7 @@ pub enum AnalyzeError {
         /// Which.
         what: &'static str,
         /// Why.
-        source: ImageError,
+        source: OpenError,
     },
     /// The launch cache cannot be used.
     #[error("creating launch cache")]

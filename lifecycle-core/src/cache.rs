@@ -21,8 +21,9 @@ pub(crate) use self::notes::Note;
 use self::notes::Notes;
 use crate::Log;
 use crate::extract::{self, ExtractError, LayersDir};
-use crate::images::PlaceError;
+use crate::images::{OpenError, PlaceError};
 use crate::labels::{CacheMetadata, LabelError};
+use crate::words;
 
 /// A cache.
 #[derive(Debug)]
@@ -166,9 +167,23 @@ pub enum CacheError {
         /// Which.
         diff_id: DiffId,
     },
+    /// The cache image cannot be read.
+    #[error(transparent)]
+    Open(OpenError),
     /// The name of the cache image is no place.
     #[error(transparent)]
     Place(PlaceError),
+    /// The cache image could not be pushed.
+    #[error(
+        "committing cache: saving image '{name}': failed to write image to the following tags: [{name}: {}]",
+        words::chain(cause)
+    )]
+    Save {
+        /// Which.
+        name: String,
+        /// Why: the text has it.
+        cause: StoreError,
+    },
     /// The registry failed.
     #[error(transparent)]
     Store(#[from] StoreError),

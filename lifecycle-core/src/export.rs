@@ -43,7 +43,7 @@ use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::RunImages;
 use crate::files::{self, FileError};
-use crate::images::{Images, Kind, PlaceError, parse_name};
+use crate::images::{Images, Kind, OpenError, PlaceError, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -562,8 +562,8 @@ pub enum ExportError {
     #[error(transparent)]
     Place(PlaceError),
     /// The previous image cannot be read.
-    #[error("failed to read the previous image")]
-    PreviousImage(#[source] ImageError),
+    #[error(transparent)]
+    PreviousImage(OpenError),
     /// A layer without contents is not in the previous image.
     #[error("cannot reuse '{id}', previous image has no metadata for layer '{id}'")]
     NothingToReuse {
@@ -577,8 +577,8 @@ pub enum ExportError {
         name: String,
     },
     /// The run image cannot be read.
-    #[error("failed to read the run image")]
-    RunImage(#[source] ImageError),
+    #[error(transparent)]
+    RunImage(OpenError),
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),

@@ -23,6 +23,7 @@ pub use self::daemon::DaemonImages;
 pub(crate) use self::daemon::target;
 pub use self::name::registry;
 pub use self::registry::RegistryImages;
+use crate::words;
 
 /// Finds the place of each image by its name.
 #[async_trait]
@@ -37,11 +38,19 @@ pub trait Images: fmt::Debug + Send + Sync {
     /// The place of `name`, to write to.
     async fn create(&self, name: &str) -> Result<Place, PlaceError>;
 
-    /// An error if the image `name` may not be read. One that is not there may be.
-    async fn check_read(&self, name: &str) -> Result<(), PlaceError>;
+    /// An error if the image `name` may not be read; else whether a registry says that it is there.
+    /// Elsewhere that is only known by opening it.
+    async fn check_read(&self, name: &str) -> Result<bool, PlaceError>;
 
     /// An error if an image may not be written to `name`.
     async fn check_write(&self, name: &str) -> Result<(), PlaceError>;
+
+    /// An error if a registry does not say whether there is an image `name`: it is asked before one is
+    /// written.
+    async fn check_name(&self, name: &str) -> Result<(), PlaceError> {
+        let _ = name;
+        Ok(())
+    }
 
     /// What images are known by here.
     fn kind(&self) -> Kind {
@@ -91,12 +100,16 @@ impl Place {
         }
     }
 
-    /// What is there, if anything.
+    /// What is there, if anything. A registry has to say in the words of the specification that there
+    /// is nothing.
     pub async fn resolve(&self) -> Result<Option<Descriptor>, StoreError> {
         match self.store.resolve(&self.selector).await {
             Ok(descriptor) => Ok(Some(descriptor)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => match error.answer() {
+                Some(answer) if words::is_absence(answer) => Ok(None),
+                None if error.is_not_found() => Ok(None),
+                _ => Err(error),
+            },
         }
     }
 
@@ -105,13 +118,18 @@ impl Place {
         &self,
         platform: &Platform,
         limits: &Limits,
-    ) -> Result<Option<Image>, ImageError> {
-        let Some(descriptor) = self.resolve().await? else {
+    ) -> Result<Option<Image>, OpenError> {
+        let failed = |source| OpenError {
+            name: self.name.clone(),
+            source: Box::new(source),
+        };
+        let found = self.resolve().await;
+        let Some(descriptor) = found.map_err(|error| failed(error.into()))? else {
             return Ok(None);
         };
-        Image::read(&*self.store, &descriptor, platform, limits)
-            .await
-            .map(Some)
+        // Large, and most that open an image do more.
+        let image = Box::pin(Image::read(&*self.store, &descriptor, platform, limits)).await;
+        image.map(Some).map_err(failed)
     }
 }
 
@@ -245,8 +263,8 @@ impl Images for LayoutImages {
         Ok(place(&path, layout, selector))
     }
 
-    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
-        self.path(name).map(drop)
+    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
+        self.path(name).map(|_| true)
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {
@@ -300,6 +318,29 @@ fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
         name,
         selector,
         image_id: None,
+    }
+}
+
+/// Why an image could not be opened. What a registry did is told by [`words`].
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read image '{name}'")]
+#[expect(clippy::exhaustive_structs, reason = "made by who implements `Images`")]
+pub struct OpenError {
+    /// What the image is called.
+    pub name: String,
+    /// Why.
+    pub source: Box<ImageError>,
+}
+
+impl OpenError {
+    /// Whether the image may be all right, and was not had: nobody answered, or a registry answered
+    /// otherwise than it should.
+    pub(crate) fn is_of_store(&self) -> bool {
+        match &*self.source {
+            ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
+            ImageError::Store(error) => words::of_store(error).is_some(),
+            _ => false,
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub mod rebase;
 pub mod report;
 pub mod restore;
 mod save;
+pub mod words;
 
 pub use extract::ExtractError;
 pub use launch::{api, env};

@@ -19,7 +19,7 @@ use crate::export::normal;
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
-use crate::images::{Images, Kind, PlaceError, parse_name};
+use crate::images::{Images, Kind, OpenError, PlaceError, parse_name};
 use crate::labels::{self, LabelError};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
@@ -459,13 +459,8 @@ pub enum RebaseError {
     #[error("rebase app image")]
     Compose(#[source] ImageError),
     /// The image cannot be read.
-    #[error("failed to access image to rebase: failed to read image '{name}'")]
-    Image {
-        /// Which.
-        name: String,
-        /// Why.
-        source: ImageError,
-    },
+    #[error("failed to access image to rebase")]
+    Image(#[source] OpenError),
     /// A label cannot be read.
     #[error("get image metadata")]
     Label(#[from] LabelError),
@@ -536,13 +531,8 @@ pub enum RebaseError {
     #[error(transparent)]
     Place(PlaceError),
     /// The new run image cannot be read.
-    #[error("failed to read image '{name}'")]
-    RunImage {
-        /// Which.
-        name: String,
-        /// Why.
-        source: ImageError,
-    },
+    #[error(transparent)]
+    RunImage(OpenError),
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -558,7 +548,7 @@ impl RebaseError {
     /// The exit code of the rebaser.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageUnread(_) => 1,
+            Self::NoRunImage { .. } | Self::RunImage(_) | Self::RunImageUnread(_) => 1,
             _ => 72,
         }
     }
@@ -568,11 +558,11 @@ impl RebaseError {
         match self {
             Self::AppLabel(_)
             | Self::AppUnread(_)
-            | Self::Image { .. }
+            | Self::Image(_)
             | Self::Mirrors(_)
             | Self::NoApp
             | Self::NoRunImageMetadata => "set app image",
-            Self::NoRunImage { .. } | Self::RunImage { .. } | Self::RunImageUnread(_) => {
+            Self::NoRunImage { .. } | Self::RunImage(_) | Self::RunImageUnread(_) => {
                 "access run image"
             }
             _ => "rebase",

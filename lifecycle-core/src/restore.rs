@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use go::words::PathError;
-use oci::{DiffId, Image, ImageError, Limits, spans};
+use oci::{DiffId, Image, Limits, spans};
 use tracing::info_span;
 
 use crate::analyze::{self, AnalyzeError};
@@ -21,7 +21,7 @@ use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, PlaceError};
+use crate::images::{Images, OpenError, PlaceError};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -237,7 +237,10 @@ impl Waiting<'_> {
                 Ok(self)
             }
             Err(error) if error.is_about_content() => {
-                let text = format!("Skipping restore for {what}: {}", go::words::chain(&error));
+                let text = format!(
+                    "Skipping restore for {what}: {}",
+                    crate::words::chain(&error)
+                );
                 log.line(Level::Warn, &text);
                 Ok(self)
             }
@@ -458,7 +461,7 @@ fn remove(path: &Path) -> Result<(), RestoreError> {
 pub enum RestoreError {
     /// An image that is to be extended cannot be read.
     #[error("failed to initialize remote image")]
-    Base(#[source] ImageError),
+    Base(#[source] OpenError),
     /// The name of an image that is to be extended is no place for one.
     #[error("failed to initialize remote image")]
     BasePlace(#[source] PlaceError),
@@ -502,7 +505,7 @@ pub enum RestoreError {
     },
     /// The run image cannot be read.
     #[error(transparent)]
-    RunImageUnread(ImageError),
+    RunImageUnread(OpenError),
     /// An SBOM could not be read.
     #[error("restoring SBOM {}", path.display())]
     Sbom {

@@ -16,7 +16,7 @@ use tracing::info_span;
 pub(crate) use self::ahead::Ahead;
 use self::ahead::Pushed;
 use crate::images::{DaemonImages, Images, Kind, Place, PlaceError, target};
-use crate::{Level, Log};
+use crate::{Level, Log, words};
 
 /// How many layers a registry is asked for at the same time.
 pub(crate) const ASKED_AT_ONCE: usize = 8;
@@ -103,7 +103,7 @@ impl Save<'_> {
                     written.push(shown);
                 }
                 Err(error) => {
-                    lines.push(format!("      {shown} - {}", go::words::chain(&error)));
+                    lines.push(format!("      {shown} - {}", words::chain(&error)));
                     failed.push((shown, error));
                 }
             }
@@ -204,6 +204,7 @@ impl Save<'_> {
         pushed: Option<&Pushed>,
         filled: &mut BTreeSet<String>,
     ) -> Result<Place, PlaceError> {
+        self.images.check_name(name).await?;
         let place = self.images.create(name).await?;
         if !filled.contains(&place.repository) {
             self.fill(&place, pushed).await?;
@@ -275,7 +276,8 @@ impl Save<'_> {
         }
         if let (Some(source), Some(target)) = (from.store.repository(), to.repository())
             && source.registry() == target.registry()
-            && to.mount(layer, source).await?
+            // Where that is refused, it can be written all the same.
+            && to.mount(layer, source).await.unwrap_or(false)
         {
             return Ok(());
         }
@@ -297,7 +299,7 @@ fn short(id: &Digest) -> &str {
 
 /// Some names could not be given.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write image to the following tags: [{}]", list(failed))]
+#[error("failed to write image to the following tags: {}", list(failed))]
 #[non_exhaustive]
 pub struct SaveError {
     /// Which, and why.
@@ -305,6 +307,6 @@ pub struct SaveError {
 }
 
 fn list(failed: &[(String, PlaceError)]) -> String {
-    let one = |(name, error): &(String, PlaceError)| format!("{name}: {}", go::words::chain(error));
-    failed.iter().map(one).collect::<Vec<_>>().join(", ")
+    let one = |(name, error): &(String, PlaceError)| format!("[{name}: {}]", words::chain(error));
+    failed.iter().map(one).collect::<Vec<_>>().join(",")
 }

@@ -28,8 +28,9 @@ pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
     ClientCertificate, LoginCheck, MirrorSettings, MirroredStore, Mirrors, MirrorsError,
-    ProxySettings, RegistryClient, RegistryOptions, RegistryOptionsError, RegistryRefusal,
-    RegistrySettings, RegistryStore, Retries, TrustSettings,
+    ProxySettings, RegistryClient, RegistryContent, RegistryOptions, RegistryOptionsError,
+    RegistryRefusal, RegistryRequest, RegistrySettings, RegistrySilence, RegistryStore, Retries,
+    TrustSettings,
 };
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to
@@ -159,6 +160,7 @@ pub(crate) fn check(target: &Descriptor, content: &[u8]) -> Result<(), StoreErro
             digest: target.digest.clone(),
             expected: target.size,
             presented: content.len() as u64,
+            came: None,
         });
     }
     let mut hasher = Hasher::new(target.digest.algorithm());
@@ -170,6 +172,7 @@ pub(crate) fn check(target: &Descriptor, content: &[u8]) -> Result<(), StoreErro
         Err(StoreError::DigestMismatch {
             expected: target.digest.clone(),
             presented,
+            came: None,
         })
     }
 }
@@ -237,6 +240,8 @@ pub enum StoreError {
         expected: Digest,
         /// The digest of what came.
         presented: Digest,
+        /// How it came, if from a registry.
+        came: Option<Box<RegistryContent>>,
     },
     /// What came is longer or shorter than was described.
     #[error("content of {digest} has the wrong size: expected {expected} bytes, got {presented}")]
@@ -247,6 +252,8 @@ pub enum StoreError {
         expected: u64,
         /// What came, or at least so much.
         presented: u64,
+        /// How it came, if from a registry.
+        came: Option<Box<RegistryContent>>,
     },
     /// The store does not hold it: it answered, and said no.
     #[error("`{what}` was not found in `{place}`")]
@@ -255,6 +262,8 @@ pub enum StoreError {
         what: String,
         /// Which store.
         place: String,
+        /// What it said, if it is a registry.
+        answer: Option<Box<RegistryRefusal>>,
     },
     /// More than we read.
     #[error("{digest} is larger than {limit} bytes")]
@@ -327,6 +336,8 @@ pub enum StoreError {
         place: String,
         /// What it cannot.
         action: &'static str,
+        /// What it said, if it is a registry.
+        answer: Option<Box<RegistryRefusal>>,
     },
 }
 
@@ -337,6 +348,25 @@ impl StoreError {
             place: place.to_string(),
             action: action.into(),
             source: source.into(),
+        }
+    }
+
+    /// What the registry answered, if one did.
+    pub fn answer(&self) -> Option<&RegistryRefusal> {
+        match self {
+            Self::NotFound { answer, .. } | Self::Unsupported { answer, .. } => answer.as_deref(),
+            Self::Refused { source, .. } | Self::Unavailable { source, .. } => {
+                registry::answer_of(&**source)
+            }
+            _ => None,
+        }
+    }
+
+    /// The request that a registry did not answer, if there was one.
+    pub fn silence(&self) -> Option<&RegistrySilence> {
+        match self {
+            Self::Unavailable { source, .. } => registry::silence_of(&**source),
+            _ => None,
         }
     }
 

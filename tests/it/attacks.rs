@@ -149,6 +149,7 @@ impl Store for Liar {
             return Err(StoreError::DigestMismatch {
                 expected: target.digest.clone(),
                 presented: Digest::of(bytes),
+                came: None,
             });
         }
         self.truth.fetch(target).await

@@ -24,8 +24,8 @@ pub(crate) const BUILDPACK_API: u8 = 12;
 
 impl Failure {
     /// `failed to <action>: <error and its causes>`.
-    pub(crate) fn new(code: u8, action: &str, error: &dyn Error) -> Self {
-        Self::because(code, action, &go::words::chain(error))
+    pub(crate) fn new(code: u8, action: &str, error: &(dyn Error + 'static)) -> Self {
+        Self::because(code, action, &lifecycle_core::words::chain(error))
     }
 
     /// `failed to <action>: <cause>`.

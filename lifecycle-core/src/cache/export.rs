@@ -95,7 +95,7 @@ pub async fn export_cache(
     let commit = async {
         match cache {
             Cache::Directory(cache) => blocking(move || cache.commit(&metadata)).await,
-            Cache::Image(cache) => cache.commit(&metadata).await,
+            Cache::Image(cache) => cache.commit(&metadata, log).await,
         }
     };
     spans::within(info_span!("cache-commit"), commit).await
@@ -133,7 +133,7 @@ async fn cache_layer(
             warn(format!(
                 "Failed to cache layer '{}': {}",
                 layer.id,
-                go::words::chain(&error)
+                crate::words::chain(&error)
             ));
             None
         }
@@ -308,7 +308,7 @@ fn keep(cache: &mut Cache, id: &str, note: &Note, log: &dyn Log) -> Result<bool,
         Err(error) if error.is_about_content() => {
             let text = format!(
                 "Skipping reuse for layer {id}: {}",
-                go::words::chain(&error)
+                crate::words::chain(&error)
             );
             log.line(Level::Warn, &text);
             Ok(false)

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use oci::layer::Layer;
 use oci::{
-    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, MediaType,
-    Platform, Selector, Store, StoreError, Upload,
+    Descriptor, DiffId, History, Image, ImageConfig, ImageManifest, Limits, MediaType, Platform,
+    Selector, Store, Upload,
 };
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use super::CacheError;
 use super::notes::Notes;
 use crate::images::{Images, Place};
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
-use crate::{Level, Log};
+use crate::{Level, Log, words};
 
 /// The time of all that has none.
 const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -60,9 +60,9 @@ impl ImageCache {
         let mut note = None;
         let previous = match place.image(&Platform::host(), limits).await {
             Ok(previous) => previous,
-            Err(ImageError::Store(
-                error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. }),
-            )) => return Err(CacheError::Store(error)),
+            Err(source) if source.is_of_store() => {
+                return Err(CacheError::Open(source));
+            }
             Err(_) => {
                 note = Some(format!(
                     "Ignoring cache image \"{name}\" because it was corrupt"
@@ -138,37 +138,54 @@ impl ImageCache {
     }
 
     /// Pushes the image of all that was kept and added.
-    pub(super) async fn commit(mut self, metadata: &CacheMetadata) -> Result<(), CacheError> {
+    pub(super) async fn commit(
+        mut self,
+        metadata: &CacheMetadata,
+        log: &dyn Log,
+    ) -> Result<(), CacheError> {
+        let image = self.push(metadata).await?;
+        if let Some(previous) = self.previous.filter(|_| self.deletes_old)
+            && previous.descriptor().digest != image.descriptor().digest
+            && let Err(error) = self.place.store.delete(previous.descriptor()).await
+        {
+            let text = format!("Unable to delete cache image: {}", words::chain(&error));
+            log.line(Level::Warn, &text);
+        }
+        Ok(())
+    }
+
+    async fn push(&mut self, metadata: &CacheMetadata) -> Result<Image, CacheError> {
+        let name = self.place.name.clone();
+        let failed = |cause| CacheError::Save {
+            name: name.clone(),
+            cause,
+        };
         let store = self.place.store.clone();
         if self.layers.is_empty() {
             // It is not compressed, but upstream says so.
             let descriptor = Descriptor::of(MediaType::LAYER_GZIP, &EMPTY_TAR);
             let bytes = Upload::Bytes(bytes::Bytes::from_static(&EMPTY_TAR));
-            store.push_blob(&descriptor, bytes).await?;
+            store.push_blob(&descriptor, bytes).await.map_err(failed)?;
             let diff_id = DiffId(descriptor.digest.clone());
             self.layers.push((diff_id, descriptor, None));
         }
         for (_, descriptor, made) in &self.layers {
             if let Some(made) = made {
                 let upload = Upload::Layer(Box::new(made.clone()));
-                store.push_blob(descriptor, upload).await?;
+                store.push_blob(descriptor, upload).await.map_err(failed)?;
             }
         }
         let image = self.image(metadata)?;
         let config = &image.manifest().config;
         let bytes = Upload::Bytes(image.config_bytes().clone());
-        store.push_blob(config, bytes).await?;
+        store.push_blob(config, bytes).await.map_err(failed)?;
         let bytes = image.manifest_bytes().clone();
-        store.push_manifest(image.descriptor(), bytes).await?;
-        if let Selector::Tag(tag) = &self.place.selector {
-            store.tag(image.descriptor(), tag).await?;
-        }
-        if let Some(previous) = self.previous.filter(|_| self.deletes_old)
-            && previous.descriptor().digest != image.descriptor().digest
-        {
-            store.delete(previous.descriptor()).await?;
-        }
-        Ok(())
+        let pushed = match &self.place.selector {
+            Selector::Tag(tag) => store.push_tagged(image.descriptor(), bytes, tag).await,
+            Selector::Digest(_) => store.push_manifest(image.descriptor(), bytes).await,
+        };
+        pushed.map_err(failed)?;
+        Ok(image)
     }
 
     fn image(&self, metadata: &CacheMetadata) -> Result<Image, CacheError> {

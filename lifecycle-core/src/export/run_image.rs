@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci::{Image, ImageError, Platform, StoreError};
+use oci::{Image, ImageError, Platform};
 use tracing::Instrument as _;
 
 use super::{ExportContext, ExportError};
@@ -13,8 +13,8 @@ use crate::files::analyzed::{Analyzed, RunImageMetadata};
 use crate::files::metadata::BuildMetadata;
 use crate::files::run::{Run, RunImages};
 use crate::files::{self, FileError};
-use crate::images::{Kind, Place, parse_name};
-use crate::{Level, Log};
+use crate::images::{Kind, OpenError, Place, parse_name};
+use crate::{Level, Log, words};
 
 /// Which run image it is, for good.
 pub(super) fn reference<'a>(context: &ExportContext<'a>) -> Result<&'a str, ExportError> {
@@ -113,7 +113,7 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
             "Failed to open remote image (attempt {}/{}): {}, retrying in {wait:?}",
             tried + 1,
             WAITS.len() + 1,
-            go::words::chain(&error)
+            words::chain(&error)
         );
         log.line(Level::Warn, &text);
         let span = tracing::info_span!("retry", attempt = tried + 1);
@@ -122,13 +122,15 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
     open().await
 }
 
-/// Whether a registry's answer may be another one next time. What its client tries again by itself
-/// is not tried again.
-pub(crate) fn is_unsettled(error: &ImageError) -> bool {
-    matches!(error, ImageError::Store(error) if !matches!(
-        error,
-        StoreError::Unavailable { .. } | StoreError::Refused { .. }
-    ))
+/// Whether a registry's answer may be another one next time: what upstream takes for final is not
+/// asked for again.
+pub(crate) fn is_unsettled(error: &OpenError) -> bool {
+    let ImageError::Store(error) = &*error.source else {
+        return false;
+    };
+    error
+        .answer()
+        .is_none_or(|it| !matches!(it.status, 400 | 401 | 403 | 405 | 429))
 }
 
 /// Whether another answer is to be hoped for. Without a name there is nothing to ask for.

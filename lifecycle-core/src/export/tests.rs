@@ -69,8 +69,8 @@ impl Images for Memory {
         })
     }
 
-    async fn check_read(&self, _: &str) -> Result<(), PlaceError> {
-        Ok(())
+    async fn check_read(&self, _: &str) -> Result<bool, PlaceError> {
+        Ok(true)
     }
 
     async fn check_write(&self, _: &str) -> Result<(), PlaceError> {

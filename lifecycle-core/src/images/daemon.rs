@@ -124,12 +124,13 @@ impl Images for DaemonImages {
         Err(PlaceError::Store(StoreError::Unsupported {
             place: name.to_owned(),
             action: "be written to piece by piece: it is in a Docker daemon",
+            answer: None,
         }))
     }
 
     /// Never asked, as upstream: an image that is not there is another question.
-    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
-        parse_name(name).map(drop)
+    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
+        parse_name(name).map(|_| true)
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use oci::store::{MirroredStore, RegistryClient, RegistryRefusal};
+use oci::store::{MirroredStore, RegistryClient};
 use oci::{Location, Repository, Selector, StoreError};
 
 use super::{Images, Place, PlaceError, parse_name};
@@ -63,16 +63,26 @@ impl Images for RegistryImages {
         })
     }
 
-    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
+    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
         let (repository, selector) = parse(name)?;
         let store = self.client.mirrored(&repository)?;
         match store.resolve_ahead(&selector).await {
             Ok(_) => {
                 self.looked_at().insert(name.to_owned(), store);
-                Ok(())
+                Ok(true)
             }
             Err(error) if !may_read(&error) => Err(error.into()),
-            Err(_) => Ok(()),
+            Err(_) => Ok(true),
+        }
+    }
+
+    async fn check_name(&self, name: &str) -> Result<(), PlaceError> {
+        let (repository, selector) = parse(name)?;
+        match self.client.repository(&repository).has(&selector).await {
+            // Some say so where there is nothing.
+            Err(error) if error.answer().is_some_and(|it| it.status == 403) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(()),
         }
     }
 
@@ -86,11 +96,9 @@ impl Images for RegistryImages {
 /// Whether a registry that answered so lets its images be read: upstream takes each answer for that but
 /// 401 and 403, and only afterwards says what is wrong.
 fn may_read(error: &StoreError) -> bool {
-    match error {
-        StoreError::Refused { source, .. } | StoreError::Unavailable { source, .. } => source
-            .downcast_ref::<RegistryRefusal>()
-            .is_some_and(|it| !matches!(it.status, 401 | 403)),
-        _ => error.is_not_found(),
+    match error.answer() {
+        Some(answer) => !matches!(answer.status, 401 | 403),
+        None => error.is_not_found(),
     }
 }
 

@@ -45,6 +45,11 @@ pub async fn open_app(
         error => error,
     })?;
     let (place, image) = app.ok_or(RebaseError::NoApp)?;
+    // What a registry says it has not is not used, even if it comes.
+    let found = context.images.check_read(context.app).await;
+    if !found.unwrap_or(false) {
+        return Err(RebaseError::NoApp);
+    }
     let run_image = run_image_name(context, &image, readable).await?;
     Ok(App {
         place,
@@ -66,7 +71,7 @@ pub async fn open_base(
     let name = app.run_image.clone();
     let open = async || {
         let found = find(context, &name).await.map_err(|error| match error {
-            RebaseError::Image { name, source } => RebaseError::RunImage { name, source },
+            RebaseError::Image(source) => RebaseError::RunImage(source),
             RebaseError::Place(source) => RebaseError::RunImageUnread(source),
             other => other,
         })?;
@@ -74,7 +79,9 @@ pub async fn open_base(
     };
     let may_pass = |error: &RebaseError| match error {
         RebaseError::NoRunImage { .. } => context.images.kind() == Kind::Registry,
-        RebaseError::RunImage { source, .. } => is_unsettled(source),
+        RebaseError::RunImage(error) => {
+            context.images.kind() == Kind::Registry && is_unsettled(error)
+        }
         _ => false,
     };
     let (place, image) = patiently(open, may_pass, log).await?;
@@ -90,10 +97,7 @@ async fn find(
         return Ok(None);
     };
     let image = place.image(&Platform::host(), context.limits).await;
-    let image = image.map_err(|source| RebaseError::Image {
-        name: name.to_owned(),
-        source,
-    })?;
+    let image = image.map_err(RebaseError::Image)?;
     Ok(image.map(|image| (place, image)))
 }
 

@@ -11,6 +11,7 @@ pub mod files;
 pub mod flag;
 pub mod glob;
 pub mod gzip;
+pub mod http;
 pub mod json;
 pub mod tar;
 pub mod toml;

@@ -46,6 +46,7 @@ impl Copying<'_> {
                             digest: blob.digest.clone(),
                             expected: blob.size,
                             presented: size,
+                            came: None,
                         },
                     ));
                 }

@@ -119,6 +119,7 @@ fn two_sizes(child: &Descriptor, other: u64) -> CopyError {
             digest: child.digest.clone(),
             expected: child.size,
             presented: other,
+            came: None,
         },
     )
 }

@@ -90,6 +90,7 @@ impl ArchiveStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound {
                 what: "archive".to_owned(),
                 place,
+                answer: None,
             }),
             Err(error) => Err(StoreError::io(place, "open it", error)),
         }
@@ -121,6 +122,7 @@ impl ArchiveStore {
             return Err(StoreError::Unsupported {
                 place: place(form, &path),
                 action: "be written: it is not a plain file",
+                answer: None,
             });
         }
         if let Some(file) = file {
@@ -240,6 +242,7 @@ impl Store for ArchiveStore {
                 digest: target.digest.clone(),
                 expected: target.size,
                 presented: section.size,
+                came: None,
             });
         }
         Ok(section.stream(target.bare(), self.archive.place()))
@@ -321,6 +324,7 @@ impl Store for ArchiveStore {
             return Err(StoreError::Unsupported {
                 place: self.archive.place(),
                 action: "delete a single blob",
+                answer: None,
             });
         }
         self.archive.check_writable()?;

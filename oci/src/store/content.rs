@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinHandle;
 
 use super::{StoreError, joined};
@@ -25,6 +25,17 @@ impl Content {
         Self {
             stream: Box::pin(stream),
             checked: None,
+        }
+    }
+
+    /// The same, whose errors are what `change` makes of them.
+    pub(crate) fn map_errors(
+        self,
+        change: impl FnMut(StoreError) -> StoreError + Send + 'static,
+    ) -> Self {
+        Self {
+            stream: Box::pin(self.stream.map_err(change)),
+            checked: self.checked,
         }
     }
 
@@ -181,6 +192,7 @@ impl Check {
             Err(StoreError::DigestMismatch {
                 expected: self.target.digest,
                 presented,
+                came: None,
             })
         }
     }
@@ -199,6 +211,7 @@ impl Check {
             digest: self.target.digest.clone(),
             expected: self.target.size,
             presented: self.received,
+            came: None,
         }
     }
 }

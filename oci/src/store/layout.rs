@@ -81,6 +81,7 @@ impl LayoutStore {
                 return Err(StoreError::NotFound {
                     what: "layout".to_owned(),
                     place: layout.place(),
+                    answer: None,
                 });
             }
             Some(found) if !found.is_dir() => {
@@ -251,6 +252,7 @@ impl Store for LayoutStore {
                 return Err(StoreError::Unsupported {
                     place: layout.place(),
                     action: "delete a single blob",
+                    answer: None,
                 });
             }
             layout

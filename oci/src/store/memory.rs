@@ -142,6 +142,7 @@ fn not_found(what: &str) -> StoreError {
     StoreError::NotFound {
         what: what.to_owned(),
         place: PLACE.to_owned(),
+        answer: None,
     }
 }
 

@@ -25,6 +25,7 @@ mod transport;
 mod upload;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -49,8 +50,22 @@ pub use client::{LoginCheck, RegistryClient};
 pub use mirrored::MirroredStore;
 pub use mirrors::{Mirrors, MirrorsError};
 pub use options::RegistryOptions;
-pub use problem::RegistryRefusal;
+pub use problem::{RegistryContent, RegistryRefusal, RegistryRequest, RegistrySilence};
 pub use settings::{MirrorSettings, RegistryOptionsError, RegistrySettings};
+
+/// See [`StoreError::answer`].
+pub(super) fn answer_of<'e>(
+    cause: &'e (dyn Error + Send + Sync + 'static),
+) -> Option<&'e RegistryRefusal> {
+    problem::answer_of(mirrored::cause_of(cause))
+}
+
+/// See [`StoreError::silence`].
+pub(super) fn silence_of<'e>(
+    cause: &'e (dyn Error + Send + Sync + 'static),
+) -> Option<&'e RegistrySilence> {
+    mirrored::cause_of(cause).downcast_ref()
+}
 
 /// One repository of a registry. Made by [`RegistryClient::repository`]; cheap to make and to clone.
 #[derive(Clone)]
@@ -78,6 +93,11 @@ impl RegistryStore {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is what `selector` names, by a request for its head alone.
+    pub async fn has(&self, selector: &Selector) -> Result<bool, StoreError> {
+        self.endpoint.has(selector).await
     }
 
     /// Whether we may write: begins an upload, and cancels it. Refused if we may not.

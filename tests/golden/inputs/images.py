@@ -204,6 +204,36 @@ def rebase_step(w, app):
 
 
 GROUP = "[[group]]\nid = \"a\"\nversion = \"1\"\napi = \"0.10\"\n"
+REQUESTS = [("GET", "/v2/%s/manifests/"), ("HEAD", "/v2/%s/manifests/"), ("GET|HEAD", "/v2/%s/manifests/"), ("GET", "/v2/%s/blobs/sha256"), ("HEAD", "/v2/%s/blobs/sha256"),
+            ("POST", "/v2/%s/blobs/uploads"), ("PUT", "/v2/%s/manifests/")]
+ANSWERS = ["", "{}", "not json", "[]", "null", "<html>no</html>", "{\"errors\":[]}", "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"no\"}]}",
+           "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}", "{\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"slow\",\"detail\":{\"a\":1,\"b\":[true,null,\"x\"]}}]}",
+           "{\"errors\":[{\"code\":\"UNAUTHORIZED\"},{\"code\":\"X\",\"message\":\"y\"}]}", "{\"errors\":[{\"code\":\"UNSUPPORTED\"}]}", "{\"errors\":[1]}", "{\"errors\":", "a\nb"]
+
+
+def one_fault(w):
+    """One phase, with nothing odd but one request that a registry never answers as it should."""
+    phase = w.pick(["analyzer", "exporter", "creator", "rebaser", "restorer"])
+    method, path = w.pick(REQUESTS)
+    fault = {"path": path % w.pick(["app", "app", "run", "cache"]), "method": method}
+    if w.chance(0.1):
+        fault["drop"] = True
+    else:
+        fault.update(status=w.pick([400, 401, 403, 404, 405, 406, 413, 418, 422, 429, 500, 501, 502, 503, 200]), body=w.pick(ANSWERS))
+    files = {"/cnb/run.toml": "[[images]]\nimage = \"localhost:5077/run:latest\"\n", "/cnb/order.toml": "[[order]]\n[[order.group]]\nid = \"a\"\nversion = \"1\"\n",
+             "/layers/group.toml": "[[group]]\nid = \"a\"\nversion = \"1\"\napi = \"0.10\"\n", "/layers/plan.toml": "", "/cnb/buildpacks/a/1/buildpack.toml": "api = \"0.10\"\n[buildpack]\nid = \"a\"\nversion = \"1\"\n",
+             "/cnb/buildpacks/a/1/bin/detect": "#!/bin/sh\n", "/cnb/buildpacks/a/1/bin/build": "#!/bin/sh\n", "/layers/config/metadata.toml": METADATA, "/layers/a/l1.toml": "[types]\nlaunch = true\ncache = true\n", "/layers/a/l1/f": "x\n"}
+    files["/layers/analyzed.toml"] = (("[image]\nreference = \"%sapp@sha256:%s\"\n" % (REG, RUN_DIGEST) if w.chance(0.5) else "")
+                                      + "[run-image]\nreference = \"%srun@sha256:%s\"\nimage = \"%srun:latest\"\n" % (REG, RUN_DIGEST, REG))
+    args = ["-cache-image", REG + "cache"] if phase in ("exporter", "restorer", "creator", "analyzer") and w.chance(0.6) else []
+    args += ["-force", "-run-image", REG + "run-next"] if phase == "rebaser" and w.chance(0.6) else []
+    case = phases.case("one_fault", w.pick(["0.8", "0.12", "0.15"]), {"CNB_USER_ID": "1000", "CNB_GROUP_ID": "1000"}, files, "chown -R 1000:1000 /layers\n",
+                       [{"name": phase, "run": ["/cnb/lifecycle/" + phase] + args + ([REG + "app"] if phase != "restorer" else []), "user": "0:0"}],
+                       registry={"run:latest": "run", "run-next:latest": "run-next", "app:latest": "run"})
+    case.update(tree=["/layers"], tree_skip=[], faults=[fault])
+    return case
+
+
 METADATA = ("buildpack-default-process-type = \"web\"\n[[buildpacks]]\nid = \"a\"\nversion = \"1\"\napi = \"0.10\"\n[[processes]]\ntype = \"web\"\ncommand = [\"x\"]\n"
             "direct = true\nbuildpack-id = \"a\"\n")
 RUN_DIGEST = "3c6bf35a0a849e56717d1734db2f9cad0abfbaae8567cfae62662fb6a13ae4fe"

@@ -73,6 +73,7 @@ async fn troubled(trouble: Trouble) -> (Hooked, Descriptor) {
             Trouble::Gone => StoreError::NotFound {
                 what: tag.to_string(),
                 place,
+                answer: None,
             },
             Trouble::Malformed => StoreError::Malformed {
                 place,

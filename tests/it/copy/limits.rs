@@ -236,6 +236,7 @@ async fn a_referrer_whose_bytes_are_wrong_is_dropped() {
         let mismatch = || StoreError::DigestMismatch {
             expected: target.digest.clone(),
             presented: Digest::of(b"what came"),
+            came: None,
         };
         (target.digest == digest).then(|| Err(mismatch()))
     }));

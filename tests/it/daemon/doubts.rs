@@ -123,6 +123,7 @@ async fn layers_in_zstd_are_not_sent_to_who_cannot_read_them() {
             let unsupported = StoreError::Unsupported {
                 place: daemon.host(),
                 action: "",
+                answer: None,
             };
             let LoadError::Destination(error) = error else {
                 panic!("{error:?}");

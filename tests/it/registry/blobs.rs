@@ -123,6 +123,7 @@ async fn a_stream_that_is_not_as_described_is_not_pushed() {
         Err(StoreError::DigestMismatch {
             expected: wrong.digest.clone(),
             presented: oci::Digest::of(b""),
+            came: None,
         }),
     ]);
     assert!(matches!(

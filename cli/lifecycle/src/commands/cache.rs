@@ -5,7 +5,7 @@ use std::path::Path;
 use lifecycle_core::cache::{Cache, CacheContext, DirectoryCache, ImageCache, export_cache};
 use lifecycle_core::export::Owner;
 use lifecycle_core::files::group::Group;
-use lifecycle_core::{Level, Log as _};
+use lifecycle_core::{Level, Log as _, words};
 
 use crate::console::Console;
 use crate::failure::{Failure, GENERIC};
@@ -30,7 +30,7 @@ pub(super) fn open(
         ));
         let opened = opened.map_err(|error| {
             let name = &inputs.cache_image;
-            let cause = go::words::chain(&error);
+            let cause = words::chain(&error);
             let cause = format!("accessing cache image \"{name}\": {cause}");
             Failure::because(GENERIC, "create image cache", &cause)
         })?;
@@ -69,7 +69,7 @@ pub(super) fn fill(
     if let Err(error) = filled {
         console.line(
             Level::Warn,
-            &format!("Failed to export cache: {}", go::words::chain(&error)),
+            &format!("Failed to export cache: {}", words::chain(&error)),
         );
     }
     Ok(())

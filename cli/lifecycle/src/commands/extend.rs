@@ -58,7 +58,7 @@ pub(super) fn run(inputs: &mut Inputs, cancel: &Cancel, console: Console) -> Res
             ));
         }
     };
-    let failed = |cause: &dyn std::error::Error| {
+    let failed = |cause: &(dyn std::error::Error + 'static)| {
         let action = format!("extend {} image", kind.name());
         Failure::new(Phase::Extend.failure(), &action, cause)
     };

@@ -402,8 +402,8 @@ impl PhaseImages for Places<'_> {
         })
     }
 
-    async fn check_read(&self, _name: &str) -> Result<(), PlaceError> {
-        Ok(())
+    async fn check_read(&self, _name: &str) -> Result<bool, PlaceError> {
+        Ok(true)
     }
 
     async fn check_write(&self, _name: &str) -> Result<(), PlaceError> {

@@ -108,6 +108,7 @@ impl Archive {
             Some(members) if !members.is_original => Err(StoreError::Unsupported {
                 place: self.place(),
                 action: "be changed: it is compressed, or no plain file",
+                answer: None,
             }),
             _ => Ok(()),
         }
@@ -226,6 +227,7 @@ impl Archive {
             return Err(StoreError::Unsupported {
                 place: self.place(),
                 action: "name an image of several platforms",
+                answer: None,
             });
         }
         let mut pending = self.pending();
@@ -305,6 +307,7 @@ impl Source for Archive {
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 presented,
+                came: None,
             });
         }
         Ok(Some(content.into()))

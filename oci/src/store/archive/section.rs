@@ -93,6 +93,7 @@ impl Section {
                     digest: target.digest.clone(),
                     expected: target.size,
                     presented: reader.read,
+                    came: None,
                 });
             }
             hasher.update(&chunk);
@@ -102,6 +103,7 @@ impl Section {
                     return Err(StoreError::DigestMismatch {
                         expected: target.digest.clone(),
                         presented,
+                        came: None,
                     });
                 }
                 if !chunk.is_empty() {

@@ -130,6 +130,7 @@ impl Staged {
             Some(presented) if presented != self.target.digest => Err(StoreError::DigestMismatch {
                 expected: self.target.digest,
                 presented,
+                came: None,
             }),
             _ => Ok(self.section),
         }
@@ -172,6 +173,7 @@ impl Staged {
             digest: self.target.digest.clone(),
             expected: self.target.size,
             presented: self.written,
+            came: None,
         }
     }
 }

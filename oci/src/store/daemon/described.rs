@@ -120,6 +120,7 @@ impl DaemonImage {
         StoreError::NotFound {
             what: what.to_string(),
             place: self.client.place(),
+            answer: None,
         }
     }
 
@@ -127,6 +128,7 @@ impl DaemonImage {
         Err(StoreError::Unsupported {
             place: self.client.place(),
             action: "keep what an image is made of: it takes whole images",
+            answer: None,
         })
     }
 }

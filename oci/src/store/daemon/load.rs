@@ -134,6 +134,7 @@ impl Load<'_> {
             return Err(LoadError::Destination(StoreError::Unsupported {
                 place: self.client.place(),
                 action: "unpack layers that zstd has compressed: it is older than Docker 23",
+                answer: None,
             }));
         }
         if known > 0 {
@@ -239,6 +240,7 @@ impl Load<'_> {
                         digest: layer.digest.clone(),
                         expected: layer.size,
                         presented: sent,
+                        came: None,
                     }));
                 }
                 tarball.chunk(chunk).await?;

@@ -111,6 +111,7 @@ impl DaemonStore {
         StoreError::NotFound {
             what: what.to_string(),
             place: self.place(),
+            answer: None,
         }
     }
 
@@ -122,6 +123,7 @@ impl DaemonStore {
         Err(StoreError::Unsupported {
             place: self.place(),
             action: "keep what is attached to an image",
+            answer: None,
         })
     }
 }
@@ -260,6 +262,7 @@ impl Store for DaemonStore {
         Err(StoreError::Unsupported {
             place: self.place(),
             action: "give up an image to us",
+            answer: None,
         })
     }
 }

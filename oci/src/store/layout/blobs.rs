@@ -129,6 +129,7 @@ impl Blobs {
             .ok_or_else(|| StoreError::NotFound {
                 what: digest.to_string(),
                 place: place(&self.root),
+                answer: None,
             })?;
         let reader = self.reader(file, target, Hashed::Never)?;
         Ok(Reader {
@@ -165,6 +166,7 @@ impl Blobs {
                 digest: target.digest.clone(),
                 expected: target.size,
                 presented: size,
+                came: None,
             });
         }
         Ok(Reader {
@@ -200,6 +202,7 @@ impl Blobs {
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 presented,
+                came: None,
             });
         }
         Ok(Some(content.into()))
@@ -358,6 +361,7 @@ impl Reader {
                 digest: self.target.digest,
                 expected: self.target.size,
                 presented: self.target.size - self.remaining + read,
+                came: None,
             });
         }
         self.remaining -= read;
@@ -376,6 +380,7 @@ impl Reader {
                 return Err(StoreError::DigestMismatch {
                     expected: self.target.digest,
                     presented,
+                    came: None,
                 });
             }
         }
@@ -437,6 +442,7 @@ impl Writer {
             digest: self.target.digest.clone(),
             expected: self.target.size,
             presented: self.written,
+            came: None,
         }
     }
 

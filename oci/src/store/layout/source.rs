@@ -30,6 +30,7 @@ pub(in crate::store) trait Source {
         StoreError::NotFound {
             what: what.into(),
             place: self.place(),
+            answer: None,
         }
     }
 

@@ -6,6 +6,7 @@ use net::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use net::{Method, Response, StatusCode, TransportError};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::problem::{RegistryContent, RegistryRequest, RegistrySilence};
 use super::token::Access;
 use super::transport::Endpoint;
 use crate::{Content, Descriptor, StoreError};
@@ -27,14 +28,27 @@ impl Endpoint {
             attempt: 0,
             attempted_at: 0,
             ranges: true,
+            asked: None,
             _permit: permit,
         };
         download.open().await?;
+        let asked = download.asked.clone();
         let chunks = stream::try_unfold(download, |mut download| async {
             let chunk = download.next().await?;
             Ok(chunk.map(|chunk| (chunk, download)))
         });
-        Ok(Content::new(chunks).check(target))
+        let content = Content::new(chunks).check(target);
+        let Some(asked) = asked else {
+            return Ok(content);
+        };
+        let size = target.size;
+        Ok(content.map_errors(move |error| {
+            let size = match &error {
+                StoreError::SizeMismatch { presented, .. } => *presented,
+                _ => size,
+            };
+            RegistryContent::new(asked.clone(), size, false).came_so(error)
+        }))
     }
 }
 
@@ -52,6 +66,8 @@ struct Download {
     attempted_at: u64,
     /// Whether the registry can begin in the middle.
     ranges: bool,
+    /// What was asked last.
+    asked: Option<RegistryRequest>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -94,6 +110,8 @@ impl Download {
             request.headers.insert(RANGE, range);
         }
         let response = self.endpoint.send(&mut request).await?;
+        let asked = RegistryRequest::new(&request.method, response.url());
+        self.asked = Some(asked.clone());
         match response.status() {
             StatusCode::PARTIAL_CONTENT if resume && self.begins_right(&response) => {
                 self.skip = 0;
@@ -111,12 +129,13 @@ impl Download {
                         digest: self.target.digest.clone(),
                         expected: self.target.size,
                         presented: size,
+                        came: Some(Box::new(RegistryContent::new(asked, size, true))),
                     });
                 }
             }
             _ => {
                 let what = self.target.digest.as_str();
-                return Err(self.endpoint.refusal(response, &self.action, what).await);
+                return Err(self.endpoint.refusal(&request, response, what).await);
             }
         }
         self.response = Some(response);
@@ -140,7 +159,13 @@ impl Download {
         self.attempted_at = self.received;
         self.attempt += 1;
         if self.attempt > self.endpoint.shared.options.retries.count {
-            return Err(self.endpoint.unavailable(&self.action, error));
+            return Err(match self.asked.clone() {
+                Some(asked) => {
+                    let silence = RegistrySilence::within(asked, error);
+                    self.endpoint.unavailable(&self.action, silence)
+                }
+                None => self.endpoint.unavailable(&self.action, error),
+            });
         }
         self.endpoint.shared.pause(self.attempt, None).await;
         Ok(())

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::super::check;
 use super::link;
+use super::problem::RegistryContent;
 use super::token::Access;
 use super::transport::{Body, Document, Endpoint, Target};
 use crate::{Descriptor, Digest, Hasher, MediaType, Selector, StoreError, Tag};
@@ -61,23 +62,13 @@ impl Endpoint {
         let limit = self.shared.options.limits.manifest_bytes;
         let document = self.document(request, limit).await?;
         if !document.status.is_success() {
-            return Err(self.refusal_of(
-                document.status,
-                &document.bytes,
-                action,
-                &selector.to_string(),
-            ));
+            return Err(self.refusal_of(&document, action, &selector.to_string()));
         }
         let digest = match selector {
             Selector::Tag(_) => Digest::of(&document.bytes),
             Selector::Digest(digest) => {
-                verify(digest, &document.bytes).map_err(|error| {
-                    if is_web_page(&document) {
-                        self.web_page(&format!("the manifest `{selector}`"))
-                    } else {
-                        error
-                    }
-                })?;
+                let checked = verify(digest, &document.bytes);
+                checked.map_err(|error| self.other_manifest(&document, selector, error))?;
                 digest.clone()
             }
         };
@@ -112,16 +103,25 @@ impl Endpoint {
         let document = self.document(request, limit).await?;
         if !document.status.is_success() {
             let what = selector.to_string();
-            return Err(self.refusal_of(document.status, &document.bytes, &action, &what));
+            return Err(self.refusal_of(&document, &action, &what));
         }
-        check(target, &document.bytes).map_err(|error| {
-            if is_web_page(&document) {
-                self.web_page(&format!("the manifest `{selector}`"))
-            } else {
-                error
-            }
-        })?;
+        let checked = check(target, &document.bytes);
+        checked.map_err(|error| self.other_manifest(&document, &selector, error))?;
         Ok(document.bytes)
+    }
+
+    /// What is wrong with `document`, which is not the manifest `selector`.
+    fn other_manifest(
+        &self,
+        document: &Document,
+        selector: &Selector,
+        error: StoreError,
+    ) -> StoreError {
+        if is_web_page(document) {
+            return self.web_page(&format!("the manifest `{selector}`"));
+        }
+        let size = document.bytes.len() as u64;
+        RegistryContent::new(document.request.clone(), size, false).came_so(error)
     }
 
     /// Whether the registry has the manifest or blob that `target` describes.
@@ -152,8 +152,31 @@ impl Endpoint {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             _ => Err(self
-                .refusal(response, &action, target.digest.as_str())
+                .refusal(&request, response, target.digest.as_str())
                 .await),
+        }
+    }
+
+    /// Whether there is what `selector` names, by a request for its head alone. One that does not say
+    /// which manifest it is the head of is not enough: then that has to be read.
+    pub(super) async fn has(&self, selector: &Selector) -> Result<bool, StoreError> {
+        self.check(selector)?;
+        let action = format!("look for `{selector}`");
+        let mut request = self
+            .request(Method::HEAD, path_of(selector), Access::Pull, &action)
+            .header(ACCEPT, ACCEPTED);
+        let response = self.send(&mut request).await?;
+        if response.status().is_success() {
+            let headers = response.headers();
+            if text(headers, "docker-content-digest").is_none() || media_type(headers).is_none() {
+                self.read_manifest(selector, &action).await?;
+            }
+            return Ok(true);
+        }
+        let what = selector.to_string();
+        match self.refusal(&request, response, &what).await {
+            error if error.is_not_found() => Ok(false),
+            error => Err(error),
         }
     }
 
@@ -189,20 +212,10 @@ impl Endpoint {
             return Err(StoreError::Refused {
                 place: self.place(),
                 action,
-                source: super::RegistryRefusal::parse(
-                    document.status,
-                    &document.bytes,
-                    &self.host.sent(),
-                )
-                .into(),
+                source: self.words_of(&document).into(),
             });
         }
-        Err(self.refusal_of(
-            document.status,
-            &document.bytes,
-            &action,
-            &selector.to_string(),
-        ))
+        Err(self.refusal_of(&document, &action, &selector.to_string()))
     }
 
     /// What answers is not a registry, or something stands before it: a login page, say.
@@ -228,12 +241,7 @@ impl Endpoint {
         for _ in 0..limits.pages {
             let document = self.document(request, limits.manifest_bytes).await?;
             if !document.status.is_success() {
-                return Err(self.refusal_of(
-                    document.status,
-                    &document.bytes,
-                    action,
-                    self.repository.path(),
-                ));
+                return Err(self.refusal_of(&document, action, self.repository.path()));
             }
             let page: Page = serde_json::from_slice(&document.bytes).map_err(|error| {
                 if is_web_page(&document) {
@@ -274,11 +282,17 @@ impl Endpoint {
         match response.status() {
             status if status.is_success() => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            StatusCode::METHOD_NOT_ALLOWED => Err(StoreError::Unsupported {
-                place: self.place(),
-                action: "delete manifests: it is set up not to",
-            }),
-            _ => Err(self.refusal(response, &action, digest.as_str()).await),
+            status => {
+                let error = self.refusal(&request, response, digest.as_str()).await;
+                if status != StatusCode::METHOD_NOT_ALLOWED {
+                    return Err(error);
+                }
+                Err(StoreError::Unsupported {
+                    place: self.place(),
+                    action: "delete manifests: it is set up not to",
+                    answer: error.answer().cloned().map(Box::new),
+                })
+            }
         }
     }
 
@@ -350,6 +364,7 @@ fn verify(expected: &Digest, content: &[u8]) -> Result<(), StoreError> {
         Err(StoreError::DigestMismatch {
             expected: expected.clone(),
             presented,
+            came: None,
         })
     }
 }

@@ -98,6 +98,31 @@ impl MirroredStore {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is what `selector` names, by a request for its head alone.
+    pub async fn has(&self, selector: &Selector) -> Result<bool, StoreError> {
+        let mut failures = Vec::new();
+        for mirror in self.for_selector(selector) {
+            match mirror.store.endpoint.has(selector).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => self.failed(mirror, &error, &mut failures),
+            }
+        }
+        let found = self.located.endpoint.has(selector).await;
+        found.map_err(|error| with_failures(error, failures))
+    }
+
+    /// The mirrors to ask for what `selector` names.
+    fn for_selector(&self, selector: &Selector) -> Vec<&Mirror> {
+        match selector {
+            Selector::Digest(_) => self.for_digests().collect(),
+            Selector::Tag(_) => {
+                let fits = |it: &&Mirror| it.serves != Serves::Digests;
+                self.left().filter(fits).collect()
+            }
+        }
+    }
+
     /// The mirrors to ask for something by digest.
     fn for_digests(&self) -> impl Iterator<Item = &Mirror> {
         let fits = |it: &&Mirror| it.serves != Serves::Tags || it.has_resolved();
@@ -182,15 +207,8 @@ impl Store for MirroredStore {
         if let Some((_, found)) = ahead {
             return Ok(found);
         }
-        let mirrors: Vec<_> = match selector {
-            Selector::Digest(_) => self.for_digests().collect(),
-            Selector::Tag(_) => {
-                let fits = |it: &&Mirror| it.serves != Serves::Digests;
-                self.left().filter(fits).collect()
-            }
-        };
         let mut failures = Vec::new();
-        for mirror in mirrors {
+        for mirror in self.for_selector(selector) {
             match mirror.store.resolve(selector).await {
                 Ok(found) => {
                     mirror.has_resolved.store(true, Ordering::Relaxed);
@@ -336,6 +354,15 @@ fn with_failures(error: StoreError, failures: Vec<String>) -> StoreError {
         // It has an answer, which is what counts.
         other => other,
     }
+}
+
+/// What the last place said, without what went wrong at mirrors before.
+pub(super) fn cause_of<'e>(
+    cause: &'e (dyn Error + Send + Sync + 'static),
+) -> &'e (dyn Error + Send + Sync + 'static) {
+    cause
+        .downcast_ref::<Tried>()
+        .map_or(cause, |it| &*it.source)
 }
 
 /// Why the last place could not be read, with what went wrong at the mirrors.

@@ -1,10 +1,14 @@
-//! What a registry says where it says no.
+//! What a registry says where it says no, and which request came to nothing.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 
-use net::StatusCode;
+use net::{Method, StatusCode, TransportError};
 use serde::Deserialize;
+use url::Url;
 
+use crate::StoreError;
 use crate::auth::Secret;
 
 /// What a registry says where it says no: the cause of [`StoreError::Refused`] and of
@@ -23,16 +27,225 @@ pub struct RegistryRefusal {
     pub codes: Vec<String>,
     /// All of it in the registry's own words, on one line, without control characters.
     pub message: String,
+    /// What was asked; nothing where it was no registry that was asked.
+    pub request: Option<RegistryRequest>,
+    /// The body as it came, without secrets: at most 64 KiB.
+    pub body: String,
+}
+
+/// A request that a registry did not answer as was hoped for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RegistryRequest {
+    /// `GET`, `HEAD`, …
+    pub method: String,
+    /// The address that was asked last, after redirects. Of its query those parameters have their
+    /// values that are part of the protocol: others may be signatures that give access.
+    pub url: String,
+}
+
+/// The parameters that the protocol has, so that no secrets are among them.
+const PARAMETERS: [&str; 7] = ["scope", "service", "mount", "from", "digest", "n", "last"];
+
+impl RegistryRequest {
+    pub(super) fn new(method: &Method, url: &Url) -> Self {
+        let mut shown = url.clone();
+        // Without a host there is no user either.
+        shown.set_username("").ok();
+        shown.set_password(None).ok();
+        if url.query().is_some() {
+            let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
+            pairs.sort();
+            let mut query = shown.query_pairs_mut();
+            query.clear();
+            for (name, value) in &pairs {
+                let public = PARAMETERS.contains(&name.as_str());
+                query.append_pair(name, if public { value } else { "REDACTED" });
+            }
+        }
+        Self {
+            method: method.to_string(),
+            url: shown.into(),
+        }
+    }
+}
+
+/// How content came that is not what it should be: part of [`StoreError::DigestMismatch`] and
+/// [`StoreError::SizeMismatch`].
+///
+/// [`StoreError::DigestMismatch`]: crate::StoreError::DigestMismatch
+/// [`StoreError::SizeMismatch`]: crate::StoreError::SizeMismatch
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct RegistryContent {
+    /// What was asked.
+    pub request: RegistryRequest,
+    /// How many bytes came, or would have come.
+    pub size: u64,
+    /// Whether none of it was read: the answer says itself how long it is.
+    pub announced: bool,
+}
+
+impl RegistryContent {
+    pub(super) fn new(request: RegistryRequest, size: u64, announced: bool) -> Self {
+        Self {
+            request,
+            size,
+            announced,
+        }
+    }
+
+    /// Says of an error about content that it came so.
+    pub(super) fn came_so(self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::DigestMismatch {
+                expected,
+                presented,
+                came: None,
+            } => StoreError::DigestMismatch {
+                expected,
+                presented,
+                came: Some(Box::new(self)),
+            },
+            StoreError::SizeMismatch {
+                digest,
+                expected,
+                presented,
+                came: None,
+            } => StoreError::SizeMismatch {
+                digest,
+                expected,
+                presented,
+                came: Some(Box::new(self)),
+            },
+            other => other,
+        }
+    }
+}
+
+/// A request that a registry did not answer, or not to the end: the cause of
+/// [`StoreError::Unavailable`]. It says what its cause says.
+///
+/// [`StoreError::Unavailable`]: crate::StoreError::Unavailable
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RegistrySilence {
+    /// What was asked.
+    pub request: RegistryRequest,
+    /// Whether an answer began to come.
+    pub began: bool,
+    cause: TransportError,
+}
+
+impl RegistrySilence {
+    /// No answer came to `request`.
+    pub(super) fn new(request: RegistryRequest, cause: TransportError) -> Self {
+        Self {
+            request,
+            began: false,
+            cause,
+        }
+    }
+
+    /// An answer came to `request`, and broke off.
+    pub(super) fn within(request: RegistryRequest, cause: TransportError) -> Self {
+        Self {
+            began: true,
+            ..Self::new(request, cause)
+        }
+    }
+
+    /// Whether the connection could be made.
+    pub fn is_connected(&self) -> bool {
+        !matches!(&self.cause, TransportError::Http { connected, .. } if !connected)
+    }
+
+    /// Whether the connection was closed before the answer was complete.
+    pub fn is_cut_off(&self) -> bool {
+        self.causes().any(|it| {
+            it.downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_incomplete_message)
+                || it
+                    .downcast_ref::<io::Error>()
+                    .is_some_and(|it| it.kind() == io::ErrorKind::UnexpectedEof)
+        })
+    }
+
+    /// What the system said of the connection.
+    pub fn io(&self) -> Option<&io::Error> {
+        self.causes()
+            .filter_map(|it| it.downcast_ref::<io::Error>())
+            .find(|it| it.raw_os_error().is_some())
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        std::iter::successors(self.cause.source(), |&error| {
+            // What an I/O error holds is not among its sources, and may be another one.
+            let held = error
+                .downcast_ref::<io::Error>()
+                .and_then(io::Error::get_ref);
+            match held {
+                Some(held) => Some(held),
+                None => error.source(),
+            }
+        })
+    }
+}
+
+impl fmt::Display for RegistrySilence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for RegistrySilence {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// What a registry's answer means, where that says more than its words.
+#[derive(Debug)]
+pub(super) struct Told {
+    text: &'static str,
+    answer: Option<Box<RegistryRefusal>>,
+}
+
+impl Told {
+    pub(super) fn new(text: &'static str, answer: Option<Box<RegistryRefusal>>) -> Self {
+        Self { text, answer }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl Error for Told {}
+
+/// See [`StoreError::answer`].
+pub(super) fn answer_of<'e>(
+    cause: &'e (dyn Error + Send + Sync + 'static),
+) -> Option<&'e RegistryRefusal> {
+    cause.downcast_ref().or_else(|| {
+        let told: &Told = cause.downcast_ref()?;
+        told.answer.as_deref()
+    })
 }
 
 /// The most that is shown of what a registry says.
 const MAX_CHARS: usize = 500;
+/// The most bytes of a body that are kept.
+const MAX_BODY: usize = 64 << 10;
 /// The most errors that are read of one answer.
 const MAX_ERRORS: usize = 8;
 
 impl RegistryRefusal {
     /// Reads the body of an answer. `secrets` are cut out, should the registry echo them.
     pub(super) fn parse(status: StatusCode, body: &[u8], secrets: &[Secret]) -> Self {
+        let text = String::from_utf8_lossy(body.get(..MAX_BODY).unwrap_or(body));
         let parsed = serde_json::from_slice::<Body>(body).ok();
         let mut codes = Vec::new();
         let mut words = Vec::new();
@@ -47,7 +260,7 @@ impl RegistryRefusal {
             codes.push(clean(&error.code, secrets));
         }
         let message = if words.is_empty() {
-            clean(&String::from_utf8_lossy(body), secrets)
+            clean(&text, secrets)
         } else {
             words.join("; ")
         };
@@ -55,7 +268,14 @@ impl RegistryRefusal {
             status: status.as_u16(),
             codes,
             message: message.chars().take(MAX_CHARS).collect(),
+            request: None,
+            body: without(&text, secrets),
         }
+    }
+
+    pub(super) fn of(mut self, request: RegistryRequest) -> Self {
+        self.request = Some(request);
+        self
     }
 
     /// Whether one of the codes is `code`.
@@ -64,14 +284,19 @@ impl RegistryRefusal {
     }
 }
 
-/// One line, no control characters, no secret.
-fn clean(text: &str, secrets: &[Secret]) -> String {
+/// The text without secrets.
+fn without(text: &str, secrets: &[Secret]) -> String {
     let mut text = text.to_owned();
     // What is shorter stands in any text.
     for secret in secrets.iter().filter(|it| it.reveal().len() >= 4) {
         text = text.replace(secret.reveal(), "…");
     }
-    let text: String = text
+    text
+}
+
+/// One line, no control characters, no secret.
+fn clean(text: &str, secrets: &[Secret]) -> String {
+    let text: String = without(text, secrets)
         .chars()
         .take(MAX_CHARS)
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -93,7 +318,7 @@ impl fmt::Display for RegistryRefusal {
     }
 }
 
-impl std::error::Error for RegistryRefusal {}
+impl Error for RegistryRefusal {}
 
 #[derive(Deserialize)]
 struct Body {
@@ -159,6 +384,16 @@ mod tests {
         let refusal = RegistryRefusal::parse(StatusCode::FORBIDDEN, body, &secrets);
         assert_eq!(refusal.codes, ["a … b"]);
         assert_eq!(refusal.message, "a … b: ab");
+    }
+
+    #[test]
+    fn of_an_address_what_may_give_access_is_not_told() {
+        let url = "https://u:p@h.example/v2/a/blobs/uploads/1?sig=hunter2&digest=sha256:0&_state=x";
+        let asked = RegistryRequest::new(&Method::PUT, &Url::parse(url).unwrap());
+        assert_eq!(
+            asked.url,
+            "https://h.example/v2/a/blobs/uploads/1?_state=REDACTED&digest=sha256%3A0&sig=REDACTED"
+        );
     }
 
     proptest! {

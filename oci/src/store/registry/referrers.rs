@@ -63,7 +63,7 @@ impl Endpoint {
                 // A page that is gone is no end of the list.
                 return Err(match document.status {
                     StatusCode::NOT_FOUND => self.malformed("a page of its referrers is missing"),
-                    status => self.refusal_of(status, &document.bytes, &action, subject.as_str()),
+                    _ => self.refusal_of(&document, &action, subject.as_str()),
                 });
             }
             for descriptor in entries(&document.bytes)

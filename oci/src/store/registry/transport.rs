@@ -16,7 +16,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::client::Shared;
 use super::host::{self, Host};
-use super::problem::RegistryRefusal;
+use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence};
 use super::token::{Access, Scopes};
 use crate::auth::Secret;
 use crate::{Repository, StoreError};
@@ -91,6 +91,8 @@ pub(super) struct Document {
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     pub(super) bytes: Bytes,
+    /// What it answers.
+    pub(super) request: RegistryRequest,
 }
 
 impl Endpoint {
@@ -132,6 +134,7 @@ impl Endpoint {
                 response.headers().clone(),
                 response.url().clone(),
             );
+            let asked = RegistryRequest::new(&request.method, &url);
             let body = self
                 .shared
                 .within_document_timeout(read_body(response, limit))
@@ -143,6 +146,7 @@ impl Endpoint {
                         headers,
                         url,
                         bytes,
+                        request: asked,
                     });
                 }
                 Err(error)
@@ -150,7 +154,10 @@ impl Endpoint {
                 {
                     self.shared.pause(attempt, None).await;
                 }
-                Err(error) => return Err(self.unavailable(&request.action, error)),
+                Err(error) => {
+                    let silence = RegistrySilence::within(asked, error);
+                    return Err(self.unavailable(&request.action, silence));
+                }
             }
         }
     }
@@ -222,7 +229,11 @@ impl Endpoint {
                     self.shared.pause(attempt, None).await;
                     continue;
                 }
-                Err(error) => return Err(self.unavailable(&request.action, error)),
+                Err(error) => {
+                    let asked = RegistryRequest::new(&request.method, &url);
+                    let silence = RegistrySilence::new(asked, error);
+                    return Err(self.unavailable(&request.action, silence));
+                }
             };
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && own && !renewed && request.body.is_left() {
@@ -342,7 +353,7 @@ impl Endpoint {
         if response.status().is_success() {
             Ok(())
         } else {
-            Err(self.refusal(response, &request.action, "/v2/").await)
+            Err(self.refusal(&request, response, "/v2/").await)
         }
     }
 
@@ -379,32 +390,55 @@ impl Endpoint {
         })?;
         match client.get(root).send().await {
             Ok(_) => Ok(secure),
-            Err(error) => Err(self.unavailable(action, TransportError::of(error))),
+            Err(error) => {
+                let asked = RegistryRequest::new(&Method::GET, &secure);
+                let silence = RegistrySilence::new(asked, TransportError::of(error));
+                Err(self.unavailable(action, silence))
+            }
         }
     }
 
     /// The error that an answer is which is not what was hoped for. `what` was asked for.
-    pub(super) async fn refusal(&self, response: Response, action: &str, what: &str) -> StoreError {
+    pub(super) async fn refusal(
+        &self,
+        request: &Request,
+        response: Response,
+        what: &str,
+    ) -> StoreError {
         let status = response.status();
+        let asked = RegistryRequest::new(&request.method, response.url());
         let body = read_body(response, MAX_REFUSAL_BYTES);
         let bytes = self.shared.within_document_timeout(body).await;
-        self.refusal_of(status, &bytes.unwrap_or_default(), action, what)
+        let document = (status, &*bytes.unwrap_or_default(), asked);
+        self.refused(document, &request.action, what)
     }
 
-    pub(super) fn refusal_of(
+    /// The same of an answer that was read.
+    pub(super) fn refusal_of(&self, document: &Document, action: &str, what: &str) -> StoreError {
+        let asked = document.request.clone();
+        self.refused((document.status, &document.bytes, asked), action, what)
+    }
+
+    /// What the registry says in an answer that is not what was hoped for.
+    pub(super) fn words_of(&self, document: &Document) -> RegistryRefusal {
+        RegistryRefusal::parse(document.status, &document.bytes, &self.host.sent())
+            .of(document.request.clone())
+    }
+
+    fn refused(
         &self,
-        status: StatusCode,
-        body: &[u8],
+        (status, body, asked): (StatusCode, &[u8], RegistryRequest),
         action: &str,
         what: &str,
     ) -> StoreError {
+        let refusal = RegistryRefusal::parse(status, body, &self.host.sent()).of(asked);
         if status == StatusCode::NOT_FOUND {
             return StoreError::NotFound {
                 what: what.to_owned(),
                 place: self.place(),
+                answer: Some(Box::new(refusal)),
             };
         }
-        let refusal = RegistryRefusal::parse(status, body, &self.host.sent());
         if status.is_client_error() && !is_transient(status) {
             StoreError::Refused {
                 place: self.place(),

@@ -10,6 +10,7 @@ use net::{Method, Response, StatusCode, is_transient};
 use url::Url;
 
 use super::download::PROGRESS;
+use super::problem::Told;
 use super::token::{Access, Scopes};
 use super::transport::{Body, Endpoint, Request, Target};
 use crate::{Content, Descriptor, Digest, Repository, StoreError, Upload, spans};
@@ -119,7 +120,7 @@ impl Endpoint {
             StatusCode::ACCEPTED => Ok(Opened::Session(
                 self.location(response.url(), response.headers())?,
             )),
-            _ => Err(self.upload_refusal(response, action).await),
+            _ => Err(self.upload_refusal(&request, response, action).await),
         }
     }
 
@@ -166,12 +167,14 @@ impl Endpoint {
                     self.unavailable(action, "the registry took only a part of what it was sent")
                 }
                 Ok(response) => match response.status() {
-                    StatusCode::NOT_FOUND => return Ok(self.gone(action)),
+                    StatusCode::NOT_FOUND => return Ok(self.lost(&request, response).await),
                     StatusCode::RANGE_NOT_SATISFIABLE => {
                         self.unavailable(action, "the registry lost a part of the upload")
                     }
-                    status if is_transient(status) => self.upload_refusal(response, action).await,
-                    _ => return Err(self.upload_refusal(response, action).await),
+                    status if is_transient(status) => {
+                        self.upload_refusal(&request, response, action).await
+                    }
+                    _ => return Err(self.upload_refusal(&request, response, action).await),
                 },
                 Err(error @ StoreError::Unavailable { .. }) => error,
                 Err(error) => return Err(error),
@@ -187,7 +190,7 @@ impl Endpoint {
             let mut status = self.session_request(Method::GET, session.clone(), action);
             let response = self.send(&mut status).await?;
             if !response.status().is_success() {
-                return Ok(self.gone(action));
+                return Ok(self.lost(&status, response).await);
             }
             session = self.session_after(&session, &response)?;
             sent = received(response.headers()).unwrap_or(0);
@@ -199,7 +202,8 @@ impl Endpoint {
         }
         if sent > target.size {
             self.cancel(session).await;
-            return Ok(self.gone(action));
+            let lost = "the registry lost the upload";
+            return Ok(Outcome::Gone(self.unavailable(action, lost)));
         }
         self.close_session(session, target, Body::None, action)
             .await
@@ -236,7 +240,7 @@ impl Endpoint {
         }
         let response = result?;
         if !response.status().is_success() {
-            return Err(self.upload_refusal(response, action).await);
+            return Err(self.upload_refusal(&request, response, action).await);
         }
         let session = self.session_after(&session, &response)?;
         self.close_session(session, target, Body::None, action)
@@ -261,8 +265,10 @@ impl Endpoint {
         let response = self.send(&mut request).await?;
         match response.status() {
             status if status.is_success() => Ok(Outcome::Done),
-            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => Ok(self.gone(action)),
-            _ => Err(self.upload_refusal(response, action).await),
+            StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Ok(self.lost(&request, response).await)
+            }
+            _ => Err(self.upload_refusal(&request, response, action).await),
         }
     }
 
@@ -281,18 +287,30 @@ impl Endpoint {
         }
     }
 
-    fn gone(&self, action: &str) -> Outcome {
-        Outcome::Gone(self.unavailable(action, "the registry lost the upload"))
+    /// The registry does not know the upload any more.
+    async fn lost(&self, request: &Request, response: Response) -> Outcome {
+        let answer = match self.refusal(request, response, "").await {
+            StoreError::NotFound { answer, .. } => answer,
+            error => error.answer().cloned().map(Box::new),
+        };
+        let told = Told::new("the registry lost the upload", answer);
+        Outcome::Gone(self.unavailable(&request.action, told))
     }
 
     /// Not found is here: no such repository, and may not be made.
-    async fn upload_refusal(&self, response: Response, action: &str) -> StoreError {
-        let error = self.refusal(response, action, self.repository.path()).await;
-        match error {
-            StoreError::NotFound { place, .. } => StoreError::Refused {
+    async fn upload_refusal(
+        &self,
+        request: &Request,
+        response: Response,
+        action: &str,
+    ) -> StoreError {
+        let path = self.repository.path();
+        match self.refusal(request, response, path).await {
+            StoreError::NotFound { place, answer, .. } => StoreError::Refused {
                 place,
                 action: action.to_owned(),
-                source: "there is no such repository, and it cannot be made".into(),
+                source: Told::new("there is no such repository, and it cannot be made", answer)
+                    .into(),
             },
             error => error,
         }
@@ -370,6 +388,7 @@ fn wrong_size(digest: &Digest, expected: u64, presented: u64) -> StoreError {
         digest: digest.clone(),
         expected,
         presented,
+        came: None,
     }
 }
 

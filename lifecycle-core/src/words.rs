@@ -1,0 +1,439 @@
+//! What a phase says of a registry that did not do what it was asked: in the words of upstream's
+//! libraries, since platforms and their tests match them.
+//!
+//! `oci` says what happened to people; here the same facts are said as go-containerregistry says
+//! them, and around them what imgutil says.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use oci::store::{RegistryContent, RegistryRefusal, RegistryRequest, RegistrySilence};
+use oci::{ImageError, StoreError};
+use serde_json::Value;
+
+use crate::analyze::AnalyzeError;
+use crate::cache::CacheError;
+use crate::export::ExportError;
+use crate::extract::ExtractError;
+use crate::images::{OpenError, PlaceError};
+use crate::rebase::RebaseError;
+use crate::restore::RestoreError;
+
+/// An error with its causes, one after the other; what a registry did in upstream's words.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let error = within(error);
+        if let Some(said) = said(error) {
+            parts.push(said);
+            break;
+        }
+        parts.push(error.to_string());
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
+/// What `error` only hands on.
+fn within<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let inner: Option<&'e (dyn Error + 'static)> =
+        if let Some(ImageError::Store(it)) = error.downcast_ref() {
+            Some(it)
+        } else if let Some(PlaceError::Store(it)) = error.downcast_ref() {
+            Some(it)
+        } else if let Some(ExtractError::Store(it)) = error.downcast_ref() {
+            Some(it)
+        } else if let Some(AnalyzeError::Place(it)) = error.downcast_ref() {
+            Some(it)
+        } else if let Some(it) = error.downcast_ref::<CacheError>() {
+            match it {
+                CacheError::Extract(it) => Some(it),
+                CacheError::Open(it) => Some(it),
+                CacheError::Place(it) => Some(it),
+                CacheError::Store(it) => Some(it),
+                _ => None,
+            }
+        } else if let Some(it) = error.downcast_ref::<ExportError>() {
+            match it {
+                ExportError::PreviousImage(it) | ExportError::RunImage(it) => Some(it),
+                ExportError::Place(it) => Some(it),
+                _ => None,
+            }
+        } else if let Some(it) = error.downcast_ref::<RestoreError>() {
+            match it {
+                RestoreError::Place(it) => Some(it),
+                RestoreError::RunImageUnread(it) => Some(it),
+                _ => None,
+            }
+        } else if let Some(it) = error.downcast_ref::<RebaseError>() {
+            match it {
+                RebaseError::Place(it) | RebaseError::RunImageUnread(it) => Some(it),
+                RebaseError::RunImage(it) => Some(it),
+                _ => None,
+            }
+        } else {
+            None
+        };
+    inner.map_or(error, within)
+}
+
+/// What upstream says instead of `error` and its causes, if it is about a registry.
+fn said(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(OpenError { name, source }) = error.downcast_ref() {
+        let ImageError::Store(source) = &**source else {
+            return None;
+        };
+        let words = of_store(source)?;
+        // The config is fetched by who first wants to know something of the image.
+        return Some(if request(source)?.url.contains("/manifests/") {
+            format!("connect to repo store \"{name}\": {words}")
+        } else {
+            words
+        });
+    }
+    of_store(error.downcast_ref()?)
+}
+
+/// The request that `error` is about.
+fn request(error: &StoreError) -> Option<&RegistryRequest> {
+    let answer = error.answer().and_then(|it| it.request.as_ref());
+    let silence = || error.silence().map(|it| &it.request);
+    let content = || came(error).map(|it| &it.request);
+    answer.or_else(silence).or_else(content)
+}
+
+fn came(error: &StoreError) -> Option<&RegistryContent> {
+    match error {
+        StoreError::DigestMismatch { came, .. } | StoreError::SizeMismatch { came, .. } => {
+            came.as_deref()
+        }
+        _ => None,
+    }
+}
+
+/// What go-containerregistry says of `error`, if a registry had part in it.
+pub(crate) fn of_store(error: &StoreError) -> Option<String> {
+    if let Some(answer) = error.answer() {
+        return of_answer(answer);
+    }
+    if let Some(silence) = error.silence() {
+        return Some(of_silence(silence));
+    }
+    let came = came(error)?;
+    let RegistryRequest { method, url, .. } = &came.request;
+    match error {
+        StoreError::DigestMismatch {
+            expected,
+            presented,
+            ..
+        } => Some(match url.split_once("/manifests/") {
+            Some((repository, _)) => format!(
+                "manifest digest: \"{presented}\" does not match requested digest: \"{expected}\" for \"{}@{expected}\"",
+                name_of(repository)
+            ),
+            None => format!(
+                "error verifying {} checksum after reading {} bytes; got \"{presented}\", want \"{expected}\"",
+                expected.algorithm().name(),
+                came.size
+            ),
+        }),
+        StoreError::SizeMismatch { expected, .. } if came.announced => Some(format!(
+            "{method} {url}: Content-Length header {} does not match expected size {expected}",
+            came.size
+        )),
+        StoreError::SizeMismatch { expected, .. } => Some(format!(
+            "error verifying size; got {}, want {expected}",
+            came.size
+        )),
+        _ => None,
+    }
+}
+
+/// The name of the repository that lies at `url`: `http://localhost:5000/v2/app` is
+/// `localhost:5000/app`.
+fn name_of(url: &str) -> String {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    rest.replacen("/v2/", "/", 1)
+}
+
+/// Whether imgutil takes `answer` for one that says that there is no such image: it has to say so in
+/// the words of the specification.
+pub(crate) fn is_absence(answer: &RegistryRefusal) -> bool {
+    matches!(answer.status, 401 | 404) && !diagnostics(&answer.body).is_empty()
+}
+
+fn of_answer(answer: &RegistryRefusal) -> Option<String> {
+    let RegistryRequest { method, url, .. } = answer.request.as_ref()?;
+    let text = transport_error(method, answer.status, &answer.body);
+    Some(format!("{method} {url}: {text}"))
+}
+
+/// `transport.Error`, without the request.
+fn transport_error(method: &str, status: u16, body: &str) -> String {
+    let diagnostics = diagnostics(body);
+    match &*diagnostics {
+        [] => {
+            let text = format!(
+                "unexpected status code {status} {}",
+                go::http::status_text(status)
+            );
+            if !body.is_empty() {
+                format!("{text}: {}", printable(body))
+            } else if method == "HEAD" {
+                format!("{text} (HEAD responses have no body, use GET for details)")
+            } else {
+                text
+            }
+        }
+        [one] => printable(one),
+        several => printable(&format!("multiple errors returned: {}", several.join("; "))),
+    }
+}
+
+/// The text as a terminal may have it: lines, but nothing that steers it.
+fn printable(text: &str) -> String {
+    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    text.replace(steers, " ")
+}
+
+/// The errors that a body lists, each as `CODE: message[; detail]`.
+fn diagnostics(body: &str) -> Vec<String> {
+    let Ok(Value::Object(fields)) = serde_json::from_str::<Value>(body) else {
+        return Vec::new();
+    };
+    // Names in other letters are the same to Go.
+    let named = |object: &serde_json::Map<String, Value>, name: &str| {
+        let mut found = object
+            .iter()
+            .filter(|(it, _)| it.eq_ignore_ascii_case(name));
+        object
+            .get(name)
+            .or_else(|| found.next().map(|(_, it)| it))
+            .cloned()
+    };
+    let Some(Value::Array(errors)) = named(&fields, "errors") else {
+        return Vec::new();
+    };
+    let one = |error: &Value| {
+        let empty = serde_json::Map::new();
+        let fields = error.as_object().unwrap_or(&empty);
+        let text = |name| match named(fields, name) {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
+        let mut words = format!("{}: {}", text("code"), text("message"));
+        if let Some(detail) = named(fields, "detail").filter(|it| !it.is_null()) {
+            words.push_str("; ");
+            words.push_str(&shown(&detail));
+        }
+        words
+    };
+    errors.iter().map(one).collect()
+}
+
+/// A value as Go's `%v` prints it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(it) => it.to_string(),
+        Value::Number(it) => go::json::to_string(&it.as_f64()).unwrap_or_default(),
+        Value::String(it) => it.clone(),
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(shown).collect();
+            format!("[{}]", list.join(" "))
+        }
+        Value::Object(fields) => {
+            let sorted: BTreeMap<_, _> = fields.iter().collect();
+            let list: Vec<_> = sorted
+                .into_iter()
+                .map(|(name, it)| format!("{name}:{}", shown(it)))
+                .collect();
+            format!("map[{}]", list.join(" "))
+        }
+    }
+}
+
+/// `url.Error`, or what reading the body gives.
+fn of_silence(silence: &RegistrySilence) -> String {
+    let RegistryRequest { method, url, .. } = &silence.request;
+    let why = || match silence.io() {
+        Some(error) => go::words::io_cause(error),
+        None => go::words::chain(silence),
+    };
+    if silence.began {
+        return if silence.is_cut_off() {
+            "unexpected EOF".to_owned()
+        } else {
+            why()
+        };
+    }
+    if !silence.is_connected() {
+        return not_connected(url, &why(), silence.io().is_some());
+    }
+    let why = if silence.is_cut_off() {
+        "EOF".to_owned()
+    } else {
+        why()
+    };
+    format!("{} \"{url}\": {why}", operation(method))
+}
+
+/// Upstream asks for `/v2/` first, by HTTPS, and where plain HTTP will do by that, too.
+fn not_connected(url: &str, why: &str, by_system: bool) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let host = rest.split('/').next().unwrap_or(rest);
+    let schemes: &[&str] = match scheme {
+        "http" => &["https", "http"],
+        _ => &["https"],
+    };
+    let one = |scheme: &&str| {
+        let port = if *scheme == "http" { 80 } else { 443 };
+        let address = host.replacen("localhost", "127.0.0.1", 1);
+        let address = match address.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => address,
+            _ => format!("{address}:{port}"),
+        };
+        let dialled = if by_system {
+            format!("dial tcp {address}: connect: {why}")
+        } else {
+            why.to_owned()
+        };
+        format!("Get \"{scheme}://{host}/v2/\": {dialled}")
+    };
+    schemes.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// The method as Go's client writes it: `Get`.
+fn operation(method: &str) -> String {
+    let mut letters = method.chars();
+    match letters.next() {
+        Some(first) => format!("{first}{}", letters.as_str().to_ascii_lowercase()),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As go-containerregistry 0.21.9 said it.
+    #[test]
+    fn an_answer_is_told_as_upstream_tells_it() {
+        let one = r#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+        let several = r#"{"errors":[{"code":"UNAUTHORIZED"},{"code":"X","message":"y"}]}"#;
+        let detail = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow","detail":{"b":[1,"x",null],"a":1.5}}]}"#;
+        for (method, status, body, words) in [
+            (
+                "GET",
+                500,
+                "",
+                "unexpected status code 500 Internal Server Error",
+            ),
+            (
+                "GET",
+                418,
+                "<html>no</html>",
+                "unexpected status code 418 I'm a teapot: <html>no</html>",
+            ),
+            ("GET", 599, "", "unexpected status code 599 "),
+            (
+                "GET",
+                413,
+                "",
+                "unexpected status code 413 Request Entity Too Large",
+            ),
+            (
+                "HEAD",
+                403,
+                "",
+                "unexpected status code 403 Forbidden (HEAD responses have no body, use GET for details)",
+            ),
+            ("POST", 200, "{}", "unexpected status code 200 OK: {}"),
+            ("GET", 404, "[]", "unexpected status code 404 Not Found: []"),
+            (
+                "GET",
+                404,
+                r#"{"errors":[]}"#,
+                r#"unexpected status code 404 Not Found: {"errors":[]}"#,
+            ),
+            (
+                "GET",
+                404,
+                "not json",
+                "unexpected status code 404 Not Found: not json",
+            ),
+            ("GET", 502, one, "DENIED: no"),
+            (
+                "GET",
+                401,
+                r#"{"Errors":[{"CODE":"A","Message":"b"}]}"#,
+                "A: b",
+            ),
+            (
+                "GET",
+                401,
+                r#"{"errors":[{"code":1},2]}"#,
+                "multiple errors returned: : ; : ",
+            ),
+            (
+                "GET",
+                401,
+                several,
+                "multiple errors returned: UNAUTHORIZED: ; X: y",
+            ),
+            (
+                "GET",
+                429,
+                detail,
+                "TOOMANYREQUESTS: slow; map[a:1.5 b:[1 x <nil>]]",
+            ),
+            // Where upstream lets a registry steer the terminal.
+            (
+                "GET",
+                400,
+                "a\u{1b}[2Jb\n",
+                "unexpected status code 400 Bad Request: a [2Jb\n",
+            ),
+        ] {
+            assert_eq!(
+                transport_error(method, status, body),
+                words,
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn upstream_asks_for_the_api_first() {
+        let refused = "connection refused";
+        assert_eq!(
+            not_connected(
+                "http://localhost:5079/v2/app/manifests/latest",
+                refused,
+                true
+            ),
+            "Get \"https://localhost:5079/v2/\": dial tcp 127.0.0.1:5079: connect: connection refused; \
+             Get \"http://localhost:5079/v2/\": dial tcp 127.0.0.1:5079: connect: connection refused"
+        );
+        assert_eq!(
+            not_connected("https://10.0.0.1/v2/app/manifests/latest", refused, true),
+            "Get \"https://10.0.0.1/v2/\": dial tcp 10.0.0.1:443: connect: connection refused"
+        );
+        assert_eq!(operation("HEAD"), "Head");
+    }
+
+    #[test]
+    fn an_error_without_a_registry_is_told_with_its_causes() {
+        let source = ImageError::Unwritable(serde::ser::Error::custom("odd"));
+        let name = "app".to_owned();
+        let error = PlaceError::Name {
+            name: "X".to_owned(),
+        };
+        assert_eq!(chain(&error), "could not parse reference: X");
+        let source = Box::new(source);
+        let error = OpenError { name, source };
+        let words = "failed to read image 'app': image cannot be encoded: odd";
+        assert_eq!(chain(&error), words);
+    }
+}
