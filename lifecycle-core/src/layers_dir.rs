@@ -86,7 +86,8 @@ impl BuildpackDir {
             match file.strip_suffix(".toml") {
                 // Each folder is a layer, whatever it is called.
                 _ if *is_dir => drop(names.insert(file.as_str())),
-                None | Some("launch" | "build") => {}
+                // The first three would be the buildpack's folder itself, or the one above.
+                None | Some("" | "." | ".." | "launch" | "build") => {}
                 Some("store") => {
                     let store = files::read(&folder.join(file));
                     dir.store = store.map_err(|source| LayersDirError::Store {
@@ -129,4 +130,27 @@ pub enum LayersDirError {
         /// Why.
         source: Box<FileError>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Silent;
+
+    #[test]
+    fn metadata_of_a_layer_that_would_be_the_folder_or_the_one_above_are_for_nothing() {
+        let layers = tempfile::tempdir().unwrap();
+        let folder = layers.path().join("a");
+        std::fs::create_dir(&folder).unwrap();
+        for name in [".toml", "..toml", "...toml", "real.toml"] {
+            std::fs::write(folder.join(name), "[types]\nlaunch = true\n").unwrap();
+        }
+        let buildpack = GroupElement {
+            id: "a".parse().unwrap(),
+            ..GroupElement::default()
+        };
+        let dir = BuildpackDir::read(layers.path(), &buildpack, &Silent).unwrap();
+        let names: Vec<_> = dir.layers.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["real"]);
+    }
 }

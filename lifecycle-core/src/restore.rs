@@ -483,7 +483,7 @@ pub enum RestoreError {
         source: CacheError,
     },
     /// An image or a cache names a layer that cannot be a folder.
-    #[error("`{name}` is no name of a layer")]
+    #[error("`{name}` is not a name of a layer")]
     LayerName {
         /// The name.
         name: String,

@@ -11,6 +11,7 @@ use futures_util::{TryStreamExt as _, stream};
 use oci::layer::Layer;
 use oci::store::{Assembly, LayerSource};
 use oci::{Descriptor, Digest, Image, Selector, Store, StoreError, Upload, spans};
+use tokio::sync::Semaphore;
 use tracing::info_span;
 
 pub(crate) use self::ahead::Ahead;
@@ -240,8 +241,9 @@ impl Save<'_> {
                 Origin::Place(from) => Some(Ok((layer, *from))),
                 Origin::Made(_) => None,
             });
+        let turns = &Semaphore::new(self.workers.get());
         let there = stream::iter(there).try_for_each_concurrent(ASKED_AT_ONCE, |(layer, from)| {
-            self.bring(from, store, layer)
+            self.bring(from, store, layer, turns)
         });
         let made = self
             .layers
@@ -270,6 +272,7 @@ impl Save<'_> {
         from: &Place,
         to: &dyn Store,
         layer: &Descriptor,
+        turns: &Semaphore,
     ) -> Result<(), StoreError> {
         if to.contains(layer).await? {
             return Ok(());
@@ -281,6 +284,8 @@ impl Save<'_> {
         {
             return Ok(());
         }
+        // Asking costs little, moving does not. Nobody closes the semaphore.
+        let _turn = turns.acquire().await.ok();
         let content = match from.store.fetch(layer).await {
             // Layouts may be sparse.
             Err(error) if error.is_not_found() && self.images.kind() == Kind::Layout => {

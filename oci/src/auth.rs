@@ -225,11 +225,11 @@ fn keys_of(repository: &Repository) -> Vec<String> {
 #[non_exhaustive]
 pub enum CredentialsError {
     /// `CNB_REGISTRY_AUTH` is no JSON object of texts.
-    #[error("malformed `CNB_REGISTRY_AUTH`: no JSON object of registry to credential")]
+    #[error("malformed `CNB_REGISTRY_AUTH`: not a JSON object of registry to credential")]
     CnbRegistryAuth,
     /// An entry of `CNB_REGISTRY_AUTH` has none of the forms that there are.
     #[error(
-        "malformed `CNB_REGISTRY_AUTH`: entry `{registry}` is no `Basic`, `Bearer` or `X-Identity` credential"
+        "malformed `CNB_REGISTRY_AUTH`: entry `{registry}` is not a `Basic`, `Bearer` or `X-Identity` credential"
     )]
     CnbEntry {
         /// The entry.

@@ -156,7 +156,8 @@ pub fn extract(
     Ok(summary)
 }
 
-/// What is read and hashed at once: more than what it is read from holds, which is then read past.
+/// How many bytes are read and hashed at once: more than the buffer below holds, so that nothing is
+/// copied through that one.
 const BUFFER: usize = 256 << 10;
 
 /// What was unpacked, but for the digest: that is known at the end of what is read.

@@ -20,7 +20,7 @@ pub(crate) struct Console {
 pub(crate) enum Least {
     /// Lines of this level.
     Level(Level),
-    /// No line at all: nothing ends a phase but an error.
+    /// No line at all: errors are the highest level that anything has.
     Fatal,
 }
 

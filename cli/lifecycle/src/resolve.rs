@@ -1,5 +1,5 @@
-//! What is done with the inputs of a phase before anything else, in upstream's order: each step says
-//! what is wrong, so the order decides what a platform reads.
+//! What is done with the inputs of a phase before anything else, in upstream's order: of several
+//! mistakes the first is told, so the order decides which.
 
 use lifecycle_core::analyze::{self, AnalyzeError};
 use lifecycle_core::files::analyzed::Analyzed;
@@ -76,6 +76,10 @@ pub(crate) fn export(inputs: &mut Inputs, console: Console) -> Result<Analyzed, 
     check_cache(inputs, console);
     check_launch_cache(inputs, console);
     validate_names(inputs)?;
+    // Its credential is looked up with the others, while that can be done.
+    if let (false, Some(previous)) = (inputs.daemon, analyzed.previous_image()) {
+        previous.clone_into(&mut inputs.previous_image);
+    }
     Ok(analyzed)
 }
 

@@ -106,6 +106,7 @@ pub(crate) async fn sign(
             .map_err(CommandError::undecided)
     };
     let target = Target {
+        phase: "sign",
         image: &args.image,
         signer: &args.signer,
         replace: false,
@@ -132,6 +133,7 @@ pub(crate) async fn attest(
         .map_err(CommandError::undecided)
     };
     let target = Target {
+        phase: "attest",
         image: &args.image,
         signer: &args.signer,
         replace: args.replace,
@@ -179,6 +181,8 @@ fn predicate(path: &Path, kind: &PredicateType) -> Result<Box<RawValue>, Command
 
 /// What both commands are told.
 struct Target<'a> {
+    /// What is under way, for the user.
+    phase: &'static str,
     image: &'a Reference,
     signer: &'a SignerArgs,
     /// Whether what was claimed before goes.
@@ -199,7 +203,7 @@ async fn attach<P: Serialize>(
     let public = key.as_ref().map(|it| it.public_key().clone());
     let signer = Signer::open(key, services, target.access, environment).await?;
     let images = Images::new(target.access, environment, ui);
-    ui.begin("attest", target.image.to_string());
+    ui.begin(target.phase, target.image.to_string());
     let found = images.find_to_change(target.image).await?;
     let statement = claim(&found.descriptor)?;
     let bundle = signer.sign(&statement, &found.descriptor, ui).await?;

@@ -46,9 +46,14 @@ impl DirectoryCache {
             CacheError::Volume(PathError::new("stat", folder, &error).to_string())
         })?;
         let lock = File::open(folder).map_err(|error| {
-            // What upstream says who opens it only when it is to be emptied.
-            let found = Self::mend(folder).err();
-            found.unwrap_or_else(|| CacheError::file("lock", folder, error))
+            // In the words of upstream, who opens it first to empty the staging folder. Nothing is
+            // touched without the lock.
+            let error = PathError::new("open", folder, &error);
+            let staging = folder.join("staging");
+            let staging = staging.display();
+            CacheError::Volume(format!(
+                "initializing staging directory '{staging}': {error}"
+            ))
         })?;
         wait(&lock, folder, log)?;
         Self::mend(folder)?;
@@ -290,6 +295,23 @@ mod tests {
         let layer = layer::write(&cache.scratch(), Compression::None, empty).unwrap();
         cache.add(&layer).unwrap();
         layer.diff_id
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_locked_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let staged = folder.path().join("staging/layer.tmp");
+        fs::create_dir(folder.path().join("staging")).unwrap();
+        fs::write(&staged, "").unwrap();
+        let allow = |mode| {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            fs::set_permissions(folder.path(), permissions).unwrap();
+        };
+        allow(0o300);
+        let opened = DirectoryCache::open(folder.path(), &Silent);
+        allow(0o700);
+        // Root may open it all the same.
+        assert!(opened.is_ok() || staged.exists());
     }
 
     #[test]

@@ -255,8 +255,9 @@ async fn look_ahead(context: &CacheContext<'_>, cache: &Cache) {
                 && !cache.is_noted(&layer.path)
                 && is_looked_at(cache, known.as_ref())
             {
-                let look = look(context, cache, &layer.path, known.as_ref());
                 looks.push(async move {
+                    // Opens a file: not before it is this layer's turn.
+                    let look = look(context, cache, &layer.path, known.as_ref());
                     if let Ok(Ok(note)) = blocking(move || Ok(look())).await {
                         cache.note(layer.path, note);
                     }

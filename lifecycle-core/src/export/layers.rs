@@ -12,7 +12,7 @@ use tracing::field::Empty;
 use tracing::info_span;
 
 use super::slices::cut;
-use super::tree::{Content, TreeError, View};
+use super::tree::{Content, TreeError};
 use super::{ExportContext, ExportError};
 use crate::cache::{Cache, Note};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
@@ -410,7 +410,8 @@ impl Layers<'_> {
                 let plain = plain.and_then(|(cache, known)| cache.plain(known.as_ref()));
                 let folder = content.folder().map(Path::to_owned);
                 let work = tokio::task::spawn_blocking(move || {
-                    make(&content, &view, &candidates, &target, compression, plain)
+                    let fill = |layer: &mut Writer<Sink>| content.write(layer, &view);
+                    make(fill, &candidates, &target, compression, plain)
                 });
                 let outcome = match work.await {
                     Ok(outcome) => outcome,
@@ -483,7 +484,7 @@ pub(super) fn compression(kind: Kind) -> Compression {
     }
 }
 
-/// What upstream says, who looks twice at what it made.
+/// What upstream says when it makes a layer a second time, which it always does.
 pub(crate) fn tarball(id: &str, diff_id: &DiffId) -> String {
     format!("Reusing tarball for layer \"{id}\" with SHA: {diff_id}")
 }
@@ -491,8 +492,7 @@ pub(crate) fn tarball(id: &str, diff_id: &DiffId) -> String {
 /// Makes one layer. One that may be reused is hashed first: compressing costs much more than
 /// reading twice. Its tar is kept besides, if asked for.
 fn make(
-    content: &Content,
-    view: &View,
+    fill: impl Fn(&mut Writer<Sink>) -> Result<(), TreeError>,
     candidates: &[DiffId],
     target: &Path,
     compression: Compression,
@@ -501,14 +501,16 @@ fn make(
     let mut plain = plain;
     let mut kept = None;
     if !candidates.is_empty() {
-        let hashed = layer::hash_beside(plain.take(), |layer| content.write(layer, view))?;
-        kept = hashed.1;
-        if candidates.contains(&hashed.0.diff_id) {
-            return Ok((Outcome::Reused(hashed.0.diff_id), kept));
+        let (hashed, tar) = layer::hash_beside(plain.take(), &fill)?;
+        if candidates.contains(&hashed.diff_id) {
+            return Ok((Outcome::Reused(hashed.diff_id), tar));
         }
+        kept = tar.map(|tar| (hashed.diff_id, tar));
     }
-    let fill = |layer: &mut Writer<Sink>| content.write(layer, view);
-    let (layer, tar) = layer::write_beside(target, compression, plain, fill)?;
+    let (layer, tar) = layer::write_beside(target, compression, plain, &fill)?;
+    // What changed between the two readings is another layer's tar.
+    let kept = kept.filter(|(of, _)| *of == layer.diff_id);
+    let kept = kept.map(|(_, tar)| tar);
     Ok((Outcome::Added(Box::new(layer)), tar.or(kept)))
 }
 
@@ -553,5 +555,43 @@ fn record(metadata: &mut LayersMetadata, role: Role, diff_id: &DiffId) {
         Role::Launcher => metadata.launcher = LayerSha { sha },
         Role::Config => metadata.config = LayerSha { sha },
         Role::ProcessTypes => metadata.process_types = LayerSha { sha },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io::{self, Read as _};
+
+    use oci::Digest;
+    use oci::tar::{Entry, EntryKind};
+
+    use super::*;
+
+    #[test]
+    fn what_changes_between_two_readings_is_not_cached_as_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let reading = Cell::new(0);
+        let fill = |layer: &mut Writer<Sink>| {
+            reading.set(reading.get() + 1);
+            let size = reading.get();
+            let entry = Entry {
+                path: "/f".into(),
+                kind: EntryKind::File { size },
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                mtime: 0,
+            };
+            let content = io::repeat(b'x').take(size);
+            layer.write(&entry, content).map_err(TreeError::Tar)
+        };
+        let before = [DiffId(Digest::of(b"before"))];
+        let target = folder.path().join("layer");
+        let plain = Some(Plain::new(None, folder.path()));
+        let (outcome, plain) = make(fill, &before, &target, Compression::None, plain).unwrap();
+        assert!(matches!(outcome, Outcome::Added(_)));
+        assert_eq!(reading.get(), 2);
+        assert!(plain.is_none());
     }
 }

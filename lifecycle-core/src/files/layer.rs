@@ -44,8 +44,8 @@ impl LayerTypes {
 }
 
 impl LayerToml {
-    /// Reads the file at `path`; one that is missing, as behind a link to nowhere, says nothing. Refuses types outside of the `types` table, where older buildpacks
-    /// put them.
+    /// Reads the file at `path`. One that is missing, as behind a link to nowhere, says nothing. Refuses
+    /// types outside of the `types` table, where older buildpacks put them.
     pub fn read(path: &Path) -> Result<Self, LayerTomlError> {
         let read = |source| LayerTomlError::Read { source };
         let Some(layer) = super::read(path).map_err(read)? else {

@@ -13,7 +13,8 @@ use super::{Images, Place, PlaceError, parse_name};
 #[derive(Clone, Debug)]
 pub struct RegistryImages {
     client: RegistryClient,
-    /// What was found by who asked whether it may be read: who opens it then need not ask again.
+    /// Images that were found when it was asked whether they may be read. Opening one takes it from
+    /// here, without asking again.
     looked_at: Arc<Mutex<BTreeMap<String, MirroredStore>>>,
 }
 
@@ -65,6 +66,9 @@ impl Images for RegistryImages {
 
     async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
         let (repository, selector) = parse(name)?;
+        if self.looked_at().contains_key(name) {
+            return Ok(true);
+        }
         let store = self.client.mirrored(&repository)?;
         match store.resolve_ahead(&selector).await {
             Ok(_) => {

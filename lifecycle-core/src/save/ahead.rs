@@ -8,18 +8,20 @@ use oci::layer::Layer;
 use oci::{Descriptor, Digest, Upload};
 use tokio::sync::Mutex as Turn;
 use tokio::task::JoinSet;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::images::Place;
 
-/// Layers on their way to where the image will be. When this is dropped, what is not there yet stays
-/// behind.
+/// Layers on their way to where the image will be. When this is dropped, what is not there yet is
+/// not pushed.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     place: Place,
     pushing: Mutex<JoinSet<Option<Digest>>>,
     turns: Arc<Turn<()>>,
     has_failed: Arc<AtomicBool>,
+    /// What pushing is a part of: not of making a layer, which is made by then.
+    span: Span,
 }
 
 /// What is there already.
@@ -37,6 +39,7 @@ impl Ahead {
             pushing: Mutex::default(),
             turns: Arc::default(),
             has_failed: Arc::default(),
+            span: Span::current(),
         }
     }
 
@@ -59,7 +62,7 @@ impl Ahead {
             Some(descriptor.digest)
         };
         let mut pushing = self.pushing.lock().unwrap_or_else(PoisonError::into_inner);
-        pushing.spawn(push.in_current_span());
+        pushing.spawn(push.instrument(self.span.clone()));
     }
 
     /// Waits for all that was begun.

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use crate::words::PathError;
 
-/// How deep folders may lie in each other to be removed: each takes a file descriptor.
-const MAX_DEPTH: usize = 512;
+/// How deep folders may lie in each other to be removed: each takes two file descriptors.
+const MAX_DEPTH: usize = 256;
 
 /// Makes the folder `path` and those above it, as `os.MkdirAll`.
 ///
@@ -22,21 +22,25 @@ const MAX_DEPTH: usize = 512;
 ///
 /// Names the folder that cannot be made.
 pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
-    let failed = |error: &io::Error| PathError::new("mkdir", path, error);
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => return Err(failed(&Errno::NOTDIR.into())),
-        Err(_) => {}
-    }
-    if let Some(above) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
-        create_dir_all(above)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if !fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) => {
-            Err(failed(&error))
+    let mut missing = Vec::new();
+    let named = |it: &&Path| !it.as_os_str().is_empty() || path.as_os_str().is_empty();
+    // No recursion: a path may have more names than a stack has room for.
+    for folder in path.ancestors().filter(named) {
+        match fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(PathError::new("mkdir", folder, &Errno::NOTDIR.into())),
+            Err(_) => missing.push(folder),
         }
-        _ => Ok(()),
     }
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Err(error) if !fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) => {
+                return Err(PathError::new("mkdir", folder, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes `path` and all below it, as `os.RemoveAll`: as much as can be removed. Nothing there is
@@ -48,6 +52,11 @@ pub fn create_dir_all(path: &Path) -> Result<(), PathError> {
 pub fn remove_all(path: &Path) -> Result<(), PathError> {
     if path.as_os_str().is_empty() {
         return Ok(());
+    }
+    // Go refuses the first. The second would be the folder above, which nobody means.
+    let last = path.as_os_str().as_bytes().rsplit(|it| *it == b'/').next();
+    if matches!(last, Some(b"." | b"..")) {
+        return Err(PathError::new("RemoveAll", path, &Errno::INVAL.into()));
     }
     let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
     match fs::remove_file(path).or_else(|_is_folder| fs::remove_dir(path)) {
@@ -174,6 +183,24 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_removed_by_its_name_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        create_dir_all(&at("x/y")).unwrap();
+        remove_all(&at("x/.")).unwrap_err();
+        remove_all(&at("x/y/..")).unwrap_err();
+        assert!(at("x/y").exists());
+    }
+
+    #[test]
+    fn a_path_may_have_any_number_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("a/".repeat(60_000));
+        let error = create_dir_all(&long).unwrap_err();
+        assert_eq!(error.cause, "file name too long");
+    }
+
+    #[test]
     fn an_error_names_where_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
@@ -193,14 +220,12 @@ mod tests {
     #[test]
     fn what_is_nested_deeper_than_any_folder_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let mut path = folder.path().join("deep");
         let mut handle = fs::File::open(folder.path()).unwrap();
         for _ in 0..MAX_DEPTH + 2 {
             rustix::fs::mkdirat(&handle, "d", Mode::RWXU).unwrap();
             handle = openat(&handle, "d", OFlags::RDONLY, Mode::empty())
                 .unwrap()
                 .into();
-            path.push("d");
         }
         let error = remove_all(&folder.path().join("d")).unwrap_err();
         assert_eq!(error.cause, "too many open files");

@@ -8,9 +8,9 @@ use tempfile::{NamedTempFile, TempPath};
 
 /// Where the plain tar of a layer is kept while the layer is hashed or written.
 ///
-/// If there is a file that may have the same content, the two are compared: what is equal to a tar
-/// whose digest is known has that digest, and need be neither hashed nor written. From the first
-/// difference on the tar is written to a new file.
+/// If there is a file that may have the same content, the two are compared: what is equal to the file
+/// that is there need not be written again. From the first difference on the tar is written to a new
+/// file.
 ///
 /// What fails here does not fail the layer: then there is no plain tar.
 #[derive(Debug)]
@@ -60,7 +60,11 @@ impl Plain {
 
     /// Takes the next bytes.
     pub(super) fn pass(&mut self, bytes: &[u8]) {
-        self.is_lost = self.is_lost || self.try_pass(bytes).is_err();
+        if !self.is_lost && self.try_pass(bytes).is_err() {
+            // Half of it is of no use, and the layer itself may need the room.
+            (self.known, self.new) = (None, None);
+            self.is_lost = true;
+        }
     }
 
     fn try_pass(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -124,5 +128,23 @@ impl Known {
         } else {
             Err(io::ErrorKind::UnexpectedEof.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_tar_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut plain = Plain::new(None, folder.path());
+        plain.pass(b"x");
+        let (_, path) = plain.new.take().unwrap().into_parts();
+        let cannot_be_written = std::fs::File::open(&path).unwrap();
+        plain.new = Some(NamedTempFile::from_parts(cannot_be_written, path));
+        plain.pass(b"y");
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(plain.finish().is_none());
     }
 }

@@ -80,11 +80,13 @@ def row_of(case, i, want, got):
         return CRASH
     if "[timed out]" in up["stderr"]:
         return SLOW
-    if "failed to create symlink" in up["stdout"] and "file exists" in up["stdout"]:
-        return LINK
     if us is None:
         return None
     said = us["stdout"] + us["stderr"]
+    # Neither a failure of the same kind, nor a panic, nor a signal.
+    if "failed to create symlink" in up["stdout"] and "file exists" in up["stdout"] \
+            and us["exit"] >= 0 and us["exit"] not in (up["exit"], 101) and "file exists" not in said:
+        return LINK
     if "failed to exec as user" in said and "invalid argument" in said:
         return OWNER
     if up["exit"] == us["exit"] and "dial tcp: lookup http " in up["stdout"] and "could not parse reference: http://" in said:
@@ -123,19 +125,22 @@ def row_of(case, i, want, got):
     if up["exit"] == us["exit"] and re.search(blob, up["stdout"]) and re.sub(blob, "", up["stdout"]) == re.sub(blob, "", us["stdout"]):
         return RANDOM
     # A small layer is sent with the request that ends its upload.
-    if up["exit"] != 0 and us["exit"] == 0 and any(f.get("method") == "PATCH" for f in case.get("faults") or []):
+    if up["exit"] != 0 and us["exit"] == 0 \
+            and any(f.get("method") == "PATCH" and "/blobs/" in f["path"] for f in case.get("faults") or []):
         return SOME_REQUESTS
     if "it redirects a request that cannot be repeated elsewhere" in said:
         return REDIRECT
     if orders_by_environment(case):
         return EXEC_ENV
     faults = case.get("faults") or []
-    # Only where ours was not met by it: all else that differs is a find.
-    partial = [str(f.get("status")) for f in faults if "first" in f or "after" in f]
-    if up["exit"] != 0 and any(" %s " % it in up["stdout"] and " %s " % it not in us["stdout"] for it in partial):
+    # Only where ours was not met by it, but succeeded, or by another: all else that differs is a find.
+    of_some = [f for f in faults if "first" in f or "after" in f]
+    statuses = [" %s " % f["status"] for f in faults if "status" in f]
+    partial = [" %s " % f["status"] for f in of_some if "status" in f]
+    if up["exit"] != 0 and 0 < us["exit"] != 101 and any(it in up["stdout"] and it not in us["stdout"] for it in partial) \
+            and any(it in us["stdout"] for it in statuses):
         return SOME_REQUESTS
-    # PATCH ours never sends.
-    if up["exit"] != 0 and us["exit"] == 0 and any("first" in f or "after" in f or f.get("method") == "PATCH" for f in faults):
+    if up["exit"] != 0 and us["exit"] == 0 and of_some:
         return SOME_REQUESTS
     refused = re.search(r"did not include|failed to find accessible", up["stdout"] + up["stderr"])
     if refused and up["exit"] != us["exit"] and any(f.get("status") == 200 and re.match(f.get("method", ""), "HEAD") for f in faults):
