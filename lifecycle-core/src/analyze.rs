@@ -169,7 +169,7 @@ async fn look(context: &AnalyzeContext<'_>) -> Result<Looked, AnalyzeError> {
 
 async fn check_read(context: &AnalyzeContext<'_>, name: &str) -> Result<(), AnalyzeError> {
     let access = context.images.check_read(name).await;
-    access.map(drop).map_err(|source| AnalyzeError::ReadAccess {
+    access.map_err(|source| AnalyzeError::ReadAccess {
         name: name.to_owned(),
         source,
     })

@@ -23,7 +23,6 @@ use crate::Log;
 use crate::extract::{self, ExtractError, LayersDir};
 use crate::images::{OpenError, PlaceError};
 use crate::labels::{CacheMetadata, LabelError};
-use crate::words;
 
 /// A cache.
 #[derive(Debug)]
@@ -174,14 +173,12 @@ pub enum CacheError {
     #[error(transparent)]
     Place(PlaceError),
     /// The cache image could not be pushed.
-    #[error(
-        "committing cache: saving image '{name}': failed to write image to the following tags: [{name}: {}]",
-        words::chain(cause)
-    )]
+    #[error("failed to save the cache image '{name}'")]
     Save {
         /// Which.
         name: String,
-        /// Why: the text has it.
+        /// Why.
+        #[source]
         cause: StoreError,
     },
     /// The registry failed.

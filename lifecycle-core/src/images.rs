@@ -38,9 +38,15 @@ pub trait Images: fmt::Debug + Send + Sync {
     /// The place of `name`, to write to.
     async fn create(&self, name: &str) -> Result<Place, PlaceError>;
 
-    /// An error if the image `name` may not be read; else whether a registry says that it is there.
-    /// Elsewhere that is only known by opening it.
-    async fn check_read(&self, name: &str) -> Result<bool, PlaceError>;
+    /// An error if the image `name` may not be read. One that is not there may be.
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError>;
+
+    /// Whether a registry says that there is an image `name`. Elsewhere that is known by opening it
+    /// only.
+    async fn is_there(&self, name: &str) -> Result<bool, PlaceError> {
+        let _ = name;
+        Ok(true)
+    }
 
     /// An error if an image may not be written to `name`.
     async fn check_write(&self, name: &str) -> Result<(), PlaceError>;
@@ -89,6 +95,9 @@ pub struct Place {
     pub selector: Selector,
     /// The image ID, in a daemon: a daemon has no digests of manifests.
     pub image_id: Option<Digest>,
+    /// Whether a registry has to say in the words of the specification that nothing is there, as
+    /// upstream wants it.
+    pub strict: bool,
 }
 
 impl Place {
@@ -100,16 +109,17 @@ impl Place {
         }
     }
 
-    /// What is there, if anything. A registry has to say in the words of the specification that there
-    /// is nothing.
+    /// What is there, if anything.
     pub async fn resolve(&self) -> Result<Option<Descriptor>, StoreError> {
         match self.store.resolve(&self.selector).await {
             Ok(descriptor) => Ok(Some(descriptor)),
-            Err(error) => match error.answer() {
-                Some(answer) if words::is_absence(answer) => Ok(None),
-                None if error.is_not_found() => Ok(None),
-                _ => Err(error),
-            },
+            Err(error) => {
+                let is_missing = match error.answer() {
+                    Some(answer) if self.strict => words::is_absence(answer),
+                    _ => error.is_not_found(),
+                };
+                if is_missing { Ok(None) } else { Err(error) }
+            }
         }
     }
 
@@ -121,6 +131,7 @@ impl Place {
     ) -> Result<Option<Image>, OpenError> {
         let failed = |source| OpenError {
             name: self.name.clone(),
+            strict: self.strict,
             source: Box::new(source),
         };
         let found = self.resolve().await;
@@ -263,8 +274,8 @@ impl Images for LayoutImages {
         Ok(place(&path, layout, selector))
     }
 
-    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
-        self.path(name).map(|_| true)
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
+        self.path(name).map(drop)
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {
@@ -318,6 +329,7 @@ fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
         name,
         selector,
         image_id: None,
+        strict: false,
     }
 }
 
@@ -328,6 +340,8 @@ fn place(path: &Path, layout: LayoutStore, selector: Selector) -> Place {
 pub struct OpenError {
     /// What the image is called.
     pub name: String,
+    /// As of its [`Place`].
+    pub strict: bool,
     /// Why.
     pub source: Box<ImageError>,
 }
@@ -338,7 +352,7 @@ impl OpenError {
     pub(crate) fn is_of_store(&self) -> bool {
         match &*self.source {
             ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
-            ImageError::Store(error) => words::of_store(error).is_some(),
+            ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             _ => false,
         }
     }

@@ -145,10 +145,7 @@ mod tests {
         for name in [".toml", "..toml", "...toml", "real.toml"] {
             std::fs::write(folder.join(name), "[types]\nlaunch = true\n").unwrap();
         }
-        let buildpack = GroupElement {
-            id: "a".parse().unwrap(),
-            ..GroupElement::default()
-        };
+        let buildpack = GroupElement::new("a", "1");
         let dir = BuildpackDir::read(layers.path(), &buildpack, &Silent).unwrap();
         let names: Vec<_> = dir.layers.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["real"]);

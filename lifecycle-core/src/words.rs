@@ -80,7 +80,13 @@ fn within<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
 
 /// What upstream says instead of `error` and its causes, if it is about a registry.
 fn said(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(OpenError { name, source }) = error.downcast_ref() {
+    if let Some(CacheError::Save { name, cause }) = error.downcast_ref() {
+        return Some(format!(
+            "committing cache: saving image '{name}': failed to write image to the following tags: [{name}: {}]",
+            chain(cause)
+        ));
+    }
+    if let Some(OpenError { name, source, .. }) = error.downcast_ref() {
         let ImageError::Store(source) = &**source else {
             return None;
         };
@@ -193,8 +199,18 @@ fn transport_error(method: &str, status: u16, body: &str) -> String {
 
 /// The text as a terminal may have it: lines, but nothing that steers it.
 fn printable(text: &str) -> String {
-    let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
-    text.replace(steers, " ")
+    let mut shown = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(c) = letters.next() {
+        let stays = match c {
+            '\n' | '\t' => true,
+            // By itself it goes back to where the line began.
+            '\r' => letters.peek() == Some(&'\n'),
+            c => !c.is_control(),
+        };
+        shown.push(if stays { c } else { ' ' });
+    }
+    shown
 }
 
 /// The errors that a body lists, each as `CODE: message[; detail]`.
@@ -289,7 +305,10 @@ fn not_connected(url: &str, why: &str, by_system: bool) -> String {
     };
     let one = |scheme: &&str| {
         let port = if *scheme == "http" { 80 } else { 443 };
-        let address = host.replacen("localhost", "127.0.0.1", 1);
+        let address = match host.strip_prefix("localhost") {
+            Some(port) if port.is_empty() || port.starts_with(':') => format!("127.0.0.1{port}"),
+            _ => host.to_owned(),
+        };
         let address = match address.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => address,
             _ => format!("{address}:{port}"),
@@ -432,7 +451,11 @@ mod tests {
         };
         assert_eq!(chain(&error), "could not parse reference: X");
         let source = Box::new(source);
-        let error = OpenError { name, source };
+        let error = OpenError {
+            name,
+            strict: true,
+            source,
+        };
         let words = "failed to read image 'app': image cannot be encoded: odd";
         assert_eq!(chain(&error), words);
     }

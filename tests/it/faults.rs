@@ -371,7 +371,7 @@ async fn a_damaged_previous_image_is_not_used() {
         // Either it is not taken for an image, or it is said what is wrong with it, and with which.
         if analyzed.code != 0 {
             assert!(
-                analyzed.stdout.contains("app:v1"),
+                analyzed.stdout.contains("app:v1") || analyzed.stdout.contains("/v2/app/"),
                 "{manifest}: {}",
                 analyzed.stdout
             );

@@ -179,6 +179,7 @@ pub(crate) async fn cache(
         repository: reference.location.to_string(),
         selector: Selector::Tag(tag(reference)?),
         image_id: None,
+        strict: false,
     })
 }
 

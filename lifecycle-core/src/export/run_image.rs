@@ -4,7 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use oci::{Image, ImageError, Platform};
+use oci::{Image, ImageError, Platform, StoreError};
 use tracing::Instrument as _;
 
 use super::{ExportContext, ExportError};
@@ -124,10 +124,18 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
 
 /// Whether a registry's answer may be another one next time: what upstream takes for final is not
 /// asked for again.
-pub(crate) fn is_unsettled(error: &OpenError) -> bool {
-    let ImageError::Store(error) = &*error.source else {
+pub(crate) fn is_unsettled(opened: &OpenError) -> bool {
+    let ImageError::Store(error) = &*opened.source else {
         return false;
     };
+    // Upstream does so, though whoever asked has tried several times by then.
+    let is_outage = matches!(
+        error,
+        StoreError::Unavailable { .. } | StoreError::Refused { .. }
+    );
+    if is_outage && !opened.strict {
+        return false;
+    }
     error
         .answer()
         .is_none_or(|it| !matches!(it.status, 400 | 401 | 403 | 405 | 429))

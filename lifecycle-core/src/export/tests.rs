@@ -66,11 +66,12 @@ impl Images for Memory {
             repository,
             selector,
             image_id: None,
+            strict: false,
         })
     }
 
-    async fn check_read(&self, _: &str) -> Result<bool, PlaceError> {
-        Ok(true)
+    async fn check_read(&self, _: &str) -> Result<(), PlaceError> {
+        Ok(())
     }
 
     async fn check_write(&self, _: &str) -> Result<(), PlaceError> {

@@ -116,6 +116,7 @@ impl Images for DaemonImages {
             repository: name.to_owned(),
             selector: Selector::Digest(id.clone()),
             image_id: Some(id),
+            strict: false,
         }))
     }
 
@@ -129,8 +130,8 @@ impl Images for DaemonImages {
     }
 
     /// Never asked, as upstream: an image that is not there is another question.
-    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
-        parse_name(name).map(|_| true)
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
+        parse_name(name).map(drop)
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {

@@ -50,6 +50,7 @@ impl Images for RegistryImages {
             repository: repository.to_string(),
             selector,
             image_id: None,
+            strict: true,
         }))
     }
 
@@ -61,23 +62,34 @@ impl Images for RegistryImages {
             repository: repository.to_string(),
             selector,
             image_id: None,
+            strict: true,
         })
     }
 
-    async fn check_read(&self, name: &str) -> Result<bool, PlaceError> {
+    async fn check_read(&self, name: &str) -> Result<(), PlaceError> {
         let (repository, selector) = parse(name)?;
         if self.looked_at().contains_key(name) {
-            return Ok(true);
+            return Ok(());
         }
         let store = self.client.mirrored(&repository)?;
-        match store.resolve_ahead(&selector).await {
-            Ok(_) => {
+        match store.resolve_ahead(&selector, may_read).await {
+            Ok(()) => {
                 self.looked_at().insert(name.to_owned(), store);
-                Ok(true)
+                Ok(())
             }
-            Err(error) if !may_read(&error) => Err(error.into()),
-            Err(_) => Ok(true),
+            // Who cannot be reached need not be asked again.
+            Err(error) if error.silence().is_some_and(|it| !it.is_connected()) => Err(error.into()),
+            // Upstream asks for the head alone: what that is answered decides, and is told.
+            Err(_) => match store.has(&selector).await {
+                Err(error) if !may_read(&error) => Err(error.into()),
+                _ => Ok(()),
+            },
         }
+    }
+
+    async fn is_there(&self, name: &str) -> Result<bool, PlaceError> {
+        let (repository, selector) = parse(name)?;
+        Ok(self.client.mirrored(&repository)?.has(&selector).await?)
     }
 
     async fn check_name(&self, name: &str) -> Result<(), PlaceError> {

@@ -46,8 +46,8 @@ pub async fn open_app(
     })?;
     let (place, image) = app.ok_or(RebaseError::NoApp)?;
     // What a registry says it has not is not used, even if it comes.
-    let found = context.images.check_read(context.app).await;
-    if !found.unwrap_or(false) {
+    let is_there = context.images.is_there(context.app).await;
+    if !is_there.unwrap_or(false) {
         return Err(RebaseError::NoApp);
     }
     let run_image = run_image_name(context, &image, readable).await?;

@@ -263,7 +263,7 @@ impl Phases<'_> {
         };
         let exporting = export_cache(&context, cache, self.progress);
         if let Err(error) = spans::within(info_span!("cache"), exporting).await {
-            let text = format!("nothing was cached: {error}");
+            let text = format!("nothing was cached: {}", go::words::chain(&error));
             self.progress.line(Level::Warn, &text);
         }
     }

@@ -289,6 +289,7 @@ impl PhaseImages for StagedImages {
             repository: it.repository(),
             selector: Selector::Digest(it.digest.clone()),
             image_id: None,
+            strict: false,
         }))
     }
 
@@ -302,11 +303,12 @@ impl PhaseImages for StagedImages {
             repository: name.to_owned(),
             selector: Selector::Tag(tag),
             image_id: None,
+            strict: false,
         })
     }
 
-    async fn check_read(&self, _name: &str) -> Result<bool, PlaceError> {
-        Ok(true)
+    async fn check_read(&self, _name: &str) -> Result<(), PlaceError> {
+        Ok(())
     }
 
     async fn check_write(&self, _name: &str) -> Result<(), PlaceError> {

@@ -389,6 +389,7 @@ impl PhaseImages for Places<'_> {
             repository: repository.to_owned(),
             selector: Selector::Digest(digest.clone()),
             image_id: None,
+            strict: false,
         }))
     }
 
@@ -399,11 +400,12 @@ impl PhaseImages for Places<'_> {
             repository: name.to_owned(),
             selector: Selector::Tag(Tag::latest()),
             image_id: None,
+            strict: false,
         })
     }
 
-    async fn check_read(&self, _name: &str) -> Result<bool, PlaceError> {
-        Ok(true)
+    async fn check_read(&self, _name: &str) -> Result<(), PlaceError> {
+        Ok(())
     }
 
     async fn check_write(&self, _name: &str) -> Result<(), PlaceError> {

@@ -44,9 +44,11 @@ pub struct MirroredStore {
     named: RegistryStore,
     notes: Notes,
     temporary: PathBuf,
-    /// What was resolved ahead.
-    ahead: Mutex<Option<(Selector, Descriptor)>>,
+    ahead: Mutex<Ahead>,
 }
+
+/// What was resolved ahead, or why it could not be.
+type Ahead = Option<(Selector, Result<Descriptor, StoreError>)>;
 
 #[derive(Debug)]
 struct Mirror {
@@ -87,14 +89,22 @@ impl MirroredStore {
         }
     }
 
-    /// [Resolves](Store::resolve) `selector`; who does so next is told the same, without asking again.
-    pub async fn resolve_ahead(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
-        let found = self.resolve(selector).await?;
-        *self.ahead() = Some((selector.clone(), found.clone()));
-        Ok(found)
+    /// [Resolves](Store::resolve) `selector`; who does so next is told the same, without asking again:
+    /// also an error, if `keeps` says so of it. Other errors are returned.
+    pub async fn resolve_ahead(
+        &self,
+        selector: &Selector,
+        keeps: impl Fn(&StoreError) -> bool + Send,
+    ) -> Result<(), StoreError> {
+        let found = match self.resolve(selector).await {
+            Err(error) if !keeps(&error) => return Err(error),
+            found => found,
+        };
+        *self.ahead() = Some((selector.clone(), found));
+        Ok(())
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Option<(Selector, Descriptor)>> {
+    fn ahead(&self) -> MutexGuard<'_, Ahead> {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -205,7 +215,7 @@ impl Store for MirroredStore {
     async fn resolve(&self, selector: &Selector) -> Result<Descriptor, StoreError> {
         let ahead = self.ahead().take().filter(|(of, _)| of == selector);
         if let Some((_, found)) = ahead {
-            return Ok(found);
+            return found;
         }
         let mut failures = Vec::new();
         for mirror in self.for_selector(selector) {

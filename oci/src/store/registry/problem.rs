@@ -6,6 +6,7 @@ use std::io;
 
 use net::{Method, StatusCode, TransportError};
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use crate::StoreError;
@@ -29,7 +30,7 @@ pub struct RegistryRefusal {
     pub message: String,
     /// What was asked; nothing where it was no registry that was asked.
     pub request: Option<RegistryRequest>,
-    /// The body as it came, without secrets: at most 64 KiB.
+    /// The body as it came, without secrets: made of at most 64 KiB.
     pub body: String,
 }
 
@@ -53,6 +54,7 @@ impl RegistryRequest {
         // Without a host there is no user either.
         shown.set_username("").ok();
         shown.set_password(None).ok();
+        shown.set_fragment(None);
         if url.query().is_some() {
             let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
             pairs.sort();
@@ -269,7 +271,7 @@ impl RegistryRefusal {
             codes,
             message: message.chars().take(MAX_CHARS).collect(),
             request: None,
-            body: without(&text, secrets),
+            body: body_without(&text, secrets),
         }
     }
 
@@ -282,6 +284,49 @@ impl RegistryRefusal {
     pub fn has_code(&self, code: &str) -> bool {
         self.codes.iter().any(|it| it == code)
     }
+}
+
+/// The body without secrets, also without those that JSON writes in another way.
+fn body_without(text: &str, secrets: &[Secret]) -> String {
+    let cut = without(text, secrets);
+    let mut parsed = serde_json::from_str::<Value>(&cut).unwrap_or_default();
+    if cut_texts(&mut parsed, secrets) {
+        parsed.to_string()
+    } else {
+        cut
+    }
+}
+
+/// Cuts secrets out of all texts in `value`; whether there were any.
+fn cut_texts(value: &mut Value, secrets: &[Secret]) -> bool {
+    let mut found = false;
+    match value {
+        Value::String(text) => {
+            let cut = without(text, secrets);
+            found = cut != *text;
+            *text = cut;
+        }
+        Value::Array(list) => {
+            for it in list {
+                found |= cut_texts(it, secrets);
+            }
+        }
+        Value::Object(fields) => {
+            for it in fields.values_mut() {
+                found |= cut_texts(it, secrets);
+            }
+        }
+        _ => {}
+    }
+    found
+}
+
+/// What gives access in an address: the values of its query that are not part of the protocol.
+pub(super) fn secrets_of(url: &Url) -> Vec<Secret> {
+    url.query_pairs()
+        .filter(|(name, value)| !PARAMETERS.contains(&&**name) && value.len() >= 16)
+        .map(|(_, value)| Secret::from(&*value))
+        .collect()
 }
 
 /// The text without secrets.
@@ -351,6 +396,29 @@ mod tests {
             refusal.to_string(),
             "403 Forbidden: DENIED: no [31m rights; X"
         );
+    }
+
+    #[test]
+    fn secrets_are_cut_out_of_escaped_text() {
+        let body =
+            br#"{"errors":[{"code":"X","message":"hun\/ter2","detail":{"a":"hun\u002fter2"}}]}"#;
+        let secrets = ["hun/ter2".into()];
+        let refusal = RegistryRefusal::parse(StatusCode::FORBIDDEN, body, &secrets);
+        assert!(!refusal.body.contains("ter2"), "{}", refusal.body);
+        assert!(refusal.has_code("X"));
+    }
+
+    #[test]
+    fn what_gives_access_in_an_address_is_a_secret() {
+        let url =
+            "https://storage.test/x?digest=sha256%3A0123456789&Signature=0123456789abcdefg&a=b";
+        let url: Url = url.parse().unwrap();
+        let secrets = secrets_of(&url);
+        let body = b"<Error><SignatureProvided>0123456789abcdefg</SignatureProvided></Error>";
+        let refusal = RegistryRefusal::parse(StatusCode::FORBIDDEN, body, &secrets);
+        assert_eq!(secrets.len(), 1);
+        assert!(!refusal.body.contains("0123456789abcdefg"));
+        assert!(!refusal.message.contains("0123456789abcdefg"));
     }
 
     #[test]

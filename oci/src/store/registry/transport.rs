@@ -16,7 +16,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::client::Shared;
 use super::host::{self, Host};
-use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence};
+use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence, secrets_of};
 use super::token::{Access, Scopes};
 use crate::auth::Secret;
 use crate::{Repository, StoreError};
@@ -406,32 +406,43 @@ impl Endpoint {
         what: &str,
     ) -> StoreError {
         let status = response.status();
-        let asked = RegistryRequest::new(&request.method, response.url());
+        let url = response.url().clone();
+        let asked = RegistryRequest::new(&request.method, &url);
         let body = read_body(response, MAX_REFUSAL_BYTES);
         let bytes = self.shared.within_document_timeout(body).await;
         let document = (status, &*bytes.unwrap_or_default(), asked);
-        self.refused(document, &request.action, what)
+        self.refused(document, &url, &request.action, what)
     }
 
     /// The same of an answer that was read.
     pub(super) fn refusal_of(&self, document: &Document, action: &str, what: &str) -> StoreError {
         let asked = document.request.clone();
-        self.refused((document.status, &document.bytes, asked), action, what)
+        let answer = (document.status, &*document.bytes, asked);
+        self.refused(answer, &document.url, action, what)
     }
 
     /// What the registry says in an answer that is not what was hoped for.
     pub(super) fn words_of(&self, document: &Document) -> RegistryRefusal {
-        RegistryRefusal::parse(document.status, &document.bytes, &self.host.sent())
+        let secrets = self.secrets(&document.url);
+        RegistryRefusal::parse(document.status, &document.bytes, &secrets)
             .of(document.request.clone())
+    }
+
+    /// What an answer from `url` may echo and nobody is to read.
+    fn secrets(&self, url: &Url) -> Vec<Secret> {
+        let mut secrets = self.host.sent();
+        secrets.extend(secrets_of(url));
+        secrets
     }
 
     fn refused(
         &self,
         (status, body, asked): (StatusCode, &[u8], RegistryRequest),
+        url: &Url,
         action: &str,
         what: &str,
     ) -> StoreError {
-        let refusal = RegistryRefusal::parse(status, body, &self.host.sent()).of(asked);
+        let refusal = RegistryRefusal::parse(status, body, &self.secrets(url)).of(asked);
         if status == StatusCode::NOT_FOUND {
             return StoreError::NotFound {
                 what: what.to_owned(),
