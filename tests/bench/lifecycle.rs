@@ -95,9 +95,9 @@ fn main() {
     };
     let all = !has("memory") && !has("disk");
     let mut text = String::new();
-    for (place, chosen) in [
-        ("memory", all || has("memory")),
-        ("disk", all || has("disk")),
+    for (place, said, chosen) in [
+        ("memory", "in memory", all || has("memory")),
+        ("disk", "on disk", all || has("disk")),
     ] {
         if !chosen || size.rounds == 1 && place == "disk" {
             continue;
@@ -111,7 +111,7 @@ fn main() {
         let Some(scene) = Scene::set(workspace, &disk, size) else {
             return;
         };
-        let table = table(place, &scene.measure());
+        let table = table(said, &scene.measure());
         println!("{table}");
         text.push_str(&table);
         if place == "memory" || !all {
@@ -388,7 +388,7 @@ impl Scene {
 
 fn table(place: &str, rows: &[Row]) -> String {
     let mut text = format!(
-        "| folders in {place} | sealpack | upstream | times as fast | memory, MiB |\n\
+        "| folders {place} | sealpack | upstream | times as fast | memory, MiB |\n\
          |---|---|---|---|---|\n"
     );
     for Row { what, took, peak } in rows {
