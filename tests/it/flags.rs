@@ -4,6 +4,7 @@
 use std::os::unix::net::UnixListener;
 
 use serde_json::Value;
+use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 use testkit::{FakeBuildpack, Output, Project, skipped};
 
 use crate::build::json;
@@ -169,6 +170,22 @@ fn layers_are_kept_in_an_image() {
             output.stderr
         );
     }
+}
+
+#[test]
+fn a_cache_image_that_is_missing_is_an_empty_cache_however_a_registry_says_it() {
+    let project = Project::typical();
+    // Upstream wants it said in JSON, so the lifecycle does, too.
+    let kind = FaultKind::Status(404, None);
+    let registry = TestRegistry::start(Switches {
+        faults: vec![Fault::first(usize::MAX, "GET /v2/kept/manifests/", kind)],
+        ..Switches::default()
+    });
+    let image = format!("{}/kept:v1", registry.host());
+    let arguments = ["--cache-image", &image, "--output", "oci:out:v1"];
+    let said = build(&project, &arguments).expect(0).stderr;
+    assert!(said.contains("the cache is empty"), "{said}");
+    assert!(!said.contains("nothing was cached"), "{said}");
 }
 
 #[test]
