@@ -1,5 +1,6 @@
 //! The restorer: brings back what buildpacks wanted to see again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -132,7 +133,7 @@ pub async fn restore(
         ),
     }
     log.line(Level::Debug, "Restoring Layer Metadata");
-    restore_metadata(context, cached, log)?;
+    let restored = restore_metadata(context, cached, log)?;
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
     let mut waiting = Vec::new();
     for buildpack in &context.group.group {
@@ -148,9 +149,10 @@ pub async fn restore(
             let Some(entry) = at_hand(&layer.name).filter(|it| it.cache) else {
                 continue;
             };
-            // What the image has of the layer is newer: only the same content fits to it.
-            let known = known_sha(context, buildpack, &layer.name, entry);
-            if known != entry.sha {
+            // Only the content that its metadata are of fits to them: what lies there from before, and
+            // has none now, does not.
+            let of_metadata = restored.get(&(buildpack.id.clone(), layer.name.clone()));
+            if of_metadata != Some(&entry.sha) {
                 let text = format!("Removing \"{}\", wrong sha", layer.id);
                 log.line(Level::Info, &text);
                 remove(&layer.path)?;
@@ -267,20 +269,8 @@ fn read_dir(
     BuildpackDir::read(context.layers_dir, buildpack, log).map_err(RestoreError::LayersDir)
 }
 
-/// The content of a layer of which metadata were restored: the image's, if they came from there.
-fn known_sha<'a>(
-    context: &'a RestoreContext<'_>,
-    buildpack: &GroupElement,
-    name: &str,
-    cached: &'a LayerMetadata,
-) -> &'a str {
-    let in_image = layers_of(&context.metadata.buildpacks, buildpack);
-    let in_image = in_image.and_then(|it| it.layers.get(name));
-    match in_image.filter(|it| it.launch) {
-        Some(layer) => &layer.sha,
-        None => &cached.sha,
-    }
-}
+/// The content of the layers whose metadata were restored, by buildpack and layer.
+type Restored = BTreeMap<(String, String), String>;
 
 /// Writes `store.toml` and `<layer>.toml`, the latter without types: whether the layer is wanted
 /// again is for the buildpack to say.
@@ -288,7 +278,8 @@ fn restore_metadata(
     context: &RestoreContext<'_>,
     cached: &CacheMetadata,
     log: &dyn Log,
-) -> Result<(), RestoreError> {
+) -> Result<Restored, RestoreError> {
+    let mut restored = Restored::new();
     let empty = BuildpackLayersMetadata::default();
     for buildpack in &context.group.group {
         let in_image = layers_of(&context.metadata.buildpacks, buildpack);
@@ -299,7 +290,7 @@ fn restore_metadata(
     }
     if context.skip_layers {
         log.line(Level::Info, "Skipping buildpack layer analysis");
-        return Ok(());
+        return Ok(restored);
     }
     for buildpack in &context.group.group {
         let folder = context.layers_dir.join(buildpack.escaped_id());
@@ -348,6 +339,8 @@ fn restore_metadata(
                 skip(name, "cache=true, but not found in cache");
             } else {
                 write(name, layer, "app image")?;
+                let key = (buildpack.id.clone(), name.clone());
+                restored.insert(key, layer.sha.clone());
             }
         }
         for (name, layer) in &in_cache.layers {
@@ -368,10 +361,12 @@ fn restore_metadata(
                 skip(elsewhere);
             } else {
                 write(name, layer, "cache")?;
+                let key = (buildpack.id.clone(), name.clone());
+                restored.insert(key, layer.sha.clone());
             }
         }
     }
-    Ok(())
+    Ok(restored)
 }
 
 /// The name of a layer, which comes from an image or a cache, if it is one.
