@@ -84,7 +84,7 @@ pub async fn choose_run_image(
 ///
 /// # Errors
 ///
-/// When there is none.
+/// When none may be read.
 pub(crate) async fn best_mirror(
     offered: &RunImages,
     near: &str,

@@ -457,7 +457,7 @@ pub enum RestoreError {
     /// An image that is to be extended cannot be read.
     #[error("failed to initialize remote image")]
     Base(#[source] OpenError),
-    /// The name of an image that is to be extended is no place for one.
+    /// The name of an image that is to be extended is malformed, or nothing can lie there.
     #[error("failed to initialize remote image")]
     BasePlace(#[source] PlaceError),
     /// An image that is to be extended is not there.

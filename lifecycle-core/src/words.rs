@@ -163,8 +163,8 @@ fn name_of(url: &str) -> String {
     rest.replacen("/v2/", "/", 1)
 }
 
-/// Whether imgutil takes `answer` for one that says that there is no such image: it has to say so in
-/// the words of the specification.
+/// Whether imgutil takes `answer` to say that an image is missing: the registry has to say so in the
+/// JSON that the specification has for errors.
 pub(crate) fn is_absence(answer: &RegistryRefusal) -> bool {
     matches!(answer.status, 401 | 404) && !diagnostics(&answer.body).is_empty()
 }

@@ -2,7 +2,7 @@
 //! folders that are that user's by their group only (`fsGroup`), on the Platform APIs that kpack speaks
 //! and on the newest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
@@ -263,22 +263,32 @@ async fn a_phase_asks_for_each_manifest_once_and_writes_it_with_its_tags() {
         for (phase, arguments) in pod.phases(None) {
             pod.registry.take_requests();
             Output::of(&mut pod.command("0.15", phase, &arguments)).expect(0);
-            let requests = pod.registry.take_requests();
-            let about = |it: &&String| it.contains("/manifests/");
-            let mut manifests: Vec<_> = requests.iter().filter(about).collect();
-            let count = manifests.len();
-            manifests.sort();
-            manifests.dedup();
-            // Of an image that is not there yet nothing can be kept.
-            let asked = |it: &&&String| cache && it.contains("GET /v2/app/");
-            let twice = manifests.iter().filter(asked).count();
-            assert!(count <= manifests.len() + twice, "{phase}: {requests:#?}");
+            let mut manifests = each_once(&pod.registry.take_requests(), phase);
             manifests.retain(|it| it.starts_with("PUT "));
             let written = ["PUT /v2/app/manifests/v1", "PUT /v2/app/manifests/v2"];
             let written = &written[..if phase == "exporter" { 2 } else { 0 }];
             assert_eq!(manifests, written, "{phase}");
         }
     }
+    // Where the analyzer chooses the run image, it has looked at it then.
+    let offered = format!("[[images]]\nimage = \"{}\"\n", pod.image("run"));
+    pod.workspace.write("run.toml", offered);
+    let (phase, mut arguments) = pod.phases(None).swap_remove(0);
+    arguments.retain(|it| !it.starts_with("-run-image="));
+    arguments.insert(0, "-run=run.toml".to_owned());
+    pod.registry.take_requests();
+    Output::of(&mut pod.command("0.15", phase, &arguments)).expect(0);
+    let manifests = each_once(&pod.registry.take_requests(), phase);
+    assert!(manifests.iter().any(|it| it.contains("/v2/run/")));
+}
+
+/// The requests about manifests, none of which may stand there twice.
+fn each_once(requests: &[String], phase: &str) -> Vec<String> {
+    let about = |it: &&String| it.contains("/manifests/");
+    let all: Vec<_> = requests.iter().filter(about).cloned().collect();
+    let different: BTreeSet<_> = all.iter().cloned().collect();
+    assert_eq!(different.len(), all.len(), "{phase}: {requests:#?}");
+    different.into_iter().collect()
 }
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -101,7 +101,7 @@ pub(crate) fn rebase(inputs: &mut Inputs) -> Result<(), Failure> {
     validate_names(inputs)
 }
 
-/// Says it when there is no cache.
+/// Warns where neither a cache folder nor a cache image is named.
 pub(crate) fn check_cache(inputs: &Inputs, console: Console) {
     if inputs.cache_image.is_empty() && inputs.cache_dir.as_os_str().is_empty() {
         console.line(

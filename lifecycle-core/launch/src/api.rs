@@ -208,7 +208,7 @@ pub fn negotiate_platform(asked: Option<&str>) -> Result<PlatformApi, NegotiateE
 ///
 /// # Errors
 ///
-/// When there is none, or it is no version or not supported.
+/// When it is missing, malformed or not supported.
 pub fn negotiate_buildpack(
     kind: &'static str,
     name: &str,

@@ -228,7 +228,7 @@ fn staging(folder: &Path) -> PathBuf {
     folder.join("staging")
 }
 
-/// Metadata that are no metadata are empty: then all layers are made anew.
+/// What the cache says of its layers. Malformed metadata count as empty: then all layers are made anew.
 fn read_metadata(folder: &Path) -> Result<CacheMetadata, CacheError> {
     let path = committed(folder).join(CACHE_METADATA);
     let bytes = match File::open(&path).and_then(|it| oci::read_at_most(it, MAX_METADATA)) {

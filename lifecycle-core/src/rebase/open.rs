@@ -30,7 +30,7 @@ pub struct Base {
 ///
 /// # Errors
 ///
-/// When there is none, or it does not name a run image.
+/// When the image is missing or cannot be read, or names no run image and none was asked for.
 pub async fn open_app(
     context: &RebaseContext<'_>,
     readable: impl AsyncFn(&str) -> bool,
