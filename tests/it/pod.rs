@@ -275,9 +275,9 @@ async fn a_phase_asks_for_each_manifest_once_and_writes_it_with_its_tags() {
     pod.workspace.write("run.toml", offered);
     let (phase, mut arguments) = pod.phases(None).swap_remove(0);
     arguments.retain(|it| !it.starts_with("-run-image="));
-    arguments.insert(0, "-run=run.toml".to_owned());
+    let mut analyzer = pod.command("0.15", phase, &arguments);
     pod.registry.take_requests();
-    Output::of(&mut pod.command("0.15", phase, &arguments)).expect(0);
+    Output::of(analyzer.env_remove("CNB_RUN_IMAGE")).expect(0);
     let manifests = each_once(&pod.registry.take_requests(), phase);
     assert!(manifests.iter().any(|it| it.contains("/v2/run/")));
 }
