@@ -30,7 +30,7 @@ fn inputs_made_at_random_are_treated_as_upstream_treats_them() {
         .arg(lifecycle)
         .arg("--upstream-launcher")
         .arg(launcher)
-        .args(["--seed", "1", "--count", COUNT])
+        .args(["--seed", "1", "--count", COUNT, "--jobs", "4"])
         .output()
         .unwrap();
     assert!(
