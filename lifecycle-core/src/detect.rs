@@ -99,12 +99,13 @@ struct Lines(Mutex<Vec<(Level, String)>>);
 impl Lines {
     fn replay(self, log: &dyn Log, failed: bool) {
         for (level, line) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            let level = if failed {
-                level.max(Level::Info)
+            if failed {
+                // Also for who asked for errors alone.
+                let feed = if line.ends_with('\n') { "" } else { "\n" };
+                log.output(format!("{line}{feed}").as_bytes());
             } else {
-                level
-            };
-            log.line(level, &line);
+                log.line(level, &line);
+            }
         }
     }
 }

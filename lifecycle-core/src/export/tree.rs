@@ -305,7 +305,14 @@ fn put_launcher(layer: &mut Writer<Sink>, launcher: &Path) -> Result<(), TreeErr
         path: launcher.to_owned(),
         source: OsError(source),
     })?;
-    let (file, metadata) = open(&real)?;
+    let (file, metadata) = match open(&real) {
+        Err(TreeError::Swapped { .. }) if real.is_dir() => {
+            return Err(TreeError::LauncherFolder {
+                path: launcher.to_owned(),
+            });
+        }
+        opened => opened?,
+    };
     let size = metadata.len();
     let entry = made(LAUNCHER, EntryKind::File { size });
     layer.write(&entry, &file).map_err(TreeError::Tar)
@@ -344,6 +351,12 @@ pub enum TreeError {
         path: PathBuf,
         /// Why.
         source: OsError,
+    },
+    /// The launcher is a folder.
+    #[error("failed to write launcher to layer: read {}: is a directory", path.display())]
+    LauncherFolder {
+        /// Where it was sought.
+        path: PathBuf,
     },
     /// A slice's pattern is none.
     #[error("failed to check if '{path}' matches '{pattern}': syntax error in pattern")]
