@@ -4,6 +4,8 @@
 //! Who presses a key waits for the answer, so there is little time for it, and nothing is said of what
 //! cannot be reached.
 
+use std::any::TypeId;
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,6 +37,12 @@ const PATHS: [(&str, bool); 3] = [
     ("oci-archive:", false),
     ("docker-archive:", false),
 ];
+
+/// How a Docker daemon's images begin.
+const DAEMON: &str = "docker-daemon:";
+
+/// Stands for the word that is asked for, where it is asked whose it is: an image whatever the word is.
+const PLACEHOLDER: &str = "sealpack.invalid/asked";
 
 /// The script for `shell`.
 pub(crate) fn script(shell: Shell) -> String {
@@ -68,11 +76,6 @@ pub(crate) fn script(shell: Shell) -> String {
 /// The command with a hint at each argument that is an image: clap knows no such hint, and no other of
 /// our arguments has this one.
 fn marked(command: Command) -> Command {
-    let is_image = |arg: &Arg| {
-        let names = arg.get_value_names().unwrap_or_default();
-        names.iter().any(|it| it.contains("IMAGE"))
-            || arg.get_value_parser().type_id() == std::any::TypeId::of::<Reference>()
-    };
     let mark = |arg: Arg| {
         if is_image(&arg) {
             arg.value_hint(ValueHint::Url)
@@ -81,6 +84,19 @@ fn marked(command: Command) -> Command {
         }
     };
     command.mut_args(mark).mut_subcommands(marked)
+}
+
+/// Whether an argument is an image.
+fn is_image(arg: &Arg) -> bool {
+    is_called(arg, "IMAGE")
+        || is_called(arg, "PLACE")
+        || arg.get_value_parser().type_id() == TypeId::of::<Reference>()
+}
+
+/// Whether the help calls what an argument is given so, or that among others.
+fn is_called(arg: &Arg, name: &str) -> bool {
+    let names = arg.get_value_names().unwrap_or_default();
+    names.iter().any(|it| it.split('|').any(|one| one == name))
 }
 
 /// Answers a script: prints what the word may become, a line each.
@@ -104,17 +120,43 @@ fn ours(mut line: Vec<OsString>) -> Vec<OsString> {
 
 /// What `word` may become.
 fn found(word: &str, environment: &Environment, ui: &Ui) -> Vec<String> {
-    let (place, begun) = match split(word, &environment.directory) {
-        Some(Asked::Tag { place, begun }) => (place, begun),
+    let argument = LazyCell::new(|| argument(word, &environment.arguments));
+    let is_image = || argument.as_ref().is_some_and(is_image);
+    let mut found = match split(word, &environment.directory) {
+        // Many words are a name and something behind a colon: only an image is worth a connection.
+        Some(Asked::Tag { bare: true, .. }) if !is_image() => Vec::new(),
+        Some(Asked::Tag { place, begun, .. }) => tags(place, begun, environment, ui),
         Some(Asked::Path {
             scheme,
             path,
             folder,
-        }) => {
-            return paths(scheme, path, folder, &environment.directory);
-        }
-        None => return Vec::new(),
+        }) => paths(scheme, path, folder, &environment.directory),
+        None => Vec::new(),
     };
+    // A file or folder of this machine may be meant, and who offers nothing lets the shell offer those.
+    let is_file = |it: &Arg| is_called(it, "FILE") || is_called(it, "FOLDER");
+    if argument.as_ref().is_some_and(|it| !is_file(it)) && is_image() {
+        found.extend(names(word, environment));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// What begins with `word` and is known without looking for it: images that the settings name, and the
+/// beginnings of all places that are no registry.
+fn names(word: &str, environment: &Environment) -> Vec<String> {
+    // That the file here was not named is no matter: nothing is done with what is offered.
+    let settings = defaults::all(environment, true).unwrap_or_default();
+    let tags = settings.into_iter().filter(|it| it.name == "tags");
+    let places = PATHS.iter().map(|(scheme, _)| *scheme).chain([DAEMON]);
+    let all = tags.map(|it| it.value).chain(places.map(str::to_owned));
+    all.filter(|it| it.starts_with(word) && *it != word && !it.contains(char::is_control))
+        .collect()
+}
+
+/// The tags in `place` that begin so.
+fn tags(place: &str, begun: &str, environment: &Environment, ui: &Ui) -> Vec<String> {
     let Ok(reference) = place.parse::<Reference>() else {
         return Vec::new();
     };
@@ -144,8 +186,12 @@ fn found(word: &str, environment: &Environment, ui: &Ui) -> Vec<String> {
 
 /// What is asked for.
 enum Asked<'w> {
-    /// A tag in this place, of which there is so much.
-    Tag { place: &'w str, begun: &'w str },
+    /// A tag in this place, of which there is so much. `bare`: nothing but the colon says that it is one.
+    Tag {
+        place: &'w str,
+        begun: &'w str,
+        bare: bool,
+    },
     /// A file or folder.
     Path {
         scheme: &'static str,
@@ -181,25 +227,30 @@ fn split<'w>(word: &'w str, directory: &Path) -> Option<Asked<'w>> {
             "docker-archive:" => path.rfind(':').filter(|it| *it > end)?,
             _ => end,
         };
-        return at(word, scheme.len() + end);
+        return at(word, scheme.len() + end, false);
     }
     let end = word.rfind(':')?;
     let name = word.get(..end)?;
     match name.parse::<Reference>().ok()?.location {
-        Location::DockerDaemon(_) => at(word, end),
-        Location::Registry(_) if name.contains('/') && !word.get(end..)?.contains('/') => {
-            at(word, end)
-        }
+        Location::DockerDaemon(_) => at(word, end, false),
+        Location::Registry(_) if word.get(end..)?.contains('/') || is_host(name) => None,
+        Location::Registry(_) => at(word, end, !name.contains('/')),
         _ => None,
     }
 }
 
+/// Whether a port may follow, rather than a tag.
+fn is_host(name: &str) -> bool {
+    !name.contains('/') && (name.contains('.') || name == "localhost")
+}
+
 /// The word, split at this colon.
-fn at(word: &str, colon: usize) -> Option<Asked<'_>> {
+fn at(word: &str, colon: usize, bare: bool) -> Option<Asked<'_>> {
     let (place, begun) = word.split_at_checked(colon)?;
     Some(Asked::Tag {
         place,
         begun: begun.strip_prefix(':')?,
+        bare,
     })
 }
 
@@ -241,13 +292,8 @@ fn paths(scheme: &str, path: &str, folder: bool, directory: &Path) -> Vec<String
 fn access(environment: &Environment) -> Option<Access> {
     let typed = environment.arguments.clone();
     let words: Vec<OsString> = defaults::arguments(environment).unwrap_or(typed);
-    let command = Cli::command().ignore_errors(true);
-    let matches = command.try_get_matches_from(words).ok()?;
-    matches.subcommand()?;
-    let mut leaf = &matches;
-    while let Some((_, inner)) = leaf.subcommand() {
-        leaf = inner;
-    }
+    let matches = understood(words)?;
+    let (_, leaf) = defaults::leaf(&matches);
     Some(Access {
         insecure_registries: all(leaf, "insecure_registries"),
         offline: all(leaf, "offline").first().is_some_and(|it| *it),
@@ -257,6 +303,47 @@ fn access(environment: &Environment) -> Option<Access> {
         registries_conf: all(leaf, "registries_conf").pop(),
         authfile: all(leaf, "authfile").pop(),
     })
+}
+
+/// The argument that `word`, which is the last of those that were typed, belongs to.
+fn argument(word: &str, typed: &[OsString]) -> Option<Arg> {
+    let before = |it: &OsString| {
+        let before = it.to_str()?.strip_suffix(word)?;
+        (before.is_empty() || before.starts_with('-') && before.ends_with('='))
+            .then(|| before.to_owned())
+    };
+    let mut words = typed.to_vec();
+    // Not every shell hands it over with the others.
+    match words
+        .iter_mut()
+        .rev()
+        .find_map(|it| Some((before(it)?, it)))
+    {
+        Some((before, it)) => *it = (before + PLACEHOLDER).into(),
+        None => words.push(PLACEHOLDER.into()),
+    }
+    let matches = understood(words)?;
+    let (path, leaf) = defaults::leaf(&matches);
+    let is_given = |id: &clap::Id| {
+        let given = leaf.get_raw(id.as_str());
+        given.into_iter().flatten().any(|it| it == PLACEHOLDER)
+    };
+    let id = leaf.ids().find(|it| is_given(it))?;
+    let mut command = Cli::command();
+    for name in path {
+        command = command.find_subcommand(name)?.clone();
+    }
+    command
+        .get_arguments()
+        .find(|it| it.get_id() == id)
+        .cloned()
+}
+
+/// What clap makes of a line that is not complete.
+fn understood(words: Vec<OsString>) -> Option<ArgMatches> {
+    let command = Cli::command().ignore_errors(true);
+    let matches = command.try_get_matches_from(words).ok()?;
+    matches.subcommand().is_some().then_some(matches)
 }
 
 /// What an argument was given, if the command has it.
@@ -274,7 +361,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("out")).unwrap();
         let asked = |word: &str| match split(word, folder.path()) {
-            Some(Asked::Tag { place, begun }) => format!("{place} {begun}"),
+            Some(Asked::Tag { place, begun, bare }) => {
+                format!("{place} {begun}{}", if bare { " bare" } else { "" })
+            }
             Some(Asked::Path { scheme, path, .. }) => format!("{scheme} {path}"),
             None => String::new(),
         };
@@ -283,6 +372,10 @@ mod tests {
             ("r.example:5000/app:v", "r.example:5000/app v"),
             ("r.example:5000/a", ""),
             ("r.example:5000", ""),
+            ("localhost:5000", ""),
+            ("app:v", "app v bare"),
+            ("app:v/", ""),
+            ("app", ""),
             ("r.example/app", ""),
             ("r.example/app:v1@sha256:", ""),
             ("https://r.example/app:v", ""),

@@ -290,7 +290,7 @@ fn read(path: &PathBuf) -> Result<File, CommandError> {
 }
 
 /// The names of the innermost command, and what it was given.
-fn leaf(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
+pub(crate) fn leaf(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
     let (mut path, mut last) = (Vec::new(), matches);
     while let Some((name, inner)) = last.subcommand() {
         path.push(name);

@@ -114,6 +114,78 @@ async fn what_cannot_be_listed_is_silence_and_soon() {
     assert!(elapsed < Duration::from_secs(20), "{elapsed:?}");
 }
 
+/// Without a slash a name is one of Docker Hub's, or of what the settings say stands for that.
+#[tokio::test]
+async fn names_without_a_slash_are_completed_where_an_image_is_asked_for() {
+    let registry = registry_with(&["v1", "v2"]).await;
+    let workspace = Workspace::new();
+    let conf = format!(
+        "[[registry]]\nprefix = 'docker.io/library'\nlocation = '{}/my'\ninsecure = true\n",
+        registry.host()
+    );
+    workspace.write("r.conf", conf);
+    workspace.write("trusted.toml", "registries-conf = 'r.conf'\n");
+    let offered = |line: &str| offered(&workspace, line);
+    for line in [
+        "sealpack verify --registries-conf r.conf app:",
+        "sealpack copy --registries-conf r.conf app:v1 app:",
+        "sealpack build . --registries-conf r.conf --tag app:",
+        "sealpack build . --registries-conf r.conf --builder app:",
+    ] {
+        assert_eq!(offered(line), ["app:v1", "app:v2"], "{line}");
+    }
+    let mut command = workspace.sealpack(["__complete", "app:v1", "sealpack", "verify", "app:v1"]);
+    command.env("SEALPACK_CONFIG", "trusted.toml");
+    assert_eq!(Output::of(&mut command).expect(0).stdout, "app:v1\n");
+    // With the flag before it, as bash and zsh hand it over.
+    let mut command = workspace.sealpack(["__complete", "app:v2", "sealpack", "build"]);
+    command.args(["--registries-conf=r.conf", "--tag=app:v2"]);
+    assert_eq!(Output::of(&mut command).expect(0).stdout, "app:v2\n");
+    // What is no image, or was not to be reached, is not asked for.
+    let before = registry.requests().len();
+    for line in [
+        "sealpack build . --registries-conf r.conf --volume app:",
+        "sealpack build . --registries-conf r.conf --env app:",
+        "sealpack app:",
+        "sealpack verify --offline --registries-conf r.conf app:",
+    ] {
+        assert!(offered(line).is_empty(), "{line}");
+    }
+    assert_eq!(registry.requests().len(), before);
+}
+
+/// What is known without looking anywhere: the project's images, and how places begin.
+#[test]
+fn names_of_the_settings_are_offered() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "sealpack.toml",
+        "tags = ['r.example/me/app:v1', 'oci:out:v1', 'odd']\n",
+    );
+    let offered = |line: &str| offered(&workspace, line);
+    for (word, found) in [
+        ("r", &["r.example/me/app:v1"][..]),
+        ("r.example/me/app:", &["r.example/me/app:v1"]),
+        ("oci", &["oci-archive:", "oci:", "oci:out:v1"]),
+        ("o", &["oci-archive:", "oci:", "oci:out:v1", "odd"]),
+        ("oci:ou", &["oci:out:v1"]),
+        ("docker-d", &["docker-daemon:"]),
+        ("x", &[]),
+    ] {
+        let line = format!("sealpack verify --offline {word}");
+        assert_eq!(offered(&line), found, "{word}");
+    }
+    // Who may mean a file or a command is offered those.
+    for line in [
+        "sealpack sbom o",
+        "sealpack build . --builder o",
+        "sealpack o",
+        "o",
+    ] {
+        assert!(offered(line).is_empty(), "{line}");
+    }
+}
+
 /// The flags that were typed hold.
 #[tokio::test]
 async fn it_is_asked_with_the_flags_that_were_typed() {

@@ -6,7 +6,7 @@ _sealpack_images() {
     local -a typed
     word=${line##*[[:space:]]}
     [[ $word == --*=* ]] && word=${word#*=}
-    if [[ $word == *:* && $word != -* ]]; then
+    if [[ -n $word && $word != -* ]]; then
         before=
         [[ $COMP_WORDBREAKS == *:* ]] && before=${word%"${word##*:}"}
         COMPREPLY=()
