@@ -17,6 +17,7 @@ use std::path::Path;
 use lifecycle_core::Level;
 use lifecycle_core::Log as _;
 use lifecycle_core::exec::Cancel;
+use tracing::info_span;
 
 use crate::console::Console;
 use crate::experimental::guard;
@@ -74,6 +75,7 @@ pub(crate) fn run(
         }
         Phase::Rebase => {
             resolve::rebase(&mut inputs)?;
+            let span = info_span!("rebase");
             // A daemon is connected to later.
             let (session, app) = if inputs.daemon {
                 (None, None)
@@ -81,12 +83,12 @@ pub(crate) fn run(
                 let session = Session::open(&inputs, |cause| {
                     Failure::because(phase.failure(), "set app image", cause)
                 })?;
-                let app = rebase::open(&inputs, &session)?;
+                let app = rebase::open(&inputs, &session, &span)?;
                 (Some(session), Some(app))
             };
             let session = ensure_privileges(phase, &mut inputs, session, console)?;
-            let app = app.map_or_else(|| rebase::open(&inputs, &session), Ok)?;
-            rebase::run(&inputs, app, &session, console)
+            let app = app.map_or_else(|| rebase::open(&inputs, &session, &span), Ok)?;
+            rebase::run(&inputs, app, &session, &span, console)
         }
         Phase::Extend => {
             console.line(Level::Debug, "Ensuring privileges...");

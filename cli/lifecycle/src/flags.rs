@@ -359,7 +359,7 @@ pub(crate) fn is_flag_of(phase: Phase, api: PlatformApi, name: &str) -> bool {
         "skip-sbom" => matches!(phase, Phase::Analyze | Phase::Create),
         "layout-digests" => matches!(phase, Phase::Create | Phase::Export),
         "report-run-image" => matches!(phase, Phase::Create | Phase::Export | Phase::Rebase),
-        "telemetry" => phase != Phase::Rebase,
+        "telemetry" => true,
         _ => false,
     };
     is_beyond

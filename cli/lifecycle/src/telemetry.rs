@@ -5,6 +5,7 @@
 //!
 //! <https://github.com/buildpacks/rfcs/blob/main/text/0131-build-observability.md>
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lifecycle_core::buildpack::Telemetry;
@@ -19,8 +20,10 @@ use crate::version;
 /// The folder of traces below the layers.
 pub(crate) const FOLDER: &str = "tracing";
 
-/// The phases that have a file, by the RFC.
-const PHASES: &[&str] = &["analyze", "detect", "restore", "extend", "build", "export"];
+/// The phases that have a file: by the RFC, and where a rebaser has layers the same for it.
+const PHASES: &[&str] = &[
+    "analyze", "detect", "restore", "extend", "build", "export", "rebase",
+];
 
 /// Records from now on, if that was asked for.
 pub(crate) fn start(phase: Phase, inputs: &Inputs, console: Console) -> Option<Arc<PhaseFiles>> {
@@ -34,9 +37,9 @@ pub(crate) fn start(phase: Phase, inputs: &Inputs, console: Console) -> Option<A
         Phase::Extend => "extend",
         Phase::Build => "build",
         Phase::Export => "export",
-        // It has no layers, below which a file could be.
-        Phase::Rebase => return None,
+        Phase::Rebase => "rebase",
     };
+    let files = Arc::new(files(phase, inputs, otherwise)?);
     let warn = |text: &str| console.line(Level::Warn, text);
     let given = inputs.environment.text("CNB_OTEL_TRACEPARENT");
     let context = given.map(|it| it.parse::<Context>());
@@ -54,13 +57,23 @@ pub(crate) fn start(phase: Phase, inputs: &Inputs, console: Console) -> Option<A
             Attribute::text("lifecycle.version", version::VERSION),
         ],
     };
-    let files = Arc::new(PhaseFiles::new(&inputs.layers, PHASES, otherwise));
     let sink = Arc::clone(&files) as Arc<dyn Sink>;
     if let Err(error) = Recorder::new(context, resource, sink).start() {
         warn(&format!("Failed to trace: {error}"));
         return None;
     }
     Some(files)
+}
+
+/// Where the spans go. A rebaser has no layers unless the platform says where some are, and no modules to
+/// which another file would belong.
+fn files(phase: Phase, inputs: &Inputs, otherwise: &'static str) -> Option<PhaseFiles> {
+    let said = |name: &str| inputs.environment.text(name).filter(|it| !it.is_empty());
+    if phase != Phase::Rebase || said("CNB_LAYERS_DIR").is_some() {
+        return Some(PhaseFiles::new(&inputs.layers, PHASES, otherwise));
+    }
+    let path = said("CNB_OTEL_LOG_PATH")?;
+    Some(PhaseFiles::all_to(Path::new(&path), otherwise))
 }
 
 /// Says what could not be written. No build fails for its trace.

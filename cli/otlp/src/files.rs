@@ -22,10 +22,18 @@ use crate::wire::message;
 /// <https://github.com/buildpacks/rfcs/blob/main/text/0131-build-observability.md#location>
 #[derive(Debug)]
 pub struct PhaseFiles {
-    layers: PathBuf,
+    place: Place,
     phases: &'static [&'static str],
     otherwise: &'static str,
     state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// A file for each phase below these layers.
+    Layers(PathBuf),
+    /// This file for all.
+    File(PathBuf),
 }
 
 #[derive(Debug, Default)]
@@ -39,9 +47,19 @@ impl PhaseFiles {
     /// that name, all else to that of `otherwise`. Nothing is made before a span ends.
     pub fn new(layers: &Path, phases: &'static [&'static str], otherwise: &'static str) -> Self {
         Self {
-            layers: layers.to_owned(),
+            place: Place::Layers(layers.to_owned()),
             phases,
             otherwise,
+            state: Mutex::default(),
+        }
+    }
+
+    /// All to the file `path`, for a phase that has no layers. It is not made before a span ends.
+    pub fn all_to(path: &Path, phase: &'static str) -> Self {
+        Self {
+            place: Place::File(path.to_owned()),
+            phases: &[],
+            otherwise: phase,
             state: Mutex::default(),
         }
     }
@@ -53,31 +71,19 @@ impl PhaseFiles {
     }
 
     fn open(&self, phase: &str) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let layers = openat(CWD, &self.layers, flags, Mode::empty())?;
-        let stat = fstat(&layers)?;
-        let owner = geteuid().is_root().then_some((stat.st_uid, stat.st_gid));
+        let layers = match &self.place {
+            Place::Layers(layers) => layers,
+            Place::File(path) => {
+                let name = path.file_name().ok_or(Errno::ISDIR)?;
+                let above = path.parent().filter(|it| !it.as_os_str().is_empty());
+                let (folder, owner) = owned(above.unwrap_or(Path::new(".")))?;
+                return file(&folder, Path::new(name), owner);
+            }
+        };
+        let (layers, owner) = owned(layers)?;
         let tracing = folder(&layers, "tracing", owner)?;
         let folder = folder(&tracing, "lifecycle", owner)?;
-        let name = format!("{phase}.jsonl");
-        // Never a wait for whoever reads a pipe.
-        let flags =
-            OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let new = flags | OFlags::CREATE | OFlags::EXCL;
-        let file = match openat(&folder, &name, new, Mode::from_raw_mode(0o644)) {
-            Ok(file) => {
-                give(&file, 0o644, owner)?;
-                file
-            }
-            Err(Errno::EXIST) => openat(&folder, &name, flags, Mode::empty())?,
-            Err(error) => return Err(error),
-        };
-        let stat = fstat(&file)?;
-        // Another name of the file may be one that only root is to write to.
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
-            return Err(Errno::PERM);
-        }
-        Ok(file.into())
+        file(&folder, Path::new(&format!("{phase}.jsonl")), owner)
     }
 
     fn write(&self, state: &mut State, phase: &'static str, line: &str) -> io::Result<()> {
@@ -103,6 +109,37 @@ impl Sink for PhaseFiles {
             state.problem = Some(error);
         }
     }
+}
+
+/// Opens a folder, and says whose it is, where that can be given on.
+fn owned(path: &Path) -> Result<(OwnedFd, Option<(u32, u32)>), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = openat(CWD, path, flags, Mode::empty())?;
+    let stat = fstat(&folder)?;
+    let owner = geteuid().is_root().then_some((stat.st_uid, stat.st_gid));
+    Ok((folder, owner))
+}
+
+/// Opens a file to add to it, which is made if it is not there.
+fn file(folder: &OwnedFd, name: &Path, owner: Option<(u32, u32)>) -> Result<File, Errno> {
+    // Never a wait for whoever reads a pipe.
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let new = flags | OFlags::CREATE | OFlags::EXCL;
+    let file = match openat(folder, name, new, Mode::from_raw_mode(0o644)) {
+        Ok(file) => {
+            give(&file, 0o644, owner)?;
+            file
+        }
+        Err(Errno::EXIST) => openat(folder, name, flags, Mode::empty())?,
+        Err(error) => return Err(error),
+    };
+    let stat = fstat(&file)?;
+    // Another name of the file may be one that only root is to write to.
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        return Err(Errno::PERM);
+    }
+    Ok(file.into())
 }
 
 /// Opens a folder, which is made if it is not there.
@@ -185,6 +222,23 @@ mod tests {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o644);
         }
+    }
+
+    #[test]
+    fn a_phase_without_layers_has_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.jsonl");
+        for _ in 0..2 {
+            let files = PhaseFiles::all_to(&path, "rebase");
+            files.span("rebase", "{}");
+            files.span("analyze", "{}");
+            assert!(files.problem().is_none());
+        }
+        assert_eq!(lines(&path), [r#"{"resourceSpans":[{}]}"#; 4]);
+        symlink(&path, folder.path().join("link")).unwrap();
+        let files = PhaseFiles::all_to(&folder.path().join("link"), "rebase");
+        files.span("rebase", "{}");
+        assert!(files.problem().is_some());
     }
 
     #[test]

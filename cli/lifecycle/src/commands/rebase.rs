@@ -5,6 +5,8 @@ use std::thread::available_parallelism;
 
 use lifecycle_core::files;
 use lifecycle_core::rebase::{self, App, RebaseContext, RebaseError};
+use oci::spans;
+use tracing::Span;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -34,11 +36,13 @@ fn failed(error: &RebaseError) -> Failure {
 }
 
 /// Opens the image to rebase, and finds the run image.
-pub(super) fn open(inputs: &Inputs, session: &Session) -> Result<App, Failure> {
+pub(super) fn open(inputs: &Inputs, session: &Session, span: &Span) -> Result<App, Failure> {
     let names = inputs.names();
     let context = context(inputs, &names, session);
     let opening = rebase::open_app(&context, async |name| session.may_read(inputs, name).await);
-    session.wait(opening).map_err(|error| failed(&error))
+    session
+        .wait(spans::within(span.clone(), opening))
+        .map_err(|error| failed(&error))
 }
 
 /// The rebaser.
@@ -46,15 +50,18 @@ pub(super) fn run(
     inputs: &Inputs,
     app: App,
     session: &Session,
+    span: &Span,
     console: Console,
 ) -> Result<(), Failure> {
     let names = inputs.names();
     let context = context(inputs, &names, session);
-    let base = session.wait(rebase::open_base(&context, &app, &console));
+    let opening = rebase::open_base(&context, &app, &console);
+    let base = session.wait(spans::within(span.clone(), opening));
     let base = base.map_err(|error| failed(&error))?;
     let rebased = console
         .time("Rebaser", || {
-            session.wait(rebase::rebase(&context, app, base, &console))
+            let rebasing = rebase::rebase(&context, app, base, &console);
+            session.wait(spans::within(span.clone(), rebasing))
         })
         .map_err(|error| failed(&error))?;
     let mut report = rebased.file();
