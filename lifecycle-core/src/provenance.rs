@@ -29,10 +29,8 @@ pub const LOCAL_BUILDER: &str = "https://sealpack.example/docs/buildtypes/cnb-v1
     reason = "whoever builds has to say all of it"
 )]
 pub struct Ingredients {
-    /// Who vouches for the build, by URI.
-    pub builder_id: String,
-    /// Tells this build from all others.
-    pub invocation_id: String,
+    /// Who built, when, with what.
+    pub invocation: Invocation,
     /// The app's source.
     pub source: Source,
     /// The `project.toml`, if there was one.
@@ -45,8 +43,6 @@ pub struct Ingredients {
     pub extensions: Vec<Named>,
     /// What the app runs on.
     pub run_image: Named,
-    /// The programs that did it: the lifecycle, the launcher.
-    pub programs: Vec<Named>,
     /// The version of the lifecycle.
     pub lifecycle_version: String,
     /// The API between platform and lifecycle.
@@ -65,12 +61,48 @@ pub struct Ingredients {
     pub isolation: Value,
     /// Whether layers of an earlier build could be used.
     pub cache: bool,
-    /// When the build began.
+}
+
+/// One run of whatever makes an image: a build, a rebase, the making of a builder.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "whoever makes something has to say all of it"
+)]
+pub struct Invocation {
+    /// Who vouches for it, by URI.
+    pub builder_id: String,
+    /// Tells this run from all others.
+    pub id: String,
+    /// The programs that did it.
+    pub programs: Vec<Named>,
+    /// When it began.
     pub started_on: Timestamp,
     /// When the image was done.
     pub finished_on: Timestamp,
     /// What came out besides the image.
     pub byproducts: Vec<Named>,
+}
+
+impl Invocation {
+    /// What provenance says of it; programs of whoever builds have versions, of which ours is one.
+    pub fn details(&self) -> RunDetails {
+        let resources = |all: &[Named]| all.iter().map(Named::resource).collect();
+        let ours = ("sealpack".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        RunDetails {
+            builder: Builder {
+                id: self.builder_id.clone(),
+                builder_dependencies: resources(&self.programs),
+                version: BTreeMap::from([ours]),
+            },
+            metadata: BuildMetadata {
+                invocation_id: Some(self.id.clone()),
+                started_on: Some(self.started_on.clone()),
+                finished_on: Some(self.finished_on.clone()),
+            },
+            byproducts: resources(&self.byproducts),
+        }
+    }
 }
 
 /// The source of an app.
@@ -122,6 +154,9 @@ pub struct Named {
 impl Ingredients {
     /// Claims that the image was made of these.
     pub fn provenance(&self) -> Provenance {
+        let mut run_details = self.invocation.details();
+        let lifecycle = ("lifecycle".to_owned(), self.lifecycle_version.clone());
+        run_details.builder.version.extend([lifecycle]);
         Provenance {
             build_definition: BuildDefinition {
                 build_type: BUILD_TYPE.to_owned(),
@@ -129,22 +164,7 @@ impl Ingredients {
                 internal_parameters: self.internal_parameters(),
                 resolved_dependencies: self.resolved_dependencies(),
             },
-            run_details: RunDetails {
-                builder: Builder {
-                    id: self.builder_id.clone(),
-                    builder_dependencies: self.programs.iter().map(Named::resource).collect(),
-                    version: BTreeMap::from([
-                        ("lifecycle".to_owned(), self.lifecycle_version.clone()),
-                        ("sealpack".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-                    ]),
-                },
-                metadata: BuildMetadata {
-                    invocation_id: Some(self.invocation_id.clone()),
-                    started_on: Some(self.started_on.clone()),
-                    finished_on: Some(self.finished_on.clone()),
-                },
-                byproducts: self.byproducts.iter().map(Named::resource).collect(),
-            },
+            run_details,
         }
     }
 
@@ -217,7 +237,8 @@ impl Ingredients {
 }
 
 impl Named {
-    pub(crate) fn resource(&self) -> ResourceDescriptor {
+    /// As provenance names it.
+    pub fn resource(&self) -> ResourceDescriptor {
         ResourceDescriptor {
             name: self.name.clone(),
             uri: self.uri.clone(),
@@ -241,8 +262,14 @@ mod tests {
             digest: Digest::of(name.as_bytes()),
         };
         Ingredients {
-            builder_id: LOCAL_BUILDER.to_owned(),
-            invocation_id: "1".to_owned(),
+            invocation: Invocation {
+                builder_id: LOCAL_BUILDER.to_owned(),
+                id: "1".to_owned(),
+                programs: vec![named("lifecycle")],
+                started_on: time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap(),
+                finished_on: time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap(),
+                byproducts: vec![named("report.toml")],
+            },
             source: Source {
                 tree: Digest::of(b"tree"),
                 git: Some(Git {
@@ -257,7 +284,6 @@ mod tests {
             buildpacks: vec![named("example/rust@0.1.0")],
             extensions: Vec::new(),
             run_image: named("run"),
-            programs: vec![named("lifecycle")],
             lifecycle_version: "0.21.17".to_owned(),
             platform_api: PlatformApi::V0_15,
             env: BTreeMap::from([("SECRET".to_owned(), None)]),
@@ -266,9 +292,6 @@ mod tests {
             volumes: Vec::new(),
             isolation: json!({}),
             cache: true,
-            started_on: time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap(),
-            finished_on: time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap(),
-            byproducts: Vec::new(),
         }
     }
 
@@ -296,6 +319,20 @@ mod tests {
             dependencies[0].digest.get("gitCommit"),
             Some(&"0".repeat(40))
         );
+    }
+
+    #[test]
+    fn a_run_says_who_when_and_with_what() {
+        let ingredients = ingredients();
+        let details = ingredients.invocation.details();
+        assert_eq!(details.builder.id, LOCAL_BUILDER);
+        assert_eq!(details.builder.builder_dependencies[0].name, "lifecycle");
+        assert_eq!(details.byproducts[0].name, "report.toml");
+        assert_eq!(details.metadata.invocation_id.as_deref(), Some("1"));
+        assert!(details.metadata.started_on.is_some() && details.metadata.finished_on.is_some());
+        let version = ingredients.provenance().run_details.builder.version;
+        let names: Vec<_> = version.keys().collect();
+        assert_eq!(names, ["lifecycle", "sealpack"]);
     }
 
     #[test]

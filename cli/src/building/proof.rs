@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use lifecycle_core::provenance::{Ingredients, Named};
+use lifecycle_core::provenance::{Ingredients, Invocation, Named};
 use oci::{Digest, Image};
 use platform::run::{Built, Staging};
 use sbom::{Limits, Merged, Scope, Sources, Subject, collect};
@@ -126,8 +126,18 @@ fn ingredients(
     let report =
         fs_err::read(staging.layers().join("report.toml")).map_err(CommandError::undecided)?;
     Ok(Ingredients {
-        builder_id: settings.builder_id.clone(),
-        invocation_id: claims::invocation_id()?,
+        invocation: Invocation {
+            builder_id: settings.builder_id.clone(),
+            id: claims::invocation_id()?,
+            programs,
+            started_on: claims::timestamp(started)?,
+            finished_on: claims::now()?,
+            byproducts: [("report.toml", Digest::of(&report))]
+                .into_iter()
+                .chain(claims::byproducts(merged))
+                .map(|(name, digest)| named(name, digest))
+                .collect(),
+        },
         source: built.source.clone(),
         project: settings.project.as_ref().map(|it| Named {
             name: platform::project::FILE.to_owned(),
@@ -142,7 +152,6 @@ fn ingredients(
         buildpacks: built.buildpacks.clone(),
         extensions: built.extensions.clone(),
         run_image: built.run_image.clone(),
-        programs,
         lifecycle_version: built.lifecycle_version.clone(),
         platform_api: built.platform_api,
         env: settings
@@ -159,13 +168,6 @@ fn ingredients(
         volumes: settings.volume_names.clone(),
         isolation: serde_json::to_value(&built.isolation).map_err(CommandError::undecided)?,
         cache: settings.keeps(),
-        started_on: claims::timestamp(started)?,
-        finished_on: claims::now()?,
-        byproducts: [("report.toml", Digest::of(&report))]
-            .into_iter()
-            .chain(claims::byproducts(merged))
-            .map(|(name, digest)| named(name, digest))
-            .collect(),
     })
 }
 

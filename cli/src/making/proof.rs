@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lifecycle_core::buildpack::Kind;
-use lifecycle_core::provenance::Named;
+use lifecycle_core::provenance::{Invocation, Named};
 use oci::{Descriptor, DiffId, LayoutStore, Location, Platform, Reference, Store};
 use platform::builder::{Builder, Content, Module, Package};
 use platform::make::Made;
@@ -92,8 +92,14 @@ impl Staged<'_> {
         let sbom = self.sbom(about, made, image).await?;
         let byproducts = claims::byproducts(&sbom).into_iter();
         let provenance = Ingredients {
-            builder_id: self.builder_id,
-            invocation_id: claims::invocation_id()?,
+            invocation: Invocation {
+                builder_id: self.builder_id.to_owned(),
+                id: claims::invocation_id()?,
+                programs: programs.to_vec(),
+                started_on: claims::timestamp(about.started)?,
+                finished_on: claims::now()?,
+                byproducts: byproducts.map(|(name, it)| named(name, it)).collect(),
+            },
             kind: about.kind.word(),
             description: about.description.as_ref(),
             target: shown(platform),
@@ -101,10 +107,6 @@ impl Staged<'_> {
             flatten: &about.flatten,
             run_images: &about.run_images,
             made_of: &made.made_of,
-            programs,
-            started_on: claims::timestamp(about.started)?,
-            finished_on: claims::now()?,
-            byproducts: byproducts.map(|(name, it)| named(name, it)).collect(),
         }
         .provenance();
         Ok(Claims { provenance, sbom })

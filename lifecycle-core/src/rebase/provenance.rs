@@ -1,16 +1,12 @@
 //! How a rebased image came to be, as SLSA provenance. `docs/buildtypes/cnb-rebase-v1.md` explains
 //! each field.
 
-use std::collections::BTreeMap;
-
-use intoto::{
-    BuildDefinition, BuildMetadata, Builder, Provenance, ResourceDescriptor, RunDetails, Timestamp,
-};
+use intoto::{BuildDefinition, Provenance, ResourceDescriptor};
 use oci::Digest;
 use serde_json::{Map, Value, json};
 
 use crate::api::PlatformApi;
-use crate::provenance::{self, Named};
+use crate::provenance::{self, Invocation, Named};
 
 /// Says how to read our parameters: the page `docs/buildtypes/cnb-rebase-v1.md`.
 pub const BUILD_TYPE: &str = "https://sealpack.example/docs/buildtypes/cnb-rebase-v1.md";
@@ -25,10 +21,8 @@ const OWN: [&str; 3] = ["image before", "provenance before", "run image before"]
     reason = "whoever rebases has to say all of it"
 )]
 pub struct Ingredients {
-    /// Who vouches for the rebase, by URI.
-    pub builder_id: String,
-    /// Tells this rebase from all others.
-    pub invocation_id: String,
+    /// Who rebased, when, with what.
+    pub invocation: Invocation,
     /// The image that was rebased; its name is the reference that was given.
     pub image: Named,
     /// The run image that it was on, if it says so.
@@ -41,14 +35,6 @@ pub struct Ingredients {
     pub platform_api: PlatformApi,
     /// How the image that was rebased came to be, if that is proven.
     pub before: Option<Before>,
-    /// The programs that did it.
-    pub programs: Vec<Named>,
-    /// When it began.
-    pub started_on: Timestamp,
-    /// When the image was done.
-    pub finished_on: Timestamp,
-    /// What came out besides the image.
-    pub byproducts: Vec<Named>,
 }
 
 /// A statement about the image that is rebased. Whoever fills this in has verified it.
@@ -113,22 +99,7 @@ impl Ingredients {
                 internal_parameters: internal,
                 resolved_dependencies: dependencies,
             },
-            run_details: RunDetails {
-                builder: Builder {
-                    id: self.builder_id.clone(),
-                    builder_dependencies: self.programs.iter().map(Named::resource).collect(),
-                    version: BTreeMap::from([(
-                        "sealpack".to_owned(),
-                        env!("CARGO_PKG_VERSION").to_owned(),
-                    )]),
-                },
-                metadata: BuildMetadata {
-                    invocation_id: Some(self.invocation_id.clone()),
-                    started_on: Some(self.started_on.clone()),
-                    finished_on: Some(self.finished_on.clone()),
-                },
-                byproducts: self.byproducts.iter().map(Named::resource).collect(),
-            },
+            run_details: self.invocation.details(),
         }
     }
 
@@ -173,6 +144,8 @@ impl Ingredients {
 
 #[cfg(test)]
 mod tests {
+    use intoto::Timestamp;
+
     use super::*;
 
     fn named(name: &str) -> Named {
@@ -186,8 +159,14 @@ mod tests {
     fn ingredients(before: Option<Provenance>) -> Ingredients {
         let now: Timestamp = time::OffsetDateTime::UNIX_EPOCH.try_into().unwrap();
         Ingredients {
-            builder_id: provenance::LOCAL_BUILDER.to_owned(),
-            invocation_id: "1".to_owned(),
+            invocation: Invocation {
+                builder_id: provenance::LOCAL_BUILDER.to_owned(),
+                id: "1".to_owned(),
+                programs: vec![named("sealpack")],
+                started_on: now.clone(),
+                finished_on: now,
+                byproducts: Vec::new(),
+            },
             image: named("registry.example/app:v1"),
             replaced: Some(named("run:1")),
             run_image: named("run:2"),
@@ -198,10 +177,6 @@ mod tests {
                 bundle: Digest::of(b"bundle"),
                 signer: "key sha256:1".to_owned(),
             }),
-            programs: vec![named("sealpack")],
-            started_on: now.clone(),
-            finished_on: now,
-            byproducts: Vec::new(),
         }
     }
 

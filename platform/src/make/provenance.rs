@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use intoto::{
-    BuildDefinition, BuildMetadata, Builder, Provenance, ResourceDescriptor, RunDetails, Timestamp,
-};
-use lifecycle_core::provenance::Named;
+use intoto::{BuildDefinition, Provenance, ResourceDescriptor};
+use lifecycle_core::provenance::{Invocation, Named};
 use serde_json::{Map, Value, json};
 
 /// Says how to read our parameters: the page `docs/buildtypes/cnb-made-v1.md`.
@@ -22,10 +20,8 @@ const DESCRIPTION: &str = "description";
     reason = "whoever makes something has to say all of it"
 )]
 pub struct Ingredients<'a> {
-    /// Who vouches for it, by URI.
-    pub builder_id: &'a str,
-    /// Tells this run from all others.
-    pub invocation_id: String,
+    /// Who made it, when, with what.
+    pub invocation: Invocation,
     /// What was made: `builder`, `buildpack` or `extension`.
     pub kind: &'a str,
     /// The file that says what it is made of, as the user named it; none for a folder by itself.
@@ -40,33 +36,17 @@ pub struct Ingredients<'a> {
     pub run_images: &'a [String],
     /// What it was made of.
     pub made_of: &'a [Named],
-    /// The programs that did it.
-    pub programs: &'a [Named],
-    /// When it began.
-    pub started_on: Timestamp,
-    /// When it was done.
-    pub finished_on: Timestamp,
-    /// What came out besides the image.
-    pub byproducts: Vec<Named>,
 }
 
 impl Ingredients<'_> {
     /// Claims that the image was made of these.
     pub fn provenance(&self) -> Provenance {
-        let resources = |all: &[Named]| -> Vec<ResourceDescriptor> {
-            let resource = |it: &Named| ResourceDescriptor {
-                name: it.name.clone(),
-                uri: it.uri.clone(),
-                ..ResourceDescriptor::of(&it.digest)
-            };
-            all.iter().map(resource).collect()
-        };
         let described = self.description.map(|it| ResourceDescriptor {
             name: DESCRIPTION.to_owned(),
             uri: Some(it.name.clone()),
             ..ResourceDescriptor::of(&it.digest)
         });
-        let made_of = resources(self.made_of);
+        let made_of = self.made_of.iter().map(Named::resource);
         Provenance {
             build_definition: BuildDefinition {
                 build_type: BUILD_TYPE.to_owned(),
@@ -74,22 +54,7 @@ impl Ingredients<'_> {
                 internal_parameters: Map::new(),
                 resolved_dependencies: described.into_iter().chain(made_of).collect(),
             },
-            run_details: RunDetails {
-                builder: Builder {
-                    id: self.builder_id.to_owned(),
-                    builder_dependencies: resources(self.programs),
-                    version: BTreeMap::from([(
-                        "sealpack".to_owned(),
-                        env!("CARGO_PKG_VERSION").to_owned(),
-                    )]),
-                },
-                metadata: BuildMetadata {
-                    invocation_id: Some(self.invocation_id.clone()),
-                    started_on: Some(self.started_on.clone()),
-                    finished_on: Some(self.finished_on.clone()),
-                },
-                byproducts: resources(&self.byproducts),
-            },
+            run_details: self.invocation.details(),
         }
     }
 
@@ -119,6 +84,7 @@ impl Ingredients<'_> {
 
 #[cfg(test)]
 mod tests {
+    use intoto::Timestamp;
     use oci::Digest;
 
     use super::*;
@@ -133,8 +99,14 @@ mod tests {
         let now: Timestamp = "2026-01-01T00:00:00Z".to_owned().try_into().unwrap();
         let file = named("builder.toml");
         let ingredients = Ingredients {
-            builder_id: "https://example.org/maker",
-            invocation_id: "1".to_owned(),
+            invocation: Invocation {
+                builder_id: "https://example.org/maker".to_owned(),
+                id: "1".to_owned(),
+                programs: vec![named("sealpack")],
+                started_on: now.clone(),
+                finished_on: now,
+                byproducts: Vec::new(),
+            },
             kind: "builder",
             description: Some(&file),
             target: "linux/amd64".to_owned(),
@@ -142,10 +114,6 @@ mod tests {
             flatten: &[],
             run_images: &["run".to_owned()],
             made_of: &[named("base"), named("lifecycle"), named("a@1")],
-            programs: &[named("sealpack")],
-            started_on: now.clone(),
-            finished_on: now,
-            byproducts: Vec::new(),
         };
         let definition = ingredients.provenance().build_definition;
         let parameters: Vec<_> = definition.external_parameters.keys().collect();

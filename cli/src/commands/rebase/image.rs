@@ -10,7 +10,7 @@ use intoto::{PredicateType, Provenance};
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::files::analyzed::RunImageMetadata;
 use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
-use lifecycle_core::provenance::Named;
+use lifecycle_core::provenance::{Invocation, Named};
 use lifecycle_core::rebase::provenance::{Before, Ingredients};
 use lifecycle_core::rebase::{self, RebaseContext, RebaseError, Rebased};
 use lifecycle_core::{Level, Log};
@@ -134,8 +134,21 @@ pub(super) async fn run(
     )
     .await?;
     let provenance = Ingredients {
-        builder_id: settings.builder_id.clone(),
-        invocation_id: claims::invocation_id()?,
+        invocation: Invocation {
+            builder_id: settings.builder_id.clone(),
+            id: claims::invocation_id()?,
+            programs: vec![program()?],
+            started_on,
+            finished_on: claims::now()?,
+            byproducts: claims::byproducts(&sbom)
+                .into_iter()
+                .map(|(name, digest)| Named {
+                    name: name.to_owned(),
+                    uri: None,
+                    digest,
+                })
+                .collect(),
+        },
         image: Named {
             name: found.reference.to_string(),
             uri: None,
@@ -150,17 +163,6 @@ pub(super) async fn run(
         force: settings.force,
         platform_api: API,
         before: before(&proven),
-        programs: vec![program()?],
-        started_on,
-        finished_on: claims::now()?,
-        byproducts: claims::byproducts(&sbom)
-            .into_iter()
-            .map(|(name, digest)| Named {
-                name: name.to_owned(),
-                uri: None,
-                digest,
-            })
-            .collect(),
     }
     .provenance();
     Ok(Done {
