@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::args::Cli;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 
 /// The file of a project, where it is not named.
 const FILE: &str = "sealpack.toml";
@@ -282,10 +283,8 @@ impl File {
 fn read(path: &PathBuf) -> Result<File, CommandError> {
     let tried = || format!("failed to read the settings `{}`", path.display());
     let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    let Some(text) = oci::read_text_at_most(file, MAX_BYTES).context(tried)? else {
-        let problem = format!("`{}` is larger than {MAX_BYTES} bytes", path.display());
-        return Err(CommandError::undecided(Message(problem)));
-    };
+    let text = oci::read_text_at_most(file, MAX_BYTES).context(tried)?;
+    let text = files::whole(text, path, MAX_BYTES)?;
     toml::from_str(&text).context(tried)
 }
 

@@ -1,15 +1,15 @@
 //! Whom the command line says to believe.
 
-use std::io::Read as _;
-use std::path::Path;
-
 use attest::{Accept, IdentityPattern, SignerPattern, TextPattern};
 use gate::Trust;
 
 use crate::args::IdentityArgs;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
-use crate::keys;
+use crate::{files, keys};
+
+/// More than any trusted root: the library says so of what is longer than it reads.
+pub(crate) const MAX_ROOT: u64 = 8 << 20;
 
 impl IdentityArgs {
     /// Those who are named: keys in their order, then the identity.
@@ -42,7 +42,7 @@ impl IdentityArgs {
         accepted: impl IntoIterator<Item = &'a Accept>,
     ) -> Result<Trust, CommandError> {
         if let Some(path) = &self.trusted_root {
-            return Trust::root(&read(path)?)
+            return Trust::root(&files::read(path, MAX_ROOT)?)
                 .context(|| format!("failed to read the trusted root `{}`", path.display()));
         }
         let mut signers = accepted.into_iter().map(|it| &it.signer);
@@ -61,15 +61,4 @@ fn text(exact: Option<&str>, pattern: Option<&str>) -> Result<Option<TextPattern
         .or_else(|| pattern.map(TextPattern::anchored))
         .transpose()
         .map_err(CommandError::undecided)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    /// More than any trusted root: the library says so of what is longer than it reads.
-    const LIMIT: u64 = 8 << 20;
-    let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    let mut bytes = Vec::new();
-    file.take(LIMIT)
-        .read_to_end(&mut bytes)
-        .map_err(CommandError::undecided)?;
-    Ok(bytes)
 }

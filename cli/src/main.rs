@@ -9,6 +9,7 @@ mod contents;
 mod defaults;
 mod environment;
 mod error;
+mod files;
 mod gated;
 mod habits;
 mod help;

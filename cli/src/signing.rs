@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 use crate::args::{Access, ServiceArgs};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 use crate::stranger::Stranger;
 use crate::ui::Ui;
 
@@ -259,10 +260,7 @@ pub(crate) fn token_file(args: &ServiceArgs) -> Option<&Path> {
 
 /// Reads a small file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    oci::read_at_most(file, MAX_BYTES)
-        .map_err(CommandError::undecided)?
-        .ok_or_else(|| Message(format!("`{}` is larger than 1 MiB", path.display())).into())
+    files::read(path, MAX_BYTES)
 }
 
 /// What a user can do about a service.

@@ -4,7 +4,6 @@
 //! [`Store`]. Nothing here knows of buildpacks, signatures, policies or the terminal.
 
 pub mod auth;
-mod bounded;
 mod config;
 mod copy;
 mod descriptor;
@@ -29,7 +28,6 @@ pub mod view;
 
 mod walk;
 
-pub use bounded::{read_at_most, read_text_at_most};
 pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{
     Copied, CopyError, CopyOptions, Dropped, Outcome, Platforms, Progress, Tally, copy_graph,
@@ -40,6 +38,7 @@ pub use extract::{
     ExtractError, ExtractOptions, ExtractRules, ExtractSummary, IdMap, IdRange, Links,
     OverlayXattrs, Owners, RecordedOwner, Whiteouts, extract, extract_layer,
 };
+pub use go::bounded::{read_at_most, read_text_at_most};
 pub use image::{Image, ImageError};
 pub use limits::Limits;
 pub use manifest::{ImageManifest, Index, Manifest, ManifestError};

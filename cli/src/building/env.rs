@@ -9,6 +9,7 @@ use platform::project::Project;
 
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 use crate::ui::Ui;
 
 /// The most bytes that a file of variables may have.
@@ -71,10 +72,7 @@ impl Variables {
         let read = fs_err::File::open(environment.directory.join(file))
             .and_then(|it| oci::read_text_at_most(it, MAX_BYTES))
             .context(|| format!("failed to read the variables in `{shown}`"))?;
-        let Some(text) = read else {
-            let problem = format!("`{shown}` is larger than {MAX_BYTES} bytes");
-            return Err(CommandError::undecided(Message(problem)));
-        };
+        let text = files::whole(read, file, MAX_BYTES)?;
         for (at, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::args::{Access, Printed, SignerArgs};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 use crate::images::Images;
 use crate::keys;
 use crate::signing::Signer;
@@ -293,9 +294,6 @@ pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CommandError> {
     } else {
         fs_err::File::open(path).and_then(|it| oci::read_at_most(it, limit))
     };
-    read.context(|| format!("failed to read `{}`", path.display()))?
-        .ok_or_else(|| {
-            let limit = limit >> 20;
-            Message(format!("`{}` is larger than {limit} MiB", path.display())).into()
-        })
+    let read = read.context(|| format!("failed to read `{}`", path.display()))?;
+    files::whole(read, path, limit)
 }

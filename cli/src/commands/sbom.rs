@@ -17,6 +17,7 @@ use crate::args::Access;
 use crate::contents;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 use crate::images::Images;
 use crate::ui::{Ui, counted};
 
@@ -251,9 +252,9 @@ fn of_file(
 ) -> Result<(), CommandError> {
     let failed = || format!("failed to read `{}`", path.display());
     let limits = Limits::default();
-    let size = fs_err::metadata(path).context(failed)?.len();
-    if size <= limits.document_bytes {
-        let bytes = fs_err::read(path).context(failed)?;
+    let file = fs_err::File::open(path).context(failed)?;
+    let read = oci::read_at_most(file, limits.document_bytes);
+    if let Some(bytes) = read.context(failed)? {
         match sbom::read(&bytes, file_name(path), &limits) {
             Ok(document) => {
                 let sources = Sources {
@@ -323,16 +324,9 @@ fn say(
 fn read(path: &Path, shown: &Path) -> Result<Document, CommandError> {
     let failed = || format!("failed to read `{}`", shown.display());
     let limits = Limits::default();
-    let size = fs_err::metadata(path).context(failed)?.len();
-    if size > limits.document_bytes {
-        return Err(Message(format!(
-            "`{}` is longer than {} bytes",
-            shown.display(),
-            limits.document_bytes
-        ))
-        .into());
-    }
-    let bytes = fs_err::read(path).context(failed)?;
+    let file = fs_err::File::open(path).context(failed)?;
+    let read = oci::read_at_most(file, limits.document_bytes);
+    let bytes = files::whole(read.context(failed)?, shown, limits.document_bytes)?;
     sbom::read(&bytes, shown.display().to_string(), &limits)
         .context(|| format!("malformed SBOM `{}`", shown.display()))
 }

@@ -17,8 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::{Access, IdentityArgs};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _};
-use crate::registries;
-use crate::ui;
+use crate::identities::MAX_ROOT;
+use crate::{files, registries, ui};
 
 /// Answer a Kubernetes API server whether images may run: an admission webhook.
 ///
@@ -274,7 +274,10 @@ fn load(args: &Serve, environment: &Environment) -> Result<Load, CommandError> {
         let policies = PolicySet::load(&policy, &given)?;
         let mut accepted = policies.policies().iter().flat_map(|it| it.accepts());
         let trust = match &root {
-            Some(path) => Trust::root(&fs_err::read(path)?)?,
+            Some(path) => {
+                let read = oci::read_at_most(fs_err::File::open(path)?, MAX_ROOT)?;
+                Trust::root(&read.ok_or_else(|| files::too_large(path, MAX_ROOT))?)?
+            }
             None if accepted.any(|it| matches!(it.signer, SignerPattern::Identity(_))) => {
                 Trust::public()?
             }

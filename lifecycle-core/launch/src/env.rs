@@ -14,9 +14,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+
+use go::bounded::read_at_most;
 
 use crate::files::OsError;
 
@@ -220,15 +222,10 @@ fn content(path: &Path) -> Result<OsString, EnvError> {
         path: path.to_owned(),
         source: OsError(source),
     };
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_VALUE + 1).read_to_end(&mut bytes))
-        .map_err(open)?;
-    if bytes.len() as u64 > MAX_VALUE {
-        return Err(EnvError::TooLarge {
-            path: path.to_owned(),
-        });
-    }
+    let read = File::open(path).and_then(|file| read_at_most(file, MAX_VALUE));
+    let bytes = read.map_err(open)?.ok_or_else(|| EnvError::TooLarge {
+        path: path.to_owned(),
+    })?;
     Ok(OsString::from_vec(bytes))
 }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::{CString, NulError, OsStr};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use go::bounded::read_at_most;
 use go::words::{io_cause, signal_name};
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
@@ -50,7 +51,7 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
             io_cause(&io::Error::from(errno))
         )
     };
-    let (mut reader, writer) = io::pipe().map_err(|error| io_cause(&error))?;
+    let (reader, writer) = io::pipe().map_err(|error| io_cause(&error))?;
     let nothing = File::open("/dev/null").map_err(|error| io_cause(&error))?;
     let mut actions = PosixSpawnFileActions::init().map_err(started)?;
     actions.add_dup2(nothing.as_raw_fd(), 0).map_err(started)?;
@@ -68,10 +69,8 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
     let child =
         posix_spawn(program, &actions, &attributes, &[path], &environment).map_err(started)?;
     drop(writer);
-    let mut said = Vec::new();
-    let read = reader.by_ref().take(MAX_OUTPUT + 1).read_to_end(&mut said);
-    // Closed before the wait: a program that goes on writing shall not hang.
-    drop(reader);
+    // Closed by then, before the wait: a program that goes on writing shall not hang.
+    let said = read_at_most(reader, MAX_OUTPUT);
     match waitpid(child, None).map_err(|errno| io_cause(&io::Error::from(errno)))? {
         WaitStatus::Exited(_, 0) => {}
         WaitStatus::Exited(_, code) => return Err(format!("exit status {code}")),
@@ -80,11 +79,8 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
         }
         other => return Err(format!("unexpected end: {other:?}")),
     }
-    read.map_err(|error| io_cause(&error))?;
-    if u64::try_from(said.len()).is_ok_and(|it| it > MAX_OUTPUT) {
-        return Err(format!("output is larger than {MAX_OUTPUT} bytes"));
-    }
-    Ok(said)
+    let said = said.map_err(|error| io_cause(&error))?;
+    said.ok_or_else(|| format!("output is larger than {MAX_OUTPUT} bytes"))
 }
 
 pub(super) fn c_string(text: &OsStr) -> Result<CString, NulError> {

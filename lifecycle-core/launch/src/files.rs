@@ -8,9 +8,10 @@ pub mod metadata;
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use go::bounded::read_at_most;
 pub use go::toml::TomlError;
 use go::words::{PathError, io_cause};
 use serde::de::DeserializeOwned;
@@ -57,20 +58,14 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
         source: OsError(source),
     };
     let file = File::open(path).map_err(open)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_TOML + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| FileError::Read {
-            path: path.to_owned(),
-            source: OsError(source),
-        })?;
-    if bytes.len() as u64 > MAX_TOML {
-        return Err(FileError::TooLarge {
-            path: path.to_owned(),
-            limit: MAX_TOML,
-        });
-    }
-    Ok(bytes)
+    let read = read_at_most(file, MAX_TOML).map_err(|source| FileError::Read {
+        path: path.to_owned(),
+        source: OsError(source),
+    });
+    read?.ok_or_else(|| FileError::TooLarge {
+        path: path.to_owned(),
+        limit: MAX_TOML,
+    })
 }
 
 /// Why a file could not be read or written.

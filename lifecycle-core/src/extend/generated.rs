@@ -1,7 +1,7 @@
 //! What extensions generated: a Dockerfile, its arguments, its context.
 
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::copy::Context;
@@ -95,12 +95,9 @@ fn text_of(path: &Path, limit: u64) -> Result<Option<String>, ExtendError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut text = String::new();
-        file.take(limit + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        Ok(Some(text))
+        let text = oci::read_text_at_most(file, limit)?;
+        text.map(Some)
+            .ok_or_else(|| io::ErrorKind::FileTooLarge.into())
     };
     read().map_err(|source| ExtendError::Read {
         path: path.to_owned(),

@@ -110,13 +110,10 @@ impl Root for InPlace {
         if look.found.is_none() {
             return Ok(None);
         }
-        let mut text = String::new();
         let file = fs::File::open(outside(&self.root, &look.path))?;
-        file.take(limit + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        Ok(Some(text))
+        let text = oci::read_text_at_most(file, limit)?;
+        text.map(Some)
+            .ok_or_else(|| io::ErrorKind::FileTooLarge.into())
     }
 
     fn run(&mut self, command: &Command, output: &dyn Output) -> Result<Exit, RunError> {

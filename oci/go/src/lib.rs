@@ -7,6 +7,7 @@
 //!
 //! It must not know what an image or a phase is.
 
+pub mod bounded;
 pub mod files;
 pub mod flag;
 pub mod glob;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::ui::Ui;
-use crate::written;
+use crate::{files, written};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
@@ -297,11 +297,7 @@ impl List {
 
 /// Reads a small file.
 fn read(path: &Path) -> Result<Vec<u8>, CommandError> {
-    let limit = Limits::default().manifest_bytes;
-    let file = fs_err::File::open(path).map_err(CommandError::undecided)?;
-    oci::read_at_most(file, limit)
-        .map_err(CommandError::undecided)?
-        .ok_or_else(|| Message(format!("`{}` is larger than {limit} bytes", path.display())).into())
+    files::read(path, Limits::default().manifest_bytes)
 }
 
 /// An index of either form.

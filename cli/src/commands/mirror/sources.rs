@@ -11,6 +11,7 @@ use super::args::Mirror;
 use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::files;
 use crate::images::Images;
 
 /// How many images one run takes.
@@ -240,8 +241,8 @@ fn read(path: &Path) -> Result<String, CommandError> {
         let file = fs_err::File::open(path);
         file.and_then(|it| oci::read_text_at_most(it, LIMIT))
     };
-    read.context(|| format!("failed to read `{}`", path.display()))?
-        .ok_or_else(|| Message(format!("`{}` is larger than 8 MiB", path.display())).into())
+    let read = read.context(|| format!("failed to read `{}`", path.display()))?;
+    files::whole(read, path, LIMIT)
 }
 
 #[cfg(test)]
