@@ -11,7 +11,7 @@ mod notes;
 
 use std::path::{Path, PathBuf};
 
-use oci::layer::Plain;
+use oci::layer::{Layer, Plain};
 use oci::{DiffId, ImageError, StoreError};
 
 pub use self::directory::DirectoryCache;
@@ -63,6 +63,14 @@ impl Cache {
         match self {
             Self::Directory(cache) => Some(cache.plain(known)),
             Self::Image(_) => None,
+        }
+    }
+
+    /// The layer that was made for the image under a name of the cache's, if it can use that.
+    pub(crate) fn share(&self, layer: &Layer) -> Option<Layer> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Image(cache) => cache.share(layer),
         }
     }
 

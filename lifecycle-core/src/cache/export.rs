@@ -199,9 +199,21 @@ async fn keep_or_add(
             Some(Note {
                 diff_id,
                 plain: Some(PlainTar::New(file)),
+                ..
             }),
         ) => {
             cache.add_plain(&diff_id, file)?;
+            diff_id
+        }
+        (
+            Cache::Image(cache),
+            Some(Note {
+                diff_id,
+                made: Some(made),
+                ..
+            }),
+        ) => {
+            cache.add(&made);
             diff_id
         }
         (cache, _) => write(context, cache, folder).await?.map_err(failed)?,
@@ -290,6 +302,7 @@ fn look(
         Ok(Note {
             diff_id: hashed.diff_id,
             plain,
+            made: None,
         })
     }
 }

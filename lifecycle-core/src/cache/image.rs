@@ -1,5 +1,6 @@
 //! A cache in a registry: an image whose layers are the layers.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use oci::layer::Layer;
@@ -126,6 +127,24 @@ impl ImageCache {
     /// Where a new layer is to be written before it is [added](Self::add).
     pub(super) fn scratch(&self) -> PathBuf {
         self.temporary.path().join(self.layers.len().to_string())
+    }
+
+    /// Gives the file of a compressed layer a second name, which stays when the export takes away its
+    /// own. Where that cannot be, the layer is made again.
+    pub(super) fn share(&self, layer: &Layer) -> Option<Layer> {
+        if layer.descriptor.media_type != MediaType::LAYER_GZIP {
+            return None;
+        }
+        let file = self.temporary.path().join(layer.diff_id.0.hex());
+        match std::fs::hard_link(&layer.file, &file) {
+            // The same layer in another folder.
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return None,
+            _ => {}
+        }
+        Some(Layer {
+            file,
+            ..layer.clone()
+        })
     }
 
     /// Adds a layer that was written, compressed, to [`scratch`](Self::scratch).

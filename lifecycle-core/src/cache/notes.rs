@@ -1,14 +1,15 @@
 //! What the export of the image finds out of layers that the cache needs, too.
 //!
 //! A layer that is for the image and for the cache is read and hashed once: while that is done, its
-//! tar is compared with the one in the cache, or written there.
+//! tar is compared with the one in the cache, or written there; and one that is made for the image is
+//! not compressed a second time for a cache that is an image, too.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oci::DiffId;
-use oci::layer::PlainTar;
+use oci::layer::{Layer, PlainTar};
 
 /// By the folder of the layer.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct Note {
     pub(crate) diff_id: DiffId,
     /// Where its tar is, if it is somewhere.
     pub(crate) plain: Option<PlainTar>,
+    /// It as it was made, where the cache can use that.
+    pub(crate) made: Option<Layer>,
 }
 
 impl Notes {

@@ -419,8 +419,16 @@ impl Layers<'_> {
                 };
                 let (outcome, plain) = outcome.map_err(|source| failed(&role, source))?;
                 if let (Some((cache, _)), Some(folder)) = (cache, folder) {
-                    let diff_id = outcome.diff_id().clone();
-                    cache.note(folder, Note { diff_id, plain });
+                    let made = match &outcome {
+                        Outcome::Added(layer) => cache.share(layer),
+                        Outcome::Reused(_) => None,
+                    };
+                    let note = Note {
+                        diff_id: outcome.diff_id().clone(),
+                        plain,
+                        made,
+                    };
+                    cache.note(folder, note);
                 }
                 outcome
             }

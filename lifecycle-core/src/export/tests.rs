@@ -11,7 +11,7 @@ use oci::{
 
 use super::*;
 use crate::analyze::{self, AnalyzeContext};
-use crate::cache::{Cache, CacheContext, DirectoryCache, export_cache};
+use crate::cache::{Cache, CacheContext, DirectoryCache, ImageCache, export_cache};
 use crate::files::analyzed::ImageIdentifier;
 use crate::files::group::GroupElement;
 use crate::images::{LayoutImages, Place, parse_name};
@@ -401,6 +401,66 @@ async fn what_cannot_be_exported_says_why() {
     // Nothing of all that has a name.
     let place = world.images.create(APP).await.unwrap();
     assert!(place.resolve().await.unwrap().is_none());
+}
+
+/// What was compressed for the image is not compressed again.
+#[tokio::test]
+async fn a_cache_image_takes_the_layers_that_were_made_for_the_image() {
+    const CACHE: &str = "reg.test/cache";
+    let world = World::new().await;
+    let analyzed = world.analyze().await;
+    let limits = Limits::default();
+    let opened = ImageCache::open(&*world.images, CACHE, false, world.folder.path(), &limits);
+    let cache = Cache::Image(Box::new(opened.await.unwrap()));
+    let exporting = world.export_with(&analyzed, None, Some(&cache));
+    let report = exporting.await.unwrap();
+    // Who made the layer again would make another one.
+    world.write("layers/some_bp/dep/f", "changed since");
+    let context = CacheContext {
+        api: PlatformApi::V0_15,
+        group: &world.group,
+        layers_dir: &world.path("layers"),
+        root: world.folder.path(),
+        owner: Owner { uid: 1, gid: 2 },
+    };
+    export_cache(&context, cache, &world.log).await.unwrap();
+    let cached = world.image(CACHE).await;
+    let layers: Vec<_> = cached.layers().map(|(it, _)| &it.digest).collect();
+    assert_eq!(layers, [&report.layers[0].descriptor.digest]);
+    let names = std::fs::read_dir(world.folder.path()).unwrap();
+    let names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+    let left = names
+        .iter()
+        .filter(|it| it.to_string_lossy().starts_with('.'));
+    assert_eq!(left.count(), 0, "{names:?}");
+}
+
+/// A store that tries again by itself has tried several times by then; only upstream's registries are
+/// asked again as often as upstream asks.
+#[test]
+fn an_outage_is_waited_for_where_upstream_waits() {
+    use super::run_image::is_unsettled;
+    use crate::images::OpenError;
+
+    let opened = |strict, error| OpenError {
+        name: RUN.to_owned(),
+        strict,
+        source: Box::new(oci::ImageError::Store(error)),
+    };
+    let outage = || oci::StoreError::Unavailable {
+        place: RUN.to_owned(),
+        action: "read".to_owned(),
+        source: "connection refused".into(),
+    };
+    let refusal = || oci::StoreError::Refused {
+        place: RUN.to_owned(),
+        action: "read".to_owned(),
+        source: "no".into(),
+    };
+    assert!(is_unsettled(&opened(true, outage())));
+    assert!(is_unsettled(&opened(true, refusal())));
+    assert!(!is_unsettled(&opened(false, outage())));
+    assert!(!is_unsettled(&opened(false, refusal())));
 }
 
 #[tokio::test]
