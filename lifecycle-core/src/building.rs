@@ -197,9 +197,10 @@ impl One<'_> {
         debug("Updating environment");
         layers::extend(env, &layers).map_err(|source| BuildError::Env { source })?;
         debug("Reading output files");
+        let said = GroupElement::new(&self.element.id, &descriptor.info.version);
         let outputs = read_outputs(
             &layers_dir,
-            self.element,
+            &said,
             api,
             &descriptor.info.sbom_formats,
             &layers,

@@ -115,10 +115,12 @@ impl Run for Host {
         };
         // Seen from the outside, a folder and a program that are missing look the same.
         let has_dir = !command.dir.as_os_str().is_empty();
+        // Go looks whether it is there, and hears from the program's start what else is wrong with it.
         if has_dir && !std::fs::metadata(&command.dir).map_err(chdir)?.is_dir() {
-            return Err(chdir(io::Error::from_raw_os_error(
-                Errno::NOTDIR.raw_os_error(),
-            )));
+            return Err(RunError::Start {
+                program: command.program.clone(),
+                source: OsError(Errno::NOTDIR.into()),
+            });
         }
         if is_for_a_shell(&command.program) {
             return Err(RunError::Start {
@@ -394,6 +396,11 @@ mod tests {
         );
         command.dir = "/nowhere".into();
         assert_eq!(text(&command), "chdir /nowhere: no such file or directory");
+        command.dir = "/etc/passwd".into();
+        assert_eq!(
+            text(&command),
+            "fork/exec /nowhere/detect: not a directory"
+        );
     }
 
     #[test]

@@ -373,18 +373,19 @@ fn set_labels(
         log.line(Level::Info, &format!("Adding label '{key}'"));
         config.config.labels.insert(key.to_owned(), value);
     };
-    let marshal = ExportError::Label;
+    let failed = |doing| move |source| ExportError::Label { doing, source };
     set(
         labels::LIFECYCLE_METADATA,
-        labels::lifecycle_metadata(&metadata).map_err(marshal)?,
+        labels::lifecycle_metadata(&metadata).map_err(failed("marshall metadata"))?,
     );
     set(
         labels::BUILD_METADATA,
-        labels::build_metadata(build, context.lifecycle, context.api).map_err(marshal)?,
+        labels::build_metadata(build, context.lifecycle, context.api)
+            .map_err(failed("parse build metadata"))?,
     );
     set(
         labels::PROJECT_METADATA,
-        labels::project_metadata(context.project).map_err(marshal)?,
+        labels::project_metadata(context.project).map_err(failed("parse project metadata"))?,
     );
     for label in &build.labels {
         set(&label.key, label.value.clone());
@@ -497,8 +498,13 @@ pub enum ExportError {
     #[error("failed to make the image")]
     Image(#[source] ImageError),
     /// A label has no value.
-    #[error("marshall metadata")]
-    Label(#[source] LabelError),
+    #[error("{doing}")]
+    Label {
+        /// What upstream calls the making of this label.
+        doing: &'static str,
+        /// Why.
+        source: LabelError,
+    },
     /// A layer of an extension could not be made.
     #[error("failed to create layer from tar path {}", path.display())]
     ExtensionLayer {

@@ -29,10 +29,11 @@ pub(super) struct Outputs {
 }
 
 /// Reads them from the buildpack's layers, in the order in which upstream does: the first that is
-/// wrong is told.
+/// wrong is told. `said` is the buildpack as its own descriptor has it, whose version may be another
+/// than that in the group.
 pub(super) fn read_outputs(
     dir: &Path,
-    element: &GroupElement,
+    said: &GroupElement,
     api: BuildpackApi,
     sbom_formats: &[String],
     layers: &[BuiltLayer],
@@ -45,15 +46,15 @@ pub(super) fn read_outputs(
         if !bom.is_empty() && !has_sbom_files {
             log.line(Level::Warn, BOM_IS_OLD);
         }
-        entries(bom, element)
+        entries(bom, said)
     };
 
     let build: BuildToml = read_or_default(&dir.join("build.toml")).map_err(failed)?;
     // Upstream looks at these twice, and warns twice.
     entries(build.bom.clone())?;
     let build_bom = entries(build.bom.clone())?;
-    let met = met(&build, element, plan)?;
-    let sboms = sbom::find(dir, element, sbom_formats, layers)?;
+    let met = met(&build, said, plan)?;
+    let sboms = sbom::find(dir, said, sbom_formats, layers)?;
 
     let path = dir.join("launch.toml");
     let (launch, commands) = if api.has_command_lists() {
@@ -61,7 +62,7 @@ pub(super) fn read_outputs(
         for process in &launch.processes {
             if process.direct.is_some() {
                 return Err(BuildError::DirectNotSupported {
-                    buildpack: element.to_string(),
+                    buildpack: said.to_string(),
                 });
             }
             word_for_word(&process.command)?;
@@ -81,7 +82,7 @@ pub(super) fn read_outputs(
         split(launch, |text| Command::Words(vec![text]))
     };
     let launch_bom = entries(launch.bom)?;
-    let processes = processes(launch.processes, commands, element, api, log)?;
+    let processes = processes(launch.processes, commands, said, api, log)?;
     Ok(Outputs {
         processes,
         labels: launch.labels,

@@ -37,7 +37,7 @@ pub struct BuildpackDescriptor {
 pub struct Info {
     /// The id. What the order says counts instead.
     pub id: String,
-    /// The version. What the order says counts instead.
+    /// The version. What the order says counts instead, but for its bill of materials.
     pub version: String,
     /// A name for people.
     pub name: String,

@@ -251,6 +251,7 @@ fn judged(plan: PlanFile, descriptor: &BuildpackDescriptor) -> Result<Outcome, S
             .into_iter()
             .map(|it| Require {
                 name: it.name,
+                version: String::new(),
                 metadata: it.metadata,
             })
             .collect(),

@@ -34,6 +34,10 @@ pub struct BuildPlanEntry {
 pub struct Require {
     /// What is required.
     pub name: String,
+    /// Its version, where somebody else wrote one here: what `bin/detect` asks for says it among the
+    /// metadata.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
     /// More about it. Absent and empty differ, as upstream writes one and not the other.
     #[serde(
         deserialize_with = "super::table",
@@ -97,6 +101,21 @@ mod tests {
         assert_eq!(plan().of("a", false).entries.len(), 2);
         assert_eq!(plan().of("a", true).entries[0].name, "y");
         assert!(plan().of("c", false).entries.is_empty());
+    }
+
+    #[test]
+    fn a_version_is_a_text_and_handed_on() {
+        let requires = |version: &str| {
+            let text = format!(
+                "[[entries]]\n[[entries.providers]]\nid = \"a\"\n\
+                 [[entries.requires]]\nname = \"x\"\nversion = {version}\n"
+            );
+            go::toml::from_bytes::<BuildPlan>(text.as_bytes())
+        };
+        let plan = requires("\"1\"").unwrap().of("a", false);
+        let text = go::toml::to_string(&plan).unwrap();
+        assert_eq!(text, "[[entries]]\n  name = \"x\"\n  version = \"1\"\n");
+        assert!(requires("true").is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Writes files whole: the old one is there, or the new one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -19,15 +19,27 @@ pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileEr
     write_bytes(path, text.as_bytes())
 }
 
-/// Writes `bytes` to `path`, with the folders above it; mode 0644.
+/// Writes `bytes` to `path`, with the folders above it; mode 0644, or that of the file that is there.
 ///
-/// Whoever looks sees the old file or the new one, also after a crash. Where `path` can be written
-/// but not replaced (a file that is a mount of its own, say), it is overwritten.
+/// Whoever looks sees the old file or the new one, also after a crash. It fails where the old file could
+/// not be written to, as upstream's does, which opens it. What a link leads to is overwritten, but not by
+/// root: it may be a buildpack's link. A file that can be written but not replaced (a mount of its own,
+/// say) is overwritten, too.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let dir = folder(path);
     go::files::create_dir_all(&dir).map_err(FileError::Mkdir)?;
+    let old = match fs::symlink_metadata(path) {
+        Ok(old) if old.is_file() && old.nlink() == 1 => {
+            let opened = OpenOptions::new().write(true).open(path);
+            opened.map_err(not_opened(path))?;
+            Some(old)
+        }
+        Ok(link) if link.is_symlink() && rustix::process::geteuid().is_root() => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        _ => return overwrite(path, bytes),
+    };
     match temporary(&dir) {
-        Ok(file) => replace(file, path, bytes),
+        Ok(file) => replace(file, path, old.as_ref(), bytes),
         Err(_) => overwrite(path, bytes),
     }
 }
@@ -43,7 +55,7 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// A new file beside the old one. It has the mode that a file has which is created in its place.
+/// A new file beside `path`. It has the mode that a file has which is created in its place.
 fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     Builder::new().prefix(".lifecycle.").make_in(dir, |path| {
         OpenOptions::new()
@@ -54,7 +66,15 @@ fn temporary(dir: &Path) -> io::Result<NamedTempFile> {
     })
 }
 
-fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+fn replace(
+    mut file: NamedTempFile,
+    path: &Path,
+    old: Option<&Metadata>,
+    bytes: &[u8],
+) -> Result<(), FileError> {
+    if old.is_some_and(|old| !like(file.as_file(), old)) {
+        return overwrite(path, bytes);
+    }
     let written = file.as_file_mut().write_all(bytes);
     written
         .and_then(|()| file.as_file().sync_all())
@@ -65,13 +85,28 @@ fn replace(mut file: NamedTempFile, path: &Path, bytes: &[u8]) -> Result<(), Fil
     }
 }
 
+/// Gives `file` the owner and the mode of the old one; returns whether it has them then.
+fn like(file: &File, old: &Metadata) -> bool {
+    let owned = |it: &Metadata| (it.uid(), it.gid());
+    let Ok(new) = file.metadata() else {
+        return false;
+    };
+    let chowned =
+        owned(&new) == owned(old) || fchown(file, Some(old.uid()), Some(old.gid())).is_ok();
+    chowned && (new.mode() == old.mode() || file.set_permissions(old.permissions()).is_ok())
+}
+
 /// Writes in place. What is wrong with that is what is told.
 fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut file = File::create(path).map_err(|source| FileError::Open {
+    let mut file = File::create(path).map_err(not_opened(path))?;
+    file.write_all(bytes).map_err(failed(path))
+}
+
+fn not_opened(path: &Path) -> impl Fn(io::Error) -> FileError + '_ {
+    move |source| FileError::Open {
         path: path.to_owned(),
         source: OsError(source),
-    })?;
-    file.write_all(bytes).map_err(failed(path))
+    }
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> FileError + '_ {
@@ -83,8 +118,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> FileError + '_ {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
@@ -98,6 +132,30 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o600, 0o600);
+    }
+
+    #[test]
+    fn keeps_the_mode_and_the_links_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("old"), "").unwrap();
+        fs::set_permissions(at("old"), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::hard_link(at("old"), at("twin")).unwrap();
+        write_bytes(&at("old"), b"1").unwrap();
+        assert_eq!(fs::read(at("twin")).unwrap(), b"1");
+        fs::remove_file(at("twin")).unwrap();
+        write_bytes(&at("old"), b"2").unwrap();
+        assert_eq!(fs::metadata(at("old")).unwrap().mode() & 0o777, 0o600);
+
+        let is_root = rustix::process::geteuid().is_root();
+        symlink("old", at("link")).unwrap();
+        symlink("new", at("dangling")).unwrap();
+        write_bytes(&at("link"), b"3").unwrap();
+        write_bytes(&at("dangling"), b"4").unwrap();
+        let expected: &[u8] = if is_root { b"2" } else { b"3" };
+        assert_eq!(fs::read(at("old")).unwrap(), expected);
+        assert_eq!(at("new").exists(), !is_root);
+        assert_eq!(fs::read(at("dangling")).unwrap(), b"4");
     }
 
     #[test]

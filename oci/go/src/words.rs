@@ -43,6 +43,25 @@ impl PathError {
     }
 }
 
+/// A number as `fmt` prints it with `%v`: as `strconv.FormatFloat(value, 'g', -1, 64)` does.
+pub fn float(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    // Go's rule where it seeks the shortest form: six digits for a plain number.
+    if (-4..6).contains(&exponent) {
+        return value.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
 /// A signal as Go calls it on Linux.
 pub fn signal_name(signal: i32) -> Cow<'static, str> {
     const NAMES: [&str; 31] = [

@@ -1,5 +1,5 @@
 """Runs a case of run-cases' form quickly: one root file system and one registry, both in memory, emptied between cases."""
-import functools, importlib.machinery, importlib.util, os, shutil, stat, subprocess, sys
+import functools, importlib.machinery, importlib.util, os, re, shutil, stat, subprocess, sys
 
 import registry
 
@@ -18,6 +18,8 @@ def load_run_cases():
 
 rc = load_run_cases()
 rc.base_diff_ids = functools.lru_cache(None)(rc.base_diff_ids)
+# Lines about the layers of a buildpack, which upstream goes through in a random order.
+OF_A_MAP = re.compile(r"(?m)(?:^(?:\x1b\[[0-9;]*m)?(?:(?:Not r|R)estoring (?:metadata for )?\"|Writing layer metadata for ).*\n)+")
 # What a case may change; the rest of the root stays.
 KEPT = ("bin", "dev", "proc", "usr")
 
@@ -106,17 +108,24 @@ class Side(rc.Bench):
                 cwd = "/"
             return super().exec(root, argv, user, env, cwd, argv0, timeout)
         finally:
+            if argv[0] != "/bin/sh":
+                self.met.append(sorted(self.server.faults.met))
             if by and self.other:
                 self.install(self.bins)
 
     def normalise(self, obs, names, case):
-        more = [[r"/tmp/plan\.\w{6,}", "/tmp/plan-RANDOM"], [r"/tmp/([\w.-]+?)-[A-Za-z0-9]{6,}(?=/)", r"/tmp/\1-RANDOM"]]
-        return super().normalise(obs, names, dict(case, normalise=case.get("normalise", []) + more))
+        more = [[r"/tmp/(plan|cnb-extensions-generated)\.\w{6,}", r"/tmp/\1-RANDOM"], [r"/tmp/([\w.-]+?)-[A-Za-z0-9]{6,}(?=/)", r"/tmp/\1-RANDOM"]]
+        obs = super().normalise(obs, names, dict(case, normalise=case.get("normalise", []) + more))
+        for s in obs["steps"]:
+            s["stdout"] = OF_A_MAP.sub(lambda m: "".join(sorted(m[0].splitlines(True))), s["stdout"])
+        return obs
 
     def run(self, case, where=HERE):
-        self.server.faults = registry.Faults(case.get("faults") or [])
+        self.server.faults, self.met = registry.Faults(case.get("faults") or []), []
         try:
-            return self.run_in(case, where, self.fresh_root(case, where))
+            seen = self.run_in(case, where, self.fresh_root(case, where))
+            seen["steps"] = [dict(s, met=met) for s, met in zip(seen["steps"], self.met)]
+            return seen
         except (RuntimeError, OSError, ValueError, KeyError) as e:
             return {"steps": [], "images": {}, "failed": "%s: %s" % (type(e).__name__, e)}
         finally:

@@ -52,16 +52,21 @@ class Store:
 
 class Faults:
     """Each: {"path": regex, "method": regex, "first": n (default all), "after": n, "status": code, "body": text, "headers": {…},
-    "drop": true}. `manifest: true` gives the body as a manifest with its digest."""
+    "drop": true}. `manifest: true` gives the body as a manifest with its digest.
+
+    `met` has the requests that were met by a rule that is for some only."""
 
     def __init__(self, rules):
         self.rules = [dict(r, seen=0) for r in rules]
+        self.met = []
 
     def match(self, method, path):
         for r in self.rules:
             if re.search(r["path"], path) and re.fullmatch(r.get("method", ".*"), method):
                 r["seen"] += 1
                 if r["seen"] > r.get("after", 0) and r["seen"] <= r.get("after", 0) + r.get("first", 1 << 30):
+                    if "first" in r or "after" in r:
+                        self.met.append("%s %s" % (method, re.sub("/uploads/.+", "/uploads/", path)))
                     return r
         return None
 

@@ -5,6 +5,7 @@ use go::toml::JSON_TEXT;
 use serde::de;
 use serde::ser::SerializeSeq as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use toml::value::{Datetime, Offset};
 use toml::{Table, Value};
 
 use super::group::{GroupElement, is_false};
@@ -58,8 +59,11 @@ impl BuildMetadata {
 
     /// The same, with commands in the form that `api` writes into files and labels.
     pub fn for_platform(mut self, api: PlatformApi) -> Self {
-        if !api.has_command_lists() {
-            for process in self.processes.iter_mut().flatten() {
+        for process in self.processes.iter_mut().flatten() {
+            if api.has_command_lists() {
+                let words = std::mem::take(&mut process.command).into_words();
+                process.command = Command::Words(words);
+            } else {
                 process.join_command();
             }
         }
@@ -225,8 +229,39 @@ fn go_text(value: &Value) -> String {
                 .map(|(key, value)| format!("{key}:{}", go_text(value)));
             format!("map[{}]", pairs.collect::<Vec<_>>().join(" "))
         }
+        Value::Float(number) => go::words::float(*number),
+        Value::Datetime(time) => go_time(time),
         other => other.to_string(),
     }
+}
+
+/// A time as Go prints it. What lacks a part has the first there is of it, and a zone that says so.
+fn go_time(time: &Datetime) -> String {
+    let date = time.date.map_or_else(|| "0000-01-01".to_owned(), |it| it.to_string());
+    let clock = time.time.map_or_else(|| "00:00:00".to_owned(), |mut it| {
+        it.second.get_or_insert(0);
+        let text = it.to_string();
+        match text.split_once('.') {
+            Some((whole, fraction)) => {
+                let text = format!("{whole}.{}", fraction.trim_end_matches('0'));
+                text.trim_end_matches('.').to_owned()
+            }
+            None => text,
+        }
+    });
+    let zone = match (time.offset, time.date, time.time) {
+        (Some(Offset::Z | Offset::Custom { minutes: 0 }), ..) => "+0000 UTC".to_owned(),
+        (Some(Offset::Custom { minutes }), ..) => {
+            let sign = if minutes < 0 { '-' } else { '+' };
+            let minutes = minutes.unsigned_abs();
+            let offset = format!("{sign}{:02}{:02}", minutes / 60, minutes % 60);
+            format!("{offset} {offset}")
+        }
+        (None, Some(_), Some(_)) => "+0000 datetime-local".to_owned(),
+        (None, Some(_), None) => "+0000 date-local".to_owned(),
+        (None, None, _) => "+0000 time-local".to_owned(),
+    };
+    format!("{date} {clock} {zone}")
 }
 
 fn go_type(value: &Value) -> &'static str {
@@ -331,6 +366,37 @@ mod tests {
              command = [\"a\\u003cb\\u003e\\u0026'\", \"\u{7f}\\u2028\"]\n  \
              args = [\"a<b>&'\", \"\\u007f\u{2028}\"]\n  direct = false\n"
         );
+    }
+
+    #[test]
+    fn a_command_of_other_types_is_told_as_go_prints_it() {
+        let told = |command: &str| {
+            let text = format!("[[processes]]\ncommand = {command}\n");
+            toml::from_str::<BuildMetadata>(&text).unwrap_err().message().to_owned()
+        };
+        for (value, data) in [
+            ("1979-05-27", "1979-05-27 00:00:00 +0000 date-local"),
+            ("07:32:00.5", "0000-01-01 07:32:00.5 +0000 time-local"),
+            ("1979-05-27T07:32:00", "1979-05-27 07:32:00 +0000 datetime-local"),
+            ("1979-05-27T07:32:00Z", "1979-05-27 07:32:00 +0000 UTC"),
+            ("1979-05-27T07:32:00-07:30", "1979-05-27 07:32:00 -0730 -0730"),
+        ] {
+            let expected = format!("unknown command type time.Time with data {data}");
+            assert_eq!(told(value), expected);
+        }
+        let text = "[[processes]]\ncommand = [1.0, 1e6, 0.5, true, [2, {a = 'x'}]]\n";
+        let metadata: BuildMetadata = toml::from_str(text).unwrap();
+        let words = metadata.processes()[0].command.words();
+        assert_eq!(words, ["1", "1e+06", "0.5", "true", "[2 map[a:x]]"]);
+    }
+
+    #[test]
+    fn newer_platforms_see_words_whatever_the_file_has() {
+        let text = "[[processes]]\ncommand = \"a b\"\n";
+        let metadata: BuildMetadata = toml::from_str(text).unwrap();
+        let metadata = metadata.for_platform(PlatformApi::V0_10);
+        let expected = Command::Words(vec!["a b".to_owned()]);
+        assert_eq!(metadata.processes()[0].command, expected);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct};
 
-use crate::json;
+use crate::{json, words};
 
 /// The name by which a text is known that is to be escaped as JSON: that of a newtype struct.
 pub const JSON_TEXT: &str = "$json-text";
@@ -195,20 +195,12 @@ fn float(value: f64) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    // Go's rule where it seeks the shortest form: six digits for a plain number.
-    if (-4..6).contains(&exponent) {
-        let plain = format!("{value}");
-        return if plain.contains('.') {
-            plain
-        } else {
-            plain + ".0"
-        };
+    let text = words::float(value);
+    if text.contains(['.', 'e']) {
+        text
+    } else {
+        text + ".0"
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
 /// A value that has to be a text, as keys are.
