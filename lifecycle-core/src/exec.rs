@@ -397,10 +397,7 @@ mod tests {
         command.dir = "/nowhere".into();
         assert_eq!(text(&command), "chdir /nowhere: no such file or directory");
         command.dir = "/etc/passwd".into();
-        assert_eq!(
-            text(&command),
-            "fork/exec /nowhere/detect: not a directory"
-        );
+        assert_eq!(text(&command), "fork/exec /nowhere/detect: not a directory");
     }
 
     #[test]

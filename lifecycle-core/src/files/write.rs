@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::process::geteuid;
 use serde::Serialize;
 use tempfile::{Builder, NamedTempFile};
 
@@ -23,8 +24,8 @@ pub fn write<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileEr
 ///
 /// Whoever looks sees the old file or the new one, also after a crash. It fails where the old file could
 /// not be written to, as upstream's does, which opens it. What a link leads to is overwritten, but not by
-/// root: it may be a buildpack's link. A file that can be written but not replaced (a mount of its own,
-/// say) is overwritten, too.
+/// root, where the link is somebody else's: a buildpack may have made it. A file that can be written but
+/// not replaced (a mount of its own, say) is overwritten, too.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let dir = folder(path);
     go::files::create_dir_all(&dir).map_err(FileError::Mkdir)?;
@@ -34,7 +35,7 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
             opened.map_err(not_opened(path))?;
             Some(old)
         }
-        Ok(link) if link.is_symlink() && rustix::process::geteuid().is_root() => None,
+        Ok(link) if link.is_symlink() && link.uid() != 0 && geteuid().is_root() => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         _ => return overwrite(path, bytes),
     };
@@ -118,7 +119,7 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> FileError + '_ {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, lchown, symlink};
 
     use super::*;
 
@@ -147,15 +148,23 @@ mod tests {
         write_bytes(&at("old"), b"2").unwrap();
         assert_eq!(fs::metadata(at("old")).unwrap().mode() & 0o777, 0o600);
 
-        let is_root = rustix::process::geteuid().is_root();
         symlink("old", at("link")).unwrap();
         symlink("new", at("dangling")).unwrap();
         write_bytes(&at("link"), b"3").unwrap();
         write_bytes(&at("dangling"), b"4").unwrap();
-        let expected: &[u8] = if is_root { b"2" } else { b"3" };
-        assert_eq!(fs::read(at("old")).unwrap(), expected);
-        assert_eq!(at("new").exists(), !is_root);
-        assert_eq!(fs::read(at("dangling")).unwrap(), b"4");
+        assert_eq!(fs::read(at("old")).unwrap(), b"3");
+        assert_eq!(fs::read(at("new")).unwrap(), b"4");
+        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        write_bytes(Path::new("/dev/null"), b"5").unwrap();
+        let null = fs::metadata("/dev/null").unwrap();
+        assert!(null.file_type().is_char_device());
+
+        if geteuid().is_root() {
+            lchown(at("link"), Some(1000), None).unwrap();
+            write_bytes(&at("link"), b"6").unwrap();
+            assert_eq!(fs::read(at("old")).unwrap(), b"3");
+            assert_eq!(fs::read(at("link")).unwrap(), b"6");
+        }
     }
 
     #[test]

@@ -237,18 +237,23 @@ fn go_text(value: &Value) -> String {
 
 /// A time as Go prints it. What lacks a part has the first there is of it, and a zone that says so.
 fn go_time(time: &Datetime) -> String {
-    let date = time.date.map_or_else(|| "0000-01-01".to_owned(), |it| it.to_string());
-    let clock = time.time.map_or_else(|| "00:00:00".to_owned(), |mut it| {
-        it.second.get_or_insert(0);
-        let text = it.to_string();
-        match text.split_once('.') {
-            Some((whole, fraction)) => {
-                let text = format!("{whole}.{}", fraction.trim_end_matches('0'));
-                text.trim_end_matches('.').to_owned()
+    let date = time
+        .date
+        .map_or_else(|| "0000-01-01".to_owned(), |it| it.to_string());
+    let clock = time.time.map_or_else(
+        || "00:00:00".to_owned(),
+        |mut it| {
+            it.second.get_or_insert(0);
+            let text = it.to_string();
+            match text.split_once('.') {
+                Some((whole, fraction)) => {
+                    let text = format!("{whole}.{}", fraction.trim_end_matches('0'));
+                    text.trim_end_matches('.').to_owned()
+                }
+                None => text,
             }
-            None => text,
-        }
-    });
+        },
+    );
     let zone = match (time.offset, time.date, time.time) {
         (Some(Offset::Z | Offset::Custom { minutes: 0 }), ..) => "+0000 UTC".to_owned(),
         (Some(Offset::Custom { minutes }), ..) => {
@@ -372,14 +377,23 @@ mod tests {
     fn a_command_of_other_types_is_told_as_go_prints_it() {
         let told = |command: &str| {
             let text = format!("[[processes]]\ncommand = {command}\n");
-            toml::from_str::<BuildMetadata>(&text).unwrap_err().message().to_owned()
+            toml::from_str::<BuildMetadata>(&text)
+                .unwrap_err()
+                .message()
+                .to_owned()
         };
         for (value, data) in [
             ("1979-05-27", "1979-05-27 00:00:00 +0000 date-local"),
             ("07:32:00.5", "0000-01-01 07:32:00.5 +0000 time-local"),
-            ("1979-05-27T07:32:00", "1979-05-27 07:32:00 +0000 datetime-local"),
+            (
+                "1979-05-27T07:32:00",
+                "1979-05-27 07:32:00 +0000 datetime-local",
+            ),
             ("1979-05-27T07:32:00Z", "1979-05-27 07:32:00 +0000 UTC"),
-            ("1979-05-27T07:32:00-07:30", "1979-05-27 07:32:00 -0730 -0730"),
+            (
+                "1979-05-27T07:32:00-07:30",
+                "1979-05-27 07:32:00 -0730 -0730",
+            ),
         ] {
             let expected = format!("unknown command type time.Time with data {data}");
             assert_eq!(told(value), expected);
