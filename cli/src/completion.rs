@@ -18,7 +18,7 @@ use oci::{Location, Reference};
 use crate::args::{Access, Cli};
 use crate::defaults;
 use crate::environment::Environment;
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 
 /// The argument by which scripts ask: behind it stands the word that is to be completed, and behind that
@@ -169,7 +169,7 @@ fn tags(place: &str, begun: &str, environment: &Environment, ui: &Ui) -> Vec<Str
     let Some(access) = access(environment) else {
         return Vec::new();
     };
-    let images = Images::new(&access, environment, ui);
+    let images = Lookup::new(&access, environment, ui);
     let tags = runtime.block_on(async {
         let listing = async { images.open(&reference).await.ok()?.tags().await.ok() };
         tokio::time::timeout(LONGEST, listing).await.ok().flatten()

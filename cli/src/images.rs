@@ -22,14 +22,14 @@ pub(crate) const NO_PLACE: &str =
 
 /// Opens stores; one client for all registries.
 #[derive(Debug)]
-pub(crate) struct Images<'a> {
+pub(crate) struct Lookup<'a> {
     places: Places,
     /// Where names of files begin.
     directory: PathBuf,
     ui: &'a Ui,
 }
 
-impl<'a> Images<'a> {
+impl<'a> Lookup<'a> {
     pub(crate) fn new(access: &Access, environment: &Environment, ui: &'a Ui) -> Self {
         let places = Places::new(
             &environment.directory,
@@ -139,7 +139,7 @@ impl<'a> Images<'a> {
     }
 }
 
-impl Drop for Images<'_> {
+impl Drop for Lookup<'_> {
     /// What mirrors did wrong is known when all is read.
     fn drop(&mut self) {
         for note in self.places.take_notes() {

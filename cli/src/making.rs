@@ -29,7 +29,7 @@ use crate::commands::copy::tag;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::{Images, NO_PLACE};
+use crate::images::{Lookup, NO_PLACE};
 use crate::keys;
 use crate::signing::Signer;
 use crate::transfer::Transfer;
@@ -120,7 +120,7 @@ pub(crate) fn scratch(environment: &Environment) -> Result<TempDir, CommandError
 
 /// Where parts are had from.
 pub(crate) struct Parts<'a> {
-    pub(crate) images: &'a Images<'a>,
+    pub(crate) images: &'a Lookup<'a>,
     /// What is relative is so to this folder.
     pub(crate) folder: &'a Path,
     /// What was said of them.
@@ -250,7 +250,7 @@ pub(crate) async fn publish(
     (made, about): (&[(Platform, Made)], &About),
     destination: &Reference,
     (args, signer): (&MakingArgs, Option<&Signer>),
-    (images, environment, ui): (&Images<'_>, &Environment, &Ui),
+    (images, environment, ui): (&Lookup<'_>, &Environment, &Ui),
 ) -> Result<Report, CommandError> {
     let folder = scratch(environment)?;
     let staged = Arc::new(LayoutStore::create(folder.path().join("staged"))?);
@@ -470,7 +470,7 @@ async fn move_to(
     destination: &Reference,
     staged: &LayoutStore,
     root: &Descriptor,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<String, CommandError> {
     ui.begin("publish", destination.to_string());

@@ -4,7 +4,7 @@
 //! Phases that reach images run here. Detecting and building run the `lifecycle` program in the
 //! sandbox: what buildpacks do happens where no key and no credential is. Nothing here prints, and
 //! neither environment nor clock is read: whoever calls [`run`] says all of it in a [`Request`], finds
-//! the images, says whether they may be used, and hears what goes on as [`Progress`].
+//! the images, says whether they may be used, and hears what goes on as [`BuildProgress`].
 
 mod borrowing;
 mod error;
@@ -51,7 +51,7 @@ use self::ground::Ground;
 pub use self::ground::PROXIES;
 use self::phases::Phases;
 pub use self::programs::{Launcher, Programs};
-pub use self::progress::{Progress, Telemetry, Watch, WatchError};
+pub use self::progress::{BuildProgress, Telemetry, Watch, WatchError};
 use self::staging::IMAGE;
 pub use self::staging::Staging;
 pub use self::stale::stale;
@@ -206,7 +206,7 @@ pub struct Built {
 pub async fn run(
     request: &Request<'_>,
     staging: &Staging,
-    progress: &dyn Progress,
+    progress: &dyn BuildProgress,
     watch: &mut dyn Watch,
 ) -> Result<Built, RunError> {
     let phases = all_phases(request, staging, progress, watch);
@@ -220,7 +220,7 @@ pub async fn run(
 async fn all_phases(
     request: &Request<'_>,
     staging: &Staging,
-    progress: &dyn Progress,
+    progress: &dyn BuildProgress,
     watch: &mut dyn Watch,
 ) -> Result<Built, RunError> {
     let source = inputs::take_source(request, staging)?;
@@ -338,7 +338,7 @@ fn summary(report: &Report) -> String {
 async fn open(
     request: &Request<'_>,
     staging: &Staging,
-    progress: &dyn Progress,
+    progress: &dyn BuildProgress,
 ) -> Result<(Ground, Arc<Sandbox>, Option<MappedFolder>), RunError> {
     let preparing = Ground::prepare(request, staging, progress);
     let mut ground = spans::within(info_span!("builder"), preparing).await?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use lifecycle_core::buildpack::Telemetry;
 use lifecycle_core::{Level, Log as _};
-use otlp::{Attribute, Context, PhaseFiles, Recorder, Resource, Sink};
+use otlp::{Attribute, PhaseFiles, Recorder, Resource, Sink, TraceContext};
 
 use crate::console::Console;
 use crate::inputs::Inputs;
@@ -42,14 +42,14 @@ pub(crate) fn start(phase: Phase, inputs: &Inputs, console: Console) -> Option<A
     let files = Arc::new(files(phase, inputs, otherwise)?);
     let warn = |text: &str| console.line(Level::Warn, text);
     let given = inputs.environment.text("CNB_OTEL_TRACEPARENT");
-    let context = given.map(|it| it.parse::<Context>());
+    let context = given.map(|it| it.parse::<TraceContext>());
     let context = match context {
         Some(Ok(context)) => context,
         Some(Err(error)) => {
             warn(&format!("Ignoring CNB_OTEL_TRACEPARENT: {error}"));
-            Context::begin()
+            TraceContext::begin()
         }
-        None => Context::begin(),
+        None => TraceContext::begin(),
     };
     let resource = Resource {
         attributes: vec![

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A trace: new, or one that somebody else began.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Context {
+pub struct TraceContext {
     trace: u128,
     parent: Option<Parent>,
 }
@@ -20,7 +20,7 @@ struct Parent {
     text: Option<String>,
 }
 
-impl Context {
+impl TraceContext {
     /// A new trace.
     pub fn begin() -> Self {
         let trace = (u128::from(random()) << 64) | u128::from(random());
@@ -58,7 +58,7 @@ impl Context {
     }
 }
 
-impl FromStr for Context {
+impl FromStr for TraceContext {
     type Err = MalformedTraceparent;
 
     /// Reads a `traceparent`. Versions that are newer may go on behind what is known.
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_parent_is_read_and_told_as_it_was_given() {
-        let context: Context = GIVEN.parse().unwrap();
+        let context: TraceContext = GIVEN.parse().unwrap();
         assert_eq!(context.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(context.parent_id(), Some(0x00f0_67aa_0ba9_02b7));
         assert_eq!(context.given(), Some(GIVEN));
@@ -148,15 +148,24 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             longer.as_str(),
         ] {
-            assert_eq!(text.parse::<Context>(), Err(MalformedTraceparent), "{text}");
+            assert_eq!(
+                text.parse::<TraceContext>(),
+                Err(MalformedTraceparent),
+                "{text}"
+            );
         }
         // A later version may say more.
-        assert!(longer.replacen("00", "01", 1).parse::<Context>().is_ok());
+        assert!(
+            longer
+                .replacen("00", "01", 1)
+                .parse::<TraceContext>()
+                .is_ok()
+        );
     }
 
     #[test]
     fn new_traces_differ() {
-        assert_ne!(Context::begin(), Context::begin());
-        assert_eq!(Context::begin().given(), None);
+        assert_ne!(TraceContext::begin(), TraceContext::begin());
+        assert_eq!(TraceContext::begin().given(), None);
     }
 }

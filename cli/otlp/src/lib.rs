@@ -6,7 +6,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | the trace that others began, and who is whose parent | [`Context`] |
+//! | the trace that others began, and who is whose parent | [`TraceContext`] |
 //! | from spans to lines | [`Recorder`] |
 //! | a file for each phase, as RFC 0131 has them | [`PhaseFiles`] |
 //! | what phases and modules wrote, by whomever they run as | [`collect`] |
@@ -28,7 +28,7 @@ mod recorder;
 mod wire;
 
 pub use self::collect::{Collected, collect};
-pub use self::context::{Context, MalformedTraceparent};
+pub use self::context::{MalformedTraceparent, TraceContext};
 pub use self::endpoint::{Endpoint, MalformedEndpoint, SendError};
 pub use self::files::{AppendFile, PhaseFiles};
 pub use self::recorder::{AlreadyStarted, Recorder, Sink, traceparent};

@@ -12,7 +12,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context as LayerContext, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
-use crate::Context;
+use crate::TraceContext;
 use crate::context::random;
 use crate::wire::{self, Attribute, INTERNAL, Resource, Status, Value};
 
@@ -40,7 +40,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
 /// Records the spans of this process.
 #[derive(Clone, Debug)]
 pub struct Recorder {
-    context: Context,
+    context: TraceContext,
     resource: Resource,
     sink: Arc<dyn Sink>,
     clock: Clock,
@@ -88,7 +88,7 @@ struct Open {
 
 impl Recorder {
     /// Of spans in `context`, by `resource`.
-    pub fn new(context: Context, resource: Resource, sink: Arc<dyn Sink>) -> Self {
+    pub fn new(context: TraceContext, resource: Resource, sink: Arc<dyn Sink>) -> Self {
         Self {
             context,
             resource,
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    fn record(context: Context, work: impl FnOnce()) -> Vec<(&'static str, Json)> {
+    fn record(context: TraceContext, work: impl FnOnce()) -> Vec<(&'static str, Json)> {
         let kept = Arc::new(Kept::default());
         let resource = Resource {
             attributes: vec![Attribute::text("service.name", "test")],
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn spans_are_told_with_their_parents_when_they_end() {
-        let spans = record(Context::begin(), || {
+        let spans = record(TraceContext::begin(), || {
             let outer = info_span!(
                 "outer",
                 count = 2_u64,
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn who_is_started_is_below_the_span_around() {
         let mut told = None;
-        let spans = record(Context::begin(), || {
+        let spans = record(TraceContext::begin(), || {
             info_span!("ours").in_scope(|| told = traceparent());
         });
         let ours = &spans[0].1;
@@ -393,7 +393,7 @@ mod tests {
 
     #[test]
     fn events_have_a_limit() {
-        let spans = record(Context::begin(), || {
+        let spans = record(TraceContext::begin(), || {
             info_span!("ours").in_scope(|| {
                 for _ in 0..MAX_EVENTS + 3 {
                     info!("again");

@@ -15,7 +15,7 @@ use crate::args::IdentityArgs;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 
 /// What a user means by the name of a builder.
@@ -88,7 +88,7 @@ impl Resolved {
         &self,
         what: &'static str,
         reference: &Reference,
-        (inputs, images, ui): (Inputs<'_>, &Images<'_>, &Ui),
+        (inputs, images, ui): (Inputs<'_>, &Lookup<'_>, &Ui),
     ) -> Result<Found, CommandError> {
         if let Some(found) = self.known(reference) {
             return Ok(found);
@@ -113,7 +113,7 @@ pub(super) async fn read(
     reference: &Reference,
     platform: &Platform,
     resolved: &Resolved,
-    (inputs, images, ui): (Inputs<'_>, &Images<'_>, &Ui),
+    (inputs, images, ui): (Inputs<'_>, &Lookup<'_>, &Ui),
 ) -> Result<Builder, CommandError> {
     ui.begin("builder", reference.to_string());
     let by = (inputs, images, ui);

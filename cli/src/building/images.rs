@@ -14,13 +14,13 @@ use super::builders::Inputs;
 use super::settings::Settings;
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::{Images, with_hint};
+use crate::images::{Lookup, with_hint};
 use crate::ui::Ui;
 
 /// Finds what the app is to run on.
 pub(crate) async fn run_image(
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<RunImage, CommandError> {
     let offered = settings.builders.first().run.images.first();
@@ -35,7 +35,7 @@ pub(crate) async fn run_image(
 async fn find_run_image(
     name: &str,
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<RunImage, CommandError> {
     if name == base::NAME {
@@ -63,14 +63,14 @@ async fn find_run_image(
 #[derive(Debug)]
 pub(crate) struct Chooser<'a> {
     settings: &'a Settings,
-    images: &'a Images<'a>,
+    images: &'a Lookup<'a>,
     ui: &'a Ui,
     /// Why the last one could not be used.
     failed: Mutex<Option<CommandError>>,
 }
 
 impl<'a> Chooser<'a> {
-    pub(crate) fn new(settings: &'a Settings, images: &'a Images<'a>, ui: &'a Ui) -> Self {
+    pub(crate) fn new(settings: &'a Settings, images: &'a Lookup<'a>, ui: &'a Ui) -> Self {
         Self {
             settings,
             images,
@@ -160,7 +160,7 @@ fn label(name: &str, reference: &Reference) -> String {
 /// Where layers are kept between builds.
 pub(crate) async fn cache(
     reference: &Reference,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
 ) -> Result<Place, CommandError> {
     let is_good = matches!(
         reference.location,
@@ -186,7 +186,7 @@ pub(crate) async fn cache(
 /// Finds the image that the new one replaces: its layers may be used again.
 pub(crate) async fn previous(
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Option<Found>, CommandError> {
     if let Some(reference) = &settings.previous_image {
@@ -206,7 +206,7 @@ pub(crate) async fn previous(
 }
 
 /// The image that is at `destination`, if there is one.
-async fn find(destination: &Reference, images: &Images<'_>) -> Result<Option<Found>, CommandError> {
+async fn find(destination: &Reference, images: &Lookup<'_>) -> Result<Option<Found>, CommandError> {
     let selector = match &destination.digest {
         Some(digest) => Selector::Digest(digest.clone()),
         None => Selector::Tag(tag(destination)?),

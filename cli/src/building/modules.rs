@@ -14,14 +14,14 @@ use super::args::Build;
 use super::builders::{Inputs, Resolved};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::making::unknown;
 use crate::ui::Ui;
 
 /// Where modules are looked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finder<'a> {
-    pub(super) images: &'a Images<'a>,
+    pub(super) images: &'a Lookup<'a>,
     pub(super) environment: &'a Environment,
     pub(super) inputs: Inputs<'a>,
     /// What the names of images were found to be.

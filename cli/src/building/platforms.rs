@@ -29,7 +29,7 @@ use crate::claims::{Attached, Claims, Member};
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::publishing;
 use crate::ui::{Tone, Ui};
 
@@ -38,7 +38,7 @@ use crate::ui::{Tone, Ui};
 pub(crate) struct Begun<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) run_image: &'a RunImage,
-    pub(crate) images: &'a Images<'a>,
+    pub(crate) images: &'a Lookup<'a>,
     pub(crate) gate: &'a Gate,
     pub(crate) started: SystemTime,
     pub(crate) cancel: &'a Cancel,

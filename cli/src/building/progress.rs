@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use lifecycle_core::{Level, Log};
-use platform::run::Progress;
+use platform::run::BuildProgress;
 
 use crate::environment;
 use crate::ui::Ui;
@@ -32,7 +32,7 @@ impl fmt::Debug for Told<'_> {
     }
 }
 
-impl Progress for Told<'_> {
+impl BuildProgress for Told<'_> {
     fn begin(&self, phase: &'static str, text: &str) {
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = environment::instant();
         self.ui.begin(phase, text);

@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::claims::{Attached, Verifier};
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _};
-use crate::images::{Images, NO_PLACE};
+use crate::images::{Lookup, NO_PLACE};
 use crate::publishing::{self, Staged};
 use crate::transfer::Transfer;
 use crate::ui::{Ui, size};
@@ -25,7 +25,7 @@ pub(crate) struct Published {
 pub(crate) async fn run(
     settings: &Settings,
     staging: &Staging,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     built: &Built,
     verdicts: &[Verdict],
     ui: &Ui,
@@ -78,7 +78,7 @@ impl Settings {
 
 /// Loads the image into the Docker daemon, where it can be run, but not proven.
 async fn load(
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     staging: &Staging,
     image: &Descriptor,
     repository: &Repository,

@@ -34,7 +34,7 @@ use crate::claims;
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::keys::{self, Files};
 use crate::signing::{self, Signer};
 use crate::ui::Ui;
@@ -118,7 +118,7 @@ impl Settings {
     )]
     pub(crate) async fn resolve(
         args: Build,
-        images: &Images<'_>,
+        images: &Lookup<'_>,
         environment: &Environment,
         ui: &Ui,
     ) -> Result<Self, CommandError> {

@@ -19,7 +19,7 @@ use super::programs::{HOW, OwnPrograms};
 use super::settings::Settings;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 
 /// What builds, for each platform: builder images are for one, a `builder.toml` is for all.
@@ -38,7 +38,7 @@ impl Builders {
     pub(super) async fn resolve(
         (named, platforms): (&BuilderName, &[Platform]),
         (args, project): (&Build, Option<&Project>),
-        (images, inputs, environment, ui): (&Images<'_>, Inputs<'_>, &Environment, &Ui),
+        (images, inputs, environment, ui): (&Lookup<'_>, Inputs<'_>, &Environment, &Ui),
     ) -> Result<Self, CommandError> {
         let host = Platform::host();
         let (first, others) = match (named, platforms.split_first()) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use net::{Options, ProxySettings, Retries, Services, TrustSettings};
 use otlp::{
-    AppendFile, Attribute, Context, Endpoint, Recorder, Resource, SendError, Sink, collect,
+    AppendFile, Attribute, Endpoint, Recorder, Resource, SendError, Sink, TraceContext, collect,
 };
 use platform::run::Telemetry;
 
@@ -82,10 +82,10 @@ impl Trace {
         };
         let context = match environment.text("TRACEPARENT").filter(|it| !it.is_empty()) {
             Some(given) => given
-                .parse::<Context>()
+                .parse::<TraceContext>()
                 .context(|| "the variable TRACEPARENT cannot be followed".to_owned())?
                 .around_us(),
-            None => Context::begin(),
+            None => TraceContext::begin(),
         };
         let kept = Arc::new(Kept {
             to: place,

@@ -15,7 +15,7 @@ use crate::args::{Access, Printed, SignerArgs};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
 use crate::ui::{Tone, Ui};
@@ -203,7 +203,7 @@ async fn attach<P: Serialize>(
     let key = key.transpose()?;
     let public = key.as_ref().map(|it| it.public_key().clone());
     let signer = Signer::open(key, services, target.access, environment).await?;
-    let images = Images::new(target.access, environment, ui);
+    let images = Lookup::new(target.access, environment, ui);
     ui.begin(target.phase, target.image.to_string());
     let found = images.find_to_change(target.image).await?;
     let statement = claim(&found.descriptor)?;

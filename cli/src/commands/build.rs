@@ -31,7 +31,7 @@ use crate::claims::Attached;
 use crate::commands::{policy, within};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::signing::Signer;
 use crate::ui::{Tone, Ui};
 
@@ -94,7 +94,7 @@ async fn build(
     /// How long what was interrupted may take to clean up.
     const GRACE: Duration = Duration::from_secs(5);
     let started = environment::now();
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     // Here a password may be asked for: Ctrl-C ends that as it ends any program.
     let mut settings = Settings::resolve(args, &images, environment, ui).await?;
     settings.trace = trace;
@@ -148,7 +148,7 @@ impl Report {
 
 async fn line(
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     started: SystemTime,
     cancel: &Cancel,
     environment: &Environment,

@@ -18,7 +18,7 @@ use crate::args::{Access, Printed};
 use crate::building::{HOW, OwnPrograms};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::making::{self, MakingArgs, Parts};
 use crate::ui::Ui;
 
@@ -119,7 +119,7 @@ async fn create(args: Create, environment: &Environment, ui: &Ui) -> Result<(), 
     };
     // Who cannot sign should know before anything is made.
     let signer = args.making.signer(environment).await?;
-    let images = Images::new(&args.making.access, environment, ui);
+    let images = Lookup::new(&args.making.access, environment, ui);
     let parts = Parts {
         images: &images,
         folder: toml.folder(),
@@ -323,7 +323,7 @@ struct Member {
 }
 
 async fn inspect(args: Inspect, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let found = images.find(&args.image).await?;
     let platform = args.platform.unwrap_or_else(Platform::host);
     let limits = Limits::default();

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::args::{Access, Printed};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::making::{self, About, MakingArgs, Parts};
 use crate::signing::Signer;
 use crate::ui::Ui;
@@ -159,7 +159,7 @@ async fn package(
     // Who cannot sign should know before anything is made.
     let signer = args.making.signer(environment).await?;
     let flatten = excluded(&args)?;
-    let images = Images::new(&args.making.access, environment, ui);
+    let images = Lookup::new(&args.making.access, environment, ui);
     let parts = Parts {
         images: &images,
         folder: &folder,
@@ -218,7 +218,7 @@ async fn deliver(
     made: Vec<(Target, Made)>,
     about: &About,
     signer: Option<&Signer>,
-    shared: (&Images<'_>, &Environment, &Ui),
+    shared: (&Lookup<'_>, &Environment, &Ui),
 ) -> Result<(), CommandError> {
     let ui = shared.2;
     let is_file = match args.format {
@@ -259,7 +259,7 @@ async fn write_file(
     name: &Path,
     (made, about): ((Platform, Made), &About),
     asked: (&MakingArgs, Option<&Signer>),
-    shared: (&Images<'_>, &Environment, &Ui),
+    shared: (&Lookup<'_>, &Environment, &Ui),
 ) -> Result<making::Report, CommandError> {
     let path = shared.1.directory.join(name);
     // An archive keeps what is in it; a `.cnb` file is one package, so the old one makes room.
@@ -372,7 +372,7 @@ async fn inspect(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let parts = Parts {
         images: &images,
         folder: &environment.directory,

@@ -15,7 +15,7 @@ use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::gated::Gates;
-use crate::images::{Found, Images, NO_PLACE, with_hint};
+use crate::images::{Found, Lookup, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
 use crate::ui::{Tone, Ui, counted, size};
 
@@ -153,7 +153,7 @@ pub(crate) async fn run(
         ));
     }
     ui.begin("copy", format!("{} to {}", args.source, args.destination));
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     args.destination = images.settled(&args.destination);
     let found = match &args.policy {
         Some(_) => images.find_provable(&args.source).await?,
@@ -223,7 +223,7 @@ pub(crate) async fn run(
 /// Loads the image into the Docker daemon, without its proof.
 async fn load(
     args: &Copy,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     found: &Found,
     (repository, verdict): (&Repository, Option<Verdict>),
     ui: &Ui,

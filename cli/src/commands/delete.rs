@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::{Images, with_hint};
+use crate::images::{Lookup, with_hint};
 use crate::ui::{Tone, Ui};
 
 /// Delete an image, or something that is attached to one.
@@ -62,7 +62,7 @@ pub(crate) async fn run(
         ))
         .hint("`docker image rm NAME:TAG`"));
     }
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let found = images.find_to_change(&args.image).await?;
     if args.image.digest.is_none() {
         return Err(CommandError::undecided(Message(format!(

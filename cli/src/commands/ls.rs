@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::{Images, with_hint};
+use crate::images::{Lookup, with_hint};
 use crate::ui::Ui;
 
 /// List the tags of a repository, layout, archive or Docker daemon.
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Ls, environment: &Environment, ui: &Ui) -> Result<
         )))
         .hint(format!("name the place: `{}`", args.place.location)));
     }
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     ui.begin("list", args.place.to_string());
     let store = images.open(&args.place).await?;
     let tags = store.tags().await;

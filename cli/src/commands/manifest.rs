@@ -17,7 +17,7 @@ use crate::args::{Access, Format, SignerArgs};
 use crate::claims::Attached;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
 use crate::ui::Ui;
@@ -99,7 +99,7 @@ async fn create(
     } else {
         lists.create(&args.list, form)?
     };
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     for reference in &args.images {
         for member in members::find(reference, &list.name, &images).await? {
             list.add(member.found_anywhere(&environment.directory))?;
@@ -123,7 +123,7 @@ async fn add(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let mut list = lists.load(&args.list)?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     for reference in &args.images {
         for member in members::find(reference, &list.name, &images).await? {
             list.add(member.found_anywhere(&environment.directory))?;
@@ -154,7 +154,7 @@ async fn annotate(
         }
     }
     let mut list = lists.load(&args.list)?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let digest = members::of_list(&args.image, &list, Some(&images)).await?;
     let entry = list
         .entry(&digest)
@@ -218,7 +218,7 @@ async fn push(
 ) -> Result<(), CommandError> {
     let list = lists.load(&args.list)?;
     let signer = signer(&args.signer, &args.access, environment).await?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let destination = args.destination.unwrap_or_else(|| list.name.clone());
     let form = args.format.map(args::Form::media_type);
     let pushed = push::run(&list, &destination, form, signer.as_ref(), &images, ui).await?;
@@ -243,7 +243,7 @@ async fn inspect(
     let (report, index) = if let Some(list) = local {
         (Report::of(&list)?, list.index)
     } else {
-        let images = Images::new(&args.access, environment, ui);
+        let images = Lookup::new(&args.access, environment, ui);
         let found = images.find(&reference).await?;
         let index = members::index(&found).await?;
         let report = Report {

@@ -27,7 +27,7 @@ use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::gated::{Gates, Stop};
-use crate::images::{Images, with_hint};
+use crate::images::{Lookup, with_hint};
 use crate::transfer::Transfer;
 use crate::ui::{Tone, Ui, counted, size};
 use crate::written;
@@ -59,7 +59,7 @@ pub(crate) async fn run(
         .ok_or_else(|| Message("no place is named".to_owned()))?;
     let destination = Destination::parse(to)?;
     let sources = sources::all(named, &args)?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     ui.begin("mirror", "finding images");
     let mut items = plan(&sources, &destination, &images, environment).await?;
 
@@ -114,7 +114,7 @@ pub(crate) async fn run(
 async fn plan(
     sources: &[Source],
     destination: &Destination,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     environment: &Environment,
 ) -> Result<Vec<Item>, CommandError> {
     let mut items: Vec<Item> = Vec::new();
@@ -165,7 +165,7 @@ async fn judge(
     mut item: Item,
     policies: &PolicySet,
     gates: &Gates,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Item {
     let Some(destination) = &item.destination else {
@@ -202,7 +202,7 @@ async fn judge(
 }
 
 /// Says of an accepted image whether the destination has it already.
-async fn compare(item: &mut Item, images: &Images<'_>) {
+async fn compare(item: &mut Item, images: &Lookup<'_>) {
     let (Some(accepted), Some(destination)) = (&item.accepted, &item.destination) else {
         return;
     };
@@ -227,7 +227,7 @@ async fn compare(item: &mut Item, images: &Images<'_>) {
 }
 
 /// Opens the destinations of all that is accepted, each once.
-async fn open(items: &mut [Item], images: &Images<'_>) -> BTreeMap<Location, Arc<dyn Store>> {
+async fn open(items: &mut [Item], images: &Lookup<'_>) -> BTreeMap<Location, Arc<dyn Store>> {
     let mut stores: BTreeMap<Location, Arc<dyn Store>> = BTreeMap::new();
     for item in items {
         let Some(destination) = item

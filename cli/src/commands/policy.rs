@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::images::{Images, digest_tags, of_old_cosign};
+use crate::images::{Lookup, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing, brief};
 
@@ -71,7 +71,7 @@ pub(crate) async fn run(
 /// Judges an image.
 async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     let policies = load(&args.policy, &args.identity.signers(environment)?)?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     ui.begin("policy", args.image.to_string());
     let found = images.find_provable(&args.image).await?;
     let (store, digest) = (Arc::clone(&found.store), found.descriptor.digest.clone());

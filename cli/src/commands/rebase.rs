@@ -21,13 +21,13 @@ use serde::Serialize;
 
 pub(crate) use self::args::Rebase;
 use self::base::Bases;
-use self::image::{Done, Staging};
+use self::image::{Done, Workbench};
 use self::settings::Settings;
 use crate::claims::{Attached, Claims, Member};
 use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack rebase --output json` prints. `docs/output.md` describes it.
@@ -82,14 +82,14 @@ pub(crate) async fn run(
 ) -> Result<(), CommandError> {
     let (format, access) = (args.printed.output, args.access.clone());
     let mut settings = Settings::resolve(args, environment).await?;
-    let images = Images::new(&access, environment, ui);
+    let images = Lookup::new(&access, environment, ui);
     for destination in &mut settings.destinations {
         *destination = images.settled(destination);
     }
     let found = find(&settings, &images).await?;
     let source = &settings.source;
     settings.judges.image(found.clone(), source).await?;
-    let staging = Staging::new();
+    let staging = Workbench::new();
     let made = make(&found, &staging, &settings, &images, ui).await?;
     let verdicts = judge(&made, &staging, &settings).await?;
     let published =
@@ -138,7 +138,7 @@ pub(crate) async fn run(
 }
 
 /// Finds the image: not in a mirror, if it goes to its own repository.
-async fn find(settings: &Settings, images: &Images<'_>) -> Result<Found, CommandError> {
+async fn find(settings: &Settings, images: &Lookup<'_>) -> Result<Found, CommandError> {
     let mut destinations = settings.destinations.iter();
     let moves = destinations.any(|it| it.location == settings.source.location);
     if moves {
@@ -151,9 +151,9 @@ async fn find(settings: &Settings, images: &Images<'_>) -> Result<Found, Command
 /// Makes the new image or index in the staging area, with its proof.
 async fn make(
     found: &Found,
-    staging: &Staging,
+    staging: &Workbench,
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Made, CommandError> {
     let mut bases = Bases::default();
@@ -279,7 +279,7 @@ async fn index(
     parent: &Index,
     members: &[Descriptor],
     made: &[Done],
-    staging: &Staging,
+    staging: &Workbench,
 ) -> Result<Descriptor, CommandError> {
     let entries = members.iter().zip(made).map(|(member, done)| Descriptor {
         platform: member
@@ -304,7 +304,7 @@ async fn index(
 /// tagged, by destination; none, if it is not judged.
 async fn judge(
     made: &Made,
-    staging: &Staging,
+    staging: &Workbench,
     settings: &Settings,
 ) -> Result<Vec<Verdict>, CommandError> {
     let mut verdicts = Vec::new();
@@ -328,7 +328,7 @@ async fn judge(
 }
 
 /// A new image, as a stranger would find it.
-fn staged(image: &Descriptor, destination: &Reference, staging: &Staging) -> Found {
+fn staged(image: &Descriptor, destination: &Reference, staging: &Workbench) -> Found {
     Found {
         reference: destination.at(image.digest.clone()),
         descriptor: image.clone(),

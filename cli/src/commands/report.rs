@@ -13,7 +13,7 @@ use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 use crate::written;
 
@@ -72,7 +72,7 @@ pub(crate) async fn run(
         Some(path) => Some(policy::load(path, &given)?),
         None => None,
     };
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     ui.begin("report", args.image.to_string());
     let found = images.find_provable(&args.image).await?;
     let policy = match &policies {

@@ -18,7 +18,7 @@ use crate::contents;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::{Ui, counted};
 
 /// What can be done with SBOMs.
@@ -174,7 +174,7 @@ async fn generate(args: Generate, environment: &Environment, ui: &Ui) -> Result<
         CommandError::undecided(error)
             .note(format!("file or folder `{}` not found either", args.what))
     })?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let found = images.find(&reference).await?;
     let platform = args.platform.unwrap_or_else(Platform::host);
     let image = Image::read(

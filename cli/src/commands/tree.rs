@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args::{Access, IdentityArgs, Printed};
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::images::{Images, digest_tags, of_old_cosign};
+use crate::images::{Lookup, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -77,7 +77,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     ui.begin("tree", args.image.to_string());
     let found = images.find(&args.image).await?;
     let nodes = oci::walk(&*found.store, &found.descriptor, &Limits::default()).await?;

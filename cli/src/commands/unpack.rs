@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     let found = images.find(&args.image).await?;
     let image = Image::read(
         &*found.store,

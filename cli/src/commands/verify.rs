@@ -16,7 +16,7 @@ use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::claims;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message, either};
-use crate::images::{Images, digest_tags, of_old_cosign};
+use crate::images::{Lookup, digest_tags, of_old_cosign};
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing};
 
@@ -129,7 +129,7 @@ pub(crate) async fn run(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let asked = Asked::of(&args, environment)?;
-    let images = Images::new(&args.access, environment, ui);
+    let images = Lookup::new(&args.access, environment, ui);
     if let [image] = args.images.as_slice() {
         ui.begin("verify", image.to_string());
         let (report, failure) = asked.look_at(image, &images, environment).await?;
@@ -235,7 +235,7 @@ impl<'a> Asked<'a> {
     async fn look_at(
         &self,
         image: &Reference,
-        images: &Images<'_>,
+        images: &Lookup<'_>,
         environment: &Environment,
     ) -> Result<(Report, Option<CommandError>), CommandError> {
         let found = images.find_provable(image).await?;

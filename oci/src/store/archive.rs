@@ -33,7 +33,7 @@ use tokio::task::spawn_blocking;
 
 use self::contents::Archive;
 use self::members::Members;
-use self::staging::Staging;
+use self::unwritten::Unwritten;
 use self::write::Identity;
 use super::joined;
 use super::layout::index::IndexFile;
@@ -49,7 +49,7 @@ mod members;
 mod names;
 mod section;
 mod spool;
-mod staging;
+mod unwritten;
 mod write;
 
 /// Bytes of `index.json`, as in a layout.
@@ -86,7 +86,7 @@ impl ArchiveStore {
         let path = path.into();
         let place = place(form, &path);
         match File::open(&path) {
-            Ok(file) => Self::read(path, form, name, file, Staging::anywhere()),
+            Ok(file) => Self::read(path, form, name, file, Unwritten::anywhere()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::NotFound {
                 what: "archive".to_owned(),
                 place,
@@ -98,7 +98,7 @@ impl ArchiveStore {
 
     /// Reads an archive that has no name. It cannot be written.
     pub(super) fn of_file(file: File, form: ArchiveForm) -> Result<Self, StoreError> {
-        Self::read(PathBuf::new(), form, None, file, Staging::anywhere())
+        Self::read(PathBuf::new(), form, None, file, Unwritten::anywhere())
     }
 
     /// Opens the archive at `path`, or one that will be there after [`finish`](Store::finish). An
@@ -110,7 +110,7 @@ impl ArchiveStore {
     ) -> Result<Self, StoreError> {
         let path = path.into();
         let failed = |error| StoreError::io(place(form, &path), "open it", error);
-        let staging = Staging::beside(path.parent().map(ToOwned::to_owned).unwrap_or_default());
+        let unwritten = Unwritten::beside(path.parent().map(ToOwned::to_owned).unwrap_or_default());
         let file = match File::open(&path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -127,15 +127,15 @@ impl ArchiveStore {
         }
         if let Some(file) = file {
             if metadata.is_some_and(|it| it.len() > 0) {
-                return Self::read(path, form, name, file, staging);
+                return Self::read(path, form, name, file, unwritten);
             }
             let on_disk = Identity::of(&file).map_err(failed)?;
             let path = fs_err::canonicalize(&path).map_err(failed)?;
             let index = IndexFile::default();
-            let archive = Archive::new(path, form, None, index, staging, Some(on_disk));
+            let archive = Archive::new(path, form, None, index, unwritten, Some(on_disk));
             return Ok(Self::of(archive, name));
         }
-        let archive = Archive::new(path, form, None, IndexFile::default(), staging, None);
+        let archive = Archive::new(path, form, None, IndexFile::default(), unwritten, None);
         Ok(Self::of(archive, name))
     }
 
@@ -144,7 +144,7 @@ impl ArchiveStore {
         form: ArchiveForm,
         name: Option<Repository>,
         file: File,
-        staging: Staging,
+        unwritten: Unwritten,
     ) -> Result<Self, StoreError> {
         let place = place(form, &path);
         let failed = |error| StoreError::io(&place, "open it", error);
@@ -171,7 +171,7 @@ impl ArchiveStore {
             path
         };
         let index = index.unwrap_or_default();
-        let archive = Archive::new(path, form, Some(members), index, staging, Some(on_disk));
+        let archive = Archive::new(path, form, Some(members), index, unwritten, Some(on_disk));
         archive.adopt(images);
         Ok(Self::of(archive, name))
     }
@@ -254,7 +254,7 @@ impl Store for ArchiveStore {
         }
         self.archive.check_writable()?;
         let digest = target.digest.clone();
-        let mut staged = self.archive.staging.start(target, self.archive.place())?;
+        let mut staged = self.archive.unwritten.start(target, self.archive.place())?;
         let section = match upload {
             Upload::Stream(content) => staged.receive(content).await?,
             Upload::Bytes(bytes) => {

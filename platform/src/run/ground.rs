@@ -14,7 +14,7 @@ use lifecycle_core::export::Owner;
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::{API, EXEC_ENV, OWNER, Progress, Request, RunError, Staging};
+use super::{API, BuildProgress, EXEC_ENV, OWNER, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
 use crate::rootfs::{Layers, MappedFolder, RootStore, find};
 use crate::sandbox::{
@@ -65,7 +65,7 @@ impl Ground {
     pub(super) async fn prepare(
         request: &Request<'_>,
         staging: &Staging,
-        progress: &dyn Progress,
+        progress: &dyn BuildProgress,
     ) -> Result<Self, RunError> {
         match request.builder.image() {
             Some(image) => Self::of_image(image, request, staging, progress).await,
@@ -105,7 +105,7 @@ impl Ground {
         image: &BuilderImage,
         request: &Request<'_>,
         staging: &Staging,
-        progress: &dyn Progress,
+        progress: &dyn BuildProgress,
     ) -> Result<Self, RunError> {
         progress.begin("builder", &image.name);
         let user = User {
@@ -164,7 +164,7 @@ impl Ground {
         &mut self,
         request: &Request<'_>,
         staging: &Staging,
-        progress: &dyn Progress,
+        progress: &dyn BuildProgress,
         refused: &[String],
     ) -> Result<Option<MappedFolder>, RunError> {
         let (Root::Image(root), Some(image)) = (&mut self.root, request.builder.image()) else {
@@ -221,7 +221,7 @@ pub(super) fn root_store(request: &Request<'_>) -> Result<RootStore, RunError> {
 pub(super) async fn choose(
     user: User,
     request: &Request<'_>,
-    progress: &dyn Progress,
+    progress: &dyn BuildProgress,
 ) -> Result<UserMap, RunError> {
     let (enter, cancel) = (request.programs.enter.clone(), request.cancel.clone());
     let choosing = tokio::task::spawn_blocking(move || UserMap::choose(user, &enter, &cancel));

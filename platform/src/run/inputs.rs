@@ -7,7 +7,7 @@ use oci::{Found, Image, Limits, MemoryStore, Platform, Store};
 
 use super::borrowing::Borrowing;
 use super::staging::{Named, Staging};
-use super::{Progress, Request, RunError, RunImage};
+use super::{BuildProgress, Request, RunError, RunImage};
 use crate::{base, source};
 
 /// Copies the app, and says what was copied.
@@ -28,7 +28,7 @@ pub(super) fn take_source(request: &Request<'_>, staging: &Staging) -> Result<So
 pub(super) async fn run_image(
     request: &Request<'_>,
     staging: &Staging,
-    progress: &dyn Progress,
+    progress: &dyn BuildProgress,
 ) -> Result<Named, RunError> {
     let store: Arc<dyn Store> = Arc::new(staging.borrowing().clone());
     let RunImage::Found { name, shown, found } = request.run_image else {

@@ -27,7 +27,7 @@ use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
 use super::programs::{BUILDING, Ended};
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{CachePlace, EXEC_ENV, PhaseFailure, Progress, Request, RunError};
+use super::{BuildProgress, CachePlace, EXEC_ENV, PhaseFailure, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.
@@ -43,7 +43,7 @@ pub(super) struct Phases<'a> {
     pub(super) staging: &'a Staging,
     pub(super) ground: &'a Ground,
     pub(super) sandbox: &'a Arc<Sandbox>,
-    pub(super) progress: &'a dyn Progress,
+    pub(super) progress: &'a dyn BuildProgress,
 }
 
 impl Phases<'_> {

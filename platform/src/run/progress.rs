@@ -8,7 +8,7 @@ use oci::Digest;
 use serde_json::Value;
 
 /// Hears how a build goes on. What the phases themselves say comes as to any [`Log`].
-pub trait Progress: Log {
+pub trait BuildProgress: Log {
     /// A part of the build has begun.
     fn begin(&self, phase: &'static str, text: &str);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lifecycle_core::files;
-use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
+use lifecycle_core::images::{Images, Place, PlaceError};
 use oci::{
     Descriptor, Digest, Image, LayoutStore, Limits, Location, Platform, Reference, Selector, Store,
     StoreError, Tag,
@@ -277,7 +277,7 @@ impl StagedImages {
 }
 
 #[async_trait]
-impl PhaseImages for StagedImages {
+impl Images for StagedImages {
     fn shown(&self, name: &str) -> Result<String, PlaceError> {
         Ok(name.to_owned())
     }

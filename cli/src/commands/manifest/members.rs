@@ -4,13 +4,13 @@ use oci::{Descriptor, Digest, Found, Image, Index, Limits, Manifest, Platform, R
 
 use super::list::{List, Member};
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 
 /// What `reference` names: an image, or the images of an index.
 pub(super) async fn find(
     reference: &Reference,
     list: &Reference,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
 ) -> Result<Vec<Member>, CommandError> {
     let is_itself = reference.digest.is_none()
         && reference.location == list.location
@@ -96,7 +96,7 @@ async fn of_image(
 pub(super) async fn of_list(
     name: &str,
     list: &List,
-    images: Option<&Images<'_>>,
+    images: Option<&Lookup<'_>>,
 ) -> Result<Digest, CommandError> {
     if let Ok(digest) = name.parse::<Digest>() {
         return member(name, &digest, list);

@@ -9,7 +9,7 @@ use crate::args::SignerArgs;
 use crate::claims::{self, Attached};
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::{Images, NO_PLACE, with_hint};
+use crate::images::{Lookup, NO_PLACE, with_hint};
 use crate::signing::Signer;
 use crate::transfer::Transfer;
 use crate::ui::Ui;
@@ -33,7 +33,7 @@ pub(super) async fn run(
     destination: &Reference,
     form: Option<MediaType>,
     signer: Option<&Signer>,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Pushed, CommandError> {
     check(list, destination)?;

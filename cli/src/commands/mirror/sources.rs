@@ -12,7 +12,7 @@ use crate::commands::policy;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
-use crate::images::Images;
+use crate::images::Lookup;
 
 /// How many images one run takes.
 pub(super) const MAX_IMAGES: usize = 10_000;
@@ -128,7 +128,7 @@ impl Source {
     /// The images that are meant: tags are listed, and folders searched.
     pub(super) async fn images(
         &self,
-        images: &Images<'_>,
+        images: &Lookup<'_>,
         environment: &Environment,
     ) -> Result<Vec<Origin>, CommandError> {
         match self {
@@ -169,7 +169,7 @@ async fn tagged(
     place: &Reference,
     name: Option<&Repository>,
     patterns: &[GlobMatcher],
-    images: &Images<'_>,
+    images: &Lookup<'_>,
 ) -> Result<Vec<Origin>, CommandError> {
     let store = images.open(place).await?;
     let tags = store.tags().await?;

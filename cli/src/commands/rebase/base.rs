@@ -10,7 +10,7 @@ use platform::base;
 
 use super::settings::Settings;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 
 /// The run images that were found so far, by name.
@@ -38,7 +38,7 @@ impl Bases {
         said: &RunImageMetadata,
         platform: &Platform,
         settings: &Settings,
-        images: &Images<'_>,
+        images: &Lookup<'_>,
         ui: &Ui,
     ) -> Result<Base, CommandError> {
         if let Some(name) = &settings.run_image {
@@ -69,7 +69,7 @@ impl Bases {
         name: &str,
         platform: &Platform,
         settings: &Settings,
-        images: &Images<'_>,
+        images: &Lookup<'_>,
         ui: &Ui,
     ) -> Result<Found, CommandError> {
         // It is made for one platform.

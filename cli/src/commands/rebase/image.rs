@@ -9,7 +9,7 @@ use attest::Verified;
 use intoto::{PredicateType, Provenance};
 use lifecycle_core::api::PlatformApi;
 use lifecycle_core::files::analyzed::RunImageMetadata;
-use lifecycle_core::images::{Images as PhaseImages, Place, PlaceError};
+use lifecycle_core::images::{Images, Place, PlaceError};
 use lifecycle_core::provenance::{Invocation, Named};
 use lifecycle_core::rebase::provenance::{Before, Ingredients};
 use lifecycle_core::rebase::{self, RebaseContext, RebaseError, Rebased};
@@ -25,7 +25,7 @@ use super::settings::Settings;
 use crate::claims::{self, Claims};
 use crate::contents;
 use crate::error::{CommandError, Context as _, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::ui::Ui;
 
 /// The newest there is, as pack speaks it.
@@ -37,11 +37,11 @@ const BEFORE: &str = "image before";
 
 /// Where new images are made: their layers stay where they are.
 #[derive(Clone, Debug)]
-pub(super) struct Staging {
+pub(super) struct Workbench {
     pub(super) store: Arc<Borrowing>,
 }
 
-impl Staging {
+impl Workbench {
     pub(super) fn new() -> Self {
         Self {
             store: Arc::new(Borrowing::new(Arc::new(MemoryStore::new()))),
@@ -94,10 +94,10 @@ impl SbomFrom {
 pub(super) async fn run(
     app: &Image,
     found: &Found,
-    staging: &Staging,
+    staging: &Workbench,
     bases: &mut Bases,
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Done, CommandError> {
     let started_on = claims::now()?;
@@ -248,7 +248,7 @@ async fn compose(
     app: &Image,
     found: &Found,
     base: &Base,
-    staging: &Staging,
+    staging: &Workbench,
     settings: &Settings,
     ui: &Ui,
 ) -> Result<Rebased, CommandError> {
@@ -300,7 +300,7 @@ async fn sbom(
     base: &Base,
     rebased: &Rebased,
     proven: &[Verified],
-    staging: &Staging,
+    staging: &Workbench,
     settings: &Settings,
 ) -> Result<(sbom::Merged, SbomFrom), CommandError> {
     let mut inventory = if settings.base_packages {
@@ -368,11 +368,11 @@ const APP: &str = "sealpack.invalid/app";
 struct Places<'a> {
     app: Digest,
     base: &'a Base,
-    staging: &'a Staging,
+    staging: &'a Workbench,
 }
 
 #[async_trait]
-impl PhaseImages for Places<'_> {
+impl Images for Places<'_> {
     fn shown(&self, name: &str) -> Result<String, PlaceError> {
         Ok(name.to_owned())
     }

@@ -15,11 +15,11 @@ use oci::{
 use policies::Verdict;
 
 use super::Made;
-use super::image::Staging;
+use super::image::Workbench;
 use super::settings::Settings;
 use crate::claims::{Attached, Verifier};
 use crate::error::CommandError;
-use crate::images::Images;
+use crate::images::Lookup;
 use crate::publishing::{self, Staged};
 use crate::ui::Ui;
 
@@ -36,9 +36,9 @@ pub(super) async fn run(
     made: &Made,
     verdicts: &[Verdict],
     found: &Found,
-    staging: &Staging,
+    staging: &Workbench,
     settings: &Settings,
-    images: &Images<'_>,
+    images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Published, CommandError> {
     let root = &made.root;

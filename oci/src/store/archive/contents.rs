@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::docker::Pending;
 use super::members::Members;
 use super::section::Section;
-use super::staging::{Staged, Staging};
+use super::unwritten::{Unwritten, UnwrittenBlob};
 use super::write::Identity;
 use super::{ArchiveForm, place};
 use crate::store::layout::graph::Graph;
@@ -27,7 +27,7 @@ pub(super) struct Archive {
     pub(super) limits: Limits,
     /// What was in it when it was opened.
     pub(super) members: Option<Members>,
-    pub(super) staging: Staging,
+    pub(super) unwritten: Unwritten,
     pub(super) graph: Graph,
     /// Of a Docker archive: images of which no manifest was made yet. Locked before the state.
     pending: Mutex<Vec<Pending>>,
@@ -66,7 +66,7 @@ impl Archive {
         form: ArchiveForm,
         members: Option<Members>,
         index: IndexFile,
-        staging: Staging,
+        unwritten: Unwritten,
         on_disk: Option<Identity>,
     ) -> Self {
         let stamp = Stamp::numbered(0);
@@ -75,7 +75,7 @@ impl Archive {
             form,
             limits: Limits::default(),
             members,
-            staging,
+            unwritten,
             graph: Graph::default(),
             pending: Mutex::default(),
             state: Mutex::new(State {
@@ -146,7 +146,7 @@ impl Archive {
 
     /// Writes `content`, which is known to be `target`.
     pub(super) fn stage(&self, target: &Descriptor, content: &[u8]) -> Result<Section, StoreError> {
-        let staged = self.staging.start(target, self.place())?;
+        let staged = self.unwritten.start(target, self.place())?;
         let mut staged = staged.without_hashing();
         staged.write(content)?;
         staged.finish()
@@ -155,7 +155,7 @@ impl Archive {
     /// Writes what is in the file at `path`.
     pub(super) fn stage_file(
         &self,
-        mut staged: Staged,
+        mut staged: UnwrittenBlob,
         path: &Path,
     ) -> Result<Section, StoreError> {
         let failed = |error| StoreError::io(self.place(), "add a file", error);

@@ -20,7 +20,7 @@ use crate::{Content, Descriptor, Hasher, StoreError};
 const CHUNKS: usize = 8;
 
 #[derive(Debug)]
-pub(super) struct Staging {
+pub(super) struct Unwritten {
     /// None: wherever temporary files are.
     folder: Option<PathBuf>,
     state: Mutex<State>,
@@ -34,7 +34,7 @@ struct State {
     end: u64,
 }
 
-impl Staging {
+impl Unwritten {
     pub(super) fn anywhere() -> Self {
         Self {
             folder: None,
@@ -51,7 +51,11 @@ impl Staging {
     }
 
     /// Starts to write `target`.
-    pub(super) fn start(&self, target: &Descriptor, place: String) -> Result<Staged, StoreError> {
+    pub(super) fn start(
+        &self,
+        target: &Descriptor,
+        place: String,
+    ) -> Result<UnwrittenBlob, StoreError> {
         let failed = |error| StoreError::io(&place, "make a temporary file", error);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match state.file.take() {
@@ -62,7 +66,7 @@ impl Staging {
         let start = state.end;
         let end = start.checked_add(target.size);
         state.end = end.ok_or_else(|| failed(io::ErrorKind::FileTooLarge.into()))?;
-        Ok(Staged {
+        Ok(UnwrittenBlob {
             section: Section {
                 file,
                 start,
@@ -86,7 +90,7 @@ impl Staging {
 
 /// Content being written.
 #[derive(Debug)]
-pub(super) struct Staged {
+pub(super) struct UnwrittenBlob {
     section: Section,
     /// None if whoever gives it has checked it.
     hasher: Option<Hasher>,
@@ -95,7 +99,7 @@ pub(super) struct Staged {
     place: String,
 }
 
-impl Staged {
+impl UnwrittenBlob {
     /// The same, for content that was found to be what was described before.
     pub(super) fn without_hashing(self) -> Self {
         Self {
@@ -185,19 +189,19 @@ mod tests {
     use super::*;
     use crate::MediaType;
 
-    fn start(staging: &Staging, target: &Descriptor) -> Result<Staged, StoreError> {
-        staging.start(target, "here".to_owned())
+    fn start(unwritten: &Unwritten, target: &Descriptor) -> Result<UnwrittenBlob, StoreError> {
+        unwritten.start(target, "here".to_owned())
     }
 
     /// Whoever has checked the bytes says nothing about how many there are.
     #[tokio::test]
     async fn content_that_was_checked_may_break_off() {
         let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
-        let staging = Staging::anywhere();
+        let unwritten = Unwritten::anywhere();
         for (chunk, is_whole) in [(b"goo".as_slice(), false), (b"good", true)] {
             let chunks = stream::iter([Ok(Bytes::from_static(chunk))]);
             let content = Content::checked(&target, chunks);
-            let received = start(&staging, &target).unwrap().receive(content).await;
+            let received = start(&unwritten, &target).unwrap().receive(content).await;
             match received {
                 Ok(_) => assert!(is_whole),
                 Err(StoreError::SizeMismatch { .. }) => assert!(!is_whole),
@@ -208,14 +212,14 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_what_can_be_kept() {
-        let staging = Staging::anywhere();
+        let unwritten = Unwritten::anywhere();
         let target = Descriptor::of(MediaType::LAYER_TAR, b"good");
         let huge = Descriptor {
             size: u64::MAX - 3,
             ..target.clone()
         };
-        start(&staging, &huge).unwrap();
-        let refused = start(&staging, &target);
+        start(&unwritten, &huge).unwrap();
+        let refused = start(&unwritten, &target);
         assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
     }
 }
