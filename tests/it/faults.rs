@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use testkit::registry::{Fault, FaultKind, Switches};
-use testkit::{Output, peer, skipped};
+use testkit::{Output, Reply, Scripted, peer, skipped};
 
 use crate::pod::Pod;
 
@@ -56,6 +56,116 @@ async fn an_odd_answer_is_not_a_refusal_to_read() {
         let said = ended.stdout.contains("validating registry read access");
         assert_eq!(said, is_refusal, "{status}: {ended:?}");
     }
+}
+
+/// A registry that hangs up is told of as Go tells it: by whether its answer had begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_an_end_of_file() {
+    let Some(pod) = Pod::new().await else { return };
+    pod.renew(true);
+    let phases = pod.phases(None);
+    let (_, arguments) = phases.iter().find(|it| it.0 == "analyzer").unwrap();
+    let silent = Scripted::start(|_| Reply::none());
+    let begins = Scripted::start(|_| {
+        let type_of = format!("Content-Type: {MANIFEST}");
+        let cut = Reply::new(200)
+            .header(type_of)
+            .header("Content-Length: 100");
+        cut.unsized_body("{")
+    });
+    for (server, expected) in [
+        (&silent, "/v2/run/manifests/latest\": EOF\n"),
+        (&begins, ": unexpected EOF\n"),
+    ] {
+        let run_image = format!("{}/run", server.host());
+        let mut arguments = arguments.clone();
+        for it in &mut arguments {
+            *it = it.replace(&pod.image("run"), &run_image);
+        }
+        let ended = Output::of(&mut pod.command(API, "analyzer", &arguments));
+        assert_ne!(ended.code, 0);
+        assert!(ended.stdout.contains(expected), "{expected}: {ended:?}");
+    }
+}
+
+/// Before an image is written under a name, the name is asked for; one that cannot be is not given. That
+/// a registry forbids to ask says nothing: some say so where there is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_cannot_be_asked_for_is_not_given() {
+    let Some((pod, before)) = pod_with_an_image().await else {
+        return;
+    };
+    let arguments = until(&pod, "exporter");
+    let asked = "HEAD /v2/app/manifests/v1";
+    let export = |status| {
+        let fault = Fault::first(usize::MAX, asked, FaultKind::Status(status, None));
+        pod.registry.set(|it| it.faults = vec![fault]);
+        let ended = Output::of(&mut pod.command(API, "exporter", &arguments));
+        pod.registry.set(|it| it.faults.clear());
+        ended
+    };
+    let refused = export(418);
+    assert_eq!(refused.code, 62, "{refused:?}");
+    let said = "failed to write image to the following tags";
+    assert!(refused.stdout.contains(said), "{refused:?}");
+    assert_eq!(tagged(&pod), before);
+    let forbidden = export(403);
+    assert_eq!(forbidden.code, 0, "{forbidden:?}");
+    assert_ne!(tagged(&pod), before);
+}
+
+/// Where a registry does not take a layer over from another repository, it is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_may_not_be_taken_over_is_sent() {
+    for status in [403, 405] {
+        let Some(pod) = Pod::new().await else { return };
+        pod.renew(true);
+        let fault = Fault::first(usize::MAX, "?mount=", FaultKind::Status(status, None));
+        pod.registry.set(|it| it.faults = vec![fault]);
+        pod.build(API, None);
+        let requests = pod.registry.requests();
+        assert!(
+            requests.iter().any(|it| it.contains("?mount=")),
+            "{requests:#?}"
+        );
+        tagged(&pod);
+    }
+}
+
+/// An old cache image that may not be deleted stays, and no build fails for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_cache_image_that_may_not_be_deleted_stays() {
+    // The last that deletes it.
+    const OLD: &str = "0.12";
+    let Some(pod) = Pod::new().await else { return };
+    let cache = format!("-cache-image={}", pod.image("cache"));
+    let build = || {
+        let mut said = String::new();
+        for (phase, mut arguments) in pod.phases(None) {
+            for argument in &mut arguments {
+                if argument.starts_with("-cache-dir=") {
+                    argument.clone_from(&cache);
+                }
+            }
+            let ended = Output::of(&mut pod.command(OLD, phase, &arguments)).expect(0);
+            said.push_str(&ended.stdout);
+        }
+        said
+    };
+    pod.renew(true);
+    build();
+    let before = pod.registry.tagged("cache", "latest").unwrap();
+    let script = "buildpacks/test_pod/1.0.0/bin/build";
+    let text = fs_err::read_to_string(pod.workspace.join(script)).unwrap();
+    pod.workspace
+        .write(script, text.replace("echo dep >", "echo another >"));
+    pod.renew(false);
+    let fault = Fault::first(usize::MAX, "DELETE", FaultKind::Status(405, None));
+    pod.registry.set(|it| it.faults = vec![fault]);
+    let said = build();
+    assert!(said.contains("Unable to delete cache image: "), "{said}");
+    assert_ne!(pod.registry.tagged("cache", "latest").unwrap(), before);
+    assert_eq!(pod.registry.manifests("cache"), 2);
 }
 
 /// The manifest that the tag names, of an image that is whole.

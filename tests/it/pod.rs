@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::registry::{Switches, TestRegistry};
 use testkit::{LayerFiles, Output, Workspace, binary, peer, skipped, write_image_with};
 
-use crate::tracing::{decode, hangs_together};
+use crate::tracing::{Span, decode, hangs_together};
 
 /// The user and group of the build: not root, and nobody who is on the machine.
 const USER: u32 = 51_001;
@@ -294,6 +294,12 @@ fn each_once(requests: &[String], phase: &str) -> Vec<String> {
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
+/// The span of these that has no parent among them, and this one below it.
+fn outermost<'a>(spans: &'a [Span], span: &'a Span) -> &'a Span {
+    let parent = spans.iter().find(|it| it.id == span.parent);
+    parent.map_or(span, |it| outermost(spans, it))
+}
+
 /// RFC 0131: files below `<layers>/tracing`, if they are asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_phases_of_a_pod_write_what_they_did() {
@@ -355,6 +361,8 @@ async fn the_phases_of_a_pod_write_what_they_did() {
 
     // The platform may name one place for all modules.
     pod.renew(true);
+    // There is something to push this time.
+    pod.workspace.write("workspace/app", "another app");
     let place = pod.workspace.join("report/modules.jsonl");
     pod.variables = vec![
         ("CNB_LAYERS_DIR", layers),
@@ -365,6 +373,14 @@ async fn the_phases_of_a_pod_write_what_they_did() {
     assert!(told.starts_with("00-"), "{told}");
     assert!(tracing.join("lifecycle/build.jsonl").is_file());
     assert!(!tracing.join("buildpacks").exists());
+    // What is pushed while other layers are made is a part of the phase, too.
+    let text = fs_err::read_to_string(tracing.join("lifecycle/export.jsonl")).unwrap();
+    let spans = decode(&text);
+    let uploads: Vec<_> = spans.iter().filter(|it| it.name == "upload").collect();
+    assert!(uploads.len() > 1, "{spans:#?}");
+    for upload in uploads {
+        assert_eq!(outermost(&spans, upload).name, "export", "{spans:#?}");
+    }
 }
 
 /// RFCs 0126 and 0129: what upstream has not, and nobody gets unasked.
