@@ -63,7 +63,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: When,
 
-    /// Give up, with exit code 2, after so long: `90s`, `5m`, `1h`.
+    /// Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`.
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -125,19 +125,33 @@ pub(crate) struct Access {
     pub(crate) authfile: Option<PathBuf>,
 }
 
-/// `90s`, `5m`, `1h`, or seconds.
+/// `90s`, `5m`, `1h`, several of these (`1m30s`, as Go's programs print it), or seconds.
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((at, 's')) => (text.get(..at), 1),
-        Some((at, 'm')) => (text.get(..at), 60),
-        Some((at, 'h')) => (text.get(..at), 3600),
-        _ => (Some(text), 1),
-    };
-    let number: Option<u64> = number.and_then(|it| it.parse().ok());
-    match number.and_then(|it| it.checked_mul(unit)) {
+    match seconds(text) {
         Some(seconds @ 1..) => Ok(Duration::from_secs(seconds)),
-        _ => Err("expected a duration such as `90s`, `5m` or `1h`".to_owned()),
+        _ => Err("expected a duration such as `90s`, `5m`, `1m30s` or `1h`".to_owned()),
     }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    if let Ok(seconds) = text.parse() {
+        return Some(seconds);
+    }
+    let (mut sum, mut rest) = (0_u64, text);
+    while !rest.is_empty() {
+        let at = rest.find(|it: char| !it.is_ascii_digit())?;
+        let (number, behind) = rest.split_at_checked(at)?;
+        let mut behind = behind.chars();
+        let unit = match behind.next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            _ => return None,
+        };
+        sum = sum.checked_add(number.parse::<u64>().ok()?.checked_mul(unit)?)?;
+        rest = behind.as_str();
+    }
+    Some(sum)
 }
 
 #[derive(Args, Debug)]

@@ -47,14 +47,20 @@ fn each(command: Command) -> Command {
         pages.insert(0, "All flags: --help".to_owned());
     }
     let mut command = command.mut_args(short).mut_subcommands(each);
-    if !pages.is_empty() {
-        let long = command.get_after_help().cloned().unwrap_or_default();
-        let short = format!("{long}\n\n{}", pages.join("\n"));
-        command = command
-            .after_help(short.trim_start().to_owned())
-            .after_long_help(long);
+    if let Some(examples) = command.get_after_help().map(ToString::to_string) {
+        command = command.help_template(template(&examples));
     }
     command
+        .after_help(pages.join("\n"))
+        .after_long_help(String::new())
+}
+
+/// How the help of a command with examples looks. What stands behind the arguments is broken at the width
+/// of the terminal, and a command that is copied in two lines fails; what stands in a template is not.
+fn template(examples: &str) -> String {
+    format!(
+        "{{before-help}}{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{{all-args}}\n\n{examples}{{after-help}}"
+    )
 }
 
 fn heading(arg: &Arg) -> Option<String> {

@@ -28,6 +28,7 @@ mod delete;
 mod dist;
 mod dockerfile;
 mod door;
+mod examples;
 mod extend;
 mod extract;
 mod faults;

@@ -217,7 +217,7 @@ General:
                             (`-vv`: debug lines too)
       --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
                             never]
-      --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1h`
+      --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`
 "#);
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2

@@ -28,7 +28,17 @@ pub(crate) enum BuildpackCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExtensionCommand {
+    #[command(after_help = "\
+Examples:
+  A folder, as an image:
+    sealpack extension package registry.example/extension:v1 --path extension --key release.key
+  As a file, by its description:
+    sealpack extension package extension.cnb --config package.toml")]
     Package(Box<PackageArgs>),
+    #[command(after_help = "\
+Examples:
+  sealpack extension inspect registry.example/extension:v1
+  sealpack extension inspect extension.cnb --output json")]
     Inspect(Box<Inspect>),
 }
 

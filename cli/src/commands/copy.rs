@@ -31,7 +31,7 @@ Examples:
   Into a file, with its proof, that `docker load` takes:
     sealpack copy registry.example/app:v1 docker-archive:app.tar:app:v1
   Only if it is proven, and out of a folder that came over an air gap:
-    sealpack copy oci:usb:v1 registry.internal/app:v1 --policy policy.toml --offline
+    sealpack copy oci:usb:v1 registry.internal/app:v1 --policy policy.toml
   What `docker save` writes, to a registry:
     docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1
   Into the Docker daemon, to run it:

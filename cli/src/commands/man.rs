@@ -28,6 +28,8 @@ fn page(command: &clap::Command, name: &str, folder: &Path) -> std::io::Result<u
     let mut text = Vec::new();
     let page = clap_mangen::Man::new(command.clone().display_name(name.to_owned()));
     page.render(&mut text)?;
+    // The only thing that stands behind our arguments.
+    let text = String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n");
     fs_err::write(folder.join(format!("{name}.1")), text)?;
     let mut count = 1;
     for inner in command.get_subcommands() {

@@ -23,7 +23,7 @@ Examples:
     sealpack mirror --from images.txt mirror.example/prefix/ --policy policies
   Over an air gap: into a folder of layouts, and from it into a registry, judged on both sides:
     sealpack mirror --from images.txt oci:usb/ --policy policies
-    sealpack mirror oci:usb/ registry.internal/ --policy policies --offline
+    sealpack mirror oci:usb/ registry.internal/ --policy policies
   What would be done:
     sealpack mirror --from images.txt mirror.example/ --policy policies --dry-run"
 )]
