@@ -5,15 +5,18 @@
 //! release has in itself; without them it lies beside this program, as `cargo build` puts it there.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use flate2::read::ZlibDecoder;
 use platform::run::{Launcher, Programs};
 
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 
-/// The launcher, if this is a release; else nothing.
-static HELD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
+/// The launcher as `cli/embed.rs` packed it, if this is a release; else nothing.
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 
 /// What to do without a launcher.
 pub(crate) const HOW: &str = "take a release, which has it inside; or build it beside `sealpack` \
@@ -40,7 +43,7 @@ impl OwnPrograms {
         let sealpack = own()?;
         let beside = sealpack.parent().unwrap_or(Path::new("/")).to_owned();
         let mut lifecycle = sealpack.clone();
-        let mut launcher = match HELD {
+        let mut launcher = match held()? {
             [] => Launcher::In(beside.clone()),
             held => Launcher::Held(held),
         };
@@ -82,6 +85,20 @@ impl OwnPrograms {
             _ => None,
         }
     }
+}
+
+/// The launcher's bytes, unpacked once.
+fn held() -> Result<&'static [u8], CommandError> {
+    static HELD: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(held) = HELD.get() {
+        return Ok(held);
+    }
+    let mut bytes = Vec::new();
+    if !PACKED.is_empty() {
+        let unpacked = ZlibDecoder::new(PACKED).read_to_end(&mut bytes);
+        unpacked.map_err(CommandError::undecided)?;
+    }
+    Ok(HELD.get_or_init(|| bytes))
 }
 
 /// Whether a folder in this one has a launcher: for another platform.
