@@ -11,6 +11,10 @@ time=${SOURCE_DATE_EPOCH:-315532801}
 created=$(date -u -d "@$time" +%Y-%m-%dT%H:%M:%SZ)
 commit=$(git rev-parse HEAD 2>/dev/null || true)
 
+# Whether the linker makes one function of those that are equal: lld does, which rustc has along on some
+# machines, and GNU's does not know the word.
+folds() { rustc --crate-name probe -o "$work/probe" -Clink-arg=-Wl,--icf=all - <<< 'fn main() {}' 2> /dev/null; }
+
 # The crates that a package is made of, one a line: name, version, licence.
 crates() {
   cargo tree --locked --offline -p "$1" -e normal,no-proc-macro --prefix none --format '{p} {l}' |

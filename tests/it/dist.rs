@@ -116,6 +116,20 @@ fn what_cannot_be_packed_is_not_signed() {
     assert!(!workspace.join("dist/proof").exists());
 }
 
+#[test]
+fn what_is_larger_than_its_limit_is_not_packed() {
+    let workspace = Workspace::new();
+    let output = workspace.join("dist");
+    let mut command = Command::new(repository().join("cli/dist"));
+    command.arg("--binaries");
+    command.arg(binary("sealpack").parent().unwrap());
+    command.arg("--output").arg(&output);
+    let refused = Output::of(command.args(["--limit", "1000000"])).expect(1);
+    let says = " more than its limit of 1000000\n";
+    assert!(refused.stderr.ends_with(says), "{refused:?}");
+    assert_eq!(fs_err::read_dir(&output).unwrap().count(), 0);
+}
+
 /// Whether the list that was verified has the digest of `SHA256SUMS` in `folder`, as docs/install.md
 /// looks for it.
 fn is_listed(release: &Path, verified: &str, folder: &Path) -> bool {
