@@ -15,8 +15,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use oci::store::LayoutStore;
 use oci::{
-    Descriptor, Digest, Image, ImageError, Limits, Location, Manifest, MediaType, Platform,
-    Reference, Selector, Store, StoreError, Tag,
+    Descriptor, Digest, Image, ImageError, Limits, Location, Manifest, ManifestError, MediaType,
+    Platform, Reference, Selector, Store, StoreError, Tag,
 };
 
 pub use self::daemon::DaemonImages;
@@ -353,6 +353,21 @@ impl OpenError {
         match &*self.source {
             ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
+            ImageError::Manifest {
+                source: ManifestError::NotJson { .. },
+                ..
+            } => self.strict,
+            _ => false,
+        }
+    }
+
+    /// Whether there is the image, of which its config could not be had.
+    pub(crate) fn is_of_config(&self) -> bool {
+        match &*self.source {
+            ImageError::Config { .. } => true,
+            ImageError::Store(error) => {
+                words::request(error).is_some_and(|it| it.url.contains("/blobs/"))
+            }
             _ => false,
         }
     }

@@ -76,8 +76,8 @@ pub(crate) fn rebase_lifecycle_metadata<E: From<LabelError>>(
     text: &str,
     change: impl FnOnce(&mut RunImageMetadata, &mut Option<StackMetadata>) -> Result<(), E>,
 ) -> Result<String, E> {
-    let unreadable = |error| E::from(LabelError::Unreadable(error));
-    let label: LayersJson<serde_json::Value> = serde_json::from_str(text).map_err(unreadable)?;
+    let label: LayersJson<serde_json::Value> = serde_json::from_str(text)
+        .map_err(|error| LabelError::unreadable(LIFECYCLE_METADATA, text, &error))?;
     let (app, label) = label.split_app();
     let mut metadata = label.into_metadata();
     change(&mut metadata.run_image, &mut metadata.stack)?;
@@ -213,11 +213,27 @@ pub enum LabelError {
         value: &'static str,
     },
     /// It is no JSON, or not of its shape.
-    #[error("failed to unmarshal context of label")]
-    Unreadable(#[source] serde_json::Error),
+    #[error("failed to unmarshal context of label '{label}': {problem}")]
+    Unreadable {
+        /// Which label.
+        label: &'static str,
+        /// Why not: in Go's words, if it is no JSON.
+        problem: String,
+    },
     /// It cannot be said in JSON.
     #[error("json")]
     Unwritable(#[source] serde_json::Error),
+}
+
+impl LabelError {
+    /// `label` has the value `text`, which `error` says cannot be read.
+    pub(crate) fn unreadable(label: &'static str, text: &str, error: &serde_json::Error) -> Self {
+        let problem = json::problem(text.as_bytes());
+        Self::Unreadable {
+            label,
+            problem: problem.unwrap_or_else(|| error.to_string()),
+        }
+    }
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, LabelError> {
@@ -254,6 +270,15 @@ mod tests {
             }],
             ..LayersMetadata::default()
         }
+    }
+
+    #[test]
+    fn a_label_that_is_no_json_is_named() {
+        let rebased = rebase_lifecycle_metadata::<LabelError>("{", |_, _| Ok(()));
+        assert_eq!(
+            rebased.unwrap_err().to_string(),
+            "failed to unmarshal context of label 'io.buildpacks.lifecycle.metadata': unexpected end of JSON input"
+        );
     }
 
     #[test]

@@ -236,7 +236,8 @@ fn mixins(image: &Image) -> Result<BTreeSet<String>, RebaseError> {
         return Ok(BTreeSet::new());
     };
     let mixins: Option<Vec<String>> = serde_json::from_str(label)
-        .map_err(|source| RebaseError::Label(LabelError::Unreadable(source)))?;
+        .map_err(|error| LabelError::unreadable(labels::STACK_MIXINS, label, &error))
+        .map_err(RebaseError::Label)?;
     let bare = |it: String| it.rsplit(':').next().map(str::to_owned).unwrap_or_default();
     Ok(mixins.unwrap_or_default().into_iter().map(bare).collect())
 }

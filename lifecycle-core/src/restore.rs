@@ -156,6 +156,8 @@ pub async fn restore(
                 let text = format!("Removing \"{}\", wrong sha", layer.id);
                 log.line(Level::Info, &text);
                 remove(&layer.path)?;
+                // Lifecycles of old left the digest beside.
+                remove(&layer.path.clone().with_extension_added("sha"))?;
                 remove(&layer.toml_path())?;
                 continue;
             }

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::error::Error;
 
 use oci::store::{RegistryContent, RegistryRefusal, RegistryRequest, RegistrySilence};
-use oci::{ImageError, StoreError};
+use oci::{ImageError, ManifestError, StoreError};
 use serde_json::Value;
 
 use crate::analyze::AnalyzeError;
 use crate::cache::CacheError;
 use crate::export::ExportError;
 use crate::extract::ExtractError;
-use crate::images::{OpenError, PlaceError};
+use crate::images::{OpenError, PlaceError, registry};
 use crate::rebase::RebaseError;
 use crate::restore::RestoreError;
 
@@ -86,23 +86,69 @@ fn said(error: &(dyn Error + 'static)) -> Option<String> {
             chain(cause)
         ));
     }
-    if let Some(OpenError { name, source, .. }) = error.downcast_ref() {
-        let ImageError::Store(source) = &**source else {
-            return None;
+    if let Some(OpenError {
+        name,
+        source,
+        strict,
+    }) = error.downcast_ref()
+    {
+        let source = match &**source {
+            ImageError::Store(source) => source,
+            ImageError::Manifest {
+                source: ManifestError::NotJson { problem },
+                ..
+            } if *strict => return Some(problem.clone()),
+            _ => return None,
         };
         let words = of_store(source)?;
         // The config is fetched by who first wants to know something of the image.
-        return Some(if request(source)?.url.contains("/manifests/") {
-            format!("connect to repo store \"{name}\": {words}")
-        } else {
+        return Some(if request(source)?.url.contains("/blobs/") {
             words
+        } else {
+            format!("connect to repo store \"{name}\": {words}")
         });
+    }
+    if let Some(AnalyzeError::WriteAccess {
+        source: PlaceError::Store(source),
+        name,
+    }) = error.downcast_ref()
+    {
+        return of_push_check(name, source).map(|words| format!("{error}: {words}"));
     }
     of_store(error.downcast_ref()?)
 }
 
+/// What is said of a check for write access where no token was to be had.
+fn of_push_check(name: &str, error: &StoreError) -> Option<String> {
+    let words = of_store(error)?;
+    let request = request(error)?;
+    let status = error.answer().map(|it| it.status);
+    (!is_of_registry(&request.url)).then(|| push_check(name, status, &words))
+}
+
+/// Upstream looks first whether it may read, with a token for that alone.
+fn push_check(name: &str, status: Option<u16>, words: &str) -> String {
+    if let (Some(registry), true) = (
+        registry(name),
+        status.is_some_and(|it| !matches!(it, 401 | 403)),
+    ) {
+        return format!("creating push check transport for {registry} failed: {words}");
+    }
+    words.replace("%3Apush%2Cpull", "%3Apull")
+}
+
+/// Whether `url` is part of a registry's API, not of a token server's or wherever a redirect leads.
+fn is_of_registry(url: &str) -> bool {
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    path.split_once('/')
+        .is_some_and(|(_, path)| path.starts_with("v2/"))
+}
+
 /// The request that `error` is about.
-fn request(error: &StoreError) -> Option<&RegistryRequest> {
+pub(crate) fn request(error: &StoreError) -> Option<&RegistryRequest> {
+    if let StoreError::NoToken { answer, .. } = error {
+        return answer.request.as_ref();
+    }
     let answer = error.answer().and_then(|it| it.request.as_ref());
     let silence = || error.silence().map(|it| &it.request);
     let content = || came(error).map(|it| &it.request);
@@ -120,6 +166,9 @@ fn came(error: &StoreError) -> Option<&RegistryContent> {
 
 /// What go-containerregistry says of `error`, if a registry had part in it.
 pub(crate) fn of_store(error: &StoreError) -> Option<String> {
+    if let StoreError::NoToken { answer, .. } = error {
+        return Some(of_token(&answer.body));
+    }
     if let Some(answer) = error.answer() {
         return of_answer(answer);
     }
@@ -173,6 +222,59 @@ fn of_answer(answer: &RegistryRefusal) -> Option<String> {
     let RegistryRequest { method, url, .. } = answer.request.as_ref()?;
     let text = transport_error(method, answer.status, &answer.body);
     Some(format!("{method} {url}: {text}"))
+}
+
+/// What is said of a token server's answer without a token.
+fn of_token(body: &str) -> String {
+    if let Some(problem) = go::json::problem(body.as_bytes()) {
+        return problem;
+    }
+    let kind = |value: &Value| match value {
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) | Value::Null => "string",
+    };
+    let value = serde_json::from_str(body).unwrap_or_default();
+    // One that cannot stand in a header, or in another place, and is a secret nevertheless.
+    if holds_token(&value) {
+        return "no token in bearer response".to_owned();
+    }
+    match value {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (name, value) in &fields {
+                let name = name.to_ascii_lowercase();
+                let is_text = matches!(value, Value::String(_) | Value::Null);
+                if !is_text && ["token", "access_token", "refresh_token"].contains(&&*name) {
+                    return format!(
+                        "json: cannot unmarshal {} into Go struct field Token.{name} of type string",
+                        kind(value)
+                    );
+                }
+            }
+        }
+        other => {
+            return format!(
+                "json: cannot unmarshal {} into Go value of type transport.Token",
+                kind(&other)
+            );
+        }
+    }
+    format!("no token in bearer response:\n{}", printable(body))
+}
+
+/// Whether something in `value` may be a token.
+fn holds_token(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.iter().any(holds_token),
+        Value::Object(fields) => fields.iter().any(|(name, it)| {
+            let is_text = it.as_str().is_some_and(|it| !it.is_empty());
+            is_text && name.to_ascii_lowercase().contains("token") || holds_token(it)
+        }),
+        _ => false,
+    }
 }
 
 /// `transport.Error`, without the request.
@@ -284,11 +386,13 @@ fn of_silence(silence: &RegistrySilence) -> String {
             why()
         };
     }
-    if !silence.is_connected() {
+    if !silence.is_connected() && is_of_registry(url) {
         return not_connected(url, &why(), silence.io().is_some());
     }
     let why = if silence.is_cut_off() {
         "EOF".to_owned()
+    } else if !silence.is_connected() {
+        dialled(url, &why(), silence.io().is_some())
     } else {
         why()
     };
@@ -304,23 +408,30 @@ fn not_connected(url: &str, why: &str, by_system: bool) -> String {
         _ => &["https"],
     };
     let one = |scheme: &&str| {
-        let port = if *scheme == "http" { 80 } else { 443 };
-        let address = match host.strip_prefix("localhost") {
-            Some(port) if port.is_empty() || port.starts_with(':') => format!("127.0.0.1{port}"),
-            _ => host.to_owned(),
-        };
-        let address = match address.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => address,
-            _ => format!("{address}:{port}"),
-        };
-        let dialled = if by_system {
-            format!("dial tcp {address}: connect: {why}")
-        } else {
-            why.to_owned()
-        };
-        format!("Get \"{scheme}://{host}/v2/\": {dialled}")
+        let url = format!("{scheme}://{host}/v2/");
+        let why = dialled(&url, why, by_system);
+        format!("Get \"{url}\": {why}")
     };
     schemes.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Why nobody could be reached at `url`.
+fn dialled(url: &str, why: &str, by_system: bool) -> String {
+    if !by_system {
+        return why.to_owned();
+    }
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let host = rest.split('/').next().unwrap_or(rest);
+    let port = if scheme == "http" { 80 } else { 443 };
+    let address = match host.strip_prefix("localhost") {
+        Some(port) if port.is_empty() || port.starts_with(':') => format!("127.0.0.1{port}"),
+        _ => host.to_owned(),
+    };
+    let address = match address.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => address,
+        _ => format!("{address}:{port}"),
+    };
+    format!("dial tcp {address}: connect: {why}")
 }
 
 /// The method as Go's client writes it: `Get`.
@@ -440,6 +551,52 @@ mod tests {
             "Get \"https://10.0.0.1/v2/\": dial tcp 10.0.0.1:443: connect: connection refused"
         );
         assert_eq!(operation("HEAD"), "Head");
+    }
+
+    #[test]
+    fn what_a_token_server_says_is_told_as_upstream_tells_it() {
+        for (body, words) in [
+            ("", "unexpected end of JSON input"),
+            (
+                "<html>",
+                "invalid character '<' looking for beginning of value",
+            ),
+            (
+                "[]",
+                "json: cannot unmarshal array into Go value of type transport.Token",
+            ),
+            (
+                r#"{"token":1}"#,
+                "json: cannot unmarshal number into Go struct field Token.token of type string",
+            ),
+            ("null", "no token in bearer response:\nnull"),
+            (
+                r#"{"token":"","a":1}"#,
+                "no token in bearer response:\n{\"token\":\"\",\"a\":1}",
+            ),
+            // Where upstream sends what is no header.
+            (r#"{"token":"se\ncret"}"#, "no token in bearer response"),
+            (r#"[{"id_token":"secret"}]"#, "no token in bearer response"),
+        ] {
+            assert_eq!(of_token(body), words, "{body}");
+        }
+        let url = "GET http://r.test/token?scope=repository%3Aapp%3Apush%2Cpull&service=: no";
+        assert_eq!(
+            push_check("r.test/app", Some(404), url),
+            format!("creating push check transport for r.test failed: {url}")
+        );
+        for status in [Some(401), Some(403), None] {
+            assert_eq!(
+                push_check("r.test/app", status, url),
+                "GET http://r.test/token?scope=repository%3Aapp%3Apull&service=: no"
+            );
+        }
+        assert!(is_of_registry("http://r.test/v2/app/blobs/uploads/"));
+        assert!(!is_of_registry("http://r.test/token?x=/v2/"));
+        assert_eq!(
+            dialled("http://localhost:9/token", "connection refused", true),
+            "dial tcp 127.0.0.1:9: connect: connection refused"
+        );
     }
 
     #[test]

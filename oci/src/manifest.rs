@@ -92,7 +92,12 @@ impl Manifest {
                 limit: limits.manifest_bytes,
             });
         }
-        let probe: Probe = serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+        let probe: Probe = serde_json::from_slice(bytes).map_err(|error| {
+            match go::json::stream_problem(bytes) {
+                Some(problem) => ManifestError::NotJson { problem },
+                None => ManifestError::Malformed(error),
+            }
+        })?;
         if probe.manifests && (probe.config || probe.layers) {
             return Err(ManifestError::Ambiguous);
         }
@@ -195,7 +200,7 @@ pub enum ManifestError {
     /// It has fields of both an image manifest and an index.
     #[error("document is both an image manifest and an index")]
     Ambiguous,
-    /// No JSON, or not of this shape.
+    /// Not of this shape.
     #[error("malformed manifest")]
     Malformed(#[source] serde_json::Error),
     /// Its media type is none of a manifest.
@@ -203,6 +208,12 @@ pub enum ManifestError {
     NotAManifest {
         /// What it came with.
         media_type: MediaType,
+    },
+    /// No JSON.
+    #[error("malformed manifest: {problem}")]
+    NotJson {
+        /// Why not, in the words of Go's library.
+        problem: String,
     },
     /// It says to be something else than the store says.
     #[error("manifest says to be `{own}`, but came as `{expected}`")]
@@ -288,6 +299,20 @@ mod tests {
             let parsed = parse(&media_type.into(), &image);
             assert!(matches!(parsed, Err(ManifestError::NotAManifest { .. })));
         }
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_as_go_tells_it() {
+        let told = |text| {
+            parse(&MediaType::IMAGE_MANIFEST, text)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            told("not json"),
+            "malformed manifest: invalid character 'o' in literal null (expecting 'u')"
+        );
+        assert_eq!(told("{}"), "malformed manifest");
     }
 
     #[test]

@@ -309,6 +309,14 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A token server gave none.
+    #[error("`{place}` is malformed: its answer holds no token")]
+    NoToken {
+        /// The token server.
+        place: String,
+        /// What it answered.
+        answer: Box<RegistryRefusal>,
+    },
     /// The store said no: credentials, rights, quota.
     #[error("`{place}` refused access: cannot {action}")]
     Refused {

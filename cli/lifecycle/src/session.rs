@@ -62,6 +62,13 @@ impl Session {
         }
         let mut options = options.map_err(|error| {
             malformed(&match &error {
+                RegistryOptionsError::Credentials(CredentialsError::CnbRegistryAuth) => {
+                    let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
+                    format!(
+                        "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
+                        go::json::texts_problem(text).unwrap_or_default()
+                    )
+                }
                 // What follows "keychain" has always been what is wrong with it.
                 RegistryOptionsError::Credentials(error) => chain(error),
                 RegistryOptionsError::Mirrors(error) => chain(error),
@@ -195,6 +202,9 @@ fn connecting(problem: &(dyn Error + Send + Sync + 'static)) -> String {
         _ => chain(problem),
     }
 }
+
+/// The variable with credentials.
+const REGISTRY_AUTH: &str = "CNB_REGISTRY_AUTH";
 
 /// Whether a file of credentials is what is wrong. Upstream goes on without it: registries that
 /// want none work still, as where a desktop's helper is configured and not there.

@@ -7,6 +7,7 @@ use super::run_image::{self, patiently};
 use super::{ExportContext, ExportError};
 use crate::api::PlatformApi;
 use crate::cache::DirectoryCache;
+use crate::files::analyzed::LayersMetadata;
 use crate::images::{DaemonImages, Kind, Place};
 use crate::{Level, Log};
 
@@ -88,7 +89,15 @@ async fn previous_image(
     };
     let platform = oci::Platform::host();
     let image = place.image(&platform, context.limits).await;
-    let image = image.map_err(ExportError::PreviousImage)?;
+    let image = match image {
+        // Nothing is said of its layers, so nobody wants to know more of it.
+        Err(error)
+            if error.is_of_config() && context.analyzed.metadata == LayersMetadata::default() =>
+        {
+            None
+        }
+        image => image.map_err(ExportError::PreviousImage)?,
+    };
     Ok(image.map(|image| (place, image)))
 }
 

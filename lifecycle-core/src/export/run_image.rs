@@ -126,7 +126,7 @@ pub(crate) async fn patiently<T, E: Error + 'static>(
 /// asked for again.
 pub(crate) fn is_unsettled(opened: &OpenError) -> bool {
     let ImageError::Store(error) = &*opened.source else {
-        return false;
+        return opened.strict && opened.is_of_store();
     };
     // Upstream does so, though whoever asked has tried several times by then.
     let is_outage = matches!(

@@ -376,6 +376,38 @@ async fn metadata_that_lie_about_the_previous_image_are_not_believed() {
 }
 
 #[tokio::test]
+async fn a_previous_image_without_config_is_missed_by_who_wants_its_layers_alone() {
+    let world = World::new().await;
+    let mut analyzed = world.analyze().await;
+    world.export(&analyzed, None).await.unwrap();
+    let metadata = world.analyze().await.metadata;
+
+    let old = world.images.create("reg.test/old").await.unwrap();
+    let config = Bytes::from_static(b"{");
+    let config_descriptor = Descriptor::of(MediaType::IMAGE_CONFIG, &config);
+    let upload = Upload::Bytes(config);
+    old.store
+        .push_blob(&config_descriptor, upload)
+        .await
+        .unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MediaType::IMAGE_MANIFEST,
+        "config": config_descriptor, "layers": [],
+    });
+    let manifest = Bytes::from(manifest.to_string());
+    let image = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
+    old.store.push_manifest(&image, manifest).await.unwrap();
+
+    analyzed.image = Some(ImageIdentifier {
+        reference: old.identifier(&image.digest),
+    });
+    world.export(&analyzed, None).await.unwrap();
+    analyzed.metadata = metadata;
+    let wanted = world.export(&analyzed, None).await;
+    assert!(matches!(wanted, Err(ExportError::PreviousImage(_))));
+}
+
+#[tokio::test]
 async fn what_cannot_be_exported_says_why() {
     let world = World::new().await;
     let analyzed = world.analyze().await;
@@ -445,7 +477,7 @@ fn an_outage_is_waited_for_where_upstream_waits() {
     let opened = |strict, error| OpenError {
         name: RUN.to_owned(),
         strict,
-        source: Box::new(oci::ImageError::Store(error)),
+        source: Box::new(ImageError::Store(error)),
     };
     let outage = || oci::StoreError::Unavailable {
         place: RUN.to_owned(),

@@ -3,10 +3,14 @@
 //! Images and labels that other tools made are named by the digest of such bytes. Against what
 //! `serde_json` writes: `<`, `>`, `&`, U+2028 and U+2029 are escaped, and numbers have Go's form.
 
+mod syntax;
+
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
+
+pub use syntax::{problem, stream_problem, texts_problem};
 
 /// The JSON of `value`.
 ///

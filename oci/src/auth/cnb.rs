@@ -12,19 +12,23 @@ use super::{Credential, CredentialsError, normalise};
 ///
 /// <https://github.com/buildpacks/spec/blob/platform/v0.15/platform.md>
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Credential>, CredentialsError> {
-    let entries: BTreeMap<String, String> =
+    // `null` is nothing to Go.
+    let entries: Option<BTreeMap<String, Option<String>>> =
         // The error is dropped because it may quote a secret.
         serde_json::from_str(text).ok().ok_or(CredentialsError::CnbRegistryAuth)?;
     entries
+        .unwrap_or_default()
         .into_iter()
-        .map(|(key, value)| match credential(&value) {
-            Some(credential) => {
-                let key = normalise(&key);
-                let host = key.split_once('/').map_or(key.as_str(), |(host, _)| host);
-                Ok((host.to_owned(), credential))
-            }
-            None => Err(CredentialsError::CnbEntry { registry: key }),
-        })
+        .map(
+            |(key, value)| match credential(&value.unwrap_or_default()) {
+                Some(credential) => {
+                    let key = normalise(&key);
+                    let host = key.split_once('/').map_or(key.as_str(), |(host, _)| host);
+                    Ok((host.to_owned(), credential))
+                }
+                None => Err(CredentialsError::CnbEntry { registry: key }),
+            },
+        )
         .collect()
 }
 
@@ -76,6 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_named_but_not_shown() {
+        assert!(parse("null").unwrap().is_empty());
         for bad in ["", "[]", r#"{"a.example":1}"#] {
             assert!(matches!(parse(bad), Err(CredentialsError::CnbRegistryAuth)));
         }

@@ -99,7 +99,7 @@ class Side(rc.Bench):
             os.unlink(to)
         os.link(bins["lifecycle"], to)
 
-    def exec(self, root, argv, user, env, cwd="/", argv0=None, timeout=20):
+    def exec(self, root, argv, user, env, cwd="/", argv0=None, timeout=60):
         by = env.pop("BY", None)
         if by and self.other:
             self.install(self.other.bins)

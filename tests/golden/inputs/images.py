@@ -234,6 +234,24 @@ def one_fault(w):
     return case
 
 
+def one_token(w):
+    """The same, of a registry that wants a token, whose token server hardly ever gives one."""
+    case = one_fault(w)
+    if w.chance(0.3):
+        case["env"]["CNB_REGISTRY_AUTH"] = w.pick(["{\"localhost:5077\":\"Basic Z29sZGVuOnNlc2FtZQ==\"}", "{\"localhost:5077\":\"X-Identity t\"}"])
+    realm = w.pick(["http://localhost:5077/token"] * 6 + ["http://localhost:9/token", "https://localhost:9/token", "http://localhost:5077/token?account=a"])
+    service = w.pick([",service=\"s\"", ",service=\"s\"", ""])
+    wanted = {"path": w.pick(["^/v2/"] * 4 + ["/manifests/", "/v2/app/", "/uploads/", "/v2/run/"]), "unless": "Bearer good", "status": 401,
+              "body": w.pick(["", "{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"authentication required\"}]}"]),
+              "headers": {"WWW-Authenticate": "Bearer realm=\"%s\"%s" % (realm, service)}}
+    good = "{\"token\":\"good\"}"
+    token = {"path": "^/token$", "status": w.pick([200, 200, 200, 400, 401, 403, 404, 405, 418, 429, 500, 503]), "body": w.pick(ANSWERS + ["{\"token\":\"\"}", "{\"token\":1}", "{\"token\":\"bad\"}", good, good, good])}
+    if w.chance(0.1):
+        token["drop"] = True
+    case["faults"] = [wanted, token]
+    return case
+
+
 METADATA = ("buildpack-default-process-type = \"web\"\n[[buildpacks]]\nid = \"a\"\nversion = \"1\"\napi = \"0.10\"\n[[processes]]\ntype = \"web\"\ncommand = [\"x\"]\n"
             "direct = true\nbuildpack-id = \"a\"\n")
 RUN_DIGEST = "3c6bf35a0a849e56717d1734db2f9cad0abfbaae8567cfae62662fb6a13ae4fe"

@@ -23,8 +23,12 @@ SLOW = "upstream takes longer than we wait"
 LINK = "a link in a cached layer that lies there already"
 NO_HOST = "a name of an image whose registry can be no host"
 REDIRECT = "a registry that redirects what is written by 301, 302 or 303"
+FORMAT = "a % in what is told of a detection"
+WRITE_CHECK = "a registry that answers the check for write access only later"
+TOKEN = "a registry that wants a token, and lets in at /v2/ who has none"
+NO_CONFIG = "a manifest that is JSON and has no config"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST]
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST]
 
 
 def panicked(step):
@@ -35,6 +39,11 @@ def texts(case):
     yield from (t for t in (case.get("files") or {}).values() if t)
     yield case.get("setup") or ""
     yield from (s["sh"] for s in case["steps"] if "sh" in s)
+
+
+def unformatted(text):
+    """The text as it was before Go took it for a format without values."""
+    return re.sub(r"%!(?:(.)\(MISSING\)|\(NOVERB\))", lambda m: "%" + (m[1] or ""), text).replace("%%", "%")
 
 
 def other_ids(case):
@@ -121,7 +130,11 @@ def row_of(case, i, want, got, behaviour):
     ping = any(f["path"] == "^/v2/$" for f in case.get("faults") or [])
     if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |failed to find accessible run image", up["stdout"]):
         return PING
-    blob = r"blobs/sha256:[0-9a-f]{64}"
+    if ping and up["files"] != us["files"] and any("mirrors" in t for t in texts(case)):
+        return PING
+    if not behaviour and unformatted(up["stdout"]) == unformatted(us["stdout"]):
+        return FORMAT
+    blob = r"blobs/(sha256:[0-9a-f]{64}|uploads/[0-9a-f]{16}(\?digest=sha256%3A[0-9a-f]{64})?)"
     if not behaviour and re.sub(blob, "", up["stdout"]) == re.sub(blob, "", us["stdout"]):
         return RANDOM
     # A small layer is sent with the request that ends its upload.
@@ -134,6 +147,24 @@ def row_of(case, i, want, got, behaviour):
     if orders_by_environment(case):
         return EXEC_ENV
     faults = case.get("faults") or []
+    if "failed to ensure registry read/write access" in up["stdout"] and us["stdout"] != up["stdout"] and "read/write access" not in us["stdout"] \
+            and any(f.get("first") and f.get("status") in (408, 429, 500, 502, 503, 504) and re.match(f.get("method", ""), "POST") for f in faults):
+        return WRITE_CHECK
+    if any("unless" in f and not re.search(f["path"], "/v2/") for f in faults) and up["exit"] != 0 and us["exit"] == 0:
+        return TOKEN
+    if "/blobs/:: " in up["stdout"]:
+        return NO_CONFIG
+    # Ours reads a manifest, and asks for no head.
+    read_only = [f for f in faults if f.get("method") == "HEAD" and "manifests" in f["path"]]
+    if faults and len(read_only) == len(faults) and all(" %s " % f.get("status") not in said for f in faults):
+        return BARE_HEAD if any(f.get("status") == 200 for f in faults) else SOME_REQUESTS
+    if not behaviour and "response did not include" in up["stdout"] and any(f.get("status") == 200 for f in faults):
+        return BARE_HEAD
+    # And takes what the registry says to that for an absence, where upstream believes the head.
+    unread = r'(Image with name "\S+" not found|Ignoring image "\S+" because it was corrupt)\n'
+    if not behaviour and re.sub(unread, "", up["stdout"]) == re.sub(unread, "", us["stdout"]) \
+            and any(f.get("method") == "GET" and f.get("status") in (401, 404) for f in faults):
+        return SOME_REQUESTS
     # Where each of the two was met by the same of them, all that differs is a find.
     if up["met"] != us["met"] and 0 <= us["exit"] != 101 and "[timed out]" not in said:
         return SOME_REQUESTS

@@ -52,7 +52,7 @@ class Store:
 
 class Faults:
     """Each: {"path": regex, "method": regex, "first": n (default all), "after": n, "status": code, "body": text, "headers": {…},
-    "drop": true}. `manifest: true` gives the body as a manifest with its digest.
+    "drop": true, "unless": an authorization that is let through}.
 
     `met` has the requests that were met by a rule that is for some only."""
 
@@ -60,8 +60,10 @@ class Faults:
         self.rules = [dict(r, seen=0) for r in rules]
         self.met = []
 
-    def match(self, method, path):
+    def match(self, method, path, authorization=None):
         for r in self.rules:
+            if "unless" in r and authorization == r["unless"]:
+                continue
             if re.search(r["path"], path) and re.fullmatch(r.get("method", ".*"), method):
                 r["seen"] += 1
                 if r["seen"] > r.get("after", 0) and r["seen"] <= r.get("after", 0) + r.get("first", 1 << 30):
@@ -109,7 +111,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query, path = urllib.parse.parse_qs(url.query), url.path
         server, store = self.server.owner, self.server.owner.store
         with store.lock:
-            fault = server.faults.match(self.command, path)
+            fault = server.faults.match(self.command, path, self.headers.get("Authorization"))
             if fault:
                 if fault.get("drop"):
                     self.close_connection = True

@@ -148,9 +148,36 @@ async fn an_answer_without_a_token_is_none() {
     let server = registry(|_, _| Reply::new(200).body(r#"{"expires_in":60}"#));
     let (outcome, asks) = ask(&server).await;
     assert!(
-        matches!(outcome, Err(StoreError::Malformed { .. })) && asks == 1,
+        matches!(outcome, Err(StoreError::NoToken { .. })) && asks == 1,
         "{outcome:?}, {asks}"
     );
+}
+
+/// A registry may let everybody in at `/v2/`, and want a token elsewhere: then its own answer says more
+/// than that of a token server that is not there.
+#[tokio::test]
+async fn of_a_registry_that_lets_in_who_has_no_token_its_own_answer_is_told() {
+    let answer = async |root: u16| {
+        let server = Scripted::start(move |asked| {
+            let realm = format!("http://{}/token", asked.headers["host"]);
+            let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\"");
+            if asked.line.contains("/token") {
+                return Reply::new(404).body("no token");
+            }
+            if asked.line.contains(" /v2/ ") {
+                return Reply::new(root).header(challenge).body("");
+            }
+            Reply::new(401).header(challenge).body("no access")
+        });
+        let (outcome, asks) = ask(&server).await;
+        assert_eq!(asks, 1);
+        let error = outcome.unwrap_err();
+        let answer = error.answer().unwrap();
+        let request = answer.request.as_ref().unwrap();
+        (answer.status, request.url.contains("/token?"))
+    };
+    assert_eq!(answer(200).await, (401, false));
+    assert_eq!(answer(401).await, (404, true));
 }
 
 #[tokio::test]

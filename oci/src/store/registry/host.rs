@@ -14,7 +14,7 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::client::Shared;
-use super::problem::RegistryRefusal;
+use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence};
 use super::token::{Scopes, TokenAnswer, Tokens};
 use crate::auth::{Credential, Secret};
 use crate::{Registry, Repository, StoreError};
@@ -44,6 +44,7 @@ pub(super) struct Host {
 struct Learnt {
     scheme: Option<&'static str>,
     challenge: Option<Challenge>,
+    asks_at_root: Option<bool>,
     without_referrers: BTreeSet<String>,
     sent: VecDeque<Secret>,
 }
@@ -171,22 +172,59 @@ impl Host {
                 if let Some(Credential::RegistryToken(token)) = credential {
                     return Ok(Some(bearer(&token)));
                 }
-                let question = Question {
-                    repository,
-                    scopes,
-                    service: service.as_deref(),
-                    realm: address::follow(base, &realm, |it| shared.is_insecure(it)).map_err(
-                        |problem| StoreError::Malformed {
+                let realm =
+                    address::follow(base, &realm, |it| shared.is_insecure(it)).map_err(|problem| {
+                        StoreError::Malformed {
                             place: self.registry.to_string(),
                             problem: format!("no token server that may be asked: {problem}"),
-                        },
-                    )?,
+                        }
+                    });
+                let answer = async {
+                    let question = Question {
+                        repository,
+                        scopes,
+                        service: service.as_deref(),
+                        realm: realm?,
+                    };
+                    question.ask(shared, self, credential.as_ref()).await
                 };
-                let answer = question.ask(shared, self, credential.as_ref()).await?;
-                let token = tokens.keep(scopes.clone(), answer, Instant::now());
-                Ok(Some(bearer(&token)))
+                match answer.await {
+                    Ok(answer) => {
+                        let token = tokens.keep(scopes.clone(), answer, Instant::now());
+                        Ok(Some(bearer(&token)))
+                    }
+                    Err(error) if self.asks_at_root(shared, base).await => Err(error),
+                    // It lets in who has no token, so what it said itself is worth more.
+                    Err(_) => {
+                        self.learnt().challenge = None;
+                        Ok(None)
+                    }
+                }
             }
         }
+    }
+
+    /// Whether the registry wants credentials of everyone, so also of who asks for the API itself. Asked
+    /// once, and only where a token could not be had.
+    async fn asks_at_root(&self, shared: &Shared, base: &Url) -> bool {
+        if let Some(known) = self.learnt().asks_at_root {
+            return known;
+        }
+        let lets_in = async {
+            let root = base.join("/v2/").ok()?;
+            let peer = Peer {
+                url: &root,
+                insecure: self.insecure || shared.is_insecure(&address::authority(&root)),
+                named: true,
+            };
+            let request = shared.client(peer).ok()?.request(Method::GET, root.clone());
+            let exchange = async { Ok(request.send().await?.status()) };
+            let status = shared.within_document_timeout(exchange).await.ok()?;
+            Some(status.is_success())
+        };
+        let asks = !lets_in.await.unwrap_or(false);
+        self.learnt().asks_at_root = Some(asks);
+        asks
     }
 
     /// Forgets what the registry did not take.
@@ -282,18 +320,29 @@ impl Question<'_> {
                 )
             });
         }
-        let (status, body) = match answer {
-            Some(answer) => answer,
-            None => self.get(shared, host, authorization.as_ref()).await?,
+        let (method, url, (status, body)) = if let Some(answer) = answer {
+            (Method::POST, self.realm.clone(), answer)
+        } else {
+            let (method, url) = (Method::GET, self.address());
+            let sent = authorization.as_ref();
+            let answer = self.exchange(shared, host, &method, &url, sent, None);
+            let answer = answer.await?;
+            (method, url, answer)
         };
-        if status.is_success() {
-            return TokenAnswer::parse(&body).ok_or_else(|| StoreError::Malformed {
-                place: self.place(),
-                problem: "its answer holds no token".to_owned(),
-            });
+        if status.is_success()
+            && let Some(answer) = TokenAnswer::parse(&body)
+        {
+            return Ok(answer);
         }
         let secrets = authorization.as_ref().map(secrets_in).unwrap_or_default();
-        let refusal = RegistryRefusal::parse(status, &body, &secrets);
+        let asked = RegistryRequest::new(&method, &url);
+        let refusal = RegistryRefusal::parse(status, &body, &secrets).of(asked);
+        if status.is_success() {
+            return Err(StoreError::NoToken {
+                place: self.place(),
+                answer: Box::new(refusal),
+            });
+        }
         if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
             Err(StoreError::Refused {
                 place: self.place(),
@@ -305,24 +354,18 @@ impl Question<'_> {
         }
     }
 
-    async fn get(
-        &self,
-        shared: &Shared,
-        host: &Host,
-        authorization: Option<&Secret>,
-    ) -> Result<(StatusCode, Vec<u8>), StoreError> {
+    /// What is asked for by `GET`.
+    fn address(&self) -> Url {
         let mut url = self.realm.clone();
         {
             let mut query = url.query_pairs_mut();
-            if let Some(service) = self.service {
-                query.append_pair("service", service);
-            }
+            // Nameless, too, as go-containerregistry writes it.
+            query.append_pair("service", self.service.unwrap_or_default());
             for scope in self.scopes.texts() {
                 query.append_pair("scope", &scope);
             }
         }
-        self.exchange(shared, host, &Method::GET, &url, authorization, None)
-            .await
+        url
     }
 
     async fn post(
@@ -375,8 +418,10 @@ impl Question<'_> {
                     )
                     .body(form.clone());
             }
+            let mut began = false;
             let exchange = async {
                 let response = request.send().await?;
+                began = true;
                 let (status, asked) = (response.status(), net::retry_after(&response));
                 let body = net::read_body(response, MAX_TOKEN_BYTES).await?;
                 Ok((status, asked, body))
@@ -387,7 +432,15 @@ impl Question<'_> {
                 Ok((status, asked, _)) if !last && net::is_transient(status) => asked,
                 Ok((status, _, body)) => return Ok((status, body.to_vec())),
                 Err(error) if !last && error.is_transient() => None,
-                Err(error) => return Err(self.unavailable(error.into())),
+                Err(error) => {
+                    let asked = RegistryRequest::new(method, url);
+                    let silence = if began {
+                        RegistrySilence::within(asked, error)
+                    } else {
+                        RegistrySilence::new(asked, error)
+                    };
+                    return Err(self.unavailable(silence.into()));
+                }
             };
             shared.pause(attempt, asked).await;
         }

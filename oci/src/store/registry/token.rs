@@ -20,8 +20,8 @@ impl Access {
     fn actions(self) -> &'static str {
         match self {
             Self::Pull => "pull",
-            Self::Push => "pull,push",
-            Self::Delete => "pull,push,delete",
+            Self::Push => "push,pull",
+            Self::Delete => "push,pull,delete",
         }
     }
 }
@@ -208,7 +208,7 @@ mod tests {
             .with("a", Access::Delete);
         assert_eq!(
             scopes.texts().collect::<Vec<_>>(),
-            ["repository:a:pull,push,delete", "repository:b:pull,push"]
+            ["repository:a:push,pull,delete", "repository:b:push,pull"]
         );
     }
 
