@@ -66,7 +66,7 @@ async fn tokens_are_asked_for_once_per_scope() {
     let tokens: Vec<_> = requests.iter().filter(|it| it.contains("/token")).collect();
     assert_eq!(
         tokens,
-        ["GET /token?service=test&scope=repository%3Ateam%2Fapp%3Apull%2Cpush"]
+        ["GET /token?service=test&scope=repository%3Ateam%2Fapp%3Apush%2Cpull"]
     );
     // The password went to the token server, and nowhere else.
     let login = "Basic bWU6aHVudGVyMg==".to_owned();
