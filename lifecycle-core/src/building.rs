@@ -164,7 +164,7 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     built.metadata.processes = Some(processes);
     built.metadata = built.metadata.for_platform(api);
     let path = context.layers_dir.join("config").join("metadata.toml");
-    files::write(&path, &built.metadata).map_err(|source| BuildError::Write { source })?;
+    files::write(&path, &built.metadata).map_err(|source| BuildError::Metadata { source })?;
     Ok(built)
 }
 
@@ -411,6 +411,12 @@ pub enum BuildError {
         /// What it names.
         name: String,
     },
+    /// What came of it cannot be written. Upstream counts this as no failure of the build.
+    #[error("failed to write build metadata file")]
+    Metadata {
+        /// Why not.
+        source: FileError,
+    },
     /// A file cannot be written.
     #[error("failed to build")]
     Write {
@@ -423,6 +429,7 @@ impl BuildError {
     /// The exit code that tells this to a platform.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Metadata { .. } => 1,
             Self::Api(_) => 12,
             Self::BuildpackFailed { .. } | Self::BuildpackNotRun { .. } => 51,
             _ => 52,

@@ -443,7 +443,13 @@ fn entrypoint(
         Level::Info,
         &format!("Setting default process type '{name}'"),
     );
-    Ok(format!("/cnb/process/{name}"))
+    Ok(process_path(name))
+}
+
+/// Where the launcher lies that starts processes of this type. A type is a name only as long as it is none
+/// of a folder.
+fn process_path(name: &str) -> String {
+    go::glob::clean(&format!("/cnb/process/{name}"))
 }
 
 /// What buildpacks say they used, before Platform API 0.9.

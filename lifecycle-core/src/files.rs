@@ -19,7 +19,8 @@ pub mod system;
 mod write;
 
 pub use launch::files::{
-    FileError, MAX_TOML, OsError, TomlError, group, metadata, parse, read, read_required, table,
+    FileError, MAX_TOML, OsError, TomlError, group, metadata, parse, read, read_bytes,
+    read_required, table,
 };
 
 pub use self::write::{write, write_bytes};

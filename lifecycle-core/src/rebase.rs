@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use self::open::{App, Base, open_app, open_base};
 use crate::analyze::{AnalyzeError, target};
-use crate::api::PlatformApi;
+use crate::api::{PlatformApi, Unsupported};
 use crate::export::normal;
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
@@ -169,6 +169,21 @@ pub fn run_image(api: PlatformApi, app: &Image) -> Result<RunImageMetadata, Reba
     Ok(said)
 }
 
+/// Whether images of this Platform API tell of targets. Also of one that we do not speak, as it is only
+/// compared.
+fn has_targets(api: &str) -> Result<bool, Unsupported> {
+    let parsed = api.parse::<PlatformApi>();
+    let numbers = || {
+        let (major, minor) = api.split_once('.').unwrap_or((api, "0"));
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    match (parsed, numbers()) {
+        (Ok(api), _) => Ok(api.has_targets()),
+        (Err(_), Some(numbers)) => Ok(numbers >= (0, 12)),
+        (Err(error), None) => Err(error),
+    }
+}
+
 /// Whether the image works on `base`: by the rules of the platform that built it.
 fn check(
     context: &RebaseContext<'_>,
@@ -177,11 +192,11 @@ fn check(
     log: &dyn Log,
 ) -> Result<(), RebaseError> {
     let built_by = app.config().config.env("CNB_PLATFORM_API");
-    let built_by: Option<PlatformApi> = match built_by.filter(|it| !it.is_empty()) {
-        Some(text) => Some(text.parse().map_err(RebaseError::AppApi)?),
-        None => None,
+    let has_targets = match built_by.filter(|it| !it.is_empty()) {
+        Some(text) => has_targets(text).map_err(RebaseError::AppApi)?,
+        None => false,
     };
-    if !built_by.is_some_and(PlatformApi::has_targets) {
+    if !has_targets {
         return check_stack(app, base);
     }
     let overridden = |problem: RebaseError| {
@@ -314,7 +329,11 @@ fn rename(
     log: &dyn Log,
 ) -> Result<(), RebaseError> {
     let named = |images: &RunImages| images.all().any(|it| normal(it) == normal(name));
-    if !context.api.has_targets() || named(&run_image.images) {
+    let of_stack = |it: &StackMetadata| named(&it.run_image);
+    if !context.api.has_targets()
+        || named(&run_image.images)
+        || stack.as_ref().is_some_and(of_stack)
+    {
         return Ok(());
     }
     if let Some(same) = same_repository(context, name, run_image, stack.as_ref()) {
@@ -332,7 +351,6 @@ fn rename(
     }
     let known = match stack {
         _ if !run_image.images.image.is_empty() => labels::run_image_json(run_image),
-        Some(stack) if named(&stack.run_image) => return Ok(()),
         Some(stack) if !stack.run_image.image.is_empty() => labels::images_json(&stack.run_image),
         _ => "not found".to_owned(),
     };
@@ -449,7 +467,7 @@ const ADVICE: &str = "; please provide -force to override";
 pub enum RebaseError {
     /// The image was built by a platform that we do not know.
     #[error("failed to get app image platform API")]
-    AppApi(#[source] crate::api::Unsupported),
+    AppApi(#[source] Unsupported),
     /// What the image says of its run image cannot be read.
     #[error(transparent)]
     AppLabel(LabelError),

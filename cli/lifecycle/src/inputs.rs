@@ -98,10 +98,18 @@ impl Inputs {
         let values = Values(parsed.values);
         // Files in a folder that was given as relative stay so: it is how they are told.
         let named_layers = PathBuf::from(values.text("layers"));
-        let layers = clean(&working_directory.join(&named_layers));
+        // What is not named stays so, and is no folder at all.
+        let absolute = |path: PathBuf| match path.as_os_str().is_empty() {
+            true => path,
+            false => clean(&working_directory.join(path)),
+        };
+        let layers = absolute(named_layers.clone());
         let file = |name: &str| -> PathBuf {
             let text = values.text(name);
             match text.strip_prefix(LAYERS) {
+                Some(rest) if named_layers.as_os_str().is_empty() => {
+                    rest.strip_prefix('/').unwrap_or(rest).into()
+                }
                 Some(rest) => format!("{}{rest}", named_layers.display()).into(),
                 None => text.into(),
             }
@@ -131,14 +139,7 @@ impl Inputs {
             "launcher",
         ]
         .map(file);
-        let folder = |name: &str| -> PathBuf {
-            let path = file(name);
-            if path.as_os_str().is_empty() {
-                path
-            } else {
-                clean(&working_directory.join(path))
-            }
-        };
+        let folder = |name: &str| absolute(file(name));
         let [
             app,
             build_config,
@@ -157,8 +158,7 @@ impl Inputs {
             "generated",
         ]
         .map(folder);
-        let [launch_cache, layout_dir, platform] =
-            ["launch-cache", "layout-dir", "platform"].map(folder);
+        let [launch_cache, platform] = ["launch-cache", "platform"].map(folder);
         let mut arguments = parsed.arguments.into_iter();
         let image = arguments.next().unwrap_or_default();
         let tags = values.list("tag").into_iter().chain(arguments).collect();
@@ -188,7 +188,8 @@ impl Inputs {
             launcher_sbom: file("launcher-sbom"),
             layers,
             layout: values.switch("layout"),
-            layout_dir,
+            // Told as it was given.
+            layout_dir: file("layout-dir"),
             layout_digests: values.switch("layout-digests"),
             order,
             parallel: values.switch("parallel"),

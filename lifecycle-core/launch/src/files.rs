@@ -52,7 +52,7 @@ pub fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<toml::
 }
 
 /// The content of a file of at most [`MAX_TOML`] bytes.
-fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let open = |source| FileError::Open {
         path: path.to_owned(),
         source: OsError(source),

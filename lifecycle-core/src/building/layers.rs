@@ -34,8 +34,10 @@ pub(super) fn process_layers(
         let entry = entry.map_err(failed())?;
         let is_dir = entry.file_type().map_err(failed())?.is_dir();
         let name = entry.file_name();
+        // `.toml` and `..toml` would name the folder of all layers.
         if let Some(name) = name.to_str().and_then(|it| it.strip_suffix(".toml"))
             && !is_dir
+            && !matches!(name, "" | ".")
         {
             names.push(name.to_owned());
         }

@@ -60,7 +60,7 @@ const FORMATS: &[(&str, &str)] = &[
 pub(super) fn has_files(dir: &Path) -> bool {
     let names = fs::read_dir(dir).into_iter().flatten().flatten();
     let mut names = names.map(|entry| entry.file_name());
-    names.any(|name| name.to_str().and_then(parts).is_some())
+    names.any(|name| name.to_str().and_then(subjects).is_some())
 }
 
 /// The SBOM files in the layers of a buildpack. One may be about two things.
@@ -82,24 +82,28 @@ pub(super) fn find(
     names.sort();
     let mut files = Vec::new();
     for name in names {
-        let Some((subject, format)) = parts(&name) else {
+        let Some((whole, first)) = subjects(&name) else {
             continue;
         };
+        // Upstream takes what is before the first dot. So it overlooks layers with a dot in their name,
+        // and no build fails by their SBOM.
+        let dotted = layers.iter().find(|it| it.name == whole && whole != first);
+        let subject = if dotted.is_some() { whole } else { first };
         // A file about something that is not a layer says nothing, whatever its format.
         let layer = layers.iter().find(|it| it.name == subject);
         if layer.is_none() && !matches!(subject, "launch" | "build") {
             continue;
         }
         let path = dir.join(&name);
-        let Some((_, media_type)) = FORMATS.iter().find(|(it, _)| *it == format) else {
-            if subject.contains('.') {
+        let format = |ending: &str| name.ends_with(&format!(".sbom.{ending}.json"));
+        let Some((_, media_type)) = FORMATS.iter().find(|(it, _)| format(it)) else {
+            if dotted.is_some() {
                 continue;
             }
             return Err(BuildError::SbomFormat { path });
         };
-        // Upstream overlooks layers with a dot in their name, so no build fails by their SBOM.
         let is_declared = declared.iter().any(|it| is_media_type(it, media_type));
-        if !is_declared && subject.contains('.') {
+        if !is_declared && dotted.is_some() {
             continue;
         }
         if !is_declared {
@@ -154,11 +158,11 @@ pub(super) fn copy(dir: &Path, files: &mut [SbomFile]) -> Result<(), BuildError>
     Ok(())
 }
 
-/// What `<subject>.sbom.<format>.json` is about, and its format.
-fn parts(name: &str) -> Option<(&str, &str)> {
-    let name = name.strip_suffix(".json")?;
-    let (subject, format) = name.rsplit_once(".sbom.")?;
-    Some((subject, format))
+/// What `<subject>.sbom.<format>.json` is about: as its name has it, and up to the first dot.
+fn subjects(name: &str) -> Option<(&str, &str)> {
+    let (whole, _format) = name.strip_suffix(".json")?.rsplit_once(".sbom.")?;
+    let first = name.split('.').next()?;
+    Some((whole, first))
 }
 
 /// Whether `declared`, which may have parameters, is this media type.
@@ -173,10 +177,11 @@ mod tests {
 
     #[test]
     fn names_of_sbom_files() {
-        assert_eq!(parts("launch.sbom.cdx.json"), Some(("launch", "cdx")));
-        assert_eq!(parts("a.b.sbom.foo.json"), Some(("a.b", "foo")));
-        assert_eq!(parts("sbom.cdx.json"), None);
-        assert_eq!(parts("x.toml"), None);
+        let both = |whole, first| Some((whole, first));
+        assert_eq!(subjects("launch.sbom.cdx.json"), both("launch", "launch"));
+        assert_eq!(subjects("a.b.sbom.foo.json"), both("a.b", "a"));
+        assert_eq!(subjects("sbom.cdx.json"), None);
+        assert_eq!(subjects("x.toml"), None);
     }
 
     #[test]

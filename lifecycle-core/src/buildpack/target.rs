@@ -49,24 +49,41 @@ pub(crate) fn completed(
         Level::Info,
         "target distro name/version labels not found, reading /etc/os-release file",
     );
-    let text = std::fs::read(os_release).unwrap_or_default();
-    target.distro = distro(&String::from_utf8_lossy(&text));
+    match std::fs::metadata(os_release) {
+        Ok(found) if !found.is_dir() && found.len() > 0 => {}
+        _ => return target,
+    }
+    match crate::files::read_bytes(os_release) {
+        Ok(text) => target.distro = distro(&String::from_utf8_lossy(&text)),
+        Err(error) => {
+            let cause = go::words::chain(&error);
+            let text = format!("Encountered error trying to read /etc/os-release file: {cause}");
+            log.line(Level::Warn, &text);
+        }
+    }
     target
 }
 
-/// The distribution that an `os-release` file names.
+/// The distribution that an `os-release` file names, read as upstream does: what decides which
+/// buildpacks fit is the same for both. A line with two `=` does not count, a later one does until both
+/// are known, and of quotes only `"` are taken away.
 fn distro(text: &str) -> Option<Distro> {
-    let value = |key: &str| {
-        text.lines()
-            .filter_map(|line| line.split_once('='))
-            .find(|(it, _)| it.trim() == key)
-            .map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
-            .unwrap_or_default()
-    };
-    let distro = Distro {
-        name: value("ID"),
-        version: value("VERSION_ID"),
-    };
+    let mut distro = Distro::default();
+    for line in text.split('\n') {
+        let mut parts = line.split('=');
+        let (Some(key), Some(value), None) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let value = || value.trim_matches(['"', ' ']).to_owned();
+        match key {
+            "ID" => distro.name = value(),
+            "VERSION_ID" => distro.version = value(),
+            _ => {}
+        }
+        if !distro.name.is_empty() && !distro.version.is_empty() {
+            break;
+        }
+    }
     (distro != Distro::default()).then_some(distro)
 }
 
@@ -104,6 +121,19 @@ mod tests {
     #[test]
     fn os_release_may_say_nothing() {
         assert_eq!(distro("PRETTY_NAME=x\n"), None);
-        assert_eq!(distro("VERSION_ID='7'\n").unwrap().version, "7");
+        assert_eq!(distro("ID=\nVERSION_ID=\n"), None);
+    }
+
+    #[test]
+    fn os_release_is_read_as_upstream_does() {
+        let read = |text: &str| {
+            let distro = distro(text).unwrap_or_default();
+            (distro.name, distro.version)
+        };
+        let pair = |name: &str, version: &str| (name.to_owned(), version.to_owned());
+        assert_eq!(read("ID= \"x\" \nVERSION_ID='7'\n"), pair("x", "'7'"));
+        assert_eq!(read(" ID=x\nID =x\nID=a=b\nVERSION_ID=1\n"), pair("", "1"));
+        assert_eq!(read("ID=a\nID=b\nVERSION_ID=1\nID=c\n"), pair("b", "1"));
+        assert_eq!(read("ID=x\r\n"), pair("x\r", ""));
     }
 }

@@ -94,24 +94,25 @@ impl<'a> Groups<'a> {
         if !self.context.modules.platform_api.has_system_buildpacks() {
             return members;
         }
-        let missing = |list: &[GroupElement], members: &[GroupElement]| -> Vec<GroupElement> {
+        // A buildpack may stand in both lists: what counts is the group alone.
+        let missing = |list: &[GroupElement]| -> Vec<GroupElement> {
             list.iter()
-                .filter(|it| !members.iter().any(|member| member.id == it.id))
+                .filter(|it| !group.group.iter().any(|member| member.id == it.id))
                 .cloned()
                 .collect()
         };
         let system = &self.context.system.system;
-        let pre = missing(&system.pre.buildpacks, &members);
+        let pre = missing(&system.pre.buildpacks);
+        let post = missing(&system.post.buildpacks);
         if !pre.is_empty() {
             let text = format!("Prepending {} system buildpack(s) to group", pre.len());
             log.line(Level::Debug, &text);
         }
-        members.splice(..0, pre);
-        let post = missing(&system.post.buildpacks, &members);
         if !post.is_empty() {
             let text = format!("Appending {} system buildpack(s) to group", post.len());
             log.line(Level::Debug, &text);
         }
+        members.splice(..0, pre);
         members.extend(post);
         members
     }

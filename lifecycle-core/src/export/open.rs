@@ -109,8 +109,12 @@ pub fn source_date_epoch(api: PlatformApi, text: Option<&str>, log: &dyn Log) ->
     if seconds.is_none() {
         log.line(Level::Warn, "Ignoring invalid SOURCE_DATE_EPOCH");
     }
-    seconds
+    // Go's time that is none: upstream takes it for a variable that is not set.
+    seconds.filter(|it| *it != YEAR_ONE)
 }
+
+/// The beginning of the first year, in seconds since 1970.
+const YEAR_ONE: i64 = -62_135_596_800;
 
 /// Where layers are kept besides the daemon, if the image goes to one and they are to be kept.
 fn launch_cache(

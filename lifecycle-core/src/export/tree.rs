@@ -128,7 +128,7 @@ impl Content {
                     let target = LAUNCHER.into();
                     put_made(
                         layer,
-                        format!("/cnb/process/{name}"),
+                        super::process_path(name),
                         EntryKind::Symlink { target },
                     )?;
                 }

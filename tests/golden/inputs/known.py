@@ -178,7 +178,8 @@ def row_of(case, i, want, got, behaviour):
     refused = re.search(r"did not include|failed to find accessible", up["stdout"] + up["stderr"])
     if refused and up["exit"] != us["exit"] and any(f.get("status") == 200 and re.match(f.get("method", ""), "HEAD") for f in faults):
         return BARE_HEAD
-    if not behaviour and any("-parallel" in s.get("run", []) for s in case["steps"]):
+    # Of an export that fails the cache is written by then, or it is not.
+    if (not behaviour or up["exit"] == us["exit"] != 0) and any("-parallel" in s.get("run", []) for s in case["steps"]):
         return PARALLEL
     return None
 
