@@ -2,8 +2,6 @@
 //!
 //! <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md#lifecycle-interface>
 
-use std::time::Duration;
-
 use go::flag::{Flag, Value, parse_bool, parse_decimal, parse_duration};
 use lifecycle_core::api::PlatformApi;
 
@@ -26,7 +24,7 @@ enum Default {
     Text(&'static str),
     Switch,
     Number,
-    Hours(u64),
+    Hours(i64),
     List,
 }
 
@@ -337,12 +335,24 @@ fn default(input: &Input, environment: &Environment) -> Value {
         .and_then(|it| environment.text(it));
     match input.default {
         Text(text) => Value::Text(given.unwrap_or_else(|| text.to_owned())),
-        Switch => Value::Switch(given.and_then(|it| parse_bool(&it)).unwrap_or_default()),
+        Switch => {
+            let is_set = |variable| {
+                let given = environment.text(variable);
+                given.and_then(|it| parse_bool(&it)).unwrap_or_default()
+            };
+            // One input, with two names.
+            Value::Switch(match input.name {
+                "skip-layers" | "skip-restore" => {
+                    is_set("CNB_SKIP_LAYERS") || is_set("CNB_SKIP_RESTORE")
+                }
+                _ => is_set(input.variable),
+            })
+        }
         Number => Value::Number(given.and_then(|it| parse_decimal(&it)).unwrap_or_default()),
         Hours(hours) => Value::Duration(
             given
                 .and_then(|it| parse_duration(&it))
-                .unwrap_or(Duration::from_hours(hours)),
+                .unwrap_or(hours * 3_600_000_000_000),
         ),
         List => Value::List(
             given.map_or_else(Vec::new, |it| it.split(',').map(str::to_owned).collect()),

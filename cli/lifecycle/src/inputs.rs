@@ -259,7 +259,10 @@ impl Values {
 
     fn duration(&self, name: &str) -> Duration {
         match self.0.get(name) {
-            Some(Value::Duration(duration)) => *duration,
+            // What is younger than nothing is too old, too.
+            Some(Value::Duration(duration)) => {
+                Duration::from_nanos((*duration).try_into().unwrap_or_default())
+            }
             _ => Duration::ZERO,
         }
     }

@@ -157,9 +157,17 @@ fn run_phase(
         Ok(parsed) => parsed,
         Err(error) => return usage(&flags, &error),
     };
-    parsed
-        .values
-        .extend(others.into_iter().map(|it| (it.name, it.default)));
+    for flag in others {
+        // One input with two names: the phase has a flag of the one or of the other.
+        let twin = match flag.name {
+            "skip-layers" => parsed.values.get("skip-restore").cloned(),
+            "skip-restore" => parsed.values.get("skip-layers").cloned(),
+            _ => None,
+        };
+        parsed
+            .values
+            .insert(flag.name, twin.unwrap_or(flag.default));
+    }
 
     let is_set = |name: &str| matches!(parsed.values.get(name), Some(Value::Switch(true)));
     console.is_colored = !is_set("no-color");

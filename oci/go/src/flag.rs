@@ -4,7 +4,8 @@
 //! end at `--` or at the first argument that is none.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+
+use crate::words::quoted;
 
 /// What a flag takes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,8 +17,8 @@ pub enum Value {
     Switch(bool),
     /// A number: decimal, `0x…`, `0o…`, `0b…` or with a leading zero octal.
     Number(i64),
-    /// A time like `1h30m`.
-    Duration(Duration),
+    /// A time like `1h30m` or `-1s`, in nanoseconds.
+    Duration(i64),
     /// Any text; each use adds one.
     List(Vec<String>),
 }
@@ -176,12 +177,14 @@ pub fn usage(program: &str, flags: &[Flag]) -> String {
     {
         let (kind, shown) = match default {
             Value::Text(text) if text.is_empty() => (" string", None),
-            Value::Text(text) => (" string", Some(format!("{text:?}"))),
+            Value::Text(text) => (" string", Some(quoted(text.as_bytes()))),
             Value::Switch(switch) => ("", switch.then(|| "true".to_owned())),
             Value::Number(0) => (" int", None),
             Value::Number(number) => (" int", Some(number.to_string())),
+            Value::Duration(0) => (" duration", None),
             Value::Duration(duration) => (" duration", Some(format_duration(*duration))),
-            Value::List(_) => (" value", None),
+            Value::List(list) if list.is_empty() => (" value", None),
+            Value::List(list) => (" value", Some(format!("[{}]", list.join(" ")))),
         };
         let shown = shown
             .map(|it| format!(" (default {it})"))
@@ -235,11 +238,14 @@ pub fn parse_decimal(text: &str) -> Option<i64> {
     text.parse().ok()
 }
 
-/// Go's `time.ParseDuration`, for times that are not negative.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let text = text.strip_prefix('+').unwrap_or(text);
+/// Go's `time.ParseDuration`, in nanoseconds.
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let (is_negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
     if text == "0" {
-        return Some(Duration::ZERO);
+        return Some(0);
     }
     let mut rest = text;
     let mut nanoseconds: u128 = 0;
@@ -289,13 +295,26 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         }
         rest = after;
     }
-    let nanoseconds = i64::try_from(nanoseconds).ok()?;
-    Some(Duration::from_nanos(nanoseconds.unsigned_abs()))
+    let nanoseconds = i128::try_from(nanoseconds).ok()?;
+    i64::try_from(if is_negative {
+        -nanoseconds
+    } else {
+        nanoseconds
+    })
+    .ok()
 }
 
-/// Go's text of a `time.Duration`: `1h0m0s`, `1.5s`, `250ms`, `12.5µs`.
-pub fn format_duration(duration: Duration) -> String {
-    let nanoseconds = duration.as_nanos();
+/// Go's text of a `time.Duration` of so many nanoseconds: `1h0m0s`, `1.5s`, `250ms`, `-12.5µs`.
+pub fn format_duration(duration: i64) -> String {
+    let text = format_length(duration.unsigned_abs().into());
+    if duration < 0 {
+        format!("-{text}")
+    } else {
+        text
+    }
+}
+
+fn format_length(nanoseconds: u128) -> String {
     let decimal = |unit: u128, suffix: &str| {
         let whole = nanoseconds / unit;
         let width = unit.ilog10() as usize;
@@ -314,7 +333,7 @@ pub fn format_duration(duration: Duration) -> String {
         1_000_000..1_000_000_000 => decimal(1_000_000, "ms"),
         1_000_000_000..60_000_000_000 => decimal(1_000_000_000, "s"),
         _ => {
-            let minutes = duration.as_secs() / 60;
+            let minutes = nanoseconds / 60_000_000_000;
             let seconds = format_seconds(nanoseconds % 60_000_000_000);
             if minutes < 60 {
                 format!("{minutes}m{seconds}")
@@ -340,6 +359,8 @@ fn format_seconds(nanoseconds: u128) -> String {
 mod tests {
     use super::*;
 
+    const HOUR: i64 = 3_600_000_000_000;
+
     fn flags() -> Vec<Flag> {
         let flag = |name, default| Flag {
             name,
@@ -351,7 +372,9 @@ mod tests {
             flag("daemon", Value::Switch(false)),
             flag("layers", Value::Text("/layers".to_owned())),
             flag("tag", Value::List(Vec::new())),
-            flag("ttl", Value::Duration(Duration::from_hours(336))),
+            flag("ttl", Value::Duration(336 * HOUR)),
+            flag("none", Value::Duration(0)),
+            flag("mirrors", Value::List(vec!["a".to_owned(), "b".to_owned()])),
         ]
     }
 
@@ -383,10 +406,7 @@ mod tests {
             parsed.values["tag"],
             Value::List(vec!["a".to_owned(), "b".to_owned()])
         );
-        assert_eq!(
-            parsed.values["ttl"],
-            Value::Duration(Duration::from_hours(1))
-        );
+        assert_eq!(parsed.values["ttl"], Value::Duration(HOUR));
         assert_eq!(parsed.arguments, ["app", "-uid"]);
     }
 
@@ -462,10 +482,23 @@ mod tests {
             ("12.5us", "12.5\u{b5}s"),
             ("90s", "1m30s"),
             ("0", "0s"),
+            ("-1s", "-1s"),
+            ("-1h1m", "-1h1m0s"),
+            ("+1ns", "1ns"),
         ] {
             assert_eq!(format_duration(parse_duration(text).unwrap()), written);
         }
-        for bad in ["", "3", "h", "1x", "1h ", "-1h", "99999999999999h", "1..5h"] {
+        for bad in [
+            "",
+            "3",
+            "h",
+            "1x",
+            "1h ",
+            "-",
+            "--1h",
+            "99999999999999h",
+            "1..5h",
+        ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
@@ -476,6 +509,9 @@ mod tests {
         assert!(usage.starts_with(
             "Usage of lifecycle:\n  -daemon\n    \twhat it is for\n  -layers string\n"
         ));
+        assert!(usage.contains("  -none duration\n    \twhat it is for\n"));
+        assert!(usage.contains("  -mirrors value\n    \twhat it is for (default [a b])\n"));
+        assert!(usage.contains("  -tag value\n    \twhat it is for\n"));
         assert!(usage.contains("  -ttl duration\n    \twhat it is for (default 336h0m0s)\n"));
         assert!(usage.ends_with("  -uid int\n    \twhat it is for (default 1000)\n"));
     }
