@@ -21,7 +21,7 @@ pub(super) fn cut(folder: &Path, slices: &[Slice]) -> Result<Vec<Content>, TreeE
     let above = parents(folder);
     let mut layers = Vec::new();
     for slice in slices {
-        let files = app.slice(&slice.paths)?;
+        let files = app.slice(slice.paths.as_deref().unwrap_or_default())?;
         layers.push(Content::Files(files, above.clone()));
     }
     layers.push(Content::Files(app.rest(), above));
@@ -182,7 +182,7 @@ mod tests {
         let slices: Vec<_> = patterns
             .iter()
             .map(|paths| Slice {
-                paths: paths.iter().map(|&it| it.to_owned()).collect(),
+                paths: Some(paths.iter().map(|&it| it.to_owned()).collect()),
             })
             .collect();
         let layers = cut(folder.path(), &slices).unwrap();
@@ -217,7 +217,7 @@ mod tests {
             ("/real/*".to_owned(), false),
         ] {
             let slice = Slice {
-                paths: vec![pattern.clone()],
+                paths: Some(vec![pattern.clone()]),
             };
             let layers = cut(folder.path(), &[slice]).unwrap();
             let Content::Files(files, _) = &layers[0] else {

@@ -294,8 +294,9 @@ pub struct Label {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Slice {
-    /// Globs, relative to the app's folder.
-    pub paths: Vec<String>,
+    /// Globs, relative to the app's folder. Missing and empty are two things in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
 }
 
 /// An entry of the bill of materials that buildpacks wrote before there were SBOM files.
@@ -350,6 +351,9 @@ mod tests {
             ..BuildMetadata::default()
         };
         assert_eq!(text(&empty), "processes = []\n");
+        let of = |slice: &str| text(&toml::from_str(slice).unwrap());
+        assert_eq!(of("[[slices]]\n"), "[[slices]]\n");
+        assert_eq!(of("[[slices]]\npaths = []\n"), "[[slices]]\n  paths = []\n");
     }
 
     #[test]
