@@ -13,6 +13,8 @@ mod value;
 
 use serde::de::DeserializeOwned;
 
+pub(super) use crate::words::quoted_char;
+
 /// The deepest that arrays and inline tables may stand in one another.
 const MAX_DEPTH: usize = 100;
 
@@ -33,56 +35,7 @@ pub fn from_bytes<T: DeserializeOwned>(text: &[u8]) -> Result<T, TomlError> {
 
 /// Go's `%q` of a string.
 pub(super) fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        push_quoted(&mut out, c, '"');
-    }
-    out.push('"');
-    out
-}
-
-/// Go's `%q` of one character.
-pub(super) fn quoted_char(c: char) -> String {
-    let mut out = String::from("'");
-    push_quoted(&mut out, c, '\'');
-    out.push('\'');
-    out
-}
-
-fn push_quoted(out: &mut String, c: char, quote: char) {
-    let code = u32::from(c);
-    match c {
-        '\\' => out.push_str("\\\\"),
-        c if c == quote => {
-            out.push('\\');
-            out.push(c);
-        }
-        '\u{7}' => out.push_str("\\a"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{b}' => out.push_str("\\v"),
-        _ if code >= 0x20 && code != 0x7f && is_printable(c) => out.push(c),
-        _ => {
-            let escape = match code {
-                ..0x20 | 0x7f => format!("\\x{code:02x}"),
-                ..0x1_0000 => format!("\\u{code:04x}"),
-                _ => format!("\\U{code:08x}"),
-            };
-            out.push_str(&escape);
-        }
-    }
-}
-
-/// About Go's `strconv.IsPrint`: no controls, no spaces but the plain one, nothing invisible.
-fn is_printable(c: char) -> bool {
-    let code = u32::from(c);
-    let is_invisible = matches!(code, 0xad | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb)
-        || matches!(code, 0xe000..=0xf8ff | 0xf_0000..)
-        || code & 0xfffe == 0xfffe;
-    c == ' ' || !(c.is_control() || c.is_whitespace() || is_invisible)
+    crate::words::quoted(text.as_bytes())
 }
 
 #[cfg(test)]
