@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -122,6 +123,14 @@ impl Run for Host {
                 source: OsError(Errno::NOTDIR.into()),
             });
         }
+        let has_nul = |it: &OsString| it.as_bytes().contains(&0);
+        if command
+            .env
+            .iter()
+            .any(|(name, value)| has_nul(name) || has_nul(value))
+        {
+            return Err(RunError::Environment);
+        }
         if is_for_a_shell(&command.program) {
             return Err(RunError::Start {
                 program: command.program.clone(),
@@ -171,7 +180,7 @@ impl Run for Host {
 }
 
 /// Whether the C library would hand `program` to a shell, as the kernel refuses it: a text without
-/// `#!`. Go does not, so upstream fails there. Where further formats are registered with the kernel it
+/// `#!`, or a program for another machine. Go does not, so upstream fails there. Where further formats are registered with the kernel it
 /// alone decides.
 fn is_for_a_shell(program: &Path) -> bool {
     // To open anything else could take for ever, and what may not be run is refused as that.
@@ -181,10 +190,37 @@ fn is_for_a_shell(program: &Path) -> bool {
         return false;
     }
     let mut start = Vec::new();
-    let read = std::fs::File::open(program).and_then(|file| file.take(4).read_to_end(&mut start));
+    let read = std::fs::File::open(program).and_then(|file| file.take(256).read_to_end(&mut start));
     let formats = std::fs::read_dir("/proc/sys/fs/binfmt_misc").into_iter();
     let has_formats = formats.flatten().count() > 2;
-    read.is_ok() && !start.starts_with(b"#!") && start != b"\x7fELF" && !has_formats
+    read.is_ok() && !is_known(&start) && !has_formats
+}
+
+/// Whether the kernel knows a program that begins so: a script that names who reads it, or an ELF file
+/// for a machine like this one, possibly of half its bits.
+fn is_known(start: &[u8]) -> bool {
+    if let Some(script) = start.strip_prefix(b"#!") {
+        let line = script
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        return line.iter().any(|byte| !matches!(byte, b' ' | b'\t'));
+    }
+    let machines: &[u16] = if cfg!(target_arch = "x86_64") {
+        &[3, 62]
+    } else if cfg!(target_arch = "aarch64") {
+        &[40, 183]
+    } else {
+        return start.starts_with(b"\x7fELF");
+    };
+    let number = |at: usize| {
+        let bytes = start.get(at..at + 2)?;
+        bytes.try_into().map(u16::from_le_bytes).ok()
+    };
+    // An executable, or one that can lie anywhere.
+    start.starts_with(b"\x7fELF")
+        && matches!(number(16), Some(2 | 3))
+        && number(18).is_some_and(|it| machines.contains(&it))
 }
 
 /// Ends all programs that run under it, with all that they started, and lets no other start.
@@ -280,6 +316,9 @@ pub enum RunError {
         /// Why not.
         source: OsError,
     },
+    /// A variable has a NUL byte, which no program can be given.
+    #[error("exec: environment variable contains NUL")]
+    Environment,
     /// It cannot be started.
     #[error("fork/exec {}", program.display())]
     Start {
@@ -311,7 +350,7 @@ struct Kept {
 
 impl Capped {
     /// How much is kept of the beginning, and as much of the end.
-    pub const KEEP: usize = 256 * 1024;
+    pub const KEEP: usize = 4 * 1024 * 1024;
 
     /// What was kept, with a line that says how much was cut between.
     pub fn into_bytes(self) -> Vec<u8> {
@@ -394,10 +433,51 @@ mod tests {
             text(&command),
             "fork/exec /nowhere/detect: no such file or directory"
         );
+        let mut with_nul = command.clone();
+        with_nul.env.insert("A".into(), "a\0b".into());
+        let error = run(&with_nul).0.expect_err("it cannot run");
+        assert_eq!(error.to_string(), "exec: environment variable contains NUL");
         command.dir = "/nowhere".into();
         assert_eq!(text(&command), "chdir /nowhere: no such file or directory");
         command.dir = "/etc/passwd".into();
         assert_eq!(text(&command), "fork/exec /nowhere/detect: not a directory");
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_know_is_not_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("build");
+        let mut elf = b"\x7fELF\x02\x01\x01".to_vec();
+        elf.resize(16, 0);
+        let elf_of = |machine: u16| [&elf[..], &[2, 0], &machine.to_le_bytes(), &[0; 44]].concat();
+        let none = if cfg!(target_arch = "x86_64") {
+            183
+        } else {
+            62
+        };
+        for content in [
+            elf_of(none),
+            b"\x7fELF".to_vec(),
+            b"exit 0\n".to_vec(),
+            b"#!\nexit 0\n".to_vec(),
+            b"#! \t\n/bin/sh\n".to_vec(),
+            Vec::new(),
+        ] {
+            std::fs::write(&program, &content).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let mut command = sh("");
+            command.program = program.clone();
+            // Whoever is another user is started in another way.
+            for user in [None, Some(User { uid: 1, gid: 1 })] {
+                let host = Host {
+                    user: user.filter(|_| rustix::process::getuid().is_root()),
+                    ..Host::default()
+                };
+                let error = host.run(&command, &Capped::default()).unwrap_err();
+                let source = std::error::Error::source(&error).unwrap().to_string();
+                assert_eq!(source, "exec format error", "{content:?}");
+            }
+        }
     }
 
     #[test]
@@ -424,12 +504,12 @@ mod tests {
 
     #[test]
     fn output_that_is_kept_has_a_limit() {
-        let (exit, output) = run(&sh("echo first; yes | head -c 3000000; echo last"));
+        let (exit, output) = run(&sh("echo first; yes | head -c 30000000; echo last"));
         assert!(exit.unwrap().is_success());
         assert!(output.len() < 2 * Capped::KEEP + 100);
         assert!(output.starts_with("first\ny\n") && output.ends_with("y\nlast\n"));
         let kept = 2 * Capped::KEEP as u64;
-        let note = format!("\n[{} bytes of output were cut here]\n", 3_000_011 - kept);
+        let note = format!("\n[{} bytes of output were cut here]\n", 30_000_011 - kept);
         assert!(output.contains(&note), "{note}");
     }
 }

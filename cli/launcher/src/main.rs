@@ -9,17 +9,21 @@ use std::convert::Infallible;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
+use std::iter;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use go::files::join;
 use go::flag::parse_bool;
 use go::words::chain;
 use launch::env::Env;
 use launch::files::metadata::{BuildMetadata, LaunchMetadata};
 use launch::{LaunchContext, api, files};
-use signal_hook::consts::SIGPIPE;
+use signal_hook::consts::{FORBIDDEN, SIGPIPE};
+use signal_hook::flag;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os();
@@ -29,7 +33,7 @@ fn main() -> ExitCode {
         clippy::disallowed_methods,
         reason = "this is where the environment is read"
     )]
-    let env = Env::new(env::vars_os().collect());
+    let env = Env::of_process(env::vars_os());
     let is_colored = !env
         .get("CNB_NO_COLOR")
         .to_str()
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
             } else {
                 "ERROR: "
             };
-            say(&format!("{label}{text}\n"));
+            say(format!("{label}{text}\n").as_bytes());
             ExitCode::from(code)
         }
     }
@@ -74,7 +78,7 @@ fn run(
             text: chain(&error),
         })?;
     let layers = PathBuf::from(or("CNB_LAYERS_DIR", "/layers"));
-    let metadata: LaunchMetadata = files::read_required(&layers.join("config/metadata.toml"))
+    let metadata: LaunchMetadata = files::read_required(&join(&layers, "config/metadata.toml"))
         .map_err(|error| Failure {
             code: 1,
             text: format!("failed to read metadata: {}", chain(&error)),
@@ -88,24 +92,29 @@ fn run(
             }
         })?;
     }
-    let name = text_of("CNB_PROCESS_TYPE");
+    // Told as it is, whatever its bytes are.
+    let name = env.get("CNB_PROCESS_TYPE").as_bytes();
     if !name.is_empty() {
         let label = if is_colored {
             "\x1b[33;1mWarning: \x1b[0m"
         } else {
             "Warning: "
         };
-        say(&format!(
+        let before = format!(
             "{label}CNB_PROCESS_TYPE is not supported in Platform API {platform_api}\n\
-             {label}Run with ENTRYPOINT '{name}' to invoke the '{name}' process type\n"
-        ));
+             {label}Run with ENTRYPOINT '"
+        );
+        let parts = [
+            before.as_bytes(),
+            name,
+            b"' to invoke the '",
+            name,
+            b"' process type\n",
+        ];
+        say(&parts.concat());
     }
-    // Rust ignores SIGPIPE, and what is ignored stays so in the process; what has a handler does not.
-    let piped = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGPIPE, piped).map_err(|error| Failure {
-        code: 82,
-        text: format!("failed to launch: {error}"),
-    })?;
+    // What is ignored stays so in the process, and Rust ignores SIGPIPE; what has a handler does not.
+    take(iter::once(SIGPIPE).chain(go::signals::ignored()));
     let context = LaunchContext {
         platform_api,
         layers,
@@ -114,6 +123,7 @@ fn run(
             .to_string_lossy()
             .into_owned(),
         env,
+        stay_alive: || take(go::signals::survived()),
     };
     launch::launch(context, &metadata, argv0, arguments).map_err(|error| Failure {
         code: 82,
@@ -121,7 +131,17 @@ fn run(
     })
 }
 
+/// Has these signals do nothing, until the process is there.
+fn take(signals: impl IntoIterator<Item = i32>) {
+    let taken = Arc::new(AtomicBool::new(false));
+    for signal in signals {
+        if !FORBIDDEN.contains(&signal) {
+            flag::register(signal, Arc::clone(&taken)).ok();
+        }
+    }
+}
+
 /// To stdout. When nobody listens there is nobody to tell.
-fn say(text: &str) {
-    io::stdout().write_all(text.as_bytes()).ok();
+fn say(text: &[u8]) {
+    io::stdout().write_all(text).ok();
 }

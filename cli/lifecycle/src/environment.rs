@@ -5,6 +5,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use lifecycle_core::env::Env;
+
 /// Environment variables, as they were when the program started.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -15,8 +17,10 @@ impl Environment {
     /// That of this process.
     pub(crate) fn of_process() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let variables = env::vars_os().collect();
-        Self { variables }
+        let variables = env::vars_os();
+        Self {
+            variables: Env::of_process(variables).into_vars(),
+        }
     }
 
     /// The value of `name`, if it is set and not empty.

@@ -14,16 +14,16 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use go::bounded::read_at_most;
+use go::files::join;
+use go::words::PathError;
 
-use crate::files::OsError;
-
-/// The most bytes of a file that becomes a variable. Linux takes 128 KiB.
-pub const MAX_VALUE: u64 = 1024 * 1024;
+/// The most bytes of a file that are read for a variable. Linux takes no program with a variable of so
+/// many, at most 2 MiB; what is cut here is refused there, as the whole would be.
+const MAX_VALUE: u64 = 4 * 1024 * 1024;
 
 /// Folders of a layer, and the variables that they are put in front of, for buildpacks.
 pub const BUILD_DIRS: &[(&str, &[&str])] = &[
@@ -77,6 +77,15 @@ impl Env {
         Self { vars }
     }
 
+    /// The variables of a process: of a name that is there twice the first counts, as in Go.
+    pub fn of_process(vars: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut env = Self::default();
+        for (name, value) in vars {
+            env.vars.entry(name).or_insert(value);
+        }
+        env
+    }
+
     /// The value of `name`; empty if it is not set.
     pub fn get(&self, name: impl AsRef<OsStr>) -> &OsStr {
         self.vars
@@ -105,16 +114,20 @@ impl Env {
     }
 
     /// Puts the folders that `root` has of `dirs` in front of their variables.
-    pub fn add_root(&mut self, root: &Path, dirs: &[(&str, &[&str])]) {
+    pub fn add_root(&mut self, root: &Path, dirs: &[(&str, &[&str])]) -> Result<(), EnvError> {
         for (dir, names) in dirs {
-            let path = root.join(dir);
+            let path = join(root, dir);
             // Upstream takes a file for a folder, too.
-            if path.exists() {
-                for name in *names {
-                    self.prepend(OsStr::new(name), path.as_os_str(), OsStr::new(":"));
-                }
+            match fs::metadata(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(PathError::new("stat", &path, &error).into()),
+            }
+            for name in *names {
+                self.prepend(OsStr::new(name), path.as_os_str(), OsStr::new(":"));
             }
         }
+        Ok(())
     }
 
     /// Does what the files in `dir` say; one without a suffix does `plain`. No such folder is fine.
@@ -191,41 +204,37 @@ fn delimiter(dir: &Path, name: &OsStr, otherwise: &str) -> OsString {
     content(&dir.join(file)).unwrap_or_else(|_none| otherwise.into())
 }
 
-/// The files in `dir` by name, with their content. Folders and links to folders are no files.
+/// The files in `dir` by name, with their content. Folders and links to folders are no files. Of
+/// several that are bad the first is told.
 fn files(dir: &Path) -> Result<BTreeMap<OsString, OsString>, EnvError> {
-    let read_dir = |source| EnvError::Open {
-        path: dir.to_owned(),
-        source: OsError(source),
-    };
-    let entries = match fs::read_dir(dir) {
+    let list = || fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>();
+    let mut entries = match list() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(read_dir(error)),
+        Err(error) => return Err(PathError::new("open", dir, &error).into()),
     };
+    entries.sort_by_key(fs::DirEntry::file_name);
     let mut files = BTreeMap::new();
     for entry in entries {
-        let entry = entry.map_err(read_dir)?;
         let path = entry.path();
-        let metadata = fs::metadata(&path).map_err(|source| EnvError::Stat {
-            path: path.clone(),
-            source: OsError(source),
-        })?;
-        if !metadata.is_dir() {
+        let stat = |error| PathError::new("stat", &path, &error);
+        let mut r#type = entry.file_type().map_err(stat)?;
+        if r#type.is_symlink() {
+            r#type = fs::metadata(&path).map_err(stat)?.file_type();
+        }
+        if !r#type.is_dir() {
             files.insert(entry.file_name(), content(&path)?);
         }
     }
     Ok(files)
 }
 
-fn content(path: &Path) -> Result<OsString, EnvError> {
-    let open = |source| EnvError::Open {
-        path: path.to_owned(),
-        source: OsError(source),
-    };
-    let read = File::open(path).and_then(|file| read_at_most(file, MAX_VALUE));
-    let bytes = read.map_err(open)?.ok_or_else(|| EnvError::TooLarge {
-        path: path.to_owned(),
-    })?;
+fn content(path: &Path) -> Result<OsString, PathError> {
+    let file = File::open(path).map_err(|error| PathError::new("open", path, &error))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_VALUE)
+        .read_to_end(&mut bytes)
+        .map_err(|error| PathError::new("read", path, &error))?;
     Ok(OsString::from_vec(bytes))
 }
 
@@ -241,28 +250,9 @@ pub enum EnvError {
         /// Why not.
         source: Box<EnvError>,
     },
-    /// A file or folder cannot be opened or read.
-    #[error("open {}", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: OsError,
-    },
-    /// A file is not there, most often because it is a link to nowhere.
-    #[error("stat {}", path.display())]
-    Stat {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: OsError,
-    },
-    /// A file has more than [`MAX_VALUE`] bytes.
-    #[error("{} is larger than {MAX_VALUE} bytes", path.display())]
-    TooLarge {
-        /// Which.
-        path: PathBuf,
-    },
+    /// A file or folder cannot be looked at, opened or read.
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 #[cfg(test)]
@@ -328,12 +318,25 @@ mod tests {
         env.add_dir(dir.path(), Action::Override).unwrap();
         assert_eq!(env.vars().len(), 1);
         std::os::unix::fs::symlink("nowhere", dir.path().join("BROKEN")).unwrap();
-        assert!(matches!(
-            env.add_dir(dir.path(), Action::Override),
-            Err(EnvError::Stat { .. })
-        ));
+        let bad = || env_error(dir.path());
+        let stat = |name: &str| {
+            let path = dir.path().join(name);
+            format!("stat {}: no such file or directory", path.display())
+        };
+        assert_eq!(bad(), stat("BROKEN"));
+        for name in ["Z", "B", "Q"] {
+            std::os::unix::fs::symlink("nowhere", dir.path().join(name)).unwrap();
+        }
+        assert_eq!(bad(), stat("B"));
         env.add_dir(&dir.path().join("none"), Action::Override)
             .unwrap();
+    }
+
+    #[test]
+    fn of_a_name_that_is_there_twice_the_first_counts() {
+        let vars =
+            [("A", "1"), ("B", "x"), ("A", "2")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(Env::of_process(vars).get("A"), "1");
     }
 
     #[test]
@@ -347,15 +350,19 @@ mod tests {
         assert_eq!(env.get("A.append"), "x");
     }
 
+    fn env_error(dir: &Path) -> String {
+        let error = Env::default().add_dir(dir, Action::Override).unwrap_err();
+        go::words::chain(&error)
+    }
+
     #[test]
-    fn a_value_beyond_the_limit_is_refused() {
-        let dir = dir(&[]);
+    fn a_value_that_no_program_can_be_given_is_not_read_whole() {
+        let dir = dir(&[("BIG.delim", "x")]);
         let file = File::create(dir.path().join("BIG")).unwrap();
-        file.set_len(MAX_VALUE + 1).unwrap();
-        assert!(matches!(
-            Env::default().add_platform(dir.path()),
-            Err(EnvError::TooLarge { .. })
-        ));
+        file.set_len(1 << 40).unwrap();
+        let mut env = Env::default();
+        env.add_dir(dir.path(), Action::Override).unwrap();
+        assert_eq!(env.get("BIG").len() as u64, MAX_VALUE);
     }
 
     #[test]
@@ -364,10 +371,17 @@ mod tests {
         fs::create_dir(dir.path().join("bin")).unwrap();
         let mut env = Env::default();
         env.set("PATH", "/bin");
-        env.add_root(dir.path(), BUILD_DIRS);
+        env.add_root(dir.path(), BUILD_DIRS).unwrap();
         let path = format!("{}:/bin", dir.path().join("bin").display());
         assert_eq!(env.get("PATH"), path.as_str());
         assert_eq!(env.get("CPATH"), dir.path().join("include").as_os_str());
         assert_eq!(env.vars().len(), 2);
+        std::os::unix::fs::symlink("lib", dir.path().join("lib")).unwrap();
+        let error = env.add_root(dir.path(), BUILD_DIRS).unwrap_err();
+        let lib = dir.path().join("lib");
+        assert_eq!(
+            error.to_string(),
+            format!("stat {}: too many levels of symbolic links", lib.display())
+        );
     }
 }

@@ -1,8 +1,13 @@
 //! The environment that layers give to a process.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use go::files::join;
+use go::words::io_cause;
+use nix::unistd::getcwd;
 
 use crate::env::{Action, Env, EnvError, LAUNCH_DIRS};
 
@@ -43,11 +48,12 @@ pub(super) fn add_layers(
     process: &str,
 ) -> Result<(), EnvironmentError> {
     for layer in layers {
-        env.add_root(layer, LAUNCH_DIRS);
+        env.add_root(&absolute(layer)?, LAUNCH_DIRS)
+            .map_err(EnvironmentError::Root)?;
     }
     for layer in layers {
         let of_launch = layer.join("env.launch");
-        let of_process = (!process.is_empty()).then(|| of_launch.join(process));
+        let of_process = (!process.is_empty()).then(|| join(&of_launch, process));
         for folder in [Some(layer.join("env")), Some(of_launch), of_process]
             .into_iter()
             .flatten()
@@ -59,10 +65,30 @@ pub(super) fn add_layers(
     Ok(())
 }
 
+/// `path` from the root on: `PATH` is looked through in other folders, too.
+fn absolute(path: &Path) -> Result<PathBuf, EnvironmentError> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let working_directory = getcwd().map_err(|errno| EnvironmentError::WorkingDirectory {
+        cause: io_cause(&io::Error::from(errno)),
+    })?;
+    Ok(join(&working_directory, path))
+}
+
 /// The variables of a layer cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvironmentError {
+    /// A folder of a layer cannot be looked at.
+    #[error("add layer root")]
+    Root(#[source] EnvError),
+    /// It is not known where a relative folder lies.
+    #[error("add layer root: getwd: {cause}")]
+    WorkingDirectory {
+        /// Why not.
+        cause: String,
+    },
     /// A file in an `env` folder.
     #[error("add layer env: apply env files from dir '{}'", folder.display())]
     Folder {

@@ -1,7 +1,7 @@
 //! Running the `exec.d` programs of layers.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, NulError, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -13,12 +13,26 @@ use go::words::{io_cause, signal_name};
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::{WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use crate::env::Env;
 
-/// More than this a program may not say: variables that large could not be passed on.
-const MAX_OUTPUT: u64 = 16 << 20;
+/// More than this a program may not say: variables that large could not be passed on, but comments can
+/// be larger than they.
+const MAX_OUTPUT: u64 = 128 << 20;
+
+/// Signals that are for a program as they were for the launcher, if that was started by a shell with
+/// some of them ignored.
+const INHERITED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGKILL,
+    Signal::SIGCONT,
+    Signal::SIGSTOP,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
 
 /// Runs `program`, which may write a TOML table of strings to file descriptor 3, and sets those
 /// variables.
@@ -57,40 +71,56 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
     actions.add_dup2(nothing.as_raw_fd(), 0).map_err(started)?;
     actions.add_dup2(writer.as_raw_fd(), 3).map_err(started)?;
     let mut attributes = PosixSpawnAttr::init().map_err(started)?;
-    // Rust ignores SIGPIPE, and what is ignored stays so across exec.
-    let mut defaults = SigSet::empty();
-    defaults.add(Signal::SIGPIPE);
+    // What is ignored, as Rust does SIGPIPE, stays so across exec.
+    let defaults: SigSet = Signal::iterator()
+        .filter(|it| !INHERITED.contains(it))
+        .collect();
     attributes.set_sigdefault(&defaults).map_err(started)?;
     attributes
         .set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF)
         .map_err(started)?;
-    let path = c_string(program.as_os_str()).map_err(|error| error.to_string())?;
-    let environment = c_environment(env).map_err(|error| error.to_string())?;
+    let path = c_string(program.as_os_str()).map_err(|error| io_cause(&error))?;
+    let environment =
+        c_environment(env).map_err(|_nul| "exec: environment variable contains NUL".to_owned())?;
     let child =
         posix_spawn(program, &actions, &attributes, &[path], &environment).map_err(started)?;
     drop(writer);
     // Closed by then, before the wait: a program that goes on writing shall not hang.
     let said = read_at_most(reader, MAX_OUTPUT);
-    match waitpid(child, None).map_err(|errno| io_cause(&io::Error::from(errno)))? {
-        WaitStatus::Exited(_, 0) => {}
-        WaitStatus::Exited(_, code) => return Err(format!("exit status {code}")),
-        WaitStatus::Signaled(_, signal, _) => {
-            return Err(format!("signal: {}", signal_name(signal as i32)));
+    let child = Pid::from_raw(child.as_raw());
+    let ended = rustix::io::retry_on_intr(|| waitpid(child, WaitOptions::empty()))
+        .map_err(|errno| io_cause(&errno.into()))?;
+    let status = ended.map(|(_, status)| status);
+    match status.and_then(|it| it.exit_status()) {
+        Some(0) => {}
+        Some(code) => return Err(format!("exit status {code}")),
+        None => {
+            let signal = status.and_then(|it| it.terminating_signal());
+            let name = signal_name(signal.unwrap_or_default());
+            let dumped = status.is_some_and(|it| it.as_raw() & 0x80 != 0);
+            let dumped = if dumped { " (core dumped)" } else { "" };
+            return Err(format!("signal: {name}{dumped}"));
         }
-        other => return Err(format!("unexpected end: {other:?}")),
     }
     let said = said.map_err(|error| io_cause(&error))?;
     said.ok_or_else(|| format!("output is larger than {MAX_OUTPUT} bytes"))
 }
 
-pub(super) fn c_string(text: &OsStr) -> Result<CString, NulError> {
-    CString::new(text.as_bytes())
+/// A text with a NUL byte is an invalid argument to the system, as to Go.
+pub(super) fn c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_nul| Errno::EINVAL.into())
 }
 
-pub(super) fn c_environment(env: &Env) -> Result<Vec<CString>, NulError> {
-    env.vars()
-        .iter()
-        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+pub(super) fn c_environment(env: &Env) -> io::Result<Vec<CString>> {
+    let pairs = env.vars().iter();
+    pairs
+        .map(|(name, value)| {
+            c_string(
+                &[name.as_os_str(), "=".as_ref(), value]
+                    .into_iter()
+                    .collect::<OsString>(),
+            )
+        })
         .collect()
 }
 

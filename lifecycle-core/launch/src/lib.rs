@@ -23,16 +23,19 @@ mod process;
 mod shell;
 
 use std::convert::Infallible;
-use std::ffi::{CString, NulError, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use go::words::{PathError, io_cause};
+use go::files::join;
+use go::words::{PathError, io_cause, quoted};
 use nix::unistd::{chdir, execve};
 
 pub use self::environment::EnvironmentError;
 pub use self::exec_d::ExecDError;
+pub use self::folder::FolderError;
 pub use self::lookup::LookUpError;
 pub use self::process::SelectError;
 
@@ -55,6 +58,8 @@ pub struct LaunchContext {
     pub exec_env: String,
     /// The environment of the launcher itself.
     pub env: Env,
+    /// Called before programs of layers run, which may send signals that are not to end the launcher.
+    pub stay_alive: fn(),
 }
 
 /// Becomes the process that `argv0` names, or the command in `args`.
@@ -74,28 +79,37 @@ pub fn launch(
         app,
         exec_env,
         mut env,
+        stay_alive,
     } = context;
+    let mut is_alone = true;
     let process = process::select(metadata, platform_api, &exec_env, argv0, args)
         .map_err(LaunchError::Select)?;
     change_directory(&app).map_err(LaunchError::App)?;
+    environment::remove_own(&mut env);
     let mut layers = Vec::new();
     for buildpack in metadata.buildpacks() {
-        let buildpack = layers_dir.join(buildpack.escaped_id());
-        let found = folder::layers(&buildpack);
-        layers.push(found.map_err(|source| LaunchError::Layers {
-            folder: buildpack,
-            source,
-        })?);
-    }
-
-    environment::remove_own(&mut env);
-    for of_buildpack in &layers {
-        environment::add_layers(&mut env, of_buildpack, &process.name)
+        let folder = join(&layers_dir, buildpack.escaped_id());
+        let found = folder::buildpack(&folder).map_err(|error| match error {
+            FolderError::Stat(_) => LaunchError::Buildpack(error),
+            FolderError::List { .. } => LaunchError::Layers(error),
+        })?;
+        let Some(found) = found else {
+            continue;
+        };
+        environment::add_layers(&mut env, &found, &process.name)
             .map_err(LaunchError::Environment)?;
+        layers.extend(found);
     }
-    let layers = layers.concat();
-    for program in folder::files(&layers, "exec.d", &process.name).map_err(LaunchError::Find)? {
-        exec_d::run(&program, &mut env).map_err(LaunchError::ExecD)?;
+    for layer in &layers {
+        for folder in folder::with_process(layer, "exec.d", &process.name) {
+            for program in folder::files(&folder).map_err(LaunchError::ExecDFolder)? {
+                if is_alone {
+                    stay_alive();
+                    is_alone = false;
+                }
+                exec_d::run(&program, &mut env).map_err(LaunchError::ExecD)?;
+            }
+        }
     }
 
     let working_directory = if process.working_directory.is_empty() {
@@ -115,6 +129,9 @@ fn launch_directly(
     working_directory: &Path,
     env: &Env,
 ) -> Result<Infallible, LaunchError> {
+    if has_nul(env.get("PATH")) {
+        return Err(LaunchError::Path);
+    }
     let Some(command) = process.command else {
         return Err(LaunchError::NoCommand {
             process: process.name,
@@ -125,12 +142,11 @@ fn launch_directly(
     change_directory(working_directory).map_err(LaunchError::WorkingDirectory)?;
     let mut arguments = vec![command];
     arguments.extend(process.args);
-    match replace(&program, &arguments, env)? {
-        Ok(never) => Ok(never),
-        Err(error) => Err(LaunchError::Direct(ExecError {
+    replace(&program, &arguments, env).map_err(|error| {
+        LaunchError::Direct(ExecError {
             cause: io_cause(&error),
-        })),
-    }
+        })
+    })
 }
 
 fn launch_by_shell(
@@ -141,14 +157,21 @@ fn launch_by_shell(
     app: &Path,
     argv0: &OsStr,
 ) -> Result<Infallible, LaunchError> {
-    let mut profiles =
-        folder::files(layers, "profile.d", &process.name).map_err(LaunchError::Find)?;
-    let profile = app.join(".profile");
+    let mut profiles = Vec::new();
+    for layer in layers {
+        for folder in folder::with_process(layer, "profile.d", &process.name) {
+            profiles.extend(folder::files(&folder).map_err(LaunchError::Profiles)?);
+        }
+    }
+    let profile = join(app, ".profile");
     match fs::metadata(&profile) {
         Ok(it) if it.is_dir() => {}
-        Ok(_) => profiles.push(profile),
+        Ok(_) => profiles.push(app.join(".profile")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(LaunchError::Find(PathError::new("stat", &profile, &error))),
+        Err(error) => {
+            let source = PathError::new("stat", &profile, &error);
+            return Err(LaunchError::AppProfile { profile, source });
+        }
     }
     if let Some(buildpack) = process.stranger.clone()
         && !process.args.is_empty()
@@ -159,12 +182,11 @@ fn launch_by_shell(
         });
     }
     let arguments = shell::arguments(process, &profiles, working_directory, argv0);
-    match replace(Path::new(shell::BASH), &arguments, env)? {
-        Ok(never) => Ok(never),
-        Err(error) => Err(LaunchError::Bash(ExecError {
+    replace(Path::new(shell::BASH), &arguments, env).map_err(|error| {
+        LaunchError::Bash(ExecError {
             cause: io_cause(&error),
-        })),
-    }
+        })
+    })
 }
 
 fn change_directory(path: &Path) -> Result<(), PathError> {
@@ -174,20 +196,19 @@ fn change_directory(path: &Path) -> Result<(), PathError> {
 /// Becomes `program`. Comes back with the reason when that is not possible.
 ///
 /// This is `execve` and not std's `exec`, which hands a file that is no program to a shell.
-fn replace(
-    program: &Path,
-    arguments: &[OsString],
-    env: &Env,
-) -> Result<io::Result<Infallible>, LaunchError> {
-    let nul = |source| LaunchError::Nul { source };
-    let path = exec_d::c_string(program.as_os_str()).map_err(nul)?;
+fn replace(program: &Path, arguments: &[OsString], env: &Env) -> io::Result<Infallible> {
+    let path = exec_d::c_string(program.as_os_str())?;
     let arguments: Vec<CString> = arguments
         .iter()
         .map(|it| exec_d::c_string(it))
-        .collect::<Result<_, _>>()
-        .map_err(nul)?;
-    let environment = exec_d::c_environment(env).map_err(nul)?;
-    Ok(execve(&path, &arguments, &environment).map_err(io::Error::from))
+        .collect::<Result<_, _>>()?;
+    let environment = exec_d::c_environment(env)?;
+    execve(&path, &arguments, &environment).map_err(io::Error::from)
+}
+
+/// What no process can be given.
+fn has_nul(text: &OsStr) -> bool {
+    text.as_bytes().contains(&0)
 }
 
 /// Nothing was started.
@@ -203,22 +224,37 @@ pub enum LaunchError {
     /// A layer's variables cannot be read.
     #[error("modify env")]
     Environment(#[source] EnvironmentError),
+    /// The folder of a buildpack cannot be looked at.
+    #[error("modify env")]
+    Buildpack(#[source] FolderError),
     /// The layers of a buildpack cannot be listed.
-    #[error("modify env: add layer root: failed to list files in dir '{}'", folder.display())]
-    Layers {
-        /// Where they are.
-        folder: PathBuf,
+    #[error("modify env: add layer root")]
+    Layers(#[source] FolderError),
+    /// The programs of a layer cannot be listed.
+    #[error("exec.d")]
+    ExecDFolder(#[source] FolderError),
+    /// The scripts of a layer cannot be listed.
+    #[error("find profiles")]
+    Profiles(#[source] FolderError),
+    /// The app's own script cannot be looked at.
+    #[error(
+        "find profiles: failed to determine if app profile script exists at path '{}'",
+        profile.display()
+    )]
+    AppProfile {
+        /// Where it would be.
+        profile: PathBuf,
         /// Why not.
         source: PathError,
     },
-    /// The scripts of layers cannot be listed.
-    #[error("find files of layers")]
-    Find(#[source] PathError),
     /// A program of a layer failed.
     #[error("exec.d")]
     ExecD(#[source] ExecDError),
+    /// `PATH` has a NUL byte.
+    #[error("set path: setenv: invalid argument")]
+    Path,
     /// The process has no command.
-    #[error("no command provided for process type {process:?}")]
+    #[error("no command provided for process type {}", quoted(process.as_bytes()))]
     NoCommand {
         /// The process type.
         process: String,
@@ -243,13 +279,6 @@ pub enum LaunchError {
     /// There is no shell.
     #[error("bash exec")]
     Bash(#[source] ExecError),
-    /// A variable has a NUL byte, which no process can be given.
-    #[error("pass arguments and environment")]
-    Nul {
-        /// Where.
-        #[source]
-        source: NulError,
-    },
 }
 
 /// The system refused to execute a program.

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
 use crate::api::{BuildpackApi, PlatformApi};
 use crate::files::metadata::{BuildMetadata, Process};
@@ -36,7 +35,11 @@ pub(super) fn select(
     argv0: &OsStr,
     args: &[OsString],
 ) -> Result<Selected, SelectError> {
-    let name = Path::new(argv0).file_name().unwrap_or_default();
+    let name = argv0.as_bytes().rsplit(|byte| *byte == b'/').next();
+    let name = OsStr::from_bytes(name.unwrap_or_default());
+    if name.is_empty() {
+        return of_user(args);
+    }
     let mut known = metadata
         .processes()
         .iter()
@@ -241,6 +244,21 @@ mod tests {
             Ok((false, "--".to_owned()))
         );
         assert_eq!(selected(api, &["launcher"]), Err(SelectError::NoCommand));
+    }
+
+    #[test]
+    fn the_name_is_what_stands_after_the_last_slash() {
+        let metadata = "[[processes]]\ntype = \"\"\ncommand = [\"none\"]\n\
+            [[processes]]\ntype = \"..\"\ncommand = [\"dots\"]\n";
+        let metadata = toml::from_str(metadata).unwrap();
+        let selected = |argv0: &str| {
+            let api = PlatformApi::V0_9;
+            let command = select(&metadata, api, "", OsStr::new(argv0), &["x".into()]);
+            command.unwrap().command.unwrap()
+        };
+        for (argv0, command) in [("web/", "x"), ("/", "x"), ("", "x"), ("a/..", "dots")] {
+            assert_eq!(selected(argv0), command, "{argv0}");
+        }
     }
 
     #[test]

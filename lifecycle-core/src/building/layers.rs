@@ -84,17 +84,7 @@ fn set_aside(dir: &Path) -> Result<(), BuildError> {
 /// Adds what the layers give to the buildpacks that come after, one layer after the other.
 pub(super) fn extend(env: &mut Env, layers: &[BuiltLayer]) -> Result<(), EnvError> {
     for layer in layers.iter().filter(|layer| layer.types.build) {
-        for (folder, _) in BUILD_DIRS {
-            let path = layer.dir.join(folder);
-            match fs::metadata(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let source = OsError(error);
-                    return Err(EnvError::Stat { path, source });
-                }
-                _ => {}
-            }
-        }
-        env.add_root(&layer.dir, BUILD_DIRS);
+        env.add_root(&layer.dir, BUILD_DIRS)?;
         for folder in ["env", "env.build"] {
             let folder = layer.dir.join(folder);
             env.add_dir(&folder, Action::Override)

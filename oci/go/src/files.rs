@@ -73,6 +73,39 @@ pub fn remove_all(path: &Path) -> Result<(), PathError> {
     remove_from(parent.as_fd(), &name, 0).map_err(|error| error.below(&above))
 }
 
+/// `path` below `base`, as `filepath.Join`: the shortest path that means the same, without `.` and `..`
+/// within it. An absolute `path` lies below `base`, too.
+pub fn join(base: &Path, path: impl AsRef<OsStr>) -> PathBuf {
+    let parts = [base.as_os_str(), path.as_ref()];
+    let whole = parts
+        .map(OsStr::as_bytes)
+        .into_iter()
+        .filter(|it| !it.is_empty());
+    let whole = whole.collect::<Vec<_>>().join(&b'/');
+    if whole.is_empty() {
+        return PathBuf::new();
+    }
+    let is_rooted = whole.starts_with(b"/");
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for part in whole.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if kept.last().is_some_and(|last| *last != b"..") => {
+                kept.pop();
+            }
+            b".." if is_rooted => {}
+            part => kept.push(part),
+        }
+    }
+    let mut joined = kept.join(&b'/');
+    if is_rooted {
+        joined.insert(0, b'/');
+    } else if joined.is_empty() {
+        joined.push(b'.');
+    }
+    OsString::from_vec(joined).into()
+}
+
 /// The folder that `path` lies in, and its name there.
 fn split(path: &Path) -> (PathBuf, OsString) {
     let mut bytes = path.as_os_str().as_bytes();
@@ -166,6 +199,27 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn paths_are_joined_as_go_does() {
+        for (base, path, joined) in [
+            ("/layers", "a", "/layers/a"),
+            ("../layers/.", "a/b", "../layers/a/b"),
+            ("/x/../layers//", "/a", "/layers/a"),
+            ("//", "bin", "/bin"),
+            ("/a", "../..", "/"),
+            (".", "a", "a"),
+            ("a", "..", "."),
+            ("", "..", ".."),
+            ("", "", ""),
+        ] {
+            assert_eq!(
+                join(Path::new(base), path).as_os_str(),
+                joined,
+                "{base} {path}"
+            );
+        }
+    }
 
     #[test]
     fn all_below_a_folder_is_removed_and_no_link_is_followed() {
