@@ -68,7 +68,8 @@ impl Log for Console {
 
     fn ended(&self, what: &str, started: Instant) {
         let (ended, _) = now();
-        let took = format_duration(started.elapsed());
+        let took = started.elapsed().as_nanos();
+        let took = format_duration(took.try_into().unwrap_or(i64::MAX));
         let text = format!("Timer: {what} ran for {took} and ended at {ended}");
         self.line(Level::Debug, &text);
     }

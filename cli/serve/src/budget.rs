@@ -13,7 +13,9 @@ pub(crate) fn budget(query: Option<&str>, most: Duration) -> Duration {
         .into_iter()
         .flat_map(|it| it.split('&'))
         .find_map(|it| it.strip_prefix("timeout="))
-        .and_then(parse_duration);
+        .and_then(parse_duration)
+        .and_then(|nanoseconds| nanoseconds.try_into().ok())
+        .map(Duration::from_nanos);
     match said {
         Some(said) => said.saturating_sub((said / 10).max(LEAST)).min(most),
         None => most,

@@ -13,7 +13,7 @@ use go::words::{io_cause, signal_name};
 use nix::errno::Errno;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
 
 use crate::env::Env;
 
@@ -91,11 +91,11 @@ fn output(program: &Path, env: &Env) -> Result<Vec<u8>, String> {
     let ended = rustix::io::retry_on_intr(|| waitpid(child, WaitOptions::empty()))
         .map_err(|errno| io_cause(&errno.into()))?;
     let status = ended.map(|(_, status)| status);
-    match status.and_then(|it| it.exit_status()) {
+    match status.and_then(WaitStatus::exit_status) {
         Some(0) => {}
         Some(code) => return Err(format!("exit status {code}")),
         None => {
-            let signal = status.and_then(|it| it.terminating_signal());
+            let signal = status.and_then(WaitStatus::terminating_signal);
             let name = signal_name(signal.unwrap_or_default());
             let dumped = status.is_some_and(|it| it.as_raw() & 0x80 != 0);
             let dumped = if dumped { " (core dumped)" } else { "" };

@@ -108,7 +108,7 @@ mod tests {
         // Cargo runs tests in the folder of the package.
         assert!(look("src", "").is_err());
         let relative = "cannot run executable found relative to current directory";
-        let here = std::fs::read_link("/proc/self/exe").unwrap();
+        let here = fs::read_link("/proc/self/exe").unwrap();
         let up = "../".repeat(20);
         let to = here.parent().unwrap().display();
         let name = here.file_name().unwrap().to_str().unwrap();

@@ -125,7 +125,7 @@ pub fn io_cause(error: &io::Error) -> String {
     }
     let mut letters = text.chars();
     match letters.next() {
-        // Some begin with an abbreviation: `RPC version wrong`.
+        // Some begin with an abbreviation: `RFS specific error`.
         Some(first) if letters.clone().next().is_none_or(char::is_lowercase) => {
             first.to_lowercase().chain(letters).collect()
         }
@@ -239,7 +239,7 @@ mod tests {
             (nix::libc::EDQUOT, "disk quota exceeded"),
             (nix::libc::ELOOP, "too many levels of symbolic links"),
             (nix::libc::EBADMSG, "bad message"),
-            (nix::libc::EBADRPC, "RPC struct is bad"),
+            (nix::libc::EDOTDOT, "RFS specific error"),
             (nix::libc::EOPNOTSUPP, "operation not supported"),
             (9999, "errno 9999"),
         ] {
