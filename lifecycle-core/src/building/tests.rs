@@ -54,7 +54,8 @@ impl Builder {
 
     fn buildpack(&mut self, id: &str, api: &str, script: &str) {
         let formats = "sbom-formats = [\"application/spdx+json\"]";
-        let text = format!("api = \"{api}\"\n[buildpack]\nid = \"{id}\"\n{formats}\n");
+        let who = format!("id = \"{id}\"\nversion = \"1\"");
+        let text = format!("api = \"{api}\"\n[buildpack]\n{who}\n{formats}\n");
         let dir = format!("buildpacks/{}/1", id.replace('/', "_"));
         self.file(&format!("{dir}/buildpack.toml"), &text);
         let script = format!("#!/bin/sh\nset -eu\n{script}\n");
