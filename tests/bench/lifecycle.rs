@@ -1,5 +1,6 @@
 //! How long the phases of the lifecycle take that move bytes, and a start by the launcher, next to
-//! upstream's programs: whole processes, in turn, in one run, with a registry on loopback.
+//! upstream's programs: whole processes, in turn, in one run, with a registry on loopback. Beside the
+//! restorers, GNU tar extracts the same layers.
 //!
 //! What is exported are ten layers of 65,000 files and 1 GB together, half of which compresses. The
 //! folders lie in memory (`/dev/shm`) or on disk; the registry's always on disk.
@@ -66,6 +67,16 @@ struct Row {
     peak: [u64; 2],
 }
 
+/// What the restored layers took another program.
+#[derive(Default)]
+struct Extracted {
+    took: Vec<Duration>,
+    peak: u64,
+}
+
+/// What is restored, of the rows.
+const RESTORE: &str = "restore from a cache folder";
+
 /// One implementation, and what it made so far.
 struct Side {
     /// With links named for the phases.
@@ -111,7 +122,8 @@ fn main() {
         let Some(scene) = Scene::set(workspace, &disk, size) else {
             return;
         };
-        let table = table(said, &scene.measure());
+        let (rows, extracted) = scene.measure();
+        let table = table(said, &rows, &extracted);
         println!("{table}");
         text.push_str(&table);
         if place == "memory" || !all {
@@ -291,14 +303,35 @@ impl Scene {
         measured
     }
 
-    fn measure(&self) -> Vec<Row> {
+    /// Extracts all layers of the cache into an empty folder, one after the other, by `tar -x`.
+    fn extract(&self) -> Measured {
+        let cache = self.sides[0].cache.join("committed").display().to_string();
+        let target = self.workspace.join("extracted");
+        fs::create_dir(&target).unwrap();
+        let shown = target.display().to_string();
+        let script =
+            "for it in \"$0\"/*.tar; do tar -xf \"$it\" -C \"$1\" 2>/dev/null || exit 1; done";
+        let measure = env!("CARGO_BIN_EXE_measure");
+        let words = ["-c", script, &cache, &shown];
+        let measured = Measured::of(&self.workspace, measure, Path::new("/bin/sh"), words);
+        // Names in layers are absolute.
+        let layer = self.sides[0]
+            .layers
+            .join("bench_bp/layer-0/folder-0/file-0");
+        let layer = target.join(layer.strip_prefix("/").unwrap());
+        assert!(layer.is_file(), "nothing was extracted");
+        fs::remove_dir_all(&target).unwrap();
+        measured
+    }
+
+    fn measure(&self) -> (Vec<Row>, Extracted) {
         const WHAT: [&str; 7] = [
             "analyze, an image with ten layers",
             "export, all layers new",
             "export, nothing changed",
             "export, all layers new, with a cache folder",
             "export, nothing changed, with a cache folder",
-            "restore from a cache folder",
+            RESTORE,
             "rebase",
         ];
         let mut rows = WHAT.map(|what| Row {
@@ -306,6 +339,7 @@ impl Scene {
             took: [Vec::new(), Vec::new()],
             peak: [0; 2],
         });
+        let mut extracted = Extracted::default();
         for round in 0..self.size.rounds {
             for (index, side) in self.sides.iter().enumerate() {
                 let name = |kind: &str| self.image(&format!("{}-{kind}-{round}", NAMES[index]));
@@ -337,8 +371,11 @@ impl Scene {
                     row.peak[index] = row.peak[index].max(measured.peak);
                 }
             }
+            let measured = self.extract();
+            extracted.took.push(measured.took);
+            extracted.peak = extracted.peak.max(measured.peak);
         }
-        rows.into()
+        (rows.into(), extracted)
     }
 
     /// How long a command takes by each launcher, and alone.
@@ -386,7 +423,7 @@ impl Scene {
     }
 }
 
-fn table(place: &str, rows: &[Row]) -> String {
+fn table(place: &str, rows: &[Row], extracted: &Extracted) -> String {
     let mut text = format!(
         "| folders {place} | sealpack | upstream | times as fast | memory, MiB |\n\
          |---|---|---|---|---|\n"
@@ -400,6 +437,24 @@ fn table(place: &str, rows: &[Row]) -> String {
             theirs / ours
         )
         .unwrap();
+    }
+    let restored = rows.iter().find(|it| it.what == RESTORE).unwrap();
+    let [ours, theirs] = [0, 1].map(|it| (&restored.took[it], restored.peak[it]));
+    writeln!(
+        text,
+        "\n| the layers of the cache, folders {place} | s | memory, MiB |\n|---|---|---|"
+    )
+    .unwrap();
+    for (what, (took, peak)) in [
+        ("restore, sealpack", ours),
+        ("restore, upstream", theirs),
+        (
+            "`tar -x`, one after the other",
+            (&extracted.took, extracted.peak),
+        ),
+    ] {
+        let took = median(took).as_secs_f64();
+        writeln!(text, "| {what} | {took:.3} | {} |", peak >> 20).unwrap();
     }
     text.push('\n');
     text
