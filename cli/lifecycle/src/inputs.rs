@@ -99,9 +99,12 @@ impl Inputs {
         // Files in a folder that was given as relative stay so: it is how they are told.
         let named_layers = PathBuf::from(values.text("layers"));
         // What is not named stays so, and is no folder at all.
-        let absolute = |path: PathBuf| match path.as_os_str().is_empty() {
-            true => path,
-            false => clean(&working_directory.join(path)),
+        let absolute = |path: PathBuf| {
+            if path.as_os_str().is_empty() {
+                path
+            } else {
+                clean(&working_directory.join(path))
+            }
         };
         let layers = absolute(named_layers.clone());
         let file = |name: &str| -> PathBuf {
