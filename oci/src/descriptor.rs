@@ -16,7 +16,8 @@ use crate::{Digest, MediaType, Platform};
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What the content is.
+    /// What the content is; empty where a document does not say it.
+    #[serde(default, deserialize_with = "null")]
     pub media_type: MediaType,
     /// Which content it is.
     pub digest: Digest,

@@ -56,9 +56,11 @@ impl Image {
         };
         let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
         let config: ImageConfig =
-            serde_json::from_slice(&config_bytes).map_err(|source| ImageError::Config {
-                digest: manifest.config.digest.clone(),
-                source,
+            serde_json::from_str(&crate::json::text(&config_bytes)).map_err(|source| {
+                ImageError::Config {
+                    digest: manifest.config.digest.clone(),
+                    source,
+                }
             })?;
         let image = Self {
             descriptor,
@@ -179,14 +181,17 @@ impl Index {
     }
 }
 
-/// The first manifest that runs on `platform`: of its variant, if that is asked for and there is one.
+/// The first manifest that runs on `platform`: of its variant, if that is asked for and there is one. Of
+/// which nothing is said is for `linux/amd64`.
 fn pick<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'a Descriptor> {
     let fitting = || {
         manifests.iter().filter(|it| {
             it.media_type.is_manifest()
-                && it.platform.as_ref().is_some_and(|it| {
-                    it.os == platform.os && it.architecture == platform.architecture
-                })
+                && match &it.platform {
+                    Some(it) => it.os == platform.os && it.architecture == platform.architecture,
+                    // As go-containerregistry has it.
+                    None => platform.os == "linux" && platform.architecture == "amd64",
+                }
         })
     };
     let variant = |it: &&Descriptor| {

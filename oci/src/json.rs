@@ -1,6 +1,7 @@
 //! JSON objects, and nothing else: serde also reads a list as a struct, field by field, so that two
 //! readers could see two things in one document.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -58,6 +59,37 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(
         .collect())
 }
 
+/// A document as text. Where bytes or escapes are no Unicode, U+FFFD stands in their place, as programs
+/// in Go read them: that can be in no digest, and must not hide what is beside it.
+pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if !(text.contains("\\ud") || text.contains("\\uD")) {
+        return text;
+    }
+    let unit = |text: &str| {
+        let digits = text.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = &*text;
+    while let Some((before, after)) = rest.find('\\').and_then(|at| rest.split_at_checked(at)) {
+        whole.push_str(before);
+        let second = after.get(6..).and_then(unit);
+        let (escape, len) = match (unit(after), second) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (after.get(..12), 12),
+            (Some(0xd800..=0xdfff), _) => (Some("\\ufffd"), 6),
+            _ => {
+                let second = after.chars().nth(1).map_or(0, char::len_utf8);
+                (after.get(..1 + second), 1 + second)
+            }
+        };
+        whole.push_str(escape.unwrap_or_default());
+        rest = after.get(len..).unwrap_or_default();
+    }
+    whole.push_str(rest);
+    Cow::Owned(whole)
+}
+
 /// Lets types that derive `#[serde(remote = "Self")]` be read from objects only.
 macro_rules! objects_only {
     ($($name:ident),* $(,)?) => {
@@ -95,6 +127,26 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::{Descriptor, Digest, ImageManifest, Index, Platform};
+
+    #[test]
+    fn what_is_no_unicode_is_replaced_and_nothing_else() {
+        let cases: [(&[u8], &str); 5] = [
+            (
+                &br#"{"a":"\ud83d\ude00 \\ud800"}"#[..],
+                r#"{"a":"\ud83d\ude00 \\ud800"}"#,
+            ),
+            (
+                br#"["\ud800","\udc00x","\uD83D\uD83D\uDE00"]"#,
+                r#"["\ufffd","\ufffdx","\ufffd\uD83D\uDE00"]"#,
+            ),
+            (b"\"\xff\"", "\"\u{fffd}\""),
+            (br"\ud", r"\ud"),
+            ("\\ud800\\é\\".as_bytes(), "\\ufffd\\é\\"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(super::text(bytes), expected);
+        }
+    }
 
     #[test]
     fn no_list_is_read_as_an_object() {

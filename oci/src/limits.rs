@@ -28,7 +28,7 @@ impl Default for Limits {
             referrers: 20_000,
             pages: 20_000,
             depth: 8,
-            layers: 1_000,
+            layers: 5_000,
         }
     }
 }

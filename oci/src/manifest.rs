@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::{null, texts};
+use crate::json::{null, text, texts};
 use crate::{Descriptor, Limits, MediaType};
 
 /// A parsed manifest: the one place that knows what refers to what.
@@ -25,15 +25,20 @@ pub enum Manifest {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub struct ImageManifest {
-    /// 2.
+    /// 2; 0 where it is not said.
+    #[serde(default, deserialize_with = "null")]
     pub schema_version: u32,
     /// What it is; absent in some OCI manifests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub media_type: Option<MediaType>,
     /// The config.
     pub config: Descriptor,
     /// The layers, lowest first.
-    #[serde(deserialize_with = "null")]
+    #[serde(default, deserialize_with = "null")]
     pub layers: Vec<Descriptor>,
     /// Extra facts.
     #[serde(
@@ -54,10 +59,15 @@ pub struct ImageManifest {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 pub struct Index {
-    /// 2.
+    /// 2; 0 where it is not said.
+    #[serde(default, deserialize_with = "null")]
     pub schema_version: u32,
     /// What it is; absent in some OCI indexes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "said",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub media_type: Option<MediaType>,
     /// The manifests.
     #[serde(deserialize_with = "null")]
@@ -81,7 +91,8 @@ impl Manifest {
     /// Parses `bytes`, which the store says are of `media_type`.
     ///
     /// A document that could be read as both kinds is refused (CVE-2021-41190), as is one whose
-    /// own `mediaType` is another than the one it came with.
+    /// own `mediaType` is another than the one it came with. What is `null` is not there; text that is
+    /// no Unicode is read as other programs read it, since nothing is decided by it.
     pub fn parse(
         media_type: &MediaType,
         bytes: &[u8],
@@ -92,13 +103,15 @@ impl Manifest {
                 limit: limits.manifest_bytes,
             });
         }
-        let probe: Probe = serde_json::from_slice(bytes).map_err(|error| {
+        let text = text(bytes);
+        let probe: Probe = serde_json::from_str(&text).map_err(|error| {
             match go::json::stream_problem(bytes) {
                 Some(problem) => ManifestError::NotJson { problem },
                 None => ManifestError::Malformed(error),
             }
         })?;
-        if probe.manifests && (probe.config || probe.layers) {
+        let has_image = probe.config || probe.layers;
+        if has_image && (probe.manifests || media_type.is_index()) {
             return Err(ManifestError::Ambiguous);
         }
         if let Some(own) = probe.media_type
@@ -110,7 +123,13 @@ impl Manifest {
             });
         }
         if media_type.is_index() {
-            let index: Index = serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+            let mut index: Index = serde_json::from_str(&text).map_err(ManifestError::Malformed)?;
+            // What an index does not say of a manifest is that it is an index.
+            for it in &mut index.manifests {
+                if it.media_type.as_str().is_empty() {
+                    it.media_type = MediaType::IMAGE_MANIFEST;
+                }
+            }
             if index.manifests.len() > limits.manifests {
                 return Err(ManifestError::TooMany {
                     limit: limits.manifests,
@@ -119,7 +138,7 @@ impl Manifest {
             Ok(Self::Index(index))
         } else if media_type.is_image_manifest() {
             let image: ImageManifest =
-                serde_json::from_slice(bytes).map_err(ManifestError::Malformed)?;
+                serde_json::from_str(&text).map_err(ManifestError::Malformed)?;
             if image.layers.len() > limits.layers {
                 return Err(ManifestError::TooMany {
                     limit: limits.layers,
@@ -179,6 +198,7 @@ crate::json::objects_only!(ImageManifest, Index, Probe);
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "Self", rename_all = "camelCase")]
 struct Probe {
+    #[serde(default, deserialize_with = "said")]
     media_type: Option<MediaType>,
     #[serde(default, deserialize_with = "present")]
     config: bool,
@@ -188,9 +208,17 @@ struct Probe {
     manifests: bool,
 }
 
-/// Something is there, even if it is `null`; what, does not matter.
+/// Something is there; what, does not matter. `null` is nothing, as it is for programs in Go.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
+    Option::<serde::de::IgnoredAny>::deserialize(deserializer).map(|it| it.is_some())
+}
+
+/// A media type without its parameters; an empty one is none.
+fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<MediaType>, D::Error> {
+    let said = Option::<MediaType>::deserialize(deserializer)?;
+    Ok(said
+        .map(|it| it.without_parameters())
+        .filter(|it| !it.as_str().is_empty()))
 }
 
 /// Why bytes are no manifest that we read.
@@ -216,7 +244,7 @@ pub enum ManifestError {
         problem: String,
     },
     /// It says to be something else than the store says.
-    #[error("manifest says to be `{own}`, but came as `{expected}`")]
+    #[error("the manifest came as `{expected}`, but says to be `{own}`")]
     OtherType {
         /// What it came with.
         expected: MediaType,
@@ -258,11 +286,14 @@ mod tests {
         assert!(parse(&MediaType::IMAGE_INDEX, &image).is_err());
         assert!(parse(&MediaType::IMAGE_MANIFEST, index).is_err());
         assert!(parse(&MediaType::IMAGE_INDEX, r#"{"schemaVersion":2}"#).is_err());
-        let both =
+        // What is null is not there, so each of these has one meaning, too.
+        let image =
             format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":null,"manifests":null}}"#);
-        for media_type in [MediaType::IMAGE_MANIFEST, MediaType::IMAGE_INDEX] {
-            assert!(parse(&media_type, &both).is_err());
-        }
+        assert!(parse(&MediaType::IMAGE_MANIFEST, &image).is_ok());
+        assert!(parse(&MediaType::IMAGE_INDEX, &image).is_err());
+        let index = r#"{"manifests":[],"config":null,"layers":null}"#;
+        assert!(parse(&MediaType::IMAGE_INDEX, index).is_ok());
+        assert!(parse(&MediaType::IMAGE_MANIFEST, index).is_err());
     }
 
     #[test]
@@ -289,6 +320,37 @@ mod tests {
         ));
         let twice = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[],"layers":[]}}"#);
         assert!(parse(&MediaType::IMAGE_MANIFEST, &twice).is_err());
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_needed() {
+        for fields in [
+            r#""schemaVersion":null"#,
+            r#""mediaType":"""#,
+            r#""mediaType":null"#,
+            r#""mediaType":"application/vnd.oci.image.manifest.v1+json; charset=utf-8""#,
+            r#""annotations":{"a":"\ud800","b":"\ud83d\ude00","b":"\udc00x"}"#,
+            r#""x":{"y":1e999}"#,
+        ] {
+            let text = format!(r#"{{"config":{CONFIG},{fields}}}"#);
+            let read = parse(&MediaType::IMAGE_MANIFEST, &text);
+            assert!(matches!(read, Ok(Manifest::Image(_))), "{text}: {read:?}");
+        }
+        let other = format!(r#"{{"config":{CONFIG},"mediaType":"text/x"}}"#);
+        assert!(parse(&MediaType::IMAGE_MANIFEST, &other).is_err());
+        let mut odd = format!(r#"{{"config":{CONFIG},"annotations":{{"a":""#).into_bytes();
+        odd.extend(b"\xff\"}}");
+        let limits = Limits::default();
+        let read = Manifest::parse(&MediaType::IMAGE_MANIFEST, &odd, &limits).unwrap();
+        assert_eq!(read.annotations()["a"], "\u{fffd}");
+        // A member of an index is an image unless it is said to be something else.
+        let bare = CONFIG.replace(r#""mediaType":"application/vnd.oci.empty.v1+json","#, "");
+        let index = format!(r#"{{"manifests":[{bare}]}}"#);
+        let read = parse(&MediaType::IMAGE_INDEX, &index).unwrap();
+        assert_eq!(read.successors()[0].media_type, MediaType::IMAGE_MANIFEST);
+        let image = format!(r#"{{"config":{bare},"layers":[{bare}],"subject":{bare}}}"#);
+        let read = parse(&MediaType::IMAGE_MANIFEST, &image).unwrap();
+        assert!(read.subject().is_some());
     }
 
     #[test]

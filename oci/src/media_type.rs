@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// An IANA media type, as text: nothing refuses one that it does not know.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(from = "String")]
 pub struct MediaType(Cow<'static, str>);
 
@@ -62,6 +62,14 @@ impl MediaType {
 
     const fn literal(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
+    }
+
+    /// The type alone: `; charset=utf-8` and the like say nothing of JSON.
+    pub(crate) fn without_parameters(&self) -> Self {
+        match self.0.split_once(';') {
+            Some((essence, _)) => essence.trim().into(),
+            None => self.clone(),
+        }
     }
 
     /// The text.

@@ -56,6 +56,15 @@ fn the_variant_is_taken_if_there_is_one() {
     assert_eq!(picked(&child("s390x", None, b"")), None);
 }
 
+#[test]
+fn an_image_of_which_nothing_is_said_is_for_linux_on_amd64() {
+    let manifests = [Descriptor::of(MediaType::IMAGE_MANIFEST, b"1")];
+    let picked = |platform: &str| pick(&manifests, &platform.parse().unwrap()).is_some();
+    assert!(picked("linux/amd64"));
+    assert!(!picked("linux/arm64"));
+    assert!(!picked("windows/amd64"));
+}
+
 fn platform() -> Platform {
     "linux/amd64".parse().unwrap()
 }
