@@ -105,10 +105,10 @@ pub struct Ignored {
 #[non_exhaustive]
 pub enum IgnoreReason {
     /// It is listed, but is not there, or is not what was listed.
-    #[error("referrer cannot be had")]
+    #[error("cannot read the referrer")]
     Absent(#[source] StoreError),
     /// It is no image manifest.
-    #[error("referrer cannot be read")]
+    #[error("referrer is not a manifest that can be read")]
     Manifest(#[source] ManifestError),
     /// Its own subject is another manifest, or none.
     #[error("referrer does not refer to the image")]
@@ -347,8 +347,9 @@ async fn bundle_layer(
         listed.digest.clone(),
         listed.size,
     );
-    let bytes = match had(store::read(store, &target, limits.manifest_bytes).await)? {
-        Ok(bytes) => bytes,
+    let read = store::read_listed(store, &target, limits.manifest_bytes).await;
+    let bytes = match had(read)? {
+        Ok((_, bytes)) => bytes,
         Err(reason) => return Ok(Err(reason)),
     };
     Ok(
@@ -381,9 +382,9 @@ fn only_bundle(manifest: ImageManifest, subject: &Descriptor) -> Result<Descript
 
 /// Tells what a stranger can bring about (content that is not what it was said to be) from a store
 /// that failed.
-fn had(read: Result<Bytes, StoreError>) -> Result<Result<Bytes, IgnoreReason>, StoreError> {
+fn had<T>(read: Result<T, StoreError>) -> Result<Result<T, IgnoreReason>, StoreError> {
     match read {
-        Ok(bytes) => Ok(Ok(bytes)),
+        Ok(read) => Ok(Ok(read)),
         Err(
             error @ (StoreError::NotFound { .. }
             | StoreError::DigestMismatch { .. }

@@ -248,9 +248,11 @@ impl Images for LayoutImages {
         // Upstream's layouts hold one image each, and need not name it.
         // A digest in a path is that of an earlier image and does not count.
         let selector = match layout.resolve(&selector).await {
-            Err(StoreError::NotFound { .. } | StoreError::Malformed { .. }) => {
-                Selector::Digest(only(&path, &layout).await?)
-            }
+            Err(
+                StoreError::NotFound { .. }
+                | StoreError::Malformed { .. }
+                | StoreError::NoRegistry { .. },
+            ) => Selector::Digest(only(&path, &layout).await?),
             _ => selector,
         };
         Ok(Some(place(&path, layout, selector)))

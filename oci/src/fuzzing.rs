@@ -14,7 +14,7 @@ pub use crate::store::registry::challenge::Challenge;
 
 /// The address of the next page, from the `Link` header of the page at `page`.
 pub fn next_page(page: &Url, header: &str) -> Result<Option<Url>, String> {
-    link::next_page(page, header)
+    link::next_page(page, [header.as_bytes()].into_iter())
 }
 
 /// Where `repository` is read from, in order, and whether a place need not be secure.

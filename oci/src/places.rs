@@ -300,11 +300,13 @@ async fn only(reference: &Reference, store: &dyn Store) -> Result<Descriptor, Pl
         [tag] => Ok(store.resolve(&Selector::Tag(tag.clone())).await?),
         [] => match store.only().await {
             Ok(found) => Ok(found),
-            Err(StoreError::NotFound { .. } | StoreError::Malformed { .. }) => {
-                Err(PlacesError::NoTag {
-                    reference: Box::new(reference.clone()),
-                })
-            }
+            Err(
+                StoreError::NotFound { .. }
+                | StoreError::Malformed { .. }
+                | StoreError::NoRegistry { .. },
+            ) => Err(PlacesError::NoTag {
+                reference: Box::new(reference.clone()),
+            }),
             Err(other) => Err(other.into()),
         },
         _ => Err(PlacesError::SeveralTags {

@@ -153,6 +153,34 @@ pub async fn read(store: &dyn Store, target: &Descriptor, limit: u64) -> Result<
     Ok(bytes.into())
 }
 
+/// Reads the manifest that a list of referrers names, of at most `limit` bytes: what it is, and its
+/// bytes. Nobody checks what such a list says beside the digest, so where the size is wrong, the store
+/// is asked by the digest alone.
+pub async fn read_listed(
+    store: &dyn Store,
+    listed: &Descriptor,
+    limit: u64,
+) -> Result<(Descriptor, Bytes), StoreError> {
+    match read(store, listed, limit).await {
+        Ok(content) => Ok((listed.clone(), content)),
+        Err(error @ (StoreError::SizeMismatch { .. } | StoreError::TooLarge { .. })) => {
+            let selector = Selector::Digest(listed.digest.clone());
+            let found = store.resolve(&selector).await?;
+            if found.size == listed.size {
+                return Err(error);
+            }
+            let content = read(store, &found, limit).await?;
+            let found = Descriptor {
+                annotations: listed.annotations.clone(),
+                artifact_type: listed.artifact_type.clone(),
+                ..found
+            };
+            Ok((found, content))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Checks that `content` is what `target` describes.
 pub(crate) fn check(target: &Descriptor, content: &[u8]) -> Result<(), StoreError> {
     if content.len() as u64 != target.size {
@@ -309,10 +337,18 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A token server gave none.
-    #[error("`{place}` is malformed: its answer holds no token")]
+    /// What answered is no registry: a login page, or a server of another kind.
+    #[error("`{place}` did not answer as a registry: text/html instead of {wanted}")]
+    NoRegistry {
+        /// Who was asked.
+        place: String,
+        /// For what.
+        wanted: String,
+    },
+    /// A token server answered, and sent none.
+    #[error("token server `{place}` sent no token")]
     NoToken {
-        /// The token server.
+        /// Which.
         place: String,
         /// What it answered.
         answer: Box<RegistryRefusal>,

@@ -164,19 +164,29 @@ impl Walk<'_> {
         }
         for some in targets.chunks(256) {
             let (store, limits) = (self.store, self.limits);
-            let reads = some.iter().map(|it| load(store, it, limits).boxed());
-            let reads: Vec<BoxFuture<'_, _>> = reads.collect();
+            let reads = some.iter().map(|it| async move {
+                if subject.is_none() {
+                    return load(store, it, limits).await.map(|read| (it.clone(), read));
+                }
+                let read = crate::store::read_listed(store, it, limits.manifest_bytes).await;
+                let (found, content) = read?;
+                Ok((found.clone(), parse(&found, &content, limits)?))
+            });
+            let reads: Vec<BoxFuture<'_, _>> = reads.map(futures_util::FutureExt::boxed).collect();
             let read: Vec<_> = stream::iter(reads).buffered(CONCURRENCY).collect().await;
             for (target, manifest) in some.iter().zip(read) {
-                let manifest = match manifest {
+                let (target, manifest) = match manifest {
                     // Whoever lists it is wrong, or wants to be.
-                    Ok(it) if subject.is_some() && it.subject().map(|it| &it.digest) != subject => {
-                        Err("it is listed here, but is not attached here".to_owned())
+                    Ok((target, it))
+                        if subject.is_some() && it.subject().map(|it| &it.digest) != subject =>
+                    {
+                        let problem = "it is listed here, but is not attached here";
+                        (target, Err(problem.to_owned()))
                     }
-                    other => other.map_err(|error| go::words::chain(&error)),
+                    Ok((target, manifest)) => (target, Ok(manifest)),
+                    Err(error) => (target.clone(), Err(go::words::chain(&error))),
                 };
-                self.visit(target.clone(), depth + 1, relation, manifest)
-                    .await;
+                self.visit(target, depth + 1, relation, manifest).await;
             }
         }
     }
@@ -194,7 +204,11 @@ async fn load(
     limits: &Limits,
 ) -> Result<Manifest, StoreError> {
     let content = crate::store::read(store, target, limits.manifest_bytes).await?;
-    Manifest::parse(&target.media_type, &content, limits).map_err(|source| StoreError::Manifest {
+    parse(target, &content, limits)
+}
+
+fn parse(target: &Descriptor, content: &[u8], limits: &Limits) -> Result<Manifest, StoreError> {
+    Manifest::parse(&target.media_type, content, limits).map_err(|source| StoreError::Manifest {
         digest: target.digest.clone(),
         source,
     })

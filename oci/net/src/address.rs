@@ -14,18 +14,9 @@ pub fn follow(
     location: &str,
     is_insecure: impl Fn(&str) -> bool,
 ) -> Result<Url, String> {
-    let mut to = from
-        .join(location)
+    let to = join(from, location)
         .map_err(|error| format!("it names an address that is none: {error}"))?;
     let same_host = to.host() == from.host();
-    if same_host && from.scheme() == "https" && to.scheme() == "http" {
-        // Registries behind a proxy often do not know that they are asked over HTTPS.
-        let port = to.port().or(from.port());
-        to = with_https(&to).ok_or("it names an address that is none")?;
-        if to.set_port(port).is_err() {
-            return Err("it names an address that is none".to_owned());
-        }
-    }
     let name = to.origin().ascii_serialization();
     let known = same_host || is_insecure(&authority(&to));
     if is_local(&to) && !is_local(from) && !known {
@@ -37,6 +28,21 @@ pub fn follow(
         "http" => Err(format!("it names `{name}`, which is not secure")),
         _ => Err(format!("it names `{name}`, which is not HTTP")),
     }
+}
+
+/// The address that `location` is, seen from `from`.
+///
+/// Registries behind a proxy often do not know that they are asked over HTTPS: one that names itself by
+/// HTTP then means itself by HTTPS.
+pub fn join(from: &Url, location: &str) -> Result<Url, url::ParseError> {
+    let mut to = from.join(location)?;
+    if to.host() == from.host() && from.scheme() == "https" && to.scheme() == "http" {
+        let port = to.port().or(from.port());
+        to = with_https(&to).ok_or(url::ParseError::EmptyHost)?;
+        let set = to.set_port(port);
+        set.map_err(|()| url::ParseError::InvalidPort)?;
+    }
+    Ok(to)
 }
 
 /// The same address by HTTPS.

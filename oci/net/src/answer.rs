@@ -90,7 +90,13 @@ impl TransportError {
 
     /// Whether the same request may have an answer later. Certificates stay what they are.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Http { source, .. } if !is_about_tls(source))
+        matches!(self, Self::Http { source, .. } if tls_error(source).is_none())
+    }
+
+    /// Whether the server was reached, and its certificate is not one to trust.
+    pub fn is_about_certificate(&self) -> bool {
+        matches!(self, Self::Http { source, .. }
+            if matches!(tls_error(source), Some(rustls::Error::InvalidCertificate(_))))
     }
 }
 
@@ -103,12 +109,12 @@ fn told(connected: bool, origin: &str) -> String {
     }
 }
 
-/// Whether TLS failed by what one of the two sides is, not by a connection that broke.
-fn is_about_tls(error: &reqwest::Error) -> bool {
+/// How TLS failed by what one of the two sides is, not by a connection that broke.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
-            return true;
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
         }
         // What an I/O error holds is not among its sources, and may be another one.
         let held = error
@@ -119,7 +125,7 @@ fn is_about_tls(error: &reqwest::Error) -> bool {
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 impl From<reqwest::Error> for TransportError {

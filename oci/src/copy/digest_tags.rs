@@ -83,7 +83,7 @@ fn is_there<T>(
 ) -> Result<bool, CopyError> {
     match resolved {
         // It names something, whatever that is.
-        Ok(_) | Err(StoreError::Malformed { .. }) => Ok(true),
+        Ok(_) | Err(StoreError::Malformed { .. } | StoreError::NoRegistry { .. }) => Ok(true),
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(failed(error)),
     }

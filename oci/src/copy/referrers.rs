@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::transfer::Broken;
 use super::tree::Tree;
 use super::{BATCH, CopyError, Copying, Dropped};
-use crate::{Descriptor, Digest};
+use crate::{Descriptor, Digest, Selector};
 
 /// What a source lists as attached to one manifest, and which of that the destination lists.
 struct Listed {
@@ -100,7 +100,7 @@ impl Copying<'_> {
         missing.retain(|it| !is_there(it));
         drop(there);
         for some in missing.chunks(BATCH) {
-            let gathered = some.iter().map(|it| Tree::gather(self, it));
+            let gathered = some.iter().map(|it| self.gather_listed(it));
             let mut trees = Vec::new();
             for (referrer, tree) in some.iter().zip(self.all(gathered).await) {
                 match tree {
@@ -117,6 +117,20 @@ impl Copying<'_> {
             met.extend(moved.met);
         }
         Ok(met)
+    }
+
+    /// Reads what is listed as a referrer. All but its digest is a hint: where that is wrong, the
+    /// source is asked by the digest alone.
+    async fn gather_listed(&self, listed: &Descriptor) -> Result<Tree, CopyError> {
+        let error = match Tree::gather(self, listed).await {
+            Err(error) if error.is_about_content() => error,
+            other => return other,
+        };
+        let selector = Selector::Digest(listed.digest.clone());
+        match self.src.resolve(&selector).await {
+            Ok(found) if found.bare() != listed.bare() => Tree::gather(self, &found).await,
+            _ => Err(error),
+        }
     }
 
     pub(super) fn drop_referrer(&mut self, descriptor: &Descriptor, problem: &str) {

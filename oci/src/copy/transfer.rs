@@ -104,11 +104,12 @@ impl Copying<'_> {
             met.push(node.target.digest.clone());
             // One that has a subject may be there and yet not be listed.
             let is_new = node.manifest.subject().is_some()
-                || !self
-                    .dst
-                    .contains(&node.target)
-                    .await
-                    .map_err(|error| CopyError::destination(&node.target.digest, error))?;
+                || match self.dst.contains(&node.target).await {
+                    Ok(is_there) => !is_there,
+                    // Who may write may not always look; whether they may, is said when they do.
+                    Err(StoreError::Refused { .. }) => true,
+                    Err(error) => return Err(CopyError::destination(&node.target.digest, error)),
+                };
             self.count_manifest(&node.target, is_new)?;
             if is_new {
                 let batch = heights.entry(node.height).or_default();

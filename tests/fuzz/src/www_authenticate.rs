@@ -46,11 +46,20 @@ fn run(data: &[u8]) {
     let around = ["Negotiate", "Bearer realm=\""];
     let padded = around.into_iter().chain(text.split('\n')).chain(around);
     assert_eq!(Challenge::parse(padded), challenge);
-    if let Some(Challenge::Bearer { realm, service }) = &challenge {
+    if let Some(Challenge::Bearer {
+        realm,
+        service,
+        scope,
+        ..
+    }) = &challenge
+    {
         let quoted = |it: &str| it.replace('\\', r"\\").replace('"', r#"\""#);
         let mut said = format!(r#"bEARER rEALM="{}""#, quoted(realm));
         if let Some(service) = service {
             said = format!(r#"{said} , service="{}""#, quoted(service));
+        }
+        if let Some(scope) = scope {
+            said = format!(r#"{said},scope="{}""#, quoted(scope));
         }
         if said.len() <= 8 << 10 {
             assert_eq!(Challenge::parse([said.as_str()].into_iter()), challenge);

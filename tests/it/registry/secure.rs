@@ -101,6 +101,20 @@ async fn our_certificate_is_shown_to_a_registry_that_gives_out_tokens_itself() {
     assert!(asked.iter().all(|it| it.certificate), "{asked:?}");
 }
 
+/// A loopback registry is tried by plain HTTP first, which says nothing where it speaks TLS.
+#[tokio::test]
+async fn a_certificate_of_nobody_we_know_is_what_is_said() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    let server = Scripted::start_tls(&certificates, |_| Reply::new(200).body("{}"));
+    let error = store_at(&server.host(), quick()).ping().await.unwrap_err();
+    let text = text_of(&error);
+    assert!(text.contains("certificate"), "{text}");
+    assert!(!text.contains("broke off"), "{text}");
+}
+
 #[tokio::test]
 async fn whoever_a_registry_names_has_to_be_who_he_says() {
     let workspace = Workspace::new();

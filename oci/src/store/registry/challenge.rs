@@ -14,6 +14,8 @@ pub enum Challenge {
         realm: String,
         /// What the registry is called there.
         service: Option<String>,
+        /// What the token has to allow, in the words of that server.
+        scope: Option<String>,
     },
 }
 
@@ -22,17 +24,19 @@ const MAX_LEN: usize = 8 << 10;
 
 impl Challenge {
     /// Parses the values of all `WWW-Authenticate` headers of an answer; the strongest challenge
-    /// that we can meet. A header that is malformed anywhere counts for nothing.
+    /// that we can meet. Where a header is odd, that place is passed over: who is not understood is
+    /// not given credentials, and then reads as if they were wrong.
     ///
     /// <https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1>
     pub fn parse<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut best = None;
-        for scheme in headers.filter_map(parse_header).flatten() {
+        for scheme in headers.flat_map(parse_header) {
             if scheme.name.eq_ignore_ascii_case("bearer") {
                 if let Some(realm) = scheme.parameter("realm") {
                     return Some(Self::Bearer {
                         realm: realm.to_owned(),
                         service: scheme.parameter("service").map(str::to_owned),
+                        scope: scheme.parameter("scope").map(str::to_owned),
                     });
                 }
             } else if scheme.name.eq_ignore_ascii_case("basic") {
@@ -52,94 +56,84 @@ impl Scheme {
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters
             .iter()
-            .find(|(it, _)| it.eq_ignore_ascii_case(name))
+            .find(|(it, value)| it.eq_ignore_ascii_case(name) && !value.is_empty())
             .map(|(_, value)| value.as_str())
     }
 }
 
 /// Parses one header, which may hold several challenges: commas stand both between challenges and
 /// between the parameters of one.
-fn parse_header(text: &str) -> Option<Vec<Scheme>> {
-    if text.len() > MAX_LEN {
-        return None;
-    }
+fn parse_header(text: &str) -> Vec<Scheme> {
     let mut schemes: Vec<Scheme> = Vec::new();
-    let mut rest = text.trim();
-    while !rest.is_empty() {
-        let (word, after) = token(rest)?;
-        let spaced = after.trim_start();
-        if let (Some(value), Some(scheme)) = (spaced.strip_prefix('='), schemes.last_mut()) {
-            let (value, after) = parameter_value(value.trim_start())?;
-            if scheme.parameter(word).is_some() {
-                // Which of two would hold is anybody's guess.
-                return None;
-            }
-            scheme.parameters.push((word.to_owned(), value));
-            rest = next_item(after)?;
-        } else if spaced.len() < after.len() && !spaced.starts_with(',') && !spaced.is_empty() {
-            schemes.push(Scheme {
-                name: word.to_owned(),
-                parameters: Vec::new(),
-            });
-            rest = skip_token68(spaced)?;
-        } else {
-            schemes.push(Scheme {
-                name: word.to_owned(),
-                parameters: Vec::new(),
-            });
-            rest = next_item(spaced)?;
+    if text.len() > MAX_LEN {
+        return schemes;
+    }
+    let mut rest = text;
+    let mut begins = true;
+    loop {
+        let item = rest.trim_start_matches(is_between);
+        let passed = rest.strip_suffix(item).unwrap_or_default();
+        begins |= passed.contains(',');
+        if item.is_empty() {
+            return schemes;
         }
+        let end = item.find(|c| !is_token(c)).unwrap_or(item.len());
+        let (word, after) = item.split_at_checked(end).unwrap_or_default();
+        let value = after.trim_start().strip_prefix('=');
+        rest = match (value, schemes.last_mut()) {
+            (Some(value), Some(scheme)) if !word.is_empty() => {
+                let (value, after) = parameter_value(value.trim_start());
+                if let Some(value) = value {
+                    scheme.parameters.push((word.to_owned(), value));
+                }
+                after
+            }
+            // What follows a name without a comma is the bare text that some schemes have in place of
+            // parameters, as `Negotiate` does, or a value whose quotes were forgotten.
+            _ if begins && !word.is_empty() => {
+                schemes.push(Scheme {
+                    name: word.to_owned(),
+                    parameters: Vec::new(),
+                });
+                after
+            }
+            _ => item.trim_start_matches(|c| !is_between(c)),
+        };
+        begins = false;
     }
-    Some(schemes)
 }
 
-/// A scheme may bring one bare text in place of parameters, as `Negotiate` does; it is skipped.
-fn skip_token68(text: &str) -> Option<&str> {
-    let end = text.find([',', ' ', '\t', '"']).unwrap_or(text.len());
-    let (word, after) = text.split_at_checked(end)?;
-    let is_parameter = word.trim_end_matches('=').contains('=')
-        || after.starts_with('"')
-        || after.trim_start().starts_with('=');
-    if is_parameter {
-        Some(text)
-    } else {
-        next_item(after)
-    }
+fn is_between(c: char) -> bool {
+    matches!(c, ',' | ';') || c.is_whitespace()
 }
 
-fn token(text: &str) -> Option<(&str, &str)> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let end = text.find(|c| !is_token(c)).unwrap_or(text.len());
-    if end == 0 {
-        return None;
-    }
-    text.split_at_checked(end)
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-fn parameter_value(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        return token(text).map(|(value, after)| (value.to_owned(), after));
+/// A value, in quotes of either kind or bare, and what follows it. Quotes that are never closed end
+/// with the header. One with control characters is none.
+fn parameter_value(text: &str) -> (Option<String>, &str) {
+    let Some(quote) = text.chars().next().filter(|it| matches!(it, '"' | '\'')) else {
+        let end = text.find(is_between).unwrap_or(text.len());
+        let (value, after) = text.split_at_checked(end).unwrap_or_default();
+        return (without_control(value.to_owned()), after);
     };
     let mut value = String::new();
-    let mut chars = quoted.chars();
-    loop {
-        match chars.next()? {
-            '"' => return Some((value, chars.as_str())),
-            '\\' => value.push(chars.next().filter(|it| !it.is_control())?),
-            c if c.is_control() => return None,
+    let mut chars = text.chars();
+    chars.next();
+    while let Some(c) = chars.next() {
+        match c {
+            c if c == quote => break,
+            '\\' => value.extend(chars.next()),
             c => value.push(c),
         }
     }
+    (without_control(value), chars.as_str())
 }
 
-/// After an item: the end, or a comma and what follows it.
-fn next_item(text: &str) -> Option<&str> {
-    let text = text.trim_start();
-    if text.is_empty() {
-        return Some(text);
-    }
-    text.strip_prefix(',')
-        .map(|it| it.trim_start_matches([',', ' ', '\t']))
+fn without_control(value: String) -> Option<String> {
+    (!value.contains(char::is_control)).then_some(value)
 }
 
 #[cfg(test)]
@@ -156,6 +150,7 @@ mod tests {
         Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
+            scope: None,
         }
     }
 
@@ -165,10 +160,11 @@ mod tests {
             parse(
                 r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/x:pull,push""#
             ),
-            Some(bearer(
-                "https://auth.docker.io/token",
-                Some("registry.docker.io")
-            ))
+            Some(Challenge::Bearer {
+                realm: "https://auth.docker.io/token".to_owned(),
+                service: Some("registry.docker.io".to_owned()),
+                scope: Some("repository:library/x:pull,push".to_owned()),
+            })
         );
         assert_eq!(
             parse(r#"Basic realm="Registry Realm""#),
@@ -190,20 +186,62 @@ mod tests {
     }
 
     #[test]
-    fn malformed_challenges_count_for_nothing() {
+    fn an_odd_place_spoils_nothing_else() {
+        for basic in [
+            "Basic realm=My Registry",
+            r#"Basic realm="My "own" registry""#,
+            "Basic realm='My Registry'",
+            r#"Basic realm="Régistré""#,
+            r#"Basic realm="x"; charset=utf-8"#,
+            r#"Basic realm="x"#,
+            r#"Basic realm="x" junk"#,
+            r#"Basic realm="x", realm="y""#,
+            r#", Basic realm="x""#,
+            "Basic realm=",
+            "Basic =",
+            r#"Basic "realm"="x""#,
+        ] {
+            assert_eq!(parse(basic), Some(Challenge::Basic), "{basic}");
+        }
+        let realm = "https://a.example/t";
+        for (odd, service) in [
+            (r#"realm="R" service="b""#, Some("b")),
+            (r#"realm="R";service=b"#, Some("b")),
+            (r#"service=,realm="R""#, None),
+            (r#"error=invalid:token,realm="R""#, None),
+            (
+                r#"error_description=not valid here,realm="R",service="b""#,
+                Some("b"),
+            ),
+            (
+                r#"realm="R",realm="https://evil.example",service="b""#,
+                Some("b"),
+            ),
+            ("realm='R', service='b c'", Some("b c")),
+            ("realm=R,service=b", Some("b")),
+            (r#"realm="R" junk=,service="b""#, Some("b")),
+            (r#"realm="R",="b""#, None),
+            ("realm=\"R\",service=\"a\u{0}\"", None),
+            (r#"realm="R"#, None),
+        ] {
+            let text = format!("Bearer {}", odd.replace('R', realm));
+            assert_eq!(parse(&text), Some(bearer(realm, service)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_scheme_counts_for_nothing() {
         for bad in [
             "",
             ",",
             "Bearer",
-            r#"Bearer realm="https://a.example"#,
-            r#"Bearer realm="https://a.example" junk="#,
-            r#"Bearer realm="https://a.example",realm="https://evil.example""#,
             "Bearer realm=\"https://a.example\u{0}\"",
             "Bearer realm=\"https://a.example\\\u{2}\"",
-            r#"Bearer realm="a" service="b""#,
             "Bearer realm=",
-            r#"Bearer realm="https://a.example",="b""#,
+            r#"Bearer realm="""#,
             "Digest realm=\"x\"",
+            "Digest realm=a Basic",
+            r#"Digest realm="a, Basic""#,
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }
@@ -219,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_near_a_challenge_panics(text in r#"(Bearer|Basic|realm|service|[=," \\a~])*"#) {
+        fn no_text_near_a_challenge_panics(text in r#"(Bearer|Basic|realm|service|[=;,"' \\a~é])*"#) {
             parse(&text);
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use net::header::{AUTHORIZATION, HeaderValue};
-use net::{Method, Peer, StatusCode, address};
+use net::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use net::{Method, Peer, Response, StatusCode, address};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use url::Url;
@@ -21,6 +21,9 @@ use crate::{Registry, Repository, StoreError};
 
 /// The largest answer of a token server that is read.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
+
+/// Redirects that one question to a token server follows.
+const MAX_HOPS: u32 = 5;
 
 /// How many of the last authorizations are cut out of what a registry says.
 const MAX_SENT: usize = 64;
@@ -163,7 +166,7 @@ impl Host {
                 Some(Credential::IdentityToken(token)) => Some(basic("<token>", &token)),
                 None => None,
             }),
-            Some(Challenge::Bearer { realm, service }) => {
+            Some(Challenge::Bearer { realm, service, .. }) => {
                 let mut tokens = self.tokens.lock().await;
                 if let Some(token) = tokens.covering(scopes, Instant::now()) {
                     return Ok(Some(bearer(&token)));
@@ -386,8 +389,8 @@ impl Question<'_> {
             .await
     }
 
-    /// One exchange with the token server. Redirects are not followed: credentials are for the
-    /// server that was named.
+    /// One exchange with the token server. Redirects are followed as far as they stay with it:
+    /// credentials are for the server that was named.
     async fn exchange(
         &self,
         shared: &Shared,
@@ -403,7 +406,7 @@ impl Question<'_> {
             insecure: host.insecure || shared.is_insecure(&authority),
             named: authority == host.registry.as_str(),
         };
-        let mut attempt = 0;
+        let (mut attempt, mut hops, mut url) = (0, 0, url.clone());
         loop {
             attempt += 1;
             let mut request = shared.client(peer)?.request(method.clone(), url.clone());
@@ -423,17 +426,24 @@ impl Question<'_> {
                 let response = request.send().await?;
                 began = true;
                 let (status, asked) = (response.status(), net::retry_after(&response));
+                let elsewhere = redirect(&response, method);
                 let body = net::read_body(response, MAX_TOKEN_BYTES).await?;
-                Ok((status, asked, body))
+                Ok((status, asked, elsewhere, body))
             };
             let result = shared.within_document_timeout(exchange).await;
             let last = attempt > shared.options.retries.count;
             let asked = match result {
-                Ok((status, asked, _)) if !last && net::is_transient(status) => asked,
-                Ok((status, _, body)) => return Ok((status, body.to_vec())),
+                Ok((_, _, Some(elsewhere), _)) if hops < MAX_HOPS => {
+                    hops += 1;
+                    attempt -= 1;
+                    url = elsewhere;
+                    continue;
+                }
+                Ok((status, asked, ..)) if !last && net::is_transient(status) => asked,
+                Ok((status, .., body)) => return Ok((status, body.to_vec())),
                 Err(error) if !last && error.is_transient() => None,
                 Err(error) => {
-                    let asked = RegistryRequest::new(method, url);
+                    let asked = RegistryRequest::new(method, &url);
                     let silence = if began {
                         RegistrySilence::within(asked, error)
                     } else {
@@ -457,6 +467,22 @@ impl Question<'_> {
             source,
         }
     }
+}
+
+/// Where a token server sends us, if that is the same server, and the request is the same there.
+fn redirect(response: &Response, method: &Method) -> Option<Url> {
+    let status = response.status();
+    let is_kept = matches!(
+        status,
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+    ) || *method == Method::GET;
+    if !status.is_redirection() || !is_kept {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let from = response.url();
+    let to = address::join(from, location).ok()?;
+    (to.origin() == from.origin()).then_some(to)
 }
 
 #[cfg(test)]

@@ -55,6 +55,31 @@ impl Endpoint {
         selector: &Selector,
         action: &str,
     ) -> Result<(Descriptor, Document), StoreError> {
+        let (digest, document) = self.read_any(selector, action).await?;
+        let media_type = media_type(&document.headers)
+            .filter(MediaType::is_manifest)
+            .or_else(|| own_media_type(&document.bytes))
+            .ok_or_else(|| {
+                if is_web_page(&document) {
+                    self.web_page("a manifest")
+                } else if is_schema_1(&document) {
+                    self.malformed(format!(
+                        "`{selector}` is a Docker schema 1 manifest, which is not supported"
+                    ))
+                } else {
+                    self.malformed(format!("`{selector}` is not a manifest"))
+                }
+            })?;
+        let descriptor = Descriptor::new(media_type, digest, document.bytes.len() as u64);
+        Ok((descriptor, document))
+    }
+
+    /// The same, whatever it is.
+    pub(super) async fn read_any(
+        &self,
+        selector: &Selector,
+        action: &str,
+    ) -> Result<(Digest, Document), StoreError> {
         self.check(selector)?;
         let request = self
             .request(Method::GET, path_of(selector), Access::Pull, action)
@@ -68,22 +93,11 @@ impl Endpoint {
             Selector::Tag(_) => Digest::of(&document.bytes),
             Selector::Digest(digest) => {
                 let checked = verify(digest, &document.bytes);
-                checked.map_err(|error| self.other_manifest(&document, selector, error))?;
+                checked.map_err(|error| self.other_manifest(&document, error))?;
                 digest.clone()
             }
         };
-        let media_type = media_type(&document.headers)
-            .filter(MediaType::is_manifest)
-            .or_else(|| own_media_type(&document.bytes))
-            .ok_or_else(|| {
-                if is_web_page(&document) {
-                    self.web_page(&format!("the manifest `{selector}`"))
-                } else {
-                    self.malformed(format!("`{selector}` is not a manifest"))
-                }
-            })?;
-        let descriptor = Descriptor::new(media_type, digest, document.bytes.len() as u64);
-        Ok((descriptor, document))
+        Ok((digest, document))
     }
 
     /// Reads and checks the manifest that `target` describes.
@@ -106,19 +120,14 @@ impl Endpoint {
             return Err(self.refusal_of(&document, &action, &what));
         }
         let checked = check(target, &document.bytes);
-        checked.map_err(|error| self.other_manifest(&document, &selector, error))?;
+        checked.map_err(|error| self.other_manifest(&document, error))?;
         Ok(document.bytes)
     }
 
-    /// What is wrong with `document`, which is not the manifest `selector`.
-    fn other_manifest(
-        &self,
-        document: &Document,
-        selector: &Selector,
-        error: StoreError,
-    ) -> StoreError {
+    /// What is wrong with `document`, which is not the manifest that was asked for.
+    fn other_manifest(&self, document: &Document, error: StoreError) -> StoreError {
         if is_web_page(document) {
-            return self.web_page(&format!("the manifest `{selector}`"));
+            return self.web_page("a manifest");
         }
         let size = document.bytes.len() as u64;
         RegistryContent::new(document.request.clone(), size, false).came_so(error)
@@ -220,14 +229,17 @@ impl Endpoint {
 
     /// What answers is not a registry, or something stands before it: a login page, say.
     fn web_page(&self, wanted: &str) -> StoreError {
-        self.malformed(format!("it answers with a web page, not with {wanted}"))
+        StoreError::NoRegistry {
+            place: self.place(),
+            wanted: wanted.to_owned(),
+        }
     }
 
     /// All tags, page by page.
     pub(super) async fn tags(&self) -> Result<Vec<Tag>, StoreError> {
         #[derive(Deserialize)]
         struct Page {
-            tags: Option<Vec<String>>,
+            tags: Option<Vec<Option<String>>>,
         }
         let limits = self.shared.options.limits;
         let action = "list tags";
@@ -243,7 +255,8 @@ impl Endpoint {
             if !document.status.is_success() {
                 return Err(self.refusal_of(&document, action, self.repository.path()));
             }
-            let page: Page = serde_json::from_slice(&document.bytes).map_err(|error| {
+            let text = String::from_utf8_lossy(&document.bytes);
+            let page: Page = serde_json::from_str(&text).map_err(|error| {
                 if is_web_page(&document) {
                     self.web_page("a list of tags")
                 } else {
@@ -255,7 +268,7 @@ impl Endpoint {
                 page.tags
                     .into_iter()
                     .flatten()
-                    .filter_map(|it| it.parse().ok()),
+                    .filter_map(|it| it?.parse().ok()),
             );
             if tags.len() > limits.manifests {
                 return Err(self.too_many("tags", limits.manifests));
@@ -297,17 +310,10 @@ impl Endpoint {
     }
 
     pub(super) fn next_page(&self, document: &Document) -> Result<Option<Target>, StoreError> {
-        for header in document.headers.get_all(LINK) {
-            let Ok(header) = header.to_str() else {
-                return Err(self.malformed("the `Link` of a listing is no text"));
-            };
-            let next = link::next_page(&document.url, header)
-                .map_err(|problem| self.malformed(problem))?;
-            if let Some(next) = next {
-                return Ok(Some(Target::Url(next)));
-            }
-        }
-        Ok(None)
+        let headers = document.headers.get_all(LINK).iter();
+        let next = link::next_page(&document.url, headers.map(HeaderValue::as_bytes))
+            .map_err(|problem| self.malformed(problem))?;
+        Ok(next.map(Target::Url))
     }
 
     pub(super) fn too_many(&self, what: &'static str, limit: usize) -> StoreError {
@@ -345,6 +351,18 @@ impl Recent {
     }
 }
 
+/// Whether it is of Docker's first form of images, which had neither digests nor types.
+fn is_schema_1(document: &Document) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Old {
+        schema_version: u32,
+        #[serde(rename = "fsLayers")]
+        _layers: serde::de::IgnoredAny,
+    }
+    serde_json::from_slice::<Old>(&document.bytes).is_ok_and(|it| it.schema_version == 1)
+}
+
 /// Whether the answer is for people.
 fn is_web_page(document: &Document) -> bool {
     text(&document.headers, "content-type").is_some_and(|it| it.starts_with("text/html"))
@@ -380,16 +398,22 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     Some(media_type.trim().into())
 }
 
-/// What a manifest says it is, where the registry does not.
+/// What a manifest says it is, where the registry does not. What is `null` or empty says nothing.
 fn own_media_type(content: &[u8]) -> Option<MediaType> {
+    let text = crate::json::text(content);
     let fields: BTreeMap<String, &serde_json::value::RawValue> =
-        serde_json::from_slice(content).ok()?;
-    match fields.get("mediaType") {
-        Some(text) => serde_json::from_str::<MediaType>(text.get())
+        serde_json::from_str(&text).ok()?;
+    let said = |name: &str| {
+        let text = fields.get(name)?.get();
+        (!matches!(text, "null" | r#""""#)).then_some(text)
+    };
+    match said("mediaType") {
+        Some(text) => serde_json::from_str::<MediaType>(text)
             .ok()
+            .map(|it| it.without_parameters())
             .filter(MediaType::is_manifest),
-        None if fields.contains_key("manifests") => Some(MediaType::IMAGE_INDEX),
-        None if fields.contains_key("layers") => Some(MediaType::IMAGE_MANIFEST),
+        None if said("manifests").is_some() => Some(MediaType::IMAGE_INDEX),
+        None if said("layers").or(said("config")).is_some() => Some(MediaType::IMAGE_MANIFEST),
         None => None,
     }
 }
@@ -423,6 +447,14 @@ mod tests {
             (r#"{"layers":[]}"#, Some(MediaType::IMAGE_MANIFEST)),
             (r#"{"mediaType":"text/plain","layers":[]}"#, None),
             (r#"{"mediaType":1,"layers":[]}"#, None),
+            (
+                r#"{"mediaType":"","manifests":null,"layers":[]}"#,
+                Some(MediaType::IMAGE_MANIFEST),
+            ),
+            (
+                r#"{"mediaType":null,"config":{}}"#,
+                Some(MediaType::IMAGE_MANIFEST),
+            ),
             ("{}", None),
             ("[]", None),
         ] {

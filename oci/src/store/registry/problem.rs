@@ -162,6 +162,11 @@ impl RegistrySilence {
         !matches!(&self.cause, TransportError::Http { connected, .. } if !connected)
     }
 
+    /// Whether the server was reached, and showed a certificate that is not to be trusted.
+    pub fn is_about_certificate(&self) -> bool {
+        self.cause.is_about_certificate()
+    }
+
     /// Whether the connection was closed before the answer was complete.
     pub fn is_cut_off(&self) -> bool {
         self.causes().any(|it| {

@@ -66,9 +66,11 @@ impl Endpoint {
                     _ => self.refusal_of(&document, &action, subject.as_str()),
                 });
             }
-            for descriptor in entries(&document.bytes)
-                .map_err(|problem| self.malformed(format!("its referrers are none: {problem}")))?
-            {
+            for descriptor in entries(&document.bytes).map_err(|problem| {
+                self.malformed(format!(
+                    "the registry's list of referrers is not valid JSON: {problem}"
+                ))
+            })? {
                 found.entry(descriptor.digest.clone()).or_insert(descriptor);
             }
             if found.len() > limits.referrers {
@@ -90,7 +92,9 @@ impl Endpoint {
         };
         let found: BTreeMap<Digest, Descriptor> = entries(&content)
             .map_err(|problem| {
-                self.malformed(format!("the referrers of {subject} are none: {problem}"))
+                self.malformed(format!(
+                    "the registry's list of referrers of {subject} is not valid JSON: {problem}"
+                ))
             })?
             .into_iter()
             .map(|it| (it.digest.clone(), it))
@@ -186,16 +190,17 @@ impl Endpoint {
     async fn read_fallback(&self, subject: &Digest) -> Result<Fallback, StoreError> {
         let selector = Selector::Tag(fallback_tag(subject)?);
         let action = format!("list referrers of {subject}");
-        match self.read_manifest(&selector, &action).await {
+        match self.read_any(&selector, &action).await {
             // Some registries take the tag for the digest that it stands for.
-            Ok((descriptor, _)) if descriptor.digest == *subject => Ok(Fallback::Other),
-            Ok((descriptor, document)) if descriptor.media_type == MediaType::IMAGE_INDEX => {
-                Ok(Fallback::Index {
-                    etag: document.headers.get(ETAG).cloned(),
-                    content: document.bytes,
-                })
+            Ok((digest, _)) if digest == *subject => Ok(Fallback::Other),
+            // What it says to be is a hint: some write Docker's list there.
+            Ok((_, document)) if is_listing(&document.bytes) => Ok(Fallback::Index {
+                etag: document.headers.get(ETAG).cloned(),
+                content: document.bytes,
+            }),
+            Ok(_) | Err(StoreError::Malformed { .. } | StoreError::NoRegistry { .. }) => {
+                Ok(Fallback::Other)
             }
-            Ok(_) | Err(StoreError::Malformed { .. }) => Ok(Fallback::Other),
             Err(error) if error.is_not_found() => Ok(Fallback::None),
             Err(error) => Err(error),
         }
@@ -242,8 +247,20 @@ fn fallback_tag(subject: &Digest) -> Result<Tag, StoreError> {
         })
 }
 
+/// Whether a document is a list of manifests, and nothing else.
+fn is_listing(content: &[u8]) -> bool {
+    let content = String::from_utf8_lossy(content);
+    serde_json::from_str::<BTreeMap<String, &RawValue>>(&content).is_ok_and(|fields| {
+        fields.contains_key(MANIFESTS)
+            && ["config", "layers"]
+                .iter()
+                .all(|it| fields.get(*it).is_none_or(|it| it.get() == "null"))
+    })
+}
+
 /// The entries of a listing. Whoever may push can put anything into one of them, so none of them may
-/// spoil the others: what is wrong with the hints loses the hints, what names nothing is left out.
+/// spoil the others: what is wrong with the hints loses the hints, what names nothing is left out. All
+/// but the digest is a hint; a size that is not given is 0, which no manifest has.
 fn entries(content: &[u8]) -> Result<Vec<Descriptor>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Listing<'a> {
@@ -253,20 +270,41 @@ fn entries(content: &[u8]) -> Result<Vec<Descriptor>, serde_json::Error> {
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Bare {
-        media_type: MediaType,
+    struct Bare<'a> {
         digest: Digest,
-        size: u64,
+        #[serde(borrow)]
+        media_type: Option<&'a RawValue>,
+        #[serde(borrow)]
+        size: Option<&'a RawValue>,
+        #[serde(borrow)]
+        artifact_type: Option<&'a RawValue>,
     }
-    let listing: Listing<'_> = serde_json::from_slice(content)?;
+    // A byte that is no text is in one entry, and must not hide the others.
+    let content = String::from_utf8_lossy(content);
+    let listing: Listing<'_> = serde_json::from_str(&content)?;
     let entry = |raw: &RawValue| {
-        serde_json::from_str(raw.get()).ok().or_else(|| {
-            let bare: Bare = serde_json::from_str(raw.get()).ok()?;
-            Some(Descriptor::new(bare.media_type, bare.digest, bare.size))
+        let whole = serde_json::from_str(raw.get()).ok();
+        let whole = whole.filter(|it: &Descriptor| !it.media_type.as_str().is_empty());
+        whole.or_else(|| {
+            let bare: Bare<'_> = serde_json::from_str(raw.get()).ok()?;
+            Some(Descriptor {
+                artifact_type: bare.artifact_type.and_then(hint),
+                ..Descriptor::new(
+                    bare.media_type
+                        .and_then(hint)
+                        .unwrap_or(MediaType::IMAGE_MANIFEST),
+                    bare.digest,
+                    bare.size.and_then(hint).unwrap_or(0),
+                )
+            })
         })
     };
     let entries = listing.manifests.unwrap_or_default();
     Ok(entries.into_iter().filter_map(entry).collect())
+}
+
+fn hint<T: serde::de::DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 /// A fallback index that is about to be changed. What others wrote in it stays as it is, to the
@@ -301,8 +339,9 @@ impl IndexDocument {
             digest: Digest,
         }
         let malformed = |error| format!("malformed list of referrers: {error}");
+        let content = String::from_utf8_lossy(content);
         let mut fields: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_slice(content).map_err(malformed)?;
+            serde_json::from_str(&content).map_err(malformed)?;
         let Some(entries) = fields.remove(MANIFESTS) else {
             return Err("malformed list of referrers: `manifests` is missing".to_owned());
         };
@@ -351,9 +390,12 @@ impl IndexDocument {
     fn to_bytes(&self) -> Result<Bytes, serde_json::Error> {
         let entries: Vec<&RawValue> = self.entries.iter().map(|(_, entry)| &**entry).collect();
         let entries = to_raw_value(&entries)?;
+        let index = to_raw_value(&MediaType::IMAGE_INDEX)?;
         let mut fields: BTreeMap<&str, &RawValue> = BTreeMap::new();
         fields.extend(self.fields.iter().map(|(name, value)| (&**name, &**value)));
         fields.insert(MANIFESTS, &entries);
+        // It is written as an index, whatever it was.
+        fields.entry("mediaType").and_modify(|it| *it = &index);
         Ok(serde_json::to_vec(&fields)?.into())
     }
 }
@@ -435,6 +477,28 @@ mod tests {
         let found = entries(listing.as_bytes()).unwrap();
         assert_eq!(found.len(), 3);
         assert_eq!(found[2].artifact_type, Some("application/x.a".into()));
+        // Only the digest says what is meant.
+        let digest = Digest::of(b"a");
+        for hints in [
+            "",
+            r#","size":null,"mediaType":null"#,
+            r#","size":"5","mediaType":7"#,
+            r#","size":-1"#,
+        ] {
+            let listing = format!(
+                r#"{{"manifests":[{{"digest":"{digest}"{hints},"artifactType":"application/x.a"}}]}}"#
+            );
+            let expected = Descriptor {
+                artifact_type: Some("application/x.a".into()),
+                ..Descriptor::new(MediaType::IMAGE_MANIFEST, digest.clone(), 0)
+            };
+            assert_eq!(entries(listing.as_bytes()).unwrap(), [expected], "{hints}");
+        }
+        let mut bytes = br#"{"manifests":[{"annotations":{"a":""#.to_vec();
+        bytes.push(0xff);
+        bytes.extend(format!(r#""}}}},{}]}}"#, entry("")).into_bytes());
+        assert_eq!(entries(&bytes).unwrap().len(), 1);
+        assert!(IndexDocument::parse(&bytes).is_ok());
         assert_eq!(entries(br#"{"manifests":null}"#).unwrap(), []);
         assert!(entries(b"[]").is_err());
         assert!(entries(b"").is_err());
@@ -491,6 +555,31 @@ mod tests {
         for none in [r#"{"manifests":{}}"#, "{}", "[]", ""] {
             assert!(IndexDocument::parse(none.as_bytes()).is_err(), "{none}");
         }
+    }
+
+    #[test]
+    fn a_list_is_a_list_whatever_it_says_to_be() {
+        let docker = format!(
+            r#"{{"manifests":[],"mediaType":"{}"}}"#,
+            MediaType::DOCKER_MANIFEST_LIST
+        );
+        assert!(is_listing(docker.as_bytes()));
+        assert!(is_listing(br#"{"manifests":null,"config":null}"#));
+        for other in [
+            r#"{"manifests":[],"layers":[]}"#,
+            r#"{"layers":[]}"#,
+            "[]",
+            "{}",
+        ] {
+            assert!(!is_listing(other.as_bytes()), "{other}");
+        }
+        // It is written as what it is.
+        let written = IndexDocument::parse(docker.as_bytes()).unwrap().to_bytes();
+        let expected = docker.replace(
+            MediaType::DOCKER_MANIFEST_LIST.as_str(),
+            MediaType::IMAGE_INDEX.as_str(),
+        );
+        assert_eq!(written.unwrap(), expected);
     }
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! Tokens, and what they are for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::auth::Secret;
@@ -26,30 +27,55 @@ impl Access {
     }
 }
 
-/// What a request needs, by the path of the repository.
+/// What a request needs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Scopes(BTreeMap<String, Access>);
+pub(super) struct Scopes {
+    /// By the path of the repository.
+    ours: BTreeMap<String, Access>,
+    /// What the registry asks for beside that: what is behind a proxy is there under another path.
+    asked: BTreeSet<String>,
+}
+
+/// How many scopes a registry may ask for beside ours.
+const MAX_ASKED: usize = 16;
 
 impl Scopes {
     pub(super) fn with(mut self, path: &str, access: Access) -> Self {
-        let held = self.0.entry(path.to_owned()).or_insert(access);
+        let held = self.ours.entry(path.to_owned()).or_insert(access);
         *held = access.max(*held);
         self
     }
 
+    /// Adds what a registry says that it wants: scopes with blanks between.
+    pub(super) fn ask(&mut self, scopes: &str) {
+        let is_ours = |scope: &str| {
+            let parts = scope
+                .strip_prefix("repository:")
+                .and_then(|it| it.rsplit_once(':'));
+            parts.is_some_and(|(path, actions)| {
+                self.ours.get(path).is_some_and(|held| {
+                    let mut held = held.actions().split(',').collect::<Vec<_>>();
+                    held.push("");
+                    actions.split(',').all(|it| held.contains(&it))
+                })
+            })
+        };
+        let asked = scopes.split_whitespace().filter(|it| !is_ours(it));
+        self.asked = asked.take(MAX_ASKED).map(str::to_owned).collect();
+    }
+
     /// Whether whoever may do `self` may do `other`.
     fn covers(&self, other: &Self) -> bool {
-        other
-            .0
-            .iter()
-            .all(|(path, access)| self.0.get(path).is_some_and(|held| held >= access))
+        let mut ours = other.ours.iter();
+        ours.all(|(path, access)| self.ours.get(path).is_some_and(|held| held >= access))
+            && other.asked.is_subset(&self.asked)
     }
 
     /// As token servers want them: `repository:PATH:ACTIONS`.
     pub(super) fn texts(&self) -> impl Iterator<Item = String> {
-        self.0
-            .iter()
-            .map(|(path, access)| format!("repository:{path}:{}", access.actions()))
+        let ours = self.ours.iter();
+        ours.map(|(path, access)| format!("repository:{path}:{}", access.actions()))
+            .chain(self.asked.iter().cloned())
     }
 }
 
@@ -116,27 +142,32 @@ pub(super) struct TokenAnswer {
 
 impl TokenAnswer {
     /// `None` if it is malformed, or holds no token that could stand in a header.
+    ///
+    /// Token servers are read as programs in Go do it: letters of names in any case, the last of a name
+    /// that is there twice; how long a token lives is a hint.
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Raw {
-            #[serde(default)]
-            token: Option<String>,
-            #[serde(default)]
-            access_token: Option<String>,
-            #[serde(default)]
-            expires_in: Option<serde_json::Number>,
-        }
-        let raw: Raw = serde_json::from_slice(body).ok()?;
-        let token = [raw.token, raw.access_token]
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+        let raw = |name: &str| {
+            let alike = || fields.iter().find(|(it, _)| it.eq_ignore_ascii_case(name));
+            fields.get(name).or_else(|| Some(alike()?.1)).copied()
+        };
+        let token = ["token", "access_token"]
             .into_iter()
-            .flatten()
+            .filter_map(|it| read::<String>(raw(it)?))
             .find(|it| !it.is_empty())
             .filter(|it| it.bytes().all(|b| b.is_ascii_graphic()))?;
+        let life = raw("expires_in");
+        let expires_in =
+            life.and_then(|it| read::<u64>(it).or_else(|| read::<String>(it)?.parse().ok()));
         Some(Self {
             token: token.into(),
-            expires_in: raw.expires_in.and_then(|it| it.as_u64()),
+            expires_in,
         })
     }
+}
+
+fn read<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 #[cfg(test)]
@@ -190,7 +221,8 @@ mod tests {
         };
         assert!(is_good("18446744073709551615", MAX_LIFE - 10));
         assert!(!is_good("18446744073709551615", MAX_LIFE));
-        for life in ["0", "-1", "0.5", "null"] {
+        assert!(is_good(r#""300""#, 200));
+        for life in ["0", "-1", "0.5", "null", "{}", r#""""#] {
             assert!(is_good(life, DEFAULT_LIFE - 10), "{life}");
             assert!(!is_good(life, DEFAULT_LIFE), "{life}");
         }
@@ -210,6 +242,39 @@ mod tests {
             scopes.texts().collect::<Vec<_>>(),
             ["repository:a:push,pull,delete", "repository:b:push,pull"]
         );
+    }
+
+    #[test]
+    fn what_a_registry_asks_for_is_asked_for_beside_ours() {
+        let ours = Scopes::default().with("app", Access::Push);
+        let mut asked = ours.clone();
+        asked.ask("repository:app:pull repository:app:pull,push repository:tenant/app:pull registry:catalog:* repository:app:*");
+        assert_eq!(
+            asked.texts().collect::<Vec<_>>(),
+            [
+                "repository:app:pull,push",
+                "registry:catalog:*",
+                "repository:app:*",
+                "repository:tenant/app:pull",
+            ]
+        );
+        assert!(asked.covers(&ours));
+        assert!(!ours.covers(&asked));
+        let many: Vec<_> = (0..100).map(|it| format!("a:{it}")).collect();
+        asked.ask(&many.join(" "));
+        assert_eq!(asked.texts().count(), 1 + MAX_ASKED);
+    }
+
+    #[test]
+    fn a_token_is_read_as_programs_in_go_read_it() {
+        for text in [
+            r#"{"Token":"t"}"#,
+            r#"{"token":"s","token":"t"}"#,
+            r#"{"token":null,"access_token":"t","expires_in":{}}"#,
+            r#"{"token":"","access_token":"t","expires_in":1e999}"#,
+        ] {
+            assert_eq!(answer(text).token.reveal(), "t", "{text}");
+        }
     }
 
     #[test]

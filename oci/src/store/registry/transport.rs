@@ -210,6 +210,14 @@ impl Endpoint {
                         }
                         // It did expect TLS, so why that failed says more than its answer.
                         (Err(error), Ok(_)) => return Err(error),
+                        // What is wrong with a certificate says more than that plain HTTP broke off.
+                        (Err(error), Err(_))
+                            if error
+                                .silence()
+                                .is_some_and(RegistrySilence::is_about_certificate) =>
+                        {
+                            return Err(error);
+                        }
                         (Err(_), Err(_)) => {}
                     }
                 }
@@ -238,7 +246,8 @@ impl Endpoint {
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && own && !renewed && request.body.is_left() {
                 renewed = true;
-                if self.renew(&response, authorization.as_ref()).await {
+                let scopes = &mut request.scopes;
+                if self.renew(&response, authorization.as_ref(), scopes).await {
                     continue;
                 }
                 return Ok(response);
@@ -298,12 +307,21 @@ impl Endpoint {
     }
 
     /// Learns what the registry wants; whether there is any sense in asking again.
-    async fn renew(&self, response: &Response, sent: Option<&Secret>) -> bool {
+    async fn renew(&self, response: &Response, sent: Option<&Secret>, scopes: &mut Scopes) -> bool {
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
-        let challenge = Challenge::parse(headers.iter().filter_map(|it| it.to_str().ok()));
-        let Some(challenge) = challenge else {
+        let headers: Vec<String> = headers
+            .iter()
+            .map(|it| header_text(it.as_bytes()))
+            .collect();
+        let Some(challenge) = Challenge::parse(headers.iter().map(|it| &**it)) else {
             return false;
         };
+        if let Challenge::Bearer {
+            scope: Some(scope), ..
+        } = &challenge
+        {
+            scopes.ask(scope);
+        }
         if let Some(sent) = sent {
             self.host.forget(sent).await;
         }
@@ -505,6 +523,14 @@ impl Body {
                 .map_err(|error| StoreError::io(path.display(), "read", error)),
             Self::Once(body, _) => Ok(body.take()),
         }
+    }
+}
+
+/// A header as text: UTF-8, as servers write it today, or Latin-1, as HTTP had it.
+fn header_text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().copied().map(char::from).collect(),
     }
 }
 
