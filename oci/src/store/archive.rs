@@ -362,7 +362,7 @@ fn read_index(members: &Members) -> Result<Option<IndexFile>, StoreError> {
     let Some(text) = members.small("index.json", INDEX_BYTES)? else {
         return Ok(None);
     };
-    match serde_json::from_slice(&text) {
+    match serde_json::from_str(&crate::json::text(&text)) {
         Ok(index) => Ok(Some(index)),
         Err(error) => Err(members.malformed(format!("`index.json` cannot be read: {error}"))),
     }

@@ -194,7 +194,9 @@ impl Members {
 
     fn no_tar(&self, error: ExtractError) -> StoreError {
         match error {
-            ExtractError::Malformed { problem } => self.malformed(format!("as a tar, {problem}")),
+            ExtractError::Malformed { problem } => {
+                self.malformed(format!("it is not a tar file: {problem}"))
+            }
             other => StoreError::Unavailable {
                 place: self.place.clone(),
                 action: "read it".to_owned(),

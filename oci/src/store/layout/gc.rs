@@ -29,6 +29,13 @@ pub(super) fn collect(
 ) -> Result<u64, StoreError> {
     let _lock = layout.snapshots.lock()?;
     let snapshot = layout.snapshots.current()?;
+    if !snapshot.index.odd.is_empty() {
+        return Err(StoreError::Malformed {
+            place: layout.place(),
+            problem: "`index.json` has an entry that cannot be read, so what it needs is not known"
+                .to_owned(),
+        });
+    }
     let entries = &snapshot.index.manifests;
     let mut live = Live::new(layout);
     for entry in entries {

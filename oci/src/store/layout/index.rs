@@ -5,10 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Error as _, MapAccess, Visitor};
-use serde::ser::Error as _;
+use serde::ser::{Error as _, SerializeMap as _, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Map, Value};
 
 use crate::{Descriptor, Digest, MediaType, Tag};
 
@@ -18,15 +17,15 @@ use crate::{Descriptor, Digest, MediaType, Tag};
 pub(in crate::store) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// With all that other tools wrote into it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub(in crate::store) struct IndexFile {
     schema_version: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<MediaType>,
     pub(in crate::store) manifests: Vec<Entry>,
-    #[serde(flatten)]
-    other: Map<String, Value>,
+    /// Entries that name nothing that can be read here, e.g. by a digest of another kind. They hide no
+    /// other, and stay.
+    pub(in crate::store) odd: Vec<Arc<RawValue>>,
+    other: BTreeMap<String, Arc<RawValue>>,
 }
 
 /// What it says of one manifest. There may be thousands: most of it is kept as the text that it is.
@@ -55,27 +54,42 @@ impl<'de> Deserialize<'de> for IndexFile {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<IndexFile, A::Error> {
                 let mut schema_version = None;
                 let mut media_type: Option<Option<MediaType>> = None;
-                let mut manifests = None;
-                let mut other = Map::new();
+                let mut manifests: Option<Vec<Arc<RawValue>>> = None;
+                let mut other = BTreeMap::new();
                 while let Some(name) = map.next_key::<String>()? {
                     let is_second = match name.as_str() {
-                        "schemaVersion" => schema_version.replace(map.next_value()?).is_some(),
+                        "schemaVersion" => schema_version
+                            .replace(map.next_value::<Option<_>>()?.unwrap_or(2))
+                            .is_some(),
                         "mediaType" => media_type.replace(map.next_value()?).is_some(),
                         // Docker 25 writes `null` for none.
                         "manifests" => manifests
-                            .replace(map.next_value::<Option<_>>()?.unwrap_or_default())
+                            .replace(map.next_value::<Option<Texts>>()?.unwrap_or_default().0)
                             .is_some(),
-                        _ => other.insert(name.clone(), map.next_value()?).is_some(),
+                        // Of what nobody here reads, the last stays.
+                        _ => {
+                            other.insert(name.clone(), map.next_value::<Box<RawValue>>()?.into());
+                            false
+                        }
                     };
                     if is_second {
                         return Err(A::Error::custom(format_args!("it has two `{name}`")));
                     }
                 }
                 let missing = A::Error::missing_field;
+                let manifests = manifests.ok_or_else(|| missing("manifests"))?;
+                let (mut read, mut odd) = (Vec::new(), Vec::new());
+                for text in manifests {
+                    match Entry::parse(&text) {
+                        Some(entry) => read.push(entry),
+                        None => odd.push(text),
+                    }
+                }
                 Ok(IndexFile {
-                    schema_version: schema_version.ok_or_else(|| missing("schemaVersion"))?,
+                    schema_version: schema_version.unwrap_or(2),
                     media_type: media_type.flatten(),
-                    manifests: manifests.ok_or_else(|| missing("manifests"))?,
+                    manifests: read,
+                    odd,
                     other,
                 })
             }
@@ -85,18 +99,44 @@ impl<'de> Deserialize<'de> for IndexFile {
     }
 }
 
-impl<'de> Deserialize<'de> for Entry {
+#[derive(Default)]
+struct Texts(Vec<Arc<RawValue>>);
+
+impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Box::<RawValue>::deserialize(deserializer)?;
-        let descriptor: Descriptor = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
-        let ref_name = descriptor.annotations.get(REF_NAME);
-        Ok(Self {
-            ref_name: ref_name.map(|it| it.as_str().into()),
-            digest: descriptor.digest,
-            media_type: descriptor.media_type,
-            size: descriptor.size,
-            text: Some(text.into()),
-        })
+        let texts = Vec::<Box<RawValue>>::deserialize(deserializer)?;
+        Ok(Self(texts.into_iter().map(Into::into).collect()))
+    }
+}
+
+impl Serialize for IndexFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Manifests<'a>(&'a IndexFile);
+
+        impl Serialize for Manifests<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let count = self.0.manifests.len() + self.0.odd.len();
+                let mut list = serializer.serialize_seq(Some(count))?;
+                for entry in &self.0.manifests {
+                    list.serialize_element(entry)?;
+                }
+                for text in &self.0.odd {
+                    list.serialize_element(&**text)?;
+                }
+                list.end()
+            }
+        }
+
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("schemaVersion", &self.schema_version)?;
+        if let Some(media_type) = &self.media_type {
+            fields.serialize_entry("mediaType", media_type)?;
+        }
+        fields.serialize_entry("manifests", &Manifests(self))?;
+        for (name, text) in &self.other {
+            fields.serialize_entry(name, &**text)?;
+        }
+        fields.end()
     }
 }
 
@@ -115,12 +155,28 @@ impl Default for IndexFile {
             schema_version: 2,
             media_type: Some(MediaType::IMAGE_INDEX),
             manifests: Vec::new(),
-            other: Map::new(),
+            odd: Vec::new(),
+            other: BTreeMap::new(),
         }
     }
 }
 
 impl Entry {
+    /// `None` if it names nothing that we can read.
+    fn parse(text: &Arc<RawValue>) -> Option<Self> {
+        let descriptor: Descriptor = serde_json::from_str(text.get()).ok()?;
+        let ref_name = descriptor.annotations.get(REF_NAME);
+        Some(Self {
+            ref_name: ref_name.map(|it| it.as_str().into()),
+            digest: descriptor.digest,
+            media_type: Some(descriptor.media_type)
+                .filter(|it| !it.as_str().is_empty())
+                .unwrap_or(MediaType::IMAGE_MANIFEST),
+            size: descriptor.size,
+            text: Some(Arc::clone(text)),
+        })
+    }
+
     /// Without a tag. A manifest may carry the annotation, too; here it would be one.
     fn new(target: &Descriptor) -> Self {
         let mut target = target.clone();
@@ -271,7 +327,44 @@ impl IndexFile {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+
+    #[test]
+    fn an_entry_is_odd_for_itself() {
+        let good = |more: &str| {
+            let digest = Digest::of(more.as_bytes());
+            format!(r#"{{"digest":"{digest}"{more},"size":1}}"#)
+        };
+        let odd = [
+            "null".to_owned(),
+            format!(
+                r#"{{"digest":"sha384:{}","mediaType":"x/y","size":1}}"#,
+                "0".repeat(96)
+            ),
+            r#"{"digest":"x","mediaType":"x/y","size":1}"#.to_owned(),
+            r#"{"mediaType":"x/y","size":1}"#.to_owned(),
+        ];
+        let (plain, typed) = (good(""), good(r#","mediaType":"x/y""#));
+        let text = format!(
+            r#"{{"manifests":[{},{plain},{typed}],"x":1,"x":{{"y":1e999}},"schemaVersion":null}}"#,
+            odd.join(",")
+        );
+        let index: IndexFile = serde_json::from_str(&text).unwrap();
+        let types: Vec<_> = index
+            .manifests
+            .iter()
+            .map(|it| it.media_type.as_str())
+            .collect();
+        assert_eq!(types, [MediaType::IMAGE_MANIFEST.as_str(), "x/y"]);
+        // They stay.
+        let expected = format!(
+            r#"{{"schemaVersion":2,"manifests":[{plain},{typed},{}],"x":{{"y":1e999}}}}"#,
+            odd.join(",")
+        );
+        assert_eq!(serde_json::to_string(&index).unwrap(), expected);
+    }
 
     fn manifest(content: &[u8]) -> Descriptor {
         Descriptor::of(MediaType::IMAGE_MANIFEST, content)
@@ -331,8 +424,7 @@ mod tests {
     fn a_field_that_is_there_twice_is_refused() {
         for text in [
             r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#,
-            r#"{"schemaVersion":2,"manifests":[],"x":1,"x":2}"#,
-            r#"{"manifests":[]}"#,
+            r#"{"schemaVersion":2}"#,
             "[2,null,[]]",
         ] {
             assert!(serde_json::from_str::<IndexFile>(text).is_err(), "{text}");

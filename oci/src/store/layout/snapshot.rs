@@ -101,7 +101,7 @@ impl Snapshots {
             return Ok(Arc::clone(known));
         }
         let text = read_at_most(&self.root, file, INDEX_BYTES)?;
-        let index = serde_json::from_slice(&text)
+        let index = serde_json::from_str(&crate::json::text(&text))
             .map_err(|error| self.malformed(format!("`index.json` cannot be read: {error}")))?;
         let snapshot = Arc::new(Snapshot { stamp, index });
         *last = Some(Arc::clone(&snapshot));
