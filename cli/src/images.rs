@@ -215,6 +215,8 @@ fn form(reference: &Reference) -> &'static str {
 /// The error of a store, with what a user can do about it besides.
 pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandError {
     let is_missing = matches!(error, StoreError::NotFound { .. });
+    let is_tag = matches!(&error, StoreError::NotFound { what, .. }
+        if !what.contains(':') && is_named(reference, what));
     // Of a token server: its name says nothing to who has to log in.
     let by_token = matches!(&error, StoreError::Refused { place, .. } if place.contains("://"));
     let error = match &error {
@@ -229,6 +231,10 @@ pub(crate) fn with_hint(error: StoreError, reference: &Reference) -> CommandErro
         Location::Registry(repository) if by_token => error.hint(format!(
             "log in with `sealpack login {}`, or ask for the right to this repository",
             repository.registry()
+        )),
+        Location::Registry(_) if is_tag => error.hint(format!(
+            "`sealpack ls {}` lists what is there",
+            reference.location
         )),
         Location::Layout(_) | Location::LayoutArchive(_) if is_missing => error.hint(format!(
             "`sealpack ls {}` lists what is there",

@@ -48,6 +48,8 @@ fn credential(value: &str) -> Option<Credential> {
 
 /// Decodes base64 of `name:password`.
 pub(super) fn basic(text: &str) -> Option<Credential> {
+    // `base64` on the command line breaks its lines.
+    let text = zeroize::Zeroizing::new(text.replace(['\r', '\n'], ""));
     let decoded = zeroize::Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
     // Docker pads what it writes with zero bytes.
     let pair = std::str::from_utf8(&decoded).ok()?.trim_end_matches('\0');

@@ -26,8 +26,9 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads the file at `path`; `None` if there is none.
     pub fn read(path: &Path) -> Result<Option<Self>, CredentialsError> {
-        match read_text(path)? {
-            Some(text) => Self::parse(path, &text).map(Some),
+        match read_bytes(path)? {
+            // What is no text in one entry is nothing to the others.
+            Some(bytes) => Self::parse(path, &String::from_utf8_lossy(&bytes)).map(Some),
             None => Ok(None),
         }
     }
@@ -49,15 +50,25 @@ impl ConfigFile {
             ))
         })?;
         let mut credentials = BTreeMap::new();
+        let mut of_addresses = Vec::new();
         for (key, entry) in raw.auths {
             let entry = serde_json::from_str::<Option<Entry>>(entry.get());
             let credential = match entry {
                 Ok(entry) => entry.unwrap_or_default().credential().transpose(),
                 Err(_secret) => Some(Err("is not of the expected shape")),
             };
+            let is_address = key.contains("://");
             if let Some(credential) = credential {
-                credentials.insert(normalise(&key), credential);
+                let key = normalise(&key);
+                // As `docker login https://HOST/v1/…` writes it: an address stands for its host, too.
+                if is_address && let Some((host, _)) = key.split_once('/') {
+                    of_addresses.push((host.to_owned(), credential.clone()));
+                }
+                credentials.insert(key, credential);
             }
+        }
+        for (host, credential) in of_addresses {
+            credentials.entry(host).or_insert(credential);
         }
         Ok(Self {
             path: path.to_owned(),
@@ -65,7 +76,10 @@ impl ConfigFile {
             helpers: raw
                 .cred_helpers
                 .into_iter()
-                .map(|(key, helper)| (normalise(&key), helper))
+                // Without a name there is none.
+                .filter_map(|(key, helper)| {
+                    Some((normalise(&key), helper.filter(|it| !it.is_empty())?))
+                })
                 .collect(),
             store: raw.creds_store.filter(|it| !it.is_empty()),
         })
@@ -121,6 +135,15 @@ impl fmt::Debug for ConfigFile {
 
 /// Reads a file of credentials whole; `None` if there is none.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError> {
+    let text = read_bytes(path)?.map(String::from_utf8).transpose();
+    text.map_err(|error| CredentialsError::Io {
+        path: path.to_owned(),
+        action: "read",
+        source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
+    })
+}
+
+fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
     let failed = |source| CredentialsError::Io {
         path: path.to_owned(),
         action: "read",
@@ -138,8 +161,8 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError>
         }
         Err(error) => return Err(failed(error)),
     };
-    match crate::read_text_at_most(file, MAX_BYTES).map_err(failed)? {
-        Some(text) => Ok(Some(text)),
+    match crate::read_at_most(file, MAX_BYTES).map_err(failed)? {
+        Some(bytes) => Ok(Some(bytes)),
         None => Err(CredentialsError::File {
             path: path.to_owned(),
             problem: format!("larger than {MAX_BYTES} bytes"),
@@ -153,7 +176,7 @@ struct Raw {
     #[serde(default, deserialize_with = "null_is_empty")]
     auths: BTreeMap<String, Box<RawValue>>,
     #[serde(default, deserialize_with = "null_is_empty")]
-    cred_helpers: BTreeMap<String, String>,
+    cred_helpers: BTreeMap<String, Option<String>>,
     #[serde(default)]
     creds_store: Option<String>,
 }
@@ -264,9 +287,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_store_without_a_name_is_none() {
-        let file = parse(r#"{"credsStore":""}"#).unwrap();
-        let found = file.credential(&["a.example".to_owned()]).await;
-        assert_eq!(found.unwrap(), None);
+        for text in [
+            r#"{"credsStore":""}"#,
+            r#"{"credHelpers":{"a.example":""}}"#,
+            r#"{"credHelpers":{"a.example":null}}"#,
+        ] {
+            let file = parse(text).unwrap();
+            let found = file.credential(&["a.example".to_owned()]).await;
+            assert_eq!(found.unwrap(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_stands_for_its_host() {
+        let file = parse(
+            r#"{"auths":{"https://a.example/some/path":{"auth":"bWU6eA=="},
+                "https://b.example/x":{"auth":"bWU6eA=="},"b.example":{"auth":"bWU6eQ=="},
+                "c.example/x":{"auth":"bWU6\neA=\r\n="}}}"#,
+        )
+        .unwrap();
+        let of = |key: &str| file.credentials.get(key).cloned().map(Result::unwrap);
+        assert_eq!(of("a.example"), Some(Credential::basic("me", "x")));
+        assert_eq!(of("b.example"), Some(Credential::basic("me", "y")));
+        // A path alone is one.
+        assert_eq!(of("c.example"), None);
+        assert_eq!(of("c.example/x"), Some(Credential::basic("me", "x")));
     }
 
     #[test]
@@ -283,6 +328,16 @@ mod tests {
             ConfigFile::read(&path),
             Err(CredentialsError::Io { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_no_text_in_one_entry_is_nothing_to_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        let text = b"{\"x\":\"\xff\",\"auths\":{\"a.example\":{\"auth\":\"bWU6eA==\"}}}";
+        fs_err::write(&path, text).unwrap();
+        let file = ConfigFile::read(&path).unwrap().unwrap();
+        assert!(file.credentials["a.example"].is_ok());
     }
 
     #[test]

@@ -209,6 +209,11 @@ fn read(path: &Path) -> Result<String, PolicyError> {
     std::fs::File::open(path)
         .and_then(|file| oci::read_text_at_most(file, MAX_BYTES))
         .map_err(read_error)?
+        // Editors on Windows begin files so.
+        .map(|text| match text.strip_prefix('\u{feff}') {
+            Some(text) => text.to_owned(),
+            None => text,
+        })
         .ok_or_else(|| PolicyError::TooLarge {
             path: path.to_owned(),
             limit: MAX_BYTES,

@@ -52,7 +52,7 @@ pub(super) fn drop_ins(folder: &Path) -> Result<Vec<PathBuf>, MirrorsError> {
 pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError> {
     let document: Document =
         toml::from_str(text).map_err(|error| malformed(path, error.to_string().trim_end()))?;
-    if document.registries.is_some() {
+    if document.registries.is_some_and(|it| !is_empty(&it)) {
         return Err(malformed(
             path,
             "`[registries]` is version 1 of the format; only version 2, `[[registry]]`, is read",
@@ -64,6 +64,15 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Entry>, MirrorsError>
         .map(|it| it.entry().map_err(|problem| malformed(path, problem)))
         .collect::<Result<Vec<_>, _>>()?;
     contradiction(&entries).map_or(Ok(entries), |problem| Err(malformed(path, problem)))
+}
+
+/// Whether nothing is said: distributions ship files with the tables of old, and nothing in them.
+fn is_empty(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::Table(table) => table.values().all(is_empty),
+        toml::Value::Array(values) => values.is_empty(),
+        _ => false,
+    }
 }
 
 /// What two entries of one file say differently of one place. As for Podman and skopeo, neither holds
@@ -118,7 +127,7 @@ struct Document {
     #[serde(default)]
     registry: Vec<RawRegistry>,
     #[serde(default)]
-    registries: Option<serde::de::IgnoredAny>,
+    registries: Option<toml::Value>,
 }
 
 #[derive(Deserialize)]
@@ -292,6 +301,17 @@ mod tests {
             &deep,
         ] {
             assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tables_of_old_with_nothing_in_them_say_nothing() {
+        for text in [
+            "[registries]",
+            "[registries.search]",
+            "[registries.search]\nregistries=[]",
+        ] {
+            assert!(parsed(text).is_ok(), "{text}");
         }
     }
 
