@@ -1,10 +1,10 @@
 //! The commands that README and docs show are there, with the flags that they show.
 
-use testkit::registry::{Login, Switches, TestRegistry};
+use testkit::registry::{Switches, TestRegistry};
 use testkit::{Output, Project, Workspace, binary, repository, skipped};
 
 /// The commands of a document: lines that begin with `sealpack`, in blocks of a shell.
-fn commands(text: &str) -> Vec<String> {
+pub(crate) fn commands(text: &str) -> Vec<String> {
     let mut shell = false;
     let mut commands: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -114,17 +114,6 @@ fn run_console(project: &Project, console: &str, registry: &TestRegistry) -> usi
 }
 
 #[test]
-fn the_commands_of_the_readme_do_what_they_say() {
-    let project = Project::typical();
-    let policy = fs_err::read(project.join("policy/policy.toml")).unwrap();
-    project.write("policy.toml", policy);
-    let registry = TestRegistry::start(Switches::default());
-    let text = fs_err::read_to_string(repository().join("README.md")).unwrap();
-    let consoles = blocks(&text, "console");
-    assert!(run_console(&project, &consoles[0], &registry) >= 6);
-}
-
-#[test]
 fn the_first_steps_of_the_documents_can_be_gone() {
     if !std::path::Path::new("/bin/busybox").exists() {
         skipped("the first steps need /bin/busybox");
@@ -138,88 +127,6 @@ fn the_first_steps_of_the_documents_can_be_gone() {
     Output::of(shell.args(["-euc", script])).expect(0);
     let consoles = blocks(&text, "console");
     assert_eq!(run_console(&project, &consoles[0], &registry), 5);
-}
-
-/// The commands of a recipe: items of lists below `script:`, or after `run:`.
-fn recipe(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim);
-    let commands = lines.filter_map(|line| {
-        let item = line.strip_prefix("- ")?;
-        let command = item.strip_prefix("run: ").unwrap_or(item);
-        let known = ["sealpack ", "printenv "];
-        known
-            .iter()
-            .any(|it| command.starts_with(it))
-            .then(|| command.to_owned())
-    });
-    commands.collect()
-}
-
-#[test]
-fn the_recipe_for_gitlab_runs() {
-    let project = Project::typical();
-    let public = fs_err::read(project.join("test.pub")).unwrap();
-    project.write("release.pub", public);
-    let registry = TestRegistry::start(Switches {
-        login: Login::Basic {
-            username: "robot",
-            password: "secret",
-        },
-        ..Switches::default()
-    });
-    let text = fs_err::read_to_string(repository().join("docs/ci/gitlab.yml")).unwrap();
-    let commands = recipe(&text);
-    assert!(commands.len() >= 5, "{commands:?}");
-    let folder = binary("sealpack").parent().unwrap().display().to_string();
-    for command in commands {
-        let mut shell = project.workspace().command("bash");
-        let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
-        shell.args(["-euc", &command]).env("PATH", path);
-        shell.env(
-            "COSIGN_PRIVATE_KEY",
-            fs_err::read_to_string(project.join("test.key")).unwrap(),
-        );
-        shell.env("IMAGE", format!("{}/app:v1", registry.host()));
-        shell.env("CI_REGISTRY", registry.host());
-        shell.env("CI_REGISTRY_USER", "robot");
-        shell.env("CI_REGISTRY_PASSWORD", "secret");
-        let output = Output::of(&mut shell);
-        assert_eq!(output.code, 0, "`{command}`: {output:?}");
-    }
-    // What is kept for the next job is where the commands put it.
-    let lists = text
-        .lines()
-        .filter_map(|it| it.trim().strip_prefix("paths: ["));
-    for path in lists.flat_map(|it| it.trim_end_matches(']').split(", ")) {
-        assert!(project.join(path).exists(), "{path}");
-    }
-}
-
-#[test]
-fn recipes_name_what_is_there() {
-    let workspace = Workspace::new();
-    for name in ["github", "gitlab"] {
-        let path = repository().join(format!("docs/ci/{name}.yml"));
-        let commands = recipe(&fs_err::read_to_string(path).unwrap());
-        for command in commands
-            .iter()
-            .filter_map(|it| it.strip_prefix("sealpack "))
-        {
-            let words: Vec<_> = command.split_whitespace().collect();
-            let count = if ["policy", "key"].contains(&words[0]) {
-                2
-            } else {
-                1
-            };
-            let help = Output::of(workspace.sealpack(&words[..count]).arg("--help")).expect(0);
-            for flag in words.iter().filter(|it| it.starts_with("--")) {
-                assert!(
-                    help.stdout.contains(flag),
-                    "{name}: `{command}` has no {flag}"
-                );
-            }
-        }
-    }
 }
 
 /// `-h` is for who has forgotten the name of a flag: it fits on a screen, and says where the rest is.
