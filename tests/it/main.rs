@@ -61,6 +61,7 @@ mod prompt;
 mod publish;
 mod readme;
 mod rebase;
+mod recipes;
 mod registry;
 mod report;
 mod sbom;
