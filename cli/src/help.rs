@@ -19,6 +19,11 @@ const PAGES: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// Whether this is a page, and no command.
+pub(crate) fn is_page(name: &str) -> bool {
+    PAGES.iter().any(|(_, it, _)| *it == name)
+}
+
 /// The command line with its help.
 pub(crate) fn command() -> Command {
     let root = each(Cli::command());

@@ -67,23 +67,20 @@ fn main() -> ExitCode {
     }
     let arguments = match defaults::arguments(&environment) {
         Ok(arguments) => arguments,
-        Err(error) => {
-            Ui::plain(&environment).error(&error);
-            return error.exit_code();
-        }
+        Err(error) => return failed(&error, &environment),
     };
     // To make the texts of help takes longer than to understand the arguments, and few ask for them.
     let matches = match Cli::understood(&arguments) {
         Some(matches) => matches,
         None => match help::command().try_get_matches_from(arguments) {
             Ok(matches) => matches,
-            Err(error) => return not_understood(&error, &environment),
+            Err(error) => return not_understood(error, &environment),
         },
     };
     let format = format(&matches);
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => error.format(&mut Cli::command()).exit(),
+        Err(error) => return not_understood(error.format(&mut Cli::command()), &environment),
     };
     let name = matches.subcommand_name().unwrap_or_default();
     let ui = Ui::new(&cli.global, &environment).of_command(name, &environment);
@@ -115,13 +112,39 @@ fn of_lifecycle() -> Option<Vec<OsString>> {
 }
 
 /// Says what clap has to say (help is such an error, too), and what other tools call it.
-fn not_understood(error: &clap::Error, environment: &Environment) -> ExitCode {
+fn not_understood(mut error: clap::Error, environment: &Environment) -> ExitCode {
+    let hint = habits::hint(&error, &environment.arguments);
+    habits::without_wrong_tips(&mut error, hint.is_some());
     // There is nobody to tell that nobody can be told.
     error.print().unwrap_or_default();
-    if let Some(hint) = habits::hint(error) {
-        Ui::plain(environment).hint(&hint);
+    let ui = Ui::plain(environment);
+    if let Some(hint) = &hint {
+        ui.hint(hint);
+    }
+    if error.use_stderr() && wants_json(&environment.arguments) {
+        ui.failure(&habits::error(&error, hint));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Says what is wrong before it is known what was asked for.
+fn failed(error: &CommandError, environment: &Environment) -> ExitCode {
+    let ui = Ui::plain(environment);
+    ui.error(error);
+    if wants_json(&environment.arguments) {
+        ui.failure(error);
+    }
+    error.exit_code()
+}
+
+/// Whether somebody asked for JSON, in arguments that were not understood.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let typed = arguments.iter().skip(1).map_while(|it| it.to_str());
+    let typed: Vec<_> = typed.take_while(|it| *it != "--").collect();
+    let mut pairs = typed.windows(2);
+    let apart = |it: &[&str]| matches!(it, ["-o" | "--output", "json"]);
+    let joined = |it: &&str| ["-ojson", "-o=json", "--output=json"].contains(it);
+    pairs.any(apart) || typed.iter().any(joined)
 }
 
 /// The form of what the command prints, whichever command it is.

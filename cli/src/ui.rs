@@ -196,7 +196,7 @@ impl Ui {
         let lines = error.lines();
         let of = |wanted: &str| {
             let lines = lines.iter().filter(|it| it.label == wanted);
-            lines.map(|it| it.text.clone()).collect::<Vec<_>>()
+            lines.map(|it| spoken(&it.text)).collect::<Vec<_>>()
         };
         let failure = Failure {
             error: of("error").concat(),
@@ -243,7 +243,7 @@ impl Ui {
     /// The result as a document, on standard output.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), CommandError> {
         let text = serde_json::to_string_pretty(value).map_err(CommandError::undecided)?;
-        self.document(text);
+        self.document(spoken_json(&text));
         Ok(())
     }
 
@@ -474,6 +474,37 @@ fn spoken(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// The same of a document: of the names of images and places in it. What stands deeper, a statement say, is
+/// what somebody signed.
+fn spoken_json(text: &str) -> String {
+    const NAMES: [&str; 9] = [
+        "before",
+        "destination",
+        "from",
+        "image",
+        "index",
+        "named",
+        "place",
+        "source",
+        "to",
+    ];
+    let line = |line: &str| {
+        let inner = line.trim_start();
+        let is_name = |name: &&str| {
+            let field = inner
+                .strip_prefix('"')
+                .and_then(|it| it.strip_prefix(*name));
+            field.is_some_and(|it| it.starts_with("\": \""))
+        };
+        if line.len() - inner.len() <= 6 && NAMES.iter().any(|it| is_name(it)) {
+            spoken(line)
+        } else {
+            line.to_owned()
+        }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Lets it be drawn.

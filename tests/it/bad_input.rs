@@ -51,7 +51,7 @@ fn an_interrupted_build_leaves_nothing_behind() {
         let project = Project::new(&[hanging]);
         let mut child = Killed(
             project
-                .build_command(["--key", "test.key", "--output", "oci:out:v1"])
+                .build_command(["--key", "test.key", "--tag", "oci:out:v1"])
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap(),
@@ -151,7 +151,7 @@ fn a_huge_log_is_not_held_in_memory() {
         let said = project.join("said");
         let mut child = Killed(
             project
-                .build_command(["--key", "test.key", verbosity, "--output", "oci:out:v1"])
+                .build_command(["--key", "test.key", verbosity, "--tag", "oci:out:v1"])
                 .stderr(fs_err::File::create(&said).unwrap().into_parts().0)
                 .spawn()
                 .unwrap(),
@@ -222,7 +222,7 @@ fn a_full_disk_is_said_and_nothing_is_half_there() {
     assert!(!project.join("out").exists());
     fs_err::remove_dir_all(tiny.0.join("staged")).unwrap();
     // Where temporary files are:
-    let arguments = ["--key", "test.key", "--output", "oci:out:v1"];
+    let arguments = ["--key", "test.key", "--tag", "oci:out:v1"];
     let mut command = project.build_command(arguments);
     full(Output::of(command.env("TMPDIR", &tiny.0)));
     assert_eq!(fs_err::read_dir(&tiny.0).unwrap().count(), 0);

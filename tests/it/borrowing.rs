@@ -14,7 +14,7 @@ use crate::build::json as printed;
 /// An image to run on, at `name`; the digest of its only large layer.
 fn run_image(project: &Project, name: &str) -> String {
     project.write("app/large", vec![b'x'; 100_000]);
-    let built = ["--unsigned", "--no-cache", "--output", "oci:base:v1"];
+    let built = ["--unsigned", "--no-cache", "--tag", "oci:base:v1"];
     Output::of(
         project
             .sealpack(["build", "app", "--builder", "builder.toml"])

@@ -166,7 +166,7 @@ fn the_same_source_gives_the_same_image_and_the_same_sboms() {
         project
             .sealpack(["build", "elsewhere/app", "--builder", "builder.toml"])
             .args(["--key", "test.key", "--no-cache"])
-            .args(["--output", "oci:three:v1", "--output", "json"]),
+            .args(["--tag", "oci:three:v1", "--output", "json"]),
     );
     let third = json(&output.expect(0));
     assert_eq!(first["digest"], third["digest"]);
@@ -216,7 +216,7 @@ fn what_did_not_change_is_reused_and_the_user_hears_of_it() {
 #[test]
 fn an_unsigned_image_has_nothing_attached() {
     let project = Project::typical();
-    let output = Output::of(&mut project.build_command(["--unsigned", "--output", "oci:out:v1"]));
+    let output = Output::of(&mut project.build_command(["--unsigned", "--tag", "oci:out:v1"]));
     let output = output.expect(0);
     assert!(output.stderr.contains("not signed"), "{}", output.stderr);
     let tree = project.run(&["tree", "oci:out:v1"]).expect(0).stdout;
@@ -316,7 +316,7 @@ fn dependency<'a>(provenance: &'a Value, part: &str) -> &'a Value {
 fn provenance_names_all_that_went_in() {
     let project = Project::typical();
     let arguments = ["--env", "LITERAL=seen", "--env", "PASSED"];
-    let mut command = project.build_command(["--key", "test.key", "--output", "oci:out:v1"]);
+    let mut command = project.build_command(["--key", "test.key", "--tag", "oci:out:v1"]);
     command.args(arguments).env("PASSED", "kept-to-ourselves");
     Output::of(&mut command).expect(0);
     let provenance = statement(&project, "oci:out:v1", "provenance");
@@ -425,7 +425,7 @@ fn a_killed_build_leaves_a_cache_and_a_destination_that_work() {
     project.build("oci:out:v1").expect(0);
     project.write("app/slow", "");
     let mut child = project
-        .build_command(["--key", "test.key", "--output", "oci:out:v1"])
+        .build_command(["--key", "test.key", "--tag", "oci:out:v1"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

@@ -53,7 +53,7 @@ async fn package(project: &Project, folder: &str, id: &str, layout: &str) {
 }
 
 fn output(project: &Project, arguments: &[&str]) -> Output {
-    let all = ["--unsigned", "--output", "oci:out:v1", "--output", "json"];
+    let all = ["--unsigned", "--tag", "oci:out:v1", "--output", "json"];
     Output::of(project.build_command(all).args(arguments))
 }
 
@@ -256,7 +256,7 @@ fn an_app_names_its_buildpacks() {
             "{head}{script}[[io.buildpacks.group]]\nuri = \"from=builder\"\n[[io.buildpacks.group]]\nuri = \"ci/more\"\n[[io.buildpacks.group]]\nid = \"test/not-there\"\nexec-env = [\"test\"]\n"
         ),
     );
-    let all = ["--key", "test.key", "--output", "oci:out:v1"];
+    let all = ["--key", "test.key", "--tag", "oci:out:v1"];
     Output::of(&mut project.build_command(all)).expect(0);
     assert!(has(&project, "made-by-script"));
     let definition = provenance(&project);

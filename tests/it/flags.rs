@@ -35,7 +35,7 @@ pub(crate) fn has_sandbox(project: &Project) -> bool {
             "--isolation",
             "required",
             "--no-cache",
-            "--output",
+            "--tag",
             "oci:probe:v1",
         ],
     );
@@ -63,7 +63,7 @@ printf '[[labels]]\nkey = "seen"\nvalue = "%s"\n' "$seen" > "$CNB_LAYERS_DIR/lau
     project.write("binding/type", "a binding\n");
     project.write("results/old", "");
     let arguments = [
-        "--output",
+        "--tag",
         "oci:out:v1",
         "--volume",
         "facts:/volume/read",
@@ -119,7 +119,7 @@ fn no_volume_gives_a_key_away() {
         let output = Output::of(
             project
                 .sealpack(arguments)
-                .args(["--key", "test.key", "--output", "oci:out:v1"])
+                .args(["--key", "test.key", "--tag", "oci:out:v1"])
                 .args(["--volume", volume])
                 .env("HOME", &home)
                 .env("TMPDIR", project.join("temporary")),
@@ -138,7 +138,7 @@ fn no_volume_gives_a_key_away() {
 #[test]
 fn layers_are_kept_in_an_image() {
     let project = Project::typical();
-    let arguments = ["--cache-image", "oci:kept:v1", "--output", "oci:out:v1"];
+    let arguments = ["--cache-image", "oci:kept:v1", "--tag", "oci:out:v1"];
     let said = build(&project, &arguments).expect(0).stderr;
     assert!(said.contains("the cache is empty"), "{said}");
     let said = build(&project, &arguments).expect(0).stderr;
@@ -162,7 +162,7 @@ fn layers_are_kept_in_an_image() {
         assert!(output.stderr.contains(expected), "{}", output.stderr);
     }
     for image in ["oci-archive:kept.tar:v1", "docker-daemon:kept:v1"] {
-        let arguments = ["--cache-image", image, "--output", "oci:out:v1"];
+        let arguments = ["--cache-image", image, "--tag", "oci:out:v1"];
         let output = build(&project, &arguments).expect(2);
         assert!(
             output.stderr.contains("cannot be a cache"),
@@ -182,7 +182,7 @@ fn a_cache_image_that_is_missing_is_an_empty_cache_however_a_registry_says_it() 
         ..Switches::default()
     });
     let image = format!("{}/kept:v1", registry.host());
-    let arguments = ["--cache-image", &image, "--output", "oci:out:v1"];
+    let arguments = ["--cache-image", &image, "--tag", "oci:out:v1"];
     let said = build(&project, &arguments).expect(0).stderr;
     assert!(said.contains("the cache is empty"), "{said}");
     assert!(!said.contains("nothing was cached"), "{said}");
@@ -191,7 +191,7 @@ fn a_cache_image_that_is_missing_is_an_empty_cache_however_a_registry_says_it() 
 #[test]
 fn a_folder_of_layers_begins_anew_when_it_is_asked_to() {
     let project = Project::typical();
-    let arguments = ["--cache", "cache", "--output", "oci:out:v1"];
+    let arguments = ["--cache", "cache", "--tag", "oci:out:v1"];
     build(&project, &arguments).expect(0);
     let cleared = [&arguments[..], &["--clear-cache"]].concat();
     let said = build(&project, &cleared).expect(0).stderr;
@@ -204,7 +204,7 @@ fn a_folder_of_layers_begins_anew_when_it_is_asked_to() {
 fn an_image_is_as_old_as_it_is_said_to_be() {
     let project = Project::typical();
     let created = |time: &[&str]| {
-        let arguments = [time, &["--no-cache", "--output", "oci:out:v1"]].concat();
+        let arguments = [time, &["--no-cache", "--tag", "oci:out:v1"]].concat();
         let mut command = project.sealpack(["build", "app", "--builder", "builder.toml"]);
         command.args(["--unsigned"]).args(arguments);
         Output::of(command.env("SOURCE_DATE_EPOCH", "1000000000")).expect(0);
@@ -217,7 +217,7 @@ fn an_image_is_as_old_as_it_is_said_to_be() {
     assert!(created(&["--creation-time", "1500000000"]).starts_with("2017-07-14T02:40:00"));
     assert!(created(&["--creation-time", "now"]).as_str() > "2025");
     for time in ["tomorrow", "99999999999999"] {
-        let arguments = ["--creation-time", time, "--output", "oci:out:v1"];
+        let arguments = ["--creation-time", time, "--tag", "oci:out:v1"];
         let said = build(&project, &arguments).expect(2).stderr;
         assert!(said.contains("is not a creation time"), "{said}");
     }
@@ -227,7 +227,7 @@ fn an_image_is_as_old_as_it_is_said_to_be() {
 fn an_image_has_as_many_names_as_are_said() {
     let project = Project::typical();
     let arguments = [
-        "--output",
+        "--tag",
         "oci:out:v1",
         "--tag",
         "oci:out:v2",
@@ -238,7 +238,7 @@ fn an_image_has_as_many_names_as_are_said() {
     for name in ["oci:out:v1", "oci:out:v2", "oci:other:v1"] {
         assert_eq!(facts(&project, name)["digest"], built["digest"], "{name}");
     }
-    let arguments = ["--output", "oci:out:v1", "--tag", "not a name"];
+    let arguments = ["--tag", "oci:out:v1", "--tag", "not a name"];
     let said = build(&project, &arguments).expect(2).stderr;
     assert!(said.contains("is not a place for an image"), "{said}");
 }
@@ -246,8 +246,8 @@ fn an_image_has_as_many_names_as_are_said() {
 #[test]
 fn layers_of_the_image_that_is_named_are_used_again() {
     let project = Project::typical();
-    build(&project, &["--output", "oci:first:v1", "--cache", "cache"]).expect(0);
-    let arguments = ["--cache", "cache", "--output", "oci:second:v1"];
+    build(&project, &["--tag", "oci:first:v1", "--cache", "cache"]).expect(0);
+    let arguments = ["--cache", "cache", "--tag", "oci:second:v1"];
     let named = ["--previous-image", "oci:first:v1"];
     let built = report(&project, &[&arguments[..], &named].concat());
     assert_eq!(built["layers"]["new"], 0, "{built:#}");

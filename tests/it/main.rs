@@ -36,6 +36,7 @@ mod flags;
 mod gate;
 mod generated;
 mod golden;
+mod habits;
 mod health;
 mod identities;
 mod keyless;

@@ -17,7 +17,7 @@ pub(crate) fn says(project: &Project, arguments: &[&str]) -> String {
 
 /// What `sealpack build` says to these arguments, beside those for app, builder, key and output.
 pub(crate) fn build_says(project: &Project, arguments: &[&str]) -> String {
-    let common = ["--key", "test.key", "--output", "oci:out:v1"];
+    let common = ["--key", "test.key", "--tag", "oci:out:v1"];
     let output = Output::of(project.build_command(common).args(arguments));
     project.transcript(&output)
 }
@@ -231,7 +231,7 @@ Usage: sealpack [OPTIONS] <COMMAND>
 
 For more information, try '--help'.
 "#);
-    assert_snapshot!(build(&["--output", "oci:out:v1"]), @"
+    assert_snapshot!(build(&["--tag", "oci:out:v1"]), @"
 exit: 2
 --- stdout
 --- stderr
@@ -267,7 +267,7 @@ exit: 2
 error: nothing says where the image goes
 hint: add `--tag HOST/REPO:TAG` or `--tag oci:DIR:TAG`
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "Not An Image"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "Not An Image"]), @r#"
 exit: 2
 --- stdout
 --- stderr
@@ -276,14 +276,14 @@ error: `Not An Image` is not a place for an image
 hint: use `HOST/REPO:TAG` or `oci:DIR:TAG`
 "#);
     let digest = format!("oci:out@sha256:{}", "0".repeat(64));
-    assert_snapshot!(build(&["--unsigned", "--output", &digest]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", &digest]), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: `oci:out@sha256:[digest]` names a digest, but nobody knows the digest of an image before it is built
 hint: name a tag: `HOST/REPO:TAG` or `oci:DIR:TAG`
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--policy", "policy"]), @"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--policy", "policy"]), @"
 exit: 2
 --- stdout
 --- stderr
@@ -293,26 +293,26 @@ Usage: sealpack build --builder <IMAGE|FILE> --output <FORMAT> <--key <FILE>|--n
 
 For more information, try '--help'.
 ");
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "NOT_SET"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--env", "NOT_SET"]), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: the variable `NOT_SET` is not set
 hint: give it a value: `NAME=VALUE`
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--env", "A/B=C"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--env", "A/B=C"]), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: `A/B` is not the name of a variable
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--run-image", "oci:nowhere:v1"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--run-image", "oci:nowhere:v1"]), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: folder `nowhere` not found
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--process-type", "nothing"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--process-type", "nothing"]), @r#"
 exit: 2
 --- stdout
 --- stderr
@@ -323,14 +323,14 @@ exit: 2
 error: process type `nothing` does not exist
 hint: the buildpacks defined: web
 "#);
-    assert_snapshot!(build(&["--unsigned", "--output", "oci:out:v1", "--lifecycle", "app"]), @r#"
+    assert_snapshot!(build(&["--unsigned", "--tag", "oci:out:v1", "--lifecycle", "app"]), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: `lifecycle` and `launcher` are missing in `app`
 hint: leave out `--lifecycle`, and `sealpack` itself is the lifecycle
 "#);
-    assert_snapshot!(says(&["build", "nowhere", "--unsigned", "--output", "oci:out:v1"]), @r#"
+    assert_snapshot!(says(&["build", "nowhere", "--unsigned", "--tag", "oci:out:v1"]), @r#"
 exit: 2
 --- stdout
 --- stderr
@@ -350,7 +350,7 @@ fn keys_that_cannot_be_used() {
     let project = Project::typical();
     let key = |arguments: &[&str], password: Option<&str>| {
         let mut command = project.sealpack(["build", "app", "--builder", "builder.toml"]);
-        command.args(["--output", "oci:out:v1"]).args(arguments);
+        command.args(["--tag", "oci:out:v1"]).args(arguments);
         match password {
             Some(password) => command.env("COSIGN_PASSWORD", password),
             None => command.env_remove("COSIGN_PASSWORD"),
@@ -550,7 +550,7 @@ error: failed to copy sha256:[digest] to its destination
   cause: `http://[registry]` is unreachable
   cause: Connection refused (os error 111)
 "#);
-    assert_snapshot!(build_says(&project, &["--output", &image]).replace(&host, "[registry]"), @r#"
+    assert_snapshot!(build_says(&project, &["--tag", &image]).replace(&host, "[registry]"), @r#"
 exit: 2
 --- stdout
 --- stderr

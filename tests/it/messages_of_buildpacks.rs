@@ -27,7 +27,7 @@ exit: 2
 error: builder file `builder.toml` not found
 hint: `--builder` takes a `builder.toml`, or a builder image: `HOST/REPO:TAG` or `oci:DIR:TAG`
 "#);
-    let unnamed = ["build", "app", "--unsigned", "--output", "oci:out:v1"];
+    let unnamed = ["build", "app", "--unsigned", "--tag", "oci:out:v1"];
     assert_snapshot!(says(&project, &unnamed), @r#"
 exit: 2
 --- stdout

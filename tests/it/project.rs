@@ -28,7 +28,7 @@ printf '[[labels]]\nkey = "files"\nvalue = "%s"\n[[labels]]\nkey = "variables"\n
 
 /// Builds without a key; what went wrong, if something did.
 fn build(project: &Project, arguments: &[&str]) -> Output {
-    let all = ["--unsigned", "--output", "oci:out:v1"];
+    let all = ["--unsigned", "--tag", "oci:out:v1"];
     Output::of(project.build_command(all).args(arguments))
 }
 
@@ -104,7 +104,7 @@ fn the_command_line_wins_over_files_and_these_over_the_app() {
         "--env",
         "MY_A=line",
     ];
-    let all = ["--key", "test.key", "--output", "oci:out:v1"];
+    let all = ["--key", "test.key", "--tag", "oci:out:v1"];
     let mut command = project.build_command(all);
     let output = Output::of(command.args(arguments).env("MY_D", "ours")).expect(0);
     assert_eq!(
@@ -161,7 +161,7 @@ fn another_file_and_another_builder_may_be_named() {
         "[_]\nschema-version = \"0.2\"\n[io.buildpacks]\nbuilder = \"../other.toml\"\ninclude = [\"*.txt\"]\n",
     );
     project.write("app/project.toml", "is not read");
-    let arguments = ["build", "app", "--unsigned", "--output", "oci:out:v1"];
+    let arguments = ["build", "app", "--unsigned", "--tag", "oci:out:v1"];
     let named = ["--descriptor", "ci/project.toml"];
     Output::of(project.sealpack(arguments).args(named)).expect(0);
     assert_eq!(labels(&project)["files"], "./hello.txt ");

@@ -391,7 +391,7 @@ async fn what_a_policy_does_not_accept_is_not_rebased() {
     world.run(&["sign", &run, "--key", "test.key"]).expect(0);
     let bare = world.image("bare:v1");
     let build = ["build", "app", "--builder", "builder.toml", "--unsigned"];
-    let build = [&build[..], &["--run-image", &run, "--output", &bare]].concat();
+    let build = [&build[..], &["--run-image", &run, "--tag", &bare]].concat();
     world.run(&build).expect(0);
     writes();
     let all = ["rebase", &bare, "--key", "test.key"];

@@ -33,7 +33,7 @@ fn a_private_key_in_the_app_is_refused() {
         } else {
             "app/release"
         };
-        let mut command = workspace.sealpack(["build", "app", flag, key, "--output", "oci:out:v1"]);
+        let mut command = workspace.sealpack(["build", "app", flag, key, "--tag", "oci:out:v1"]);
         let output = Output::of(&mut command).expect(2);
         assert!(
             output.stderr.contains("lies in the app's folder"),
@@ -63,7 +63,7 @@ fn buildpacks_see_neither_keys_nor_credentials() {
         "app",
         "--new-key",
         "release",
-        "--output",
+        "--tag",
         "oci:out:v1",
         "-v",
         "--isolation",

@@ -266,7 +266,7 @@ fn what_cosign_signed_is_accepted_by_its_key_and_no_other() {
 #[test]
 fn an_sbom_or_a_strangers_signature_does_not_make_an_image_signed() {
     let project = Project::typical();
-    Output::of(&mut project.build_command(["--unsigned", "--output", "oci:out:v1"])).expect(0);
+    Output::of(&mut project.build_command(["--unsigned", "--tag", "oci:out:v1"])).expect(0);
     project.write(
         "bom.json",
         r#"{"bomFormat":"CycloneDX","specVersion":"1.5","version":1}"#,

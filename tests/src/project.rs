@@ -174,7 +174,7 @@ impl Project {
 
     /// The same, with more arguments.
     pub fn build_with(&self, destination: &str, arguments: &[&str]) -> Output {
-        let all = ["--key", "test.key", "--policy", "policy", "--output"];
+        let all = ["--key", "test.key", "--policy", "policy", "--tag"];
         Output::of(self.build_command(all).arg(destination).args(arguments))
     }
 

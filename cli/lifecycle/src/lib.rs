@@ -30,7 +30,7 @@ mod resolve;
 mod session;
 mod signals;
 mod telemetry;
-mod version;
+pub mod version;
 
 use std::env;
 use std::ffi::{OsStr, OsString};

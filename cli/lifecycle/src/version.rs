@@ -3,7 +3,7 @@
 /// The version, as platforms compare it: they turn features on by upstream's version numbers, so it
 /// is the upstream version whose behaviour this is, as strict semantic versioning wants it. A build
 /// may set another by `SEALPACK_LIFECYCLE_VERSION`.
-pub(crate) const VERSION: &str = match option_env!("SEALPACK_LIFECYCLE_VERSION") {
+pub const VERSION: &str = match option_env!("SEALPACK_LIFECYCLE_VERSION") {
     Some(version) => version,
     None => "0.21.17",
 };

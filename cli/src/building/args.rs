@@ -243,6 +243,10 @@ pub(crate) struct BuildSigner {
     #[arg(long, conflicts_with_all = ["policy", "signing_config", "fulcio_url", "rekor_url", "timestamp_server_url", "identity_token"])]
     pub(crate) unsigned: bool,
 
+    /// Do not ask, as always.
+    #[arg(long, short, hide = true)]
+    pub(crate) yes: bool,
+
     #[command(flatten)]
     pub(crate) services: ServiceArgs,
 }

@@ -129,7 +129,7 @@ impl Settings {
                 args.app.display()
             ))));
         }
-        let (destinations, format) = destinations(&args.output, &args.tag)?;
+        let (destinations, format) = destinations(&args.output, &args.tag, ui)?;
         let destinations: Vec<_> = destinations.iter().map(|it| images.settled(it)).collect();
         let input_policies = match &args.input_policy {
             Some(path) => Some(policy::load(path, &[])?),
@@ -343,6 +343,7 @@ impl Settings {
 fn destinations(
     output: &[String],
     tags: &[String],
+    ui: &Ui,
 ) -> Result<(Vec<Reference>, Format), CommandError> {
     let mut format = Format::Text;
     let mut destinations = Vec::new();
@@ -350,7 +351,19 @@ fn destinations(
         match it.as_str() {
             "json" => format = Format::Json,
             "text" => format = Format::Text,
-            other => destinations.push(destination(other)?),
+            // An image of Docker Hub whose name is one word is as good as never meant.
+            other if !other.contains(['/', ':', '.']) => {
+                return Err(CommandError::undecided(Message(format!(
+                    "`{other}` is no form of what is printed: there is `text`, and `json`"
+                )))
+                .hint("where the image goes is said by `--tag`"));
+            }
+            other => {
+                ui.warn(format_args!(
+                    "write `--tag {other}`: `--output` takes images until the next release only"
+                ));
+                destinations.push(destination(other)?);
+            }
         }
     }
     for tag in tags {

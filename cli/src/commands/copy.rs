@@ -51,6 +51,10 @@ pub(crate) struct Copy {
     #[arg(long, short, hide = true)]
     pub(crate) referrers: bool,
 
+    /// Do not ask, as always.
+    #[arg(long, short, hide = true)]
+    pub(crate) yes: bool,
+
     /// Copy cosign's old tags (`sha256-….sig`, `.att`, `.sbom`) too.
     #[arg(long)]
     pub(crate) digest_tags: bool,
@@ -151,6 +155,11 @@ pub(crate) async fn run(
         return Err(CommandError::undecided(Message(NO_PLACE.to_owned())).hint(
             "leave out `--referrers` and `--digest-tags`, or copy to a registry or a layout",
         ));
+    }
+    if args.referrers {
+        ui.warn(
+            "what is attached is copied without `--referrers`, which goes with the next release",
+        );
     }
     ui.begin("copy", format!("{} to {}", args.source, args.destination));
     let images = Lookup::new(&args.access, environment, ui);

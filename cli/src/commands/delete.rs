@@ -33,6 +33,10 @@ pub(crate) struct Delete {
     #[arg(long)]
     pub(crate) referrers: bool,
 
+    /// Do not ask, as always.
+    #[arg(long, short, hide = true)]
+    pub(crate) yes: bool,
+
     #[command(flatten)]
     pub(crate) access: Access,
 

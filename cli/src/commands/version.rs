@@ -21,6 +21,8 @@ pub(crate) struct Version {
 #[serde(rename_all = "camelCase")]
 struct Report {
     version: &'static str,
+    /// The upstream version whose behaviour the lifecycle in this program has.
+    lifecycle: &'static str,
     platform_apis: Vec<&'static str>,
     buildpack_apis: Vec<&'static str>,
 }
@@ -28,6 +30,7 @@ struct Report {
 pub(crate) fn run(args: &Version, ui: &Ui) -> Result<(), CommandError> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
+        lifecycle: lifecycle::version::VERSION,
         platform_apis: PlatformApi::SUPPORTED
             .iter()
             .map(|it| it.as_str())
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &Version, ui: &Ui) -> Result<(), CommandError> {
     };
     ui.result(args.printed.output, &report, |ui, report| {
         ui.line(format_args!("sealpack {}", report.version));
+        ui.line(format_args!("lifecycle:      {}", report.lifecycle));
         ui.line(format_args!(
             "platform APIs:  {}",
             report.platform_apis.join(", ")

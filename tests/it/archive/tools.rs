@@ -85,7 +85,7 @@ fn every_command_takes_archives() {
     let project = Project::typical();
     let docker = "docker-archive:app.tar:registry.example/team/app:v1";
     let built = project
-        .build_with(docker, &["--output", "oci-archive:oci.tar:v1"])
+        .build_with(docker, &["--tag", "oci-archive:oci.tar:v1"])
         .expect(0);
     assert!(built.stderr.contains(docker), "{}", built.stderr);
     for image in [docker, "docker-archive:app.tar", "oci-archive:oci.tar"] {

@@ -126,7 +126,7 @@ fn a_build_whose_proof_was_changed_before_it_was_published_gets_no_tag() {
         "policy",
         "--staging",
         "staged",
-        "--output",
+        "--tag",
         &image,
     ];
     let mut command = project.build_command(arguments);

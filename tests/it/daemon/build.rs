@@ -14,7 +14,7 @@ fn build(project: &Project, host: &str, arguments: &[&str]) -> Output {
 }
 
 /// `--output`, to the daemon.
-const TO_DAEMON: [&str; 2] = ["--output", "docker-daemon:hello:v1"];
+const TO_DAEMON: [&str; 2] = ["--tag", "docker-daemon:hello:v1"];
 
 #[test]
 fn docker_runs_what_was_built_for_it() {
@@ -49,11 +49,7 @@ fn docker_runs_what_was_built_for_it() {
     }
 
     // With a second destination the proof is kept, of the same image; the daemon has it by then.
-    let both = [
-        &TO_DAEMON[..],
-        &["--output", "oci:out:v1", "--output", "json"],
-    ]
-    .concat();
+    let both = [&TO_DAEMON[..], &["--tag", "oci:out:v1", "--output", "json"]].concat();
     let report = json(&build(&project, &host, &both).expect(0));
     assert_eq!(report["image"], "docker-daemon:hello:v1");
     for claim in ["signature", "provenance", "cyclonedx", "spdx"] {

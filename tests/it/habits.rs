@@ -1,0 +1,150 @@
+//! What is typed out of habit, or wrongly, and what is said of it.
+
+use serde_json::Value;
+use testkit::{Output, Project, Workspace};
+
+fn said(arguments: &[&str]) -> Output {
+    Output::of(&mut Workspace::new().sealpack(arguments)).expect(2)
+}
+
+#[test]
+fn what_is_not_understood_is_a_document_for_who_asked_for_one() {
+    for (arguments, error) in [
+        (&["tree", "-o", "json"][..], "required arguments"),
+        (&["verify", "docker://x/y", "--output=json"], "docker://"),
+        (&["build", "--tag", "oci:out:v1", "-ojson"], "--key"),
+        (
+            &["inspect", "a", "b", "--output", "json"],
+            "unexpected argument",
+        ),
+    ] {
+        let output = said(arguments);
+        let document: Value = serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|it| panic!("{arguments:?}: {it}: {output:?}"));
+        let text = document["error"].as_str().unwrap();
+        assert!(text.contains(error) && !text.contains("Usage"), "{text}");
+        assert!(document["causes"].as_array().unwrap().is_empty());
+        // People read the same as ever.
+        assert!(output.stderr.starts_with("error: "), "{output:?}");
+    }
+    // Help is no error, and what stands behind `--` no flag.
+    let help = Output::of(&mut Workspace::new().sealpack(["tree", "--help", "-o", "json"]));
+    assert!(help.expect(0).stdout.starts_with("Show what"));
+    assert_eq!(said(&["tree", "a", "b", "--", "-o", "json"]).stdout, "");
+    // So are settings that cannot be read.
+    let workspace = Workspace::new();
+    let mut command = workspace.sealpack(["verify", "oci:a:b", "-o", "json"]);
+    let output = Output::of(command.env("SEALPACK_CONFIG", "nowhere.toml")).expect(2);
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    let text = document["error"].as_str().unwrap();
+    assert!(text.contains("nowhere.toml"), "{document}");
+}
+
+#[test]
+fn a_document_calls_docker_hub_what_people_call_it() {
+    let output = said(&["inspect", "busybox", "--offline", "-o", "json"]);
+    assert!(output.stdout.contains("docker.io"), "{output:?}");
+    assert!(!output.stdout.contains("index.docker.io"), "{output:?}");
+}
+
+#[test]
+fn an_image_as_output_is_taken_with_a_word() {
+    let project = Project::typical();
+    let build = ["build", "app", "--builder", "builder.toml", "--unsigned"];
+    let run = |more: &[&str]| Output::of(project.sealpack(build).args(more));
+    let old = run(&["--output", "oci:out:v1"]).expect(0);
+    assert!(old.stderr.contains("write `--tag oci:out:v1`"), "{old:?}");
+    let new = run(&["--tag", "oci:out:v1"]).expect(0);
+    assert!(!new.stderr.contains("--tag"), "{new:?}");
+    let form = run(&["-o", "yaml"]).expect(2);
+    assert!(form.stderr.contains("`yaml` is no form"), "{form:?}");
+    let copy = |more: &[&str]| {
+        let copy = ["copy", "oci:out:v1", "oci:there:v1"];
+        Output::of(project.sealpack(copy).args(more)).expect(0)
+    };
+    assert!(copy(&["--referrers"]).stderr.contains("next release"));
+    assert!(!copy(&[]).stderr.contains("next release"));
+}
+
+#[test]
+fn what_other_tools_call_it_is_the_only_hint() {
+    for (arguments, hint) in [
+        (&["public-key"][..], "sealpack key public"),
+        (&["digest"], "sealpack inspect"),
+        (&["auth"], "sealpack login"),
+        (&["rm"], "sealpack delete"),
+        (&["build", "--path", "x"], "sealpack build DIR"),
+        (&["build", "--publish"], "`--tag`"),
+        (&["build", "-B", "x"], "`--builder`"),
+        (&["build", "--metadata-file", "x"], "-o json"),
+        (&["login", "-p", "x"], "--password-stdin"),
+        (&["verify", "--insecure-ignore-tlog"], "leave it out"),
+        (&["verify", "--type", "slsaprovenance"], "`--claim`"),
+        (
+            &["copy", "a", "b", "--to-plain-http"],
+            "--insecure-registry",
+        ),
+        (
+            &["sbom", "generate", "a", "-o", "x"],
+            "--format cyclonedx=FILE",
+        ),
+        (
+            &["sbom", "generate", "a", "--format", "spdx-json"],
+            "`--format spdx`",
+        ),
+    ] {
+        let output = said(arguments);
+        let hints = output.stderr.lines().filter(|it| it.starts_with("hint: "));
+        let hints: Vec<_> = hints.collect();
+        assert!(hints.len() == 1 && hints[0].contains(hint), "{output:?}");
+        assert!(!output.stderr.contains("tip: "), "{output:?}");
+    }
+    // A flag means something else behind another command.
+    assert!(!said(&["tree", "-p", "x"]).stderr.contains("hint: "));
+    // A page of help is no command.
+    let sigstore = said(&["sigstor"]);
+    assert!(!sigstore.stderr.contains("'sigstore'"), "{sigstore:?}");
+    // Where nothing is known better, what is alike is.
+    assert!(said(&["verifi"]).stderr.contains("verify"));
+}
+
+#[test]
+fn durations_are_as_others_write_them_and_yes_is_taken() {
+    for time in ["3m0s", "1m30s", "90s", "2h", "7"] {
+        let run = ["version", "--timeout", time];
+        Output::of(&mut Workspace::new().sealpack(run)).expect(0);
+    }
+    for time in ["0s", "s", "1m30", "1x", "-1s", "", "18446744073709551615h"] {
+        said(&["version", "--timeout", time]);
+    }
+    for command in [
+        &["copy", "oci:a:b", "oci:c:d"][..],
+        &["delete", "oci:a:b"],
+        &["build", "--unsigned", "--tag", "oci:a:b"],
+    ] {
+        let output = said(&[command, &["--yes"]].concat());
+        assert!(!output.stderr.contains("unexpected"), "{output:?}");
+    }
+}
+
+#[test]
+fn the_version_names_that_of_the_lifecycle() {
+    let workspace = Workspace::new();
+    let text = Output::of(&mut workspace.sealpack(["version"])).expect(0);
+    let lifecycle = Output::of(&mut workspace.sealpack(["lifecycle", "-version"])).expect(0);
+    let lifecycle = lifecycle
+        .stdout
+        .split('+')
+        .next()
+        .unwrap()
+        .trim()
+        .to_owned();
+    let json = Output::of(&mut workspace.sealpack(["version", "-o", "json"])).expect(0);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["lifecycle"], lifecycle);
+    assert!(
+        text.stdout
+            .contains(&format!("lifecycle:      {lifecycle}")),
+        "{text:?}"
+    );
+}
