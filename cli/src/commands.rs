@@ -97,6 +97,7 @@ pub(crate) enum Command {
     /// Copy an image, and the signatures, SBOMs and provenance that are attached to it.
     #[command(visible_alias = "cp")]
     Copy(Copy),
+    #[command(visible_alias = "env")]
     Config(Config),
     #[command(subcommand)]
     Manifest(Manifest),

@@ -48,7 +48,7 @@ const SIGNS: &[&str] = &[
     "identity_token",
 ];
 
-const FLAGS: [Flag; 8] = [
+const FLAGS: [Flag; 9] = [
     Flag {
         id: "builder",
         typed: "--builder",
@@ -113,10 +113,18 @@ const FLAGS: [Flag; 8] = [
         unless: &[],
         is_trust: true,
     },
+    Flag {
+        id: "authfile",
+        typed: "--authfile",
+        variable: Some("SEALPACK_AUTHFILE"),
+        field: "authfile",
+        unless: &[],
+        is_trust: true,
+    },
 ];
 
-/// The commands that take what is set elsewhere; others have flags of the same name that mean something
-/// else to them.
+/// The commands that take what is to be built, who signs and what is asked for; others have flags of the
+/// same name that mean something else to them.
 const COMMANDS: [&[&str]; 8] = [
     &["build"],
     &["sign"],
@@ -127,6 +135,18 @@ const COMMANDS: [&[&str]; 8] = [
     &["rebase"],
     &["key", "public"],
 ];
+
+impl Flag {
+    /// Whether what is set elsewhere holds for the command: whom to believe and how registries are reached
+    /// holds for all that ask.
+    fn holds_for(&self, path: &[&str], leaf: &ArgMatches) -> bool {
+        match self.field {
+            // Which judges only if it is asked to.
+            "public-keys" if path == ["copy"] => leaf.try_contains_id("policy").unwrap_or_default(),
+            _ => self.is_trust || COMMANDS.contains(&path),
+        }
+    }
+}
 
 /// `sealpack.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -140,6 +160,7 @@ struct File {
     insecure_registries: Vec<String>,
     registry_ca: Vec<String>,
     registries_conf: Option<String>,
+    authfile: Option<String>,
 }
 
 /// A setting, and where it comes from.
@@ -162,7 +183,7 @@ pub(crate) fn arguments(environment: &Environment) -> Result<Vec<OsString>, Comm
     let mut typed = environment.arguments.clone();
     let is_set = |name: &str| environment.text(name).is_some_and(|it| !it.is_empty());
     let mut variables = FLAGS.iter().filter_map(|it| it.variable).chain([VARIABLE]);
-    if !variables.any(is_set) && !environment.directory.join(FILE).exists() {
+    if !variables.any(is_set) && found(environment).is_none() {
         return Ok(typed);
     }
     let command = Cli::command().ignore_errors(true);
@@ -170,10 +191,11 @@ pub(crate) fn arguments(environment: &Environment) -> Result<Vec<OsString>, Comm
         return Ok(typed);
     };
     let (path, leaf) = leaf(&matches);
-    if !COMMANDS.contains(&path.as_slice()) {
+    let known = known(&path);
+    let holds = |it: &Flag| known.iter().any(|id| id == it.id) && it.holds_for(&path, leaf);
+    if !FLAGS.iter().any(holds) {
         return Ok(typed);
     }
-    let known = known(&path);
     let is_typed = |id: &str| {
         // There, a form of what is printed says nothing about where an image goes.
         let texts = leaf.try_get_many::<String>(id).ok().flatten();
@@ -189,7 +211,7 @@ pub(crate) fn arguments(environment: &Environment) -> Result<Vec<OsString>, Comm
             continue;
         };
         let is_said = is_typed(flag.id) || flag.unless.iter().any(|it| is_typed(it));
-        if !is_said && known.iter().any(|it| it == flag.id) {
+        if !is_said && holds(flag) {
             added.extend([OsString::from(flag.typed), OsString::from(setting.value)]);
         }
     }
@@ -220,10 +242,13 @@ pub(crate) fn all(environment: &Environment, unnamed: bool) -> Result<Vec<Settin
         }
     }
     let named = environment.text(VARIABLE).filter(|it| !it.is_empty());
-    let path = environment.directory.join(named.unwrap_or(FILE));
-    if named.is_none() && !(unnamed && path.exists()) {
+    let path = match named {
+        Some(name) => Some(environment.directory.join(name)),
+        None => found(environment).filter(|_| unnamed),
+    };
+    let Some(path) = path else {
         return Ok(settings);
-    }
+    };
     let file = read(&path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     for flag in &FLAGS {
@@ -250,6 +275,27 @@ pub(crate) fn all(environment: &Environment, unnamed: bool) -> Result<Vec<Settin
     Ok(settings)
 }
 
+/// The file that nobody named: where somebody works, or beside that, as a builder is sought. Beside it may
+/// be a folder that all write to, so there it has to be the user's own, or root's.
+fn found(environment: &Environment) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let here = environment.directory.join(FILE);
+    if here.exists() {
+        return Some(here);
+    }
+    let beside = environment.directory.parent()?.join(FILE);
+    let owner = fs_err::symlink_metadata(&beside).ok()?.uid();
+    let is_ours = owner == 0 || owner == rustix::process::getuid().as_raw();
+    is_ours.then_some(beside)
+}
+
+/// All that can be set: what it is called in the file, the flag, and the variable.
+pub(crate) fn known_settings()
+-> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
+    FLAGS.iter().map(|it| (it.field, it.typed, it.variable))
+}
+
 impl File {
     /// What it says of a field. Paths are taken from its own folder on.
     fn values(&self, field: &str, folder: &Path) -> Vec<String> {
@@ -271,6 +317,7 @@ impl File {
             "key" => one(&self.key),
             "policy" => one(&self.policy),
             "registries-conf" => one(&self.registries_conf),
+            "authfile" => one(&self.authfile),
             "tags" => self.tags.clone(),
             "public-keys" => self.public_keys.iter().map(path).collect(),
             "insecure-registries" => self.insecure_registries.clone(),

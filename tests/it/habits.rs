@@ -1,6 +1,7 @@
 //! What is typed out of habit, or wrongly, and what is said of it.
 
 use serde_json::Value;
+use testkit::registry::{Login, Switches, TestRegistry};
 use testkit::{Output, Project, Workspace};
 
 fn said(arguments: &[&str]) -> Output {
@@ -147,4 +148,83 @@ fn the_version_names_that_of_the_lifecycle() {
             .contains(&format!("lifecycle:      {lifecycle}")),
         "{text:?}"
     );
+}
+
+#[test]
+fn settings_hold_for_all_commands_that_ask() {
+    let project = Project::typical();
+    let registry = TestRegistry::start(Switches {
+        login: Login::Basic {
+            username: "robot",
+            password: "secret",
+        },
+        ..Switches::default()
+    });
+    let image = format!("{}/app:v1", registry.host());
+    let mut shell = project.workspace().command("bash");
+    let login = "printf secret | \"$0\" login \"$1\" --username robot --password-stdin --authfile auth.json";
+    shell
+        .args(["-ec", login])
+        .arg(testkit::binary("sealpack"))
+        .arg(registry.host());
+    Output::of(&mut shell).expect(0);
+    let with = |arguments: &[&str], name: &str, value: &str| {
+        Output::of(project.sealpack(arguments).env(name, value))
+    };
+    let build = [
+        "build",
+        "app",
+        "--builder",
+        "builder.toml",
+        "--key",
+        "test.key",
+        "--tag",
+        &image,
+    ];
+    with(&build, "SEALPACK_AUTHFILE", "auth.json").expect(0);
+    project.run(&["tree", &image]).expect(2);
+    for command in ["tree", "inspect", "ls", "report"] {
+        with(&[command, &image], "SEALPACK_AUTHFILE", "auth.json").expect(0);
+    }
+    // Only a file that is named says whom to believe, and then it does to all that ask.
+    project.write(
+        "ours.toml",
+        "public-keys = [\"test.pub\"]\nauthfile = \"auth.json\"\n",
+    );
+    let tree = with(&["tree", &image], "SEALPACK_CONFIG", "ours.toml").expect(0);
+    assert!(tree.stdout.contains("✓ key"), "{tree:?}");
+    with(&["verify", &image], "SEALPACK_CONFIG", "ours.toml").expect(0);
+    // `copy` judges nothing unless it is asked to.
+    with(
+        &["copy", &image, "oci:out:v1"],
+        "SEALPACK_CONFIG",
+        "ours.toml",
+    )
+    .expect(0);
+    project.write("broken.toml", "registries-conf = \"nowhere.conf\"\n");
+    let broken = with(&["inspect", &image], "SEALPACK_CONFIG", "broken.toml").expect(2);
+    assert!(broken.stderr.contains("nowhere.conf"), "{broken:?}");
+    // A command that has no such flag does not care.
+    with(&["version"], "SEALPACK_CONFIG", "nowhere.toml").expect(0);
+    let verify = with(&["verify", "oci:out:v1"], "SEALPACK_KEY", "test.key").expect(2);
+    assert!(verify.stderr.contains("sealpack key public"), "{verify:?}");
+}
+
+#[test]
+fn settings_that_are_not_there_are_shown_and_found_beside_the_app() {
+    let project = Project::typical();
+    for name in ["config", "env"] {
+        let shown = project.run(&[name]).expect(0).stdout;
+        for setting in ["SEALPACK_KEY", "SEALPACK_AUTHFILE", "public-keys"] {
+            assert!(shown.contains(setting), "{shown}");
+        }
+    }
+    project.write(
+        "sealpack.toml",
+        "key = \"test.key\"\ntags = [\"oci:../out:v1\"]\n",
+    );
+    let mut build = project.sealpack(["build"]);
+    let built = Output::of(build.current_dir(project.join("app"))).expect(0);
+    assert!(built.stderr.contains("attest"), "{built:?}");
+    assert!(project.join("out/index.json").exists());
 }

@@ -199,8 +199,16 @@ impl<'a> Asked<'a> {
         // A layout needs nobody else, unless other claims are asked for as well.
         let by_layout_alone = args.layout.layout.is_some() && args.claim == [SIGNATURE];
         if signers.is_empty() && !by_layout_alone {
-            return Err(CommandError::undecided(Message("`--key` or `--certificate-identity` is missing".to_owned()))
-            .hint("say whose claims count: a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`"));
+            let error = CommandError::undecided(Message("`--key` or `--certificate-identity` is missing".to_owned()))
+            .hint("say whose claims count: a key, `--key FILE`, or an identity, `--certificate-identity` and `--certificate-oidc-issuer`");
+            let is_set = environment
+                .text("SEALPACK_KEY")
+                .is_some_and(|it| !it.is_empty());
+            return Err(if is_set {
+                error.note("`SEALPACK_KEY` is who signs, which says nothing about whom to believe; `sealpack key public` prints the other half")
+            } else {
+                error
+            });
         }
         let wanted = args.claim.iter().filter(|_| !signers.is_empty());
         let wanted = wanted
