@@ -358,6 +358,11 @@ impl Ui {
         self.status(Tone::Odd, "warning", text);
     }
 
+    /// Says what to do about what a line before says.
+    pub(crate) fn advise(&self, text: impl Display) {
+        self.status(Tone::Label, "hint", text);
+    }
+
     fn status(&self, tone: Tone, phase: &str, text: impl Display) {
         if !self.quiet {
             let label = paint(self.colour_err, tone, format!("{phase:>9}"));

@@ -51,7 +51,7 @@ use self::ground::Ground;
 pub use self::ground::PROXIES;
 use self::phases::Phases;
 pub use self::programs::{Launcher, Programs};
-pub use self::progress::{BuildProgress, Telemetry, Watch, WatchError};
+pub use self::progress::{Lack, BuildProgress, Telemetry, Watch, WatchError};
 use self::staging::IMAGE;
 pub use self::staging::Staging;
 pub use self::stale::stale;
@@ -145,8 +145,20 @@ pub struct Request<'a> {
 pub enum CachePlace<'a> {
     /// In a folder.
     Folder(&'a Path),
+    /// In a folder that nobody named: where it cannot be used, nothing is kept.
+    Usual(&'a Path),
     /// In an image. Whoever may write it has a say in what is built.
     Image(&'a Place),
+}
+
+impl<'a> CachePlace<'a> {
+    /// The folder, if it is one.
+    fn folder(self) -> Option<&'a Path> {
+        match self {
+            Self::Folder(folder) | Self::Usual(folder) => Some(folder),
+            Self::Image(_) => None,
+        }
+    }
 }
 
 /// How `git` is found, and whose settings it reads.
@@ -353,7 +365,7 @@ async fn open(
         opened => (opened?, None),
     };
     if !sandbox.report().refused.is_empty() {
-        progress.line(Level::Warn, &sandbox.report().to_string());
+        progress.lacks(&Lack::Isolation(sandbox.report()));
     }
     Ok((ground, Arc::new(sandbox), copy))
 }

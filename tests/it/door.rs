@@ -45,6 +45,39 @@ fn a_result_that_cannot_be_written_is_no_success() {
 }
 
 #[test]
+fn a_cache_that_nobody_named_stops_no_build() {
+    let project = Project::typical();
+    let build = |home: &str, cache: &[&str]| {
+        let mut command = project.sealpack(["build", "app", "--builder", "builder.toml"]);
+        command.args(["--unsigned", "--tag", "oci:out:v1"]);
+        Output::of(command.args(cache).env("HOME", project.join(home)))
+    };
+    // A home in which nothing can be made, whoever tries; and a cache that somebody else spoiled.
+    project.write("file", "");
+    let of_app = "spoiled/.cache/sealpack/build";
+    build("spoiled", &[]).expect(0);
+    let folder = fs_err::read_dir(project.join(of_app)).unwrap().next();
+    let committed = folder.unwrap().unwrap().path().join("committed");
+    fs_err::remove_dir_all(&committed).unwrap();
+    fs_err::write(&committed, "").unwrap();
+    for home in ["file", "spoiled"] {
+        let said = build(home, &[]).expect(0).stderr;
+        assert!(
+            said.contains("warning  nothing is kept for later builds: "),
+            "{said}"
+        );
+        assert!(
+            said.contains("hint  `--cache DIR` names another folder"),
+            "{said}"
+        );
+        assert!(said.contains("skipped: there is no cache"), "{said}");
+    }
+    // One that was named has to be one.
+    let said = build("file", &["--cache", "file/cache"]).expect(2).stderr;
+    assert!(said.contains("file/cache"), "{said}");
+}
+
+#[test]
 fn a_program_that_asked_for_json_gets_the_error_as_json() {
     let project = Project::typical();
     let output = project.run(&["verify", "oci:none:v1", "--key", "test.pub", "-o", "json"]);

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use lifecycle_core::{Level, Log};
-use platform::run::BuildProgress;
+use platform::run::{Lack, BuildProgress};
 
-use crate::environment;
 use crate::ui::Ui;
+use crate::{environment, machine};
 
 /// Tells the user how a build goes on.
 pub(crate) struct Told<'a> {
@@ -46,6 +46,18 @@ impl BuildProgress for Told<'_> {
                 .done(phase, format_args!("{text} in {seconds:.1} s"));
         } else {
             self.ui.done(phase, text);
+        }
+    }
+
+    fn lacks(&self, lack: &Lack<'_>) {
+        self.ui.warn(lack);
+        let hint = match lack {
+            Lack::Cache { .. } => Some("`--cache DIR` names another folder"),
+            Lack::Isolation(_) => machine::remedy(),
+            _ => None,
+        };
+        if let Some(hint) = hint {
+            self.ui.advise(hint);
         }
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct Settings {
     pub(crate) previous_image: Option<Reference>,
     /// The folder where layers are kept, if they are.
     pub(crate) cache: Option<PathBuf>,
+    /// Whether the user named that folder.
+    names_cache: bool,
     /// Where the layers of builder images are kept.
     pub(crate) roots: Option<PathBuf>,
     /// The image where layers are kept, if they are.
@@ -202,6 +204,7 @@ impl Settings {
                 policies.push(policy::choose(&set, &[destination])?);
             }
         }
+        let names_cache = args.cache.is_some();
         let cache = match (args.no_cache || args.cache_image.is_some(), args.cache) {
             (true, _) => None,
             (false, Some(path)) => Some(environment.directory.join(path)),
@@ -257,6 +260,7 @@ impl Settings {
             network: args.network.into(),
             platform_api: args.platform_api,
             cache,
+            names_cache,
             builder_id: args.builder_id,
             links: args.links.map(|it| environment.directory.join(it)),
             staging: args.staging.map(|it| environment.directory.join(it)),
@@ -320,7 +324,12 @@ impl Settings {
     /// Where layers are kept between builds; none, if nothing of an earlier build is to be used.
     fn kept<'a>(&'a self, target: &'a Target) -> Option<CachePlace<'a>> {
         let image = self.cache_image.as_ref().map(CachePlace::Image);
-        image.or(target.cache.as_deref().map(CachePlace::Folder))
+        let place = if self.names_cache {
+            CachePlace::Folder
+        } else {
+            CachePlace::Usual
+        };
+        image.or(target.cache.as_deref().map(place))
     }
 
     /// What the image is called, wherever it goes: the repository of its first destination, or the

@@ -53,9 +53,25 @@ impl KeptLayers {
         image: &Digest,
         extensions: &[Ingredient],
     ) -> io::Result<Option<Self>> {
-        let Some(CachePlace::Folder(folder)) = request.cache else {
-            return Ok(None);
-        };
+        match request.cache {
+            Some(CachePlace::Folder(folder)) => {
+                Self::open_in(folder, request, kind, image, extensions).map(Some)
+            }
+            // Whoever restores says that it cannot be used.
+            Some(CachePlace::Usual(folder)) => {
+                Ok(Self::open_in(folder, request, kind, image, extensions).ok())
+            }
+            Some(CachePlace::Image(_)) | None => Ok(None),
+        }
+    }
+
+    fn open_in(
+        folder: &Path,
+        request: &Request<'_>,
+        kind: &str,
+        image: &Digest,
+        extensions: &[Ingredient],
+    ) -> io::Result<Self> {
         let root = folder.join(FOLDER);
         make(&root)?;
         let lock = File::open(&root)?;
@@ -70,7 +86,7 @@ impl KeptLayers {
         }
         flock(&lock, FlockOperation::LockShared)?;
         make(&folder)?;
-        Ok(Some(Self {
+        Ok(Self {
             cache: LayerCache {
                 folder,
                 also: None,
@@ -78,7 +94,7 @@ impl KeptLayers {
                 now: request.now,
             },
             _lock: lock,
-        }))
+        })
     }
 
     /// The folder, to be read.

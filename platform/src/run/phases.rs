@@ -27,7 +27,7 @@ use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
 use super::programs::{BUILDING, Ended};
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{BuildProgress, CachePlace, EXEC_ENV, PhaseFailure, Request, RunError};
+use super::{CachePlace, EXEC_ENV, Lack, PhaseFailure, BuildProgress, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.
@@ -204,9 +204,16 @@ impl Phases<'_> {
         let log = self.progress;
         let cache = match self.request.cache {
             Some(CachePlace::Folder(folder)) => {
-                fs_err::create_dir_all(folder)?;
                 Some(Cache::Directory(open_cache(folder, log).await?))
             }
+            Some(CachePlace::Usual(folder)) => match open_cache(folder, log).await {
+                Ok(cache) => Some(Cache::Directory(cache)),
+                Err(error) => {
+                    let why = go::words::chain(&error);
+                    log.lacks(&Lack::Cache { why });
+                    None
+                }
+            },
             Some(CachePlace::Image(place)) => {
                 let temporary = self.staging.root().join("tmp");
                 fs_err::create_dir_all(&temporary)?;
@@ -239,7 +246,10 @@ impl Phases<'_> {
             .await
             .map_err(|error| RunError::Restore(Box::new(error)))?;
         let text = match counting.restored.into_inner() {
-            _ if cache.is_none() => "skipped: caching is off".to_owned(),
+            _ if cache.is_none() => match self.request.cache {
+                None => "skipped: caching is off".to_owned(),
+                Some(_) => "skipped: there is no cache".to_owned(),
+            },
             _ if self.request.clear_cache => "skipped: the cache is cleared".to_owned(),
             0 => "the cache is empty".to_owned(),
             count => format!("{count} from the cache"),
@@ -370,16 +380,17 @@ fn named(element: &GroupElement) -> String {
 /// Opens a cache; waits for it on a thread of its own, so that whoever gives up is heard.
 async fn open_cache(folder: &Path, log: &dyn Log) -> Result<DirectoryCache, RunError> {
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
+    let failed = |source: CacheError| RunError::Cache {
+        name: folder.display().to_string(),
+        source,
+    };
+    fs_err::create_dir_all(folder)?;
     let path = folder.to_owned();
     let opening =
         tokio::task::spawn_blocking(move || DirectoryCache::open(&path, &SentLog(sender)));
     while let Some((level, text)) = lines.recv().await {
         log.line(level, &text);
     }
-    let failed = |source: CacheError| RunError::Cache {
-        name: folder.display().to_string(),
-        source,
-    };
     match opening.await {
         Ok(opened) => opened.map_err(failed),
         Err(error) => Err(RunError::Io(error.into())),

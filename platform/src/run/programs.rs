@@ -109,9 +109,8 @@ pub(super) fn volumes(
 ) -> Result<Vec<Mount>, VolumeError> {
     let mut hidden = request.hidden.to_vec();
     // Whoever writes there decides what later builds find.
-    if let Some(CachePlace::Folder(folder)) = request.cache {
-        hidden.push(folder.to_owned());
-    }
+    let cache = request.cache.and_then(CachePlace::folder);
+    hidden.extend(cache.map(Path::to_owned));
     hidden.extend(request.roots.map(Path::to_owned));
     // What the build itself runs, and makes.
     hidden.extend(staging.folders().map(Path::to_owned));

@@ -3,9 +3,11 @@
 use std::error::Error;
 
 use async_trait::async_trait;
-use lifecycle_core::Log;
+use lifecycle_core::{Level, Log};
 use oci::Digest;
 use serde_json::Value;
+
+use crate::sandbox::IsolationReport;
 
 /// Hears how a build goes on. What the phases themselves say comes as to any [`Log`].
 pub trait BuildProgress: Log {
@@ -14,6 +16,26 @@ pub trait BuildProgress: Log {
 
     /// It is done.
     fn done(&self, phase: &'static str, text: &str);
+
+    /// It goes on without something that there usually is.
+    fn lacks(&self, lack: &Lack<'_>) {
+        self.line(Level::Warn, &lack.to_string());
+    }
+}
+
+/// What a build goes on without.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Lack<'a> {
+    /// A place for what later builds can use.
+    #[error("nothing is kept for later builds: {why}")]
+    Cache {
+        /// Why there is none.
+        why: String,
+    },
+    /// What keeps buildpacks from the machine.
+    #[error("{0}")]
+    Isolation(&'a IsolationReport),
 }
 
 /// Looks at what the phases take and make. `folders` are below the build's root: `cnb`, `layers`,
