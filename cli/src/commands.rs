@@ -59,6 +59,7 @@ use self::version::Version;
 use crate::completion;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
+use crate::interrupts::Interrupts;
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
@@ -161,19 +162,27 @@ pub(crate) fn alone(name: &str) -> Option<clap::Command> {
     Some(arguments(clap::Command::new(*name)))
 }
 
-/// Runs a command, for no longer than `limit`.
+/// Runs a command, for no longer than `limit`, and until it is interrupted: then it is dropped where it
+/// waits, and what it began is taken away by what it has in hand.
 pub(crate) async fn run(
     command: Command,
     limit: Option<Duration>,
+    mut interrupts: Interrupts,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    // Telling how a build went has a limit of its own.
-    let (limit, of_build) = match command {
-        Command::Build(_) => (None, limit),
-        _ => (limit, None),
-    };
-    within(limit, Box::pin(any(command, of_build, environment, ui))).await
+    if let Command::Build(args) = command {
+        // Telling how a build went has a limit of its own, and what it started is to end in order.
+        let build = build::run(*args, limit, &mut interrupts, environment, ui);
+        // Large: on the heap, once.
+        return Box::pin(build).await;
+    }
+    let command = within(limit, Box::pin(any(command, environment, ui)));
+    tokio::select! {
+        biased;
+        result = command => result,
+        interrupted = interrupts.come() => Err(interrupted),
+    }
 }
 
 /// Gives `command` up when `limit` has passed.
@@ -193,15 +202,12 @@ pub(crate) async fn within(
     })
 }
 
-async fn any(
-    command: Command,
-    of_build: Option<Duration>,
-    environment: &Environment,
-    ui: &Ui,
-) -> Result<(), CommandError> {
+async fn any(command: Command, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     match command {
-        // Large: on the heap, once.
-        Command::Build(args) => Box::pin(build::run(*args, of_build, environment, ui)).await,
+        Command::Build(args) => {
+            let mut never = Interrupts::never();
+            Box::pin(build::run(*args, None, &mut never, environment, ui)).await
+        }
         Command::Builder(command) => Box::pin(builder::run(command, environment, ui)).await,
         Command::Buildpack(command) => Box::pin(buildpack::run(command, environment, ui)).await,
         Command::Extension(command) => {

@@ -111,6 +111,11 @@ impl CommandError {
         self.kind == Kind::Rejected
     }
 
+    /// Whether a signal came first.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self.kind, Kind::Interrupted(_))
+    }
+
     /// What is wrong, and why, in one line.
     pub(crate) fn line(&self) -> String {
         let lines = self.lines();
@@ -119,7 +124,7 @@ impl CommandError {
         texts.join(": ")
     }
 
-    /// 1 rejected, 2 could not decide, 130 and 143 interrupted.
+    /// 1 rejected, 2 could not decide, 129, 130 and 143 interrupted.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self.kind {
             Kind::Rejected => ExitCode::from(1),

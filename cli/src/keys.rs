@@ -139,9 +139,13 @@ fn ask(environment: &Environment, prompt: &str, nobody: &str) -> Result<String, 
     if !environment.stdin_is_terminal {
         return Err(CommandError::undecided(Message(nobody.to_owned())).hint(hint()));
     }
-    prompt::password(prompt)
-        .context(|| "failed to read the password".to_owned())
-        .map_err(|it| it.hint(hint()))
+    prompt::password(prompt).map_err(|it| {
+        if it.is_interruption() {
+            it
+        } else {
+            it.hint(hint())
+        }
+    })
 }
 
 fn read(path: &Path, environment: &Environment) -> Result<Vec<u8>, CommandError> {

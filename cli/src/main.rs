@@ -15,6 +15,7 @@ mod habits;
 mod help;
 mod identities;
 mod images;
+mod interrupts;
 mod keys;
 mod machine;
 mod making;
@@ -37,6 +38,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use crate::args::{Cli, Format};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
+use crate::interrupts::Interrupts;
 use crate::ui::Ui;
 
 /// The argument by which this program starts itself anew, as the inner stage of the sandbox.
@@ -44,6 +46,9 @@ const SANDBOX: &str = "__sandbox";
 
 /// How often a log hears that something is under way.
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// How long the threads of a command that was interrupted may take to end.
+const GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     if let Some(arguments) = of_lifecycle() {
@@ -84,14 +89,11 @@ fn main() -> ExitCode {
     };
     let name = matches.subcommand_name().unwrap_or_default();
     let ui = Ui::new(&cli.global, &environment).of_command(name, &environment);
-    let result = run(cli, &environment, &ui).and_then(|()| ui.written());
+    let result = run(cli, format, &environment, &ui).and_then(|()| ui.written());
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            ui.error(&error);
-            if format == Format::Json {
-                ui.failure(&error);
-            }
+            ui.failed(&error, format);
             error.exit_code()
         }
     }
@@ -164,7 +166,7 @@ fn format(matches: &ArgMatches) -> Format {
     }
 }
 
-fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
+fn run(cli: Cli, format: Format, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     // One thread is enough to wait on; what works hard has threads of its own. A server has many
     // clients, none of which is to wait for another.
     let limit = cli.global.timeout;
@@ -178,14 +180,22 @@ fn run(cli: Cli, environment: &Environment, ui: &Ui) -> Result<(), CommandError>
         .enable_all()
         .build()
         .context(|| "failed to start".to_owned())?;
-    let command = || runtime.block_on(commands::run(cli.command, limit, environment, ui));
-    let result = if is_server {
-        // Which has a log of its own.
-        command()
-    } else {
-        ui.while_telling(MINUTE, command)
-    };
-    // A thread that still waits, for a lock say, waits for a command that was interrupted.
-    runtime.shutdown_background();
-    result
+    if is_server {
+        // Which has a log of its own, and ends in order by itself.
+        let never = Interrupts::never();
+        let result = runtime.block_on(commands::run(cli.command, limit, never, environment, ui));
+        runtime.shutdown_background();
+        return result;
+    }
+    ui.while_telling(MINUTE, || {
+        interrupts::while_listening(ui, format, |interrupts| {
+            let command = commands::run(cli.command, limit, interrupts, environment, ui);
+            let result = runtime.block_on(command);
+            // A thread that still works takes away what it made, if it hears that nobody wants it any
+            // more; one that waits, for a lock say, waits for a command that was given up.
+            let is_early = result.as_ref().is_err_and(CommandError::is_interruption);
+            runtime.shutdown_timeout(if is_early { GRACE } else { Duration::ZERO });
+            result
+        })
+    })
 }

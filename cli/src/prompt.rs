@@ -2,18 +2,47 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
 use nix::sys::signal::{Signal, raise};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use rustix::termios::{tcgetattr, tcsetattr};
 
+use crate::error::{CommandError, Context as _};
+use crate::interrupts::interrupted;
 use crate::ui::harmless;
+
+/// As Ctrl-C sends it.
+const SIGINT: u8 = 2;
+
+/// A terminal that does not show what is typed, and how it was before.
+static QUIET: Mutex<Option<(File, Termios)>> = Mutex::new(None);
+
+/// Gives a terminal back, if there is one that does not show what is typed: the program ends while
+/// somebody is asked.
+pub(crate) fn give_back() {
+    let mut quiet = QUIET.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((terminal, before)) = quiet.take() {
+        // One that is gone needs nothing.
+        tcsetattr(&terminal, OptionalActions::Now, &before).unwrap_or_default();
+        (&terminal).write_all(b"\n").unwrap_or_default();
+    }
+}
 
 /// Asks for a password, which is not shown.
 ///
-/// The terminal is as it was when this returns, and when Ctrl-C ends the program or Ctrl-Z stops it:
+/// The terminal is as it was when this returns, and when Ctrl-C ends the command or Ctrl-Z stops it:
 /// both end the line here, like Enter, and take effect once the terminal is itself again.
-pub(crate) fn password(prompt: &str) -> io::Result<String> {
+pub(crate) fn password(prompt: &str) -> Result<String, CommandError> {
+    match ask(prompt) {
+        Ok(Some(password)) => Ok(password),
+        Ok(None) => Err(interrupted(SIGINT)),
+        Err(error) => Err(error).context(|| "failed to read the password".to_owned()),
+    }
+}
+
+/// What was typed; nothing, if it was Ctrl-C.
+fn ask(prompt: &str) -> io::Result<Option<String>> {
     // Whatever standard input and output are: the one that the user looks at.
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
     loop {
@@ -24,13 +53,8 @@ pub(crate) fn password(prompt: &str) -> io::Result<String> {
         quiet.show(b"\n")?;
         drop(quiet);
         match answer? {
-            Answer::Line(line) => return Ok(line),
-            Answer::Interrupt => {
-                // In this thread: another one would take its time, and we would be gone before.
-                raise(Signal::SIGINT)?;
-                // Who started us has set it up that we do not end.
-                return Err(io::ErrorKind::Interrupted.into());
-            }
+            Answer::Line(line) => return Ok(Some(line)),
+            Answer::Interrupt => return Ok(None),
             // Asked again when it goes on.
             Answer::Stop => raise(Signal::SIGTSTP)?,
         }
@@ -60,6 +84,8 @@ impl<'t> Quiet<'t> {
         let codes = &mut termios.special_codes;
         codes[SpecialCodeIndex::VEOL] = codes[SpecialCodeIndex::VINTR];
         codes[SpecialCodeIndex::VEOL2] = codes[SpecialCodeIndex::VSUSP];
+        let kept = (terminal.try_clone()?, before.clone());
+        *QUIET.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         let quiet = Self { terminal, before };
         // What was typed before was shown, and was not meant for this.
         tcsetattr(terminal, OptionalActions::Flush, &termios)?;
@@ -105,6 +131,7 @@ impl<'t> Quiet<'t> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
+        *QUIET.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // A terminal that is gone needs nothing.
         tcsetattr(self.terminal, OptionalActions::Now, &self.before).unwrap_or_default();
     }

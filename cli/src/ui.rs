@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) struct Ui {
     lock: Mutex<()>,
     /// How the result went out.
     out: Mutex<Out>,
+    /// Whether the line is one that somebody is to end.
+    is_asking: AtomicBool,
 }
 
 /// What is under way, and since when.
@@ -157,6 +160,7 @@ impl Ui {
             command: None,
             lock: Mutex::new(()),
             out: Mutex::default(),
+            is_asking: AtomicBool::default(),
         }
     }
 
@@ -187,7 +191,7 @@ impl Ui {
     }
 
     /// How the command failed, as a document on standard output, unless a result stands there.
-    pub(crate) fn failure(&self, error: &CommandError) {
+    fn failure(&self, error: &CommandError) {
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.begun {
             return;
@@ -388,6 +392,17 @@ impl Ui {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
         self.err(text);
+        self.is_asking.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody is asked who has not answered yet.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.is_asking.load(Ordering::Relaxed)
+    }
+
+    /// The answer came, with the end of its line.
+    pub(crate) fn answered(&self) {
+        self.is_asking.store(false, Ordering::Relaxed);
     }
 
     /// Says what to do.
@@ -396,10 +411,21 @@ impl Ui {
         self.err(&format!("{label} {text}\n"));
     }
 
+    /// Says how the command failed, to programs that asked for JSON, too.
+    pub(crate) fn failed(&self, error: &CommandError, format: Format) {
+        self.error(error);
+        if format == Format::Json {
+            self.failure(error);
+        }
+    }
+
     /// Says how the command failed.
     pub(crate) fn error(&self, error: &CommandError) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+        if self.is_asking.swap(false, Ordering::Relaxed) {
+            self.err("\n");
         }
         for line in error.lines() {
             let tone = match line.label {
@@ -579,6 +605,7 @@ mod tests {
                 command: None,
                 lock: Mutex::new(()),
                 out: Mutex::default(),
+                is_asking: AtomicBool::default(),
             }
         }
     }

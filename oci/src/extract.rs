@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -190,13 +191,30 @@ pub async fn extract_layer(
 ) -> Result<ExtractSummary, ExtractError> {
     let content = store.fetch(layer).await.map_err(ExtractError::Store)?;
     let (directory, options) = (directory.to_owned(), options.clone());
+    // Dropped behind what feeds it.
+    let (working, ended) = std::sync::mpsc::channel();
+    let _awaited = Awaited(ended);
     let fed = feed(content.boxed(), move |incoming| {
+        let _working: std::sync::mpsc::Sender<()> = working;
         extract(incoming, &directory, &options)
     });
     match fed.await {
         Feed::Done(outcome) => outcome,
         Feed::Failed(error) => Err(ExtractError::Store(error)),
         Feed::Cancelled(error) => Err(ExtractError::Read(error)),
+    }
+}
+
+/// Waits, when it is dropped, until the thread that writes has ended: whoever gave up what it writes
+/// may want to remove that. It has little left to write, since it is fed no more.
+struct Awaited(std::sync::mpsc::Receiver<()>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        /// A thread that never began would be waited for in vain.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        // Nothing is ever sent.
+        drop(self.0.recv_timeout(PATIENCE));
     }
 }
 

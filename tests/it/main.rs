@@ -39,6 +39,7 @@ mod golden;
 mod habits;
 mod health;
 mod identities;
+mod interrupts;
 mod keyless;
 mod lasting;
 mod launcher;

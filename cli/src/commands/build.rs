@@ -17,7 +17,6 @@ use platform::run::{Built, Staging};
 use platform::sandbox::IsolationReport;
 use policies::{Policy, Verdict};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::info_span;
 
@@ -32,6 +31,7 @@ use crate::commands::{policy, within};
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::Lookup;
+use crate::interrupts::Interrupts;
 use crate::signing::Signer;
 use crate::ui::{Tone, Ui};
 
@@ -70,24 +70,27 @@ struct Layers {
 pub(crate) async fn run(
     args: Build,
     limit: Option<Duration>,
+    interrupts: &mut Interrupts,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
     let Some(to) = &args.trace else {
-        return within(limit, Box::pin(build(args, None, environment, ui))).await;
+        let building = build(args, None, interrupts, environment, ui);
+        return within(limit, Box::pin(building)).await;
     };
     let trace = Trace::start(to, &args.app, &args.access, environment)?;
     let span = info_span!("sealpack-build");
-    let building = build(args, Some(Arc::clone(&trace)), environment, ui);
+    let building = build(args, Some(Arc::clone(&trace)), interrupts, environment, ui);
     let result = within(limit, spans::within(span, building)).await;
     trace.finish(ui).await;
     result
 }
 
-/// Builds; Ctrl-C ends it, with all that it started, and leaves nothing behind.
+/// Builds; a signal ends it, with all that it started, and leaves nothing behind.
 async fn build(
     args: Build,
     trace: Option<Arc<Trace>>,
+    interrupts: &mut Interrupts,
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
@@ -95,27 +98,25 @@ async fn build(
     const GRACE: Duration = Duration::from_secs(5);
     let started = environment::now();
     let images = Lookup::new(&args.access, environment, ui);
-    // Here a password may be asked for: Ctrl-C ends that as it ends any program.
-    let mut settings = Settings::resolve(args, &images, environment, ui).await?;
+    let mut settings = tokio::select! {
+        biased;
+        settings = Settings::resolve(args, &images, environment, ui) => settings?,
+        interrupted = interrupts.come() => return Err(interrupted),
+    };
     settings.trace = trace;
     let cancel = Cancel::default();
     let build = line(&settings, &images, started, &cancel, environment, ui);
     let mut build = pin!(build);
-    let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::undecided)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::undecided)?;
-    let signal = tokio::select! {
+    let interrupted = tokio::select! {
+        biased;
         result = &mut build => return result,
-        _ = terminate.recv() => 15,
-        _ = interrupt.recv() => 2,
+        interrupted = interrupts.come() => interrupted,
     };
     cancel.cancel();
     // What was as good as done is done.
     match timeout(GRACE, build).await {
         Ok(Ok(())) => Ok(()),
-        _ => Err(CommandError::interrupted(
-            signal,
-            Message("interrupted before all was published".to_owned()),
-        )),
+        _ => Err(interrupted.note("it had not published all yet")),
     }
 }
 

@@ -232,10 +232,13 @@ fn ask(args: &Login, environment: &Environment, ui: &Ui) -> Result<Credential, C
             .lock()
             .read_line(&mut line)
             .context(|| "failed to read the name".to_owned())?;
+        if line.is_empty() {
+            return Err(Message("nobody typed a name".to_owned()).into());
+        }
+        ui.answered();
         name(line.trim_end_matches(['\n', '\r']))?
     };
-    let password =
-        prompt::password("Password: ").context(|| "failed to read the password".to_owned())?;
+    let password = prompt::password("Password: ")?;
     Ok(Credential::basic(username, secret("password", &password)?))
 }
 

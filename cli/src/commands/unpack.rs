@@ -56,6 +56,7 @@ pub(crate) async fn run(
     .await
     .context(|| format!("`{}` is not an image that can be unpacked", found.reference))?;
     let tried = || format!("failed to make `{}`", args.directory.display());
+    let is_new = !args.directory.exists();
     fs_err::create_dir_all(&args.directory).context(tried)?;
     if fs_err::read_dir(&args.directory)
         .context(tried)?
@@ -64,14 +65,13 @@ pub(crate) async fn run(
     {
         return Err(Message(format!("`{}` is not empty", args.directory.display())).into());
     }
-    let layers = match layers(&*found.store, &image, &args.directory, ui).await {
-        Ok(layers) => layers,
-        Err(error) => {
-            // Half a root is of no use, and would be in the way of the next try.
-            clear(&args.directory);
-            return Err(error);
-        }
+    let half = Half {
+        folder: &args.directory,
+        is_new,
+        is_whole: false,
     };
+    let layers = layers(&*found.store, &image, &args.directory, ui).await?;
+    half.is_whole();
     let report = Report {
         image: found.reference.to_string(),
         directory: args.directory,
@@ -85,6 +85,33 @@ pub(crate) async fn run(
             report.directory.display()
         ));
     })
+}
+
+/// Half a root: of no use, and in the way of the next try. Gone when it is dropped.
+struct Half<'a> {
+    folder: &'a Path,
+    /// Whether it was not there before.
+    is_new: bool,
+    is_whole: bool,
+}
+
+impl Half<'_> {
+    /// All of it is there.
+    fn is_whole(mut self) {
+        self.is_whole = true;
+    }
+}
+
+impl Drop for Half<'_> {
+    fn drop(&mut self) {
+        if self.is_whole {
+            return;
+        }
+        clear(self.folder);
+        if self.is_new {
+            fs_err::remove_dir(self.folder).unwrap_or_default();
+        }
+    }
 }
 
 /// Unpacks all layers; how many.
