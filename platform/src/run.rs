@@ -235,7 +235,6 @@ async fn all_phases(
     progress: &dyn BuildProgress,
     watch: &mut dyn Watch,
 ) -> Result<Built, RunError> {
-    let source = inputs::take_source(request, staging)?;
     let run_image = inputs::run_image(request, staging, progress).await?;
     let previous = match request.previous {
         Some(found) => Some(inputs::previous(found, request.platform).await?),
@@ -243,6 +242,7 @@ async fn all_phases(
     };
     write_env(request, staging)?;
     let (ground, sandbox, copy) = open(request, staging, progress).await?;
+    let source = inputs::take_source(request, staging)?;
     let phases = Phases {
         request,
         staging,
@@ -367,6 +367,19 @@ async fn open(
     if !sandbox.report().refused.is_empty() {
         progress.lacks(&Lack::Isolation(sandbox.report()));
     }
+    if !ground.is_bare(&sandbox) {
+        return Ok((ground, Arc::new(sandbox), copy));
+    }
+    let sandbox = match ground.fix(staging) {
+        Ok(()) => programs::open_sandbox(request, &ground)?,
+        Err(error) => {
+            progress.lacks(&Lack::Places {
+                at: staging.root(),
+                why: error.to_string(),
+            });
+            sandbox
+        }
+    };
     Ok((ground, Arc::new(sandbox), copy))
 }
 
@@ -440,7 +453,7 @@ async fn export(
         group,
         project: request.metadata,
         root: &phases.root(),
-        app_dir: &staging.root().join("workspace"),
+        app_dir: &staging.workspace(),
         layers_dir: &staging.layers(),
         launcher: &ground.launcher.join("launcher"),
         own_sboms: OwnSboms::Launcher(&ground.launcher),

@@ -173,7 +173,8 @@ async fn run_images_are_there(
 /// Builds one image, and proves it.
 async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, CommandError> {
     let settings = begun.settings;
-    let staging = Staging::create(&begun.environment.temporary(), None)?;
+    let name = settings.build_name(target);
+    let staging = Staging::create(&begun.environment.temporary(), &name, None)?;
     let previous = previous(settings, begun.images, ui).await?;
     let previous = previous_for(previous, target).await;
     let chooser = Chooser::new(settings, begun.images, ui);

@@ -316,6 +316,20 @@ impl Settings {
         }
     }
 
+    /// A name that each build of the same app for the same place and platform has.
+    pub(crate) fn build_name(&self, target: &Target) -> String {
+        let mut hasher = Hasher::default();
+        let to = self.destinations.iter().map(ToString::to_string);
+        for part in [name_of(&self.app), target.platform.to_string()]
+            .into_iter()
+            .chain(to)
+        {
+            hasher.update(part.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.finish().hex().chars().take(16).collect()
+    }
+
     /// Whether layers are kept between builds.
     pub(crate) fn keeps(&self) -> bool {
         self.cache_image.is_some() || self.cache.is_some()

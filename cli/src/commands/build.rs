@@ -170,7 +170,9 @@ async fn line(
         };
         return Box::pin(platforms::line(&begun, &targets, ui)).await;
     };
-    let staging = Staging::create(&environment.temporary(), settings.staging.as_deref())?;
+    let name = settings.build_name(target);
+    let temporary = environment.temporary();
+    let staging = Staging::create(&temporary, &name, settings.staging.as_deref())?;
     let previous = building::previous(settings, images, ui).await?;
     let chooser = Chooser::new(settings, images, ui);
     let request = settings.request(&run_image, &chooser, previous.as_ref(), cancel, target);

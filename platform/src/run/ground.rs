@@ -14,7 +14,8 @@ use lifecycle_core::export::Owner;
 use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::{API, BuildProgress, EXEC_ENV, OWNER, Request, RunError, Staging};
+use super::staging::FIXED;
+use super::{API, EXEC_ENV, OWNER, BuildProgress, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
 use crate::rootfs::{Layers, MappedFolder, RootStore, find};
 use crate::sandbox::{
@@ -182,6 +183,27 @@ impl Ground {
         Ok(Some(copy))
     }
 
+    /// Whether buildpacks see folders of this machine by the paths that they have here.
+    pub(super) fn is_bare(&self, sandbox: &Sandbox) -> bool {
+        let layers = Path::new("/layers");
+        matches!(self.root, Root::Machine) && sandbox.path(layers) != layers
+    }
+
+    /// Has the folders of the build where the image is to have them, where nothing can be mounted.
+    pub(super) fn fix(&mut self, staging: &Staging) -> io::Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(io::Error::other("only root can make them"));
+        }
+        staging.fix(Path::new("/"))?;
+        for mount in &mut self.mounts {
+            let name = mount.target.file_name().and_then(|it| it.to_str());
+            if let Some(name) = name.filter(|it| FIXED.contains(it)) {
+                mount.source = staging.place(name);
+            }
+        }
+        Ok(())
+    }
+
     /// Gives what buildpacks are to write to to the user that they run as.
     pub(super) fn hand_over(&self, staging: &Staging, sandbox: &Sandbox) -> io::Result<()> {
         if let Some(user) = sandbox.instead() {
@@ -189,7 +211,7 @@ impl Ground {
             fs::set_permissions(staging.root(), std::fs::Permissions::from_mode(0o711))?;
             fs::create_dir_all(staging.root().join(HOME))?;
             for folder in ["layers", "workspace", HOME] {
-                give(&staging.root().join(folder), user)?;
+                give(&staging.place(folder), user)?;
             }
         }
         let Root::Image(root) = &self.root else {

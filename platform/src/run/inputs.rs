@@ -13,7 +13,7 @@ use crate::{base, source};
 /// Copies the app, and says what was copied.
 pub(super) fn take_source(request: &Request<'_>, staging: &Staging) -> Result<Source, RunError> {
     let app = request.app;
-    let tree = source::copy_files(app, &staging.root().join("workspace"), request.files);
+    let tree = source::copy_files(app, &staging.workspace(), request.files);
     let tree = tree.map_err(|source| RunError::Source {
         app: app.to_owned(),
         source,

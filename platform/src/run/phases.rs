@@ -50,10 +50,10 @@ impl Phases<'_> {
     /// The folder that the image calls `/`. Where there is no sandbox, buildpacks see our folders by
     /// the paths that they have here, and so does the image.
     pub(super) fn root(&self) -> PathBuf {
-        if self.sandbox.path(Path::new("/layers")) == Path::new("/layers") {
-            self.staging.root().to_owned()
-        } else {
+        if self.sandbox.path(Path::new("/layers")) == self.staging.layers() {
             PathBuf::from("/")
+        } else {
+            self.staging.root().to_owned()
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who hears how a build goes on, and who looks at what its phases take and make.
 
 use std::error::Error;
+use std::path::Path;
 
 use async_trait::async_trait;
 use lifecycle_core::{Level, Log};
@@ -31,6 +32,16 @@ pub enum Lack<'a> {
     #[error("nothing is kept for later builds: {why}")]
     Cache {
         /// Why there is none.
+        why: String,
+    },
+    /// The usual places of app and layers.
+    #[error(
+        "app and layers lie in `{}` in the image, not in `/workspace` and `/layers`: {why}", at.display()
+    )]
+    Places {
+        /// Where they are instead.
+        at: &'a Path,
+        /// Why they are not there.
         why: String,
     },
     /// What keeps buildpacks from the machine.

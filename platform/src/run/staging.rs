@@ -1,8 +1,11 @@
 //! Where a build takes place: the folders that buildpacks see, and the layout that the image is
 //! staged in.
 
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use lifecycle_core::files;
@@ -24,6 +27,8 @@ pub(super) const IMAGE: &str = "sealpack.invalid/staged";
 /// The folders of one build. All are gone at the end, unless the layout is kept.
 #[derive(Debug)]
 pub struct Staging {
+    /// What is at `/` itself, if that had to be. Gone before what leads there.
+    fixed: OnceLock<Fixed>,
     /// Seen by buildpacks as `/`: `layers`, `workspace`, `platform`, `cnb`.
     root: Root,
     layout: Layout,
@@ -35,6 +40,25 @@ pub struct Staging {
 /// A folder that is removed at the end, whatever modes buildpacks gave to folders in it.
 #[derive(Debug)]
 struct Root(TempDir);
+
+/// The folders that may have to be at `/` itself.
+pub(super) const FIXED: [&str; 2] = ["layers", "workspace"];
+
+/// Folders that were made at `/`; gone at the end.
+#[derive(Debug)]
+struct Fixed {
+    root: PathBuf,
+    made: Vec<PathBuf>,
+}
+
+impl Drop for Fixed {
+    fn drop(&mut self) {
+        for path in &self.made {
+            make_removable(path);
+            fs_err::remove_dir_all(path).unwrap_or_default();
+        }
+    }
+}
 
 impl Drop for Root {
     fn drop(&mut self) {
@@ -63,7 +87,11 @@ impl Layout {
 impl Staging {
     /// Makes the folders of a build in `temporary`. The image is staged in the layout `layout`, which
     /// must not be there yet, and stays; without one, in a temporary folder.
-    pub fn create(temporary: &Path, layout: Option<&Path>) -> Result<Self, RunError> {
+    ///
+    /// Where nothing is isolated, paths in the image are those of these folders. So that a build of the
+    /// same image has the same, they follow from `name`; but if there is something by that name, of
+    /// whomever, they are others.
+    pub fn create(temporary: &Path, name: &str, layout: Option<&Path>) -> Result<Self, RunError> {
         let new = |prefix: &str| {
             TempDir::with_prefix_in(prefix, temporary).map_err(|source| RunError::Temporary {
                 folder: temporary.to_owned(),
@@ -71,7 +99,13 @@ impl Staging {
             })
         };
         super::stale::remove(temporary);
-        let root = Root(new(super::stale::BUILD)?);
+        let prefix = format!("{}{name}", super::stale::BUILD);
+        // Made, never taken over: nobody else has put anything into it.
+        let same = tempfile::Builder::new()
+            .prefix(&prefix)
+            .rand_bytes(0)
+            .tempdir_in(temporary);
+        let root = Root(same.or_else(|_| new(&format!("{prefix}-")))?);
         for folder in ["layers", "workspace", "platform/env", "cnb"] {
             fs_err::create_dir_all(root.0.path().join(folder))?;
         }
@@ -92,6 +126,7 @@ impl Staging {
             super::stale::mark(folder);
         }
         Ok(Self {
+            fixed: OnceLock::new(),
             root,
             layout,
             store,
@@ -148,7 +183,43 @@ impl Staging {
 
     /// What buildpacks see as `/layers`.
     pub fn layers(&self) -> PathBuf {
-        self.root().join("layers")
+        self.place("layers")
+    }
+
+    /// What buildpacks see as `/workspace`.
+    pub(super) fn workspace(&self) -> PathBuf {
+        self.place("workspace")
+    }
+
+    /// Where the folder is that buildpacks see as `/name`.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        let fixed = self.fixed.get().filter(|_| FIXED.contains(&name));
+        fixed.map_or_else(|| self.root().join(name), |it| it.root.join(name))
+    }
+
+    /// Has `layers` and `workspace` at `root`, which is `/`: without mounts, paths in the image are then as
+    /// they are to be. Only where there is nothing yet, and where nobody else can make anything. Before
+    /// there is anything in them.
+    pub(super) fn fix(&self, root: &Path) -> io::Result<()> {
+        let mut fixed = Fixed {
+            root: root.to_owned(),
+            made: Vec::new(),
+        };
+        for name in FIXED {
+            let path = root.join(name);
+            fs_err::create_dir(&path)?;
+            fixed.made.push(path.clone());
+            fs_err::set_permissions(&path, Permissions::from_mode(0o755))?;
+        }
+        for name in FIXED {
+            // Who takes away what a killed build left sees by it what was its own.
+            let own = self.root().join(name);
+            fs_err::remove_dir(&own)?;
+            fs_err::os::unix::fs::symlink(root.join(name), own)?;
+        }
+        // Only one build has a staging.
+        self.fixed.set(fixed).unwrap_or_default();
+        Ok(())
     }
 
     /// The staged layout, with the layers that are lent to it.
@@ -318,14 +389,14 @@ impl Images for StagedImages {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
     #[test]
     fn what_is_in_layers_leads_nowhere_else() {
         let folder = TempDir::new().unwrap();
-        let staging = Staging::create(folder.path(), None).unwrap();
+        let staging = Staging::create(folder.path(), "app", None).unwrap();
         let at = |name: &str| staging.layers().join(name);
         fs_err::create_dir_all(at("good/layer")).unwrap();
         fs_err::write(at("good/layer.toml"), "").unwrap();
@@ -354,7 +425,7 @@ mod tests {
         use lifecycle_core::files::group::Group;
 
         let folder = TempDir::new().unwrap();
-        let staging = Staging::create(folder.path(), None).unwrap();
+        let staging = Staging::create(folder.path(), "app", None).unwrap();
         let path = staging.layers().join("group.toml");
         let missing = staging.read::<Group>("group.toml").unwrap_err();
         assert!(matches!(missing, RunError::File(_)), "{missing}");
@@ -375,9 +446,60 @@ mod tests {
     }
 
     #[test]
+    fn the_same_build_has_the_same_folder_unless_somebody_was_there() {
+        let folder = TempDir::new().unwrap();
+        let create = || Staging::create(folder.path(), "app", None).unwrap();
+        let named = folder.path().join("sealpack-build-app");
+        assert_eq!(create().root(), named);
+        let first = create();
+        let second = create();
+        assert_eq!(first.root(), named);
+        assert_ne!(second.root(), named);
+        drop((first, second));
+        // A link by that name is not followed.
+        fs_err::create_dir(folder.path().join("theirs")).unwrap();
+        symlink("theirs", &named).unwrap();
+        let staging = create();
+        assert!(staging.layers().exists());
+        assert_ne!(staging.root(), named);
+        assert_eq!(
+            fs_err::read_dir(folder.path().join("theirs"))
+                .unwrap()
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn folders_at_a_root_are_taken_only_if_they_are_new() {
+        let (folder, root) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let staging = Staging::create(folder.path(), "app", None).unwrap();
+        staging.fix(root.path()).unwrap();
+        assert_eq!(staging.layers(), root.path().join("layers"));
+        fs_err::write(staging.workspace().join("a"), "").unwrap();
+        // What looks below the root of the build finds it, too.
+        assert!(staging.root().join("workspace/a").exists());
+        let other = Staging::create(folder.path(), "other", None).unwrap();
+        other.fix(root.path()).unwrap_err();
+        assert_eq!(other.layers(), other.root().join("layers"));
+        assert!(other.layers().is_dir());
+        drop((staging, other));
+        assert_eq!(fs_err::read_dir(root.path()).unwrap().count(), 0);
+        // The first is taken back if the second is there, which stays as it was.
+        fs_err::create_dir(root.path().join("workspace")).unwrap();
+        fs_err::write(root.path().join("workspace/mine"), "").unwrap();
+        let staging = Staging::create(folder.path(), "app", None).unwrap();
+        staging.fix(root.path()).unwrap_err();
+        assert!(!root.path().join("layers").exists());
+        assert!(staging.layers().is_dir());
+        drop(staging);
+        assert!(root.path().join("workspace/mine").exists());
+    }
+
+    #[test]
     fn folders_that_cannot_be_written_are_removed_too() {
         let folder = TempDir::new().unwrap();
-        let staging = Staging::create(folder.path(), None).unwrap();
+        let staging = Staging::create(folder.path(), "app", None).unwrap();
         let closed = staging.layers().join("a");
         fs_err::create_dir_all(closed.join("b")).unwrap();
         fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
