@@ -183,6 +183,16 @@ fn plainly(text: String) -> String {
     if text.contains("no records found for Query") {
         return "host name not found (DNS)".to_owned();
     }
+    if let Some((before, after)) = text.split_once("invalid peer certificate: ") {
+        let problem = match after {
+            "UnknownIssuer" => "signed by an unknown authority",
+            it if it.contains("CaUsedAsEndEntity") => {
+                "it is that of an authority, and was not named itself"
+            }
+            it => it,
+        };
+        return format!("{before}the certificate of the server is not trusted: {problem}");
+    }
     text
 }
 

@@ -164,6 +164,50 @@ fn https_goes_through_the_proxy_untouched() {
 }
 
 #[test]
+fn a_server_that_is_its_own_authority_is_trusted_where_it_is_named() {
+    let workspace = Workspace::new();
+    let Some(certificates) = Certificates::make(workspace.path()) else {
+        return;
+    };
+    // As people make them, by the defaults of `openssl req -x509`.
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args([
+            "req", "-x509", "-nodes", "-days", "2", "-newkey", "rsa:2048",
+        ])
+        .args([
+            "-subj",
+            "/CN=server",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ])
+        .args(["-keyout", "server.key", "-out", "server.pem"])
+        .current_dir(workspace.path());
+    Output::of(&mut openssl).expect(0);
+    let Some(server) = distribution(workspace.path(), &certificates, Gate::Open) else {
+        return;
+    };
+    let (_, port) = server.host().rsplit_once(':').unwrap();
+    let ls = |host: &str, named: Option<&str>| {
+        let mut command = workspace.sealpack(["ls", &format!("{host}:{port}/app")]);
+        if let Some(named) = named {
+            command
+                .arg("--registry-ca")
+                .arg(certificates.certificate(named));
+        }
+        // There is no such repository.
+        Output::of(&mut command).expect(2).stderr
+    };
+    let untrusted = "the certificate of the server is not trusted";
+    assert!(!ls("localhost", Some("server")).contains("certificate"));
+    let unknown = format!("{untrusted}: signed by an unknown authority");
+    assert!(ls("localhost", None).contains(untrusted));
+    assert!(ls("localhost", Some("client")).contains(&unknown));
+    // It is for the name that it says, and for no other.
+    assert!(ls("127.0.0.1", Some("server")).contains(untrusted));
+}
+
+#[test]
 fn a_private_ca_is_named_by_flag_variable_or_folder() {
     let workspace = Workspace::new();
     let Some(certificates) = Certificates::make(workspace.path()) else {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,8 +36,77 @@ pub(crate) fn verified(
     settings: &TrustSettings,
     folder: &HostFolder,
 ) -> Result<ClientConfig, TlsError> {
-    let roots = roots(settings, folder)?;
-    with_own_certificate(builder()?.with_root_certificates(roots), folder)
+    let (roots, named) = roots(settings, folder)?;
+    let builder = builder()?;
+    if named.is_empty() {
+        return with_own_certificate(builder.with_root_certificates(roots), folder);
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let inner =
+        inner.map_err(|error| TlsError::Setup(rustls::Error::General(error.to_string())))?;
+    let verifier = Arc::new(OrNamed { inner, named });
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    with_own_certificate(builder, folder)
+}
+
+/// Accepts what leads to a root, and a certificate that was itself named: with `openssl req -x509` people
+/// make servers one that is its own authority, which no chain may end with otherwise.
+#[derive(Debug)]
+struct OrNamed {
+    inner: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OrNamed {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        server: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self
+            .inner
+            .verify_server_cert(certificate, between, server, ocsp, now);
+        let Err(error) = &verified else {
+            return verified;
+        };
+        // When it is said, times have been checked; names have not.
+        let is_authority = format!("{error:?}").contains("CaUsedAsEndEntity");
+        if !is_authority || !self.named.iter().any(|it| it == certificate) {
+            return verified;
+        }
+        let parsed = rustls::server::ParsedCertificate::try_from(certificate)?;
+        rustls::client::verify_server_name(&parsed, server)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Trusts anybody: for servers that were named as insecure.
@@ -85,26 +155,34 @@ fn with_own_certificate(
     Ok(config)
 }
 
-fn roots(settings: &TrustSettings, folder: &HostFolder) -> Result<RootCertStore, TlsError> {
+/// All whom we trust, and those of them that somebody named.
+fn roots(
+    settings: &TrustSettings,
+    folder: &HostFolder,
+) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
+    let mut named = Vec::new();
     // Systems carry roots that we cannot read; those are skipped.
-    let mut add =
-        |pem: &[u8]| roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    let mut add = |pem: &[u8]| {
+        let all: Vec<_> = CertificateDer::pem_slice_iter(pem).flatten().collect();
+        let count = roots.add_parsable_certificates(all.iter().cloned());
+        (count, all)
+    };
     if settings.roots_file.is_some() || !settings.roots_folders.is_empty() {
         if let Some(path) = &settings.roots_file {
-            add(&read(path)?);
+            named.extend(add(&read(path)?).1);
         }
         for folder in &settings.roots_folders {
             // Lists of folders name some that are not everywhere.
             for path in files_in(folder)?.unwrap_or_default() {
-                add(&read(&path)?);
+                named.extend(add(&read(&path)?).1);
             }
         }
     } else {
         let found = BUNDLES
             .iter()
             .filter_map(|path| std::fs::read(path).ok())
-            .any(|pem| add(&pem).0 > 0);
+            .any(|pem| add(&pem).0.0 > 0);
         if !found {
             roots.add_parsable_certificates(
                 webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned(),
@@ -118,13 +196,17 @@ fn roots(settings: &TrustSettings, folder: &HostFolder) -> Result<RootCertStore,
         let before = roots.len();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.ok().ok_or_else(malformed)?;
+            named.push(certificate.clone());
             roots.add(certificate).map_err(TlsError::Setup)?;
         }
         if roots.len() == before {
             return Err(malformed());
         }
     }
-    Ok(roots)
+    if roots.is_empty() {
+        named.clear();
+    }
+    Ok((roots, named))
 }
 
 /// What is set up for one server.
@@ -142,7 +224,16 @@ impl HostFolder {
     /// <https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md>
     pub(crate) fn read(folder: &Path) -> Result<Self, TlsError> {
         let mut found = Self::default();
-        for path in files_in(folder)?.unwrap_or_default() {
+        let paths = match files_in(folder) {
+            // Nobody named it: where it is not for us, we trust nobody more.
+            Err(TlsError::Read { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                return Ok(found);
+            }
+            paths => paths?.unwrap_or_default(),
+        };
+        for path in paths {
             let ending = path.extension().and_then(|it| it.to_str());
             let (own, partner) = match ending {
                 Some("crt") => {
