@@ -57,6 +57,11 @@ pub(crate) struct Source {
     pub(crate) serves: Serves,
 }
 
+/// Whether whoever runs us may not look into a folder.
+fn is_closed(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied)
+}
+
 impl Mirrors {
     /// Finds what the user and the system have set up: `CNB_REGISTRY_MIRRORS`, and the
     /// `registries.conf` that is `named`. Else that of `CONTAINERS_REGISTRIES_CONF`, or as Podman
@@ -84,6 +89,8 @@ impl Mirrors {
         }
         let mut paths = Vec::new();
         let user = home.map(|it| it.join(".config/containers"));
+        // A home that is another user's says nothing to us. What the system forbids is not to be missed.
+        let user = user.filter(|it| !is_closed(it));
         let own = user.as_ref().map(|it| it.join("registries.conf"));
         if let Some(own) = own.filter(|it| it.is_file()) {
             paths.push(own);
@@ -92,8 +99,9 @@ impl Mirrors {
             paths.push(system.join("registries.conf"));
             paths.extend(conf::drop_ins(&system.join("registries.conf.d"))?);
         }
-        if let Some(user) = user {
-            paths.extend(conf::drop_ins(&user.join("registries.conf.d"))?);
+        let folder = user.map(|it| it.join("registries.conf.d"));
+        if let Some(folder) = folder.filter(|it| !is_closed(it)) {
+            paths.extend(conf::drop_ins(&folder)?);
         }
         for path in paths {
             if let Some(text) = conf::read(&path)? {
