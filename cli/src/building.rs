@@ -9,6 +9,7 @@ mod images;
 mod launcher;
 pub(crate) mod links;
 mod modules;
+pub(crate) mod places;
 pub(crate) mod platforms;
 mod programs;
 mod progress;

@@ -78,6 +78,30 @@ fn a_cache_that_nobody_named_stops_no_build() {
 }
 
 #[test]
+fn a_destination_that_takes_nothing_is_said_before_anything_is_built() {
+    let project = Project::typical();
+    project.write("file", "");
+    for (destination, says) in [
+        ("oci:app:v1", "it is no layout, and not empty"),
+        (
+            "oci:file/out:v1",
+            "`oci:file/out:v1` cannot be written: `file`",
+        ),
+        ("oci-archive:file/out.tar:v1", "cannot be written: `file`"),
+        ("127.0.0.1:9/app:v1", "127.0.0.1:9"),
+    ] {
+        let arguments = ["--no-cache", "--unsigned", "--tag", destination];
+        let mut command = project.sealpack(["build", "app", "--builder", "builder.toml"]);
+        let said = Output::of(command.args(arguments)).expect(2).stderr;
+        assert!(said.contains(says), "{destination}: {said}");
+        assert!(!said.contains("detect"), "{destination}: {said}");
+        assert!(!said.contains("is kept in"), "{destination}: {said}");
+    }
+    // What is only not there yet is made.
+    project.build("oci:new/folder/out:v1").expect(0);
+}
+
+#[test]
 fn a_program_that_asked_for_json_gets_the_error_as_json() {
     let project = Project::typical();
     let output = project.run(&["verify", "oci:none:v1", "--key", "test.pub", "-o", "json"]);

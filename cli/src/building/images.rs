@@ -206,7 +206,10 @@ pub(crate) async fn previous(
 }
 
 /// The image that is at `destination`, if there is one.
-async fn find(destination: &Reference, images: &Lookup<'_>) -> Result<Option<Found>, CommandError> {
+pub(super) async fn find(
+    destination: &Reference,
+    images: &Lookup<'_>,
+) -> Result<Option<Found>, CommandError> {
     let selector = match &destination.digest {
         Some(digest) => Selector::Digest(digest.clone()),
         None => Selector::Tag(tag(destination)?),

@@ -25,7 +25,7 @@ pub(crate) use crate::building::Build;
 use crate::building::links::{self, Watcher};
 use crate::building::platforms::{self, Begun};
 use crate::building::trace::Trace;
-use crate::building::{self, Chooser, Settings, Told, proof, publish};
+use crate::building::{self, Chooser, Settings, Told, places, proof, publish};
 use crate::claims::Attached;
 use crate::commands::{policy, within};
 use crate::environment::{self, Environment};
@@ -155,6 +155,7 @@ async fn line(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
+    places::are_writable(&settings.destinations)?;
     let run_image = building::run_image(settings, images, ui).await?;
     let gate = gate(settings)?;
     let targets = settings.targets()?;
@@ -174,6 +175,7 @@ async fn line(
     let temporary = environment.temporary();
     let staging = Staging::create(&temporary, &name, settings.staging.as_deref())?;
     let previous = building::previous(settings, images, ui).await?;
+    places::answer(settings, images).await?;
     let chooser = Chooser::new(settings, images, ui);
     let request = settings.request(&run_image, &chooser, previous.as_ref(), cancel, target);
     let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));

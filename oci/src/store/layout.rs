@@ -121,6 +121,15 @@ impl LayoutStore {
         Self::open(layout.path)
     }
 
+    /// Fails where [`create`](Self::create) would refuse what is at `path`; changes nothing.
+    pub fn refuse_other(path: impl Into<PathBuf>) -> Result<(), StoreError> {
+        let layout = Layout::at(path.into());
+        if layout.path.is_dir() && !layout.has_version()? {
+            layout.refuse_other_content()?;
+        }
+        Ok(())
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.layout.path
