@@ -364,8 +364,9 @@ async fn open(
         }
         opened => (opened?, None),
     };
-    if !sandbox.report().refused.is_empty() {
-        progress.lacks(&Lack::Isolation(sandbox.report()));
+    let isolation = sandbox.report();
+    if !isolation.refused.is_empty() || !isolation.own_processes {
+        progress.lacks(&Lack::Isolation(isolation));
     }
     if !ground.is_bare(&sandbox) {
         return Ok((ground, Arc::new(sandbox), copy));

@@ -5,7 +5,7 @@ use platform::run::{PhaseFailure, RunError};
 use platform::sandbox::SandboxError;
 
 use crate::error::{CommandError, Message};
-use crate::machine;
+use crate::machine::{self, Lacks};
 
 impl From<RunError> for CommandError {
     fn from(error: RunError) -> Self {
@@ -24,11 +24,17 @@ impl From<RunError> for CommandError {
             ),
             RunError::Sandbox(SandboxError::Refused { .. }) => (
                 None,
-                Some(machine::remedy().unwrap_or("`--isolation auto` goes on with what there is")),
+                Some(
+                    machine::remedy(Lacks::ALL)
+                        .unwrap_or("`--isolation auto` goes on with what there is"),
+                ),
             ),
             RunError::Sandbox(SandboxError::NoRoot { .. }) => (
                 None,
-                Some(machine::remedy().unwrap_or("build as root, or with a `builder.toml`")),
+                Some(
+                    machine::remedy(Lacks::ALL)
+                        .unwrap_or("build as root, or with a `builder.toml`"),
+                ),
             ),
             RunError::CannotExtend { hint, .. } => (None, Some(*hint)),
             RunError::LayoutIsThere { .. } => (

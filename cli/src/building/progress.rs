@@ -7,8 +7,9 @@ use std::time::Instant;
 use lifecycle_core::{Level, Log};
 use platform::run::{Lack, BuildProgress};
 
+use crate::environment;
+use crate::machine::{self, Lacks};
 use crate::ui::Ui;
-use crate::{environment, machine};
 
 /// Tells the user how a build goes on.
 pub(crate) struct Told<'a> {
@@ -53,7 +54,7 @@ impl BuildProgress for Told<'_> {
         self.ui.warn(lack);
         let hint = match lack {
             Lack::Cache { .. } => Some("`--cache DIR` names another folder"),
-            Lack::Isolation(_) => machine::remedy(),
+            Lack::Isolation(report) => machine::remedy(Lacks::of(report)),
             _ => None,
         };
         if let Some(hint) = hint {
