@@ -360,11 +360,14 @@ fn the_machine_is_looked_at_without_changing_it() {
     let findings = document["findings"].as_array().unwrap();
     for about in [
         "programs",
+        "processes",
         "isolation",
         "users",
         "credentials",
         "mirrors",
         "temporary",
+        "cache",
+        "settings",
     ] {
         assert!(
             findings.iter().any(|it| it["about"] == about),
@@ -377,6 +380,27 @@ fn the_machine_is_looked_at_without_changing_it() {
             .any(|it| it["about"] == "programs" && it["state"] == "good")
     );
     Output::of(&mut workspace.sealpack(["doctor"])).expect(0);
+    // What cannot be used, and why.
+    workspace.write("file", "");
+    let mut command = workspace.sealpack(["doctor", "-o", "json"]);
+    command
+        .env("TMPDIR", "/proc/self")
+        .env("SEALPACK_KEY", "lost.key");
+    command.env("XDG_CACHE_HOME", workspace.join("file/cache"));
+    let document = json_of(&Output::of(&mut command).expect(0));
+    for (about, state, says) in [
+        ("temporary", "bad", "`/proc/self` cannot be used"),
+        ("cache", "warning", "so nothing is kept for later builds"),
+        ("keys", "bad", "key `lost.key` (SEALPACK_KEY) is of no use"),
+    ] {
+        let findings = document["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|it| it["about"] == about).unwrap();
+        assert_eq!(finding["state"], state, "{finding}");
+        assert!(
+            finding["text"].as_str().unwrap().contains(says),
+            "{finding}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `sealpack doctor`: what this machine lacks for builds and registries.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lifecycle_core::exec::Cancel;
@@ -13,10 +13,12 @@ use platform::sandbox::{Config, Isolation, Network, Root, Sandbox, User, UserMap
 use serde::Serialize;
 
 use crate::args::Printed;
+use crate::building::places::obstacle;
 use crate::building::{self, OwnPrograms};
+use crate::defaults::{self, Setting};
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::machine;
+use crate::machine::{self, Lacks};
 use crate::ui::{Tone, Ui, size};
 
 /// Look at what builds and registries need on this machine, and say what to do about what is missing.
@@ -37,8 +39,8 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Finding {
-    /// What was looked at: `programs`, `isolation`, `users`, `credentials`, `mirrors`, `proxies`,
-    /// `temporary`.
+    /// What was looked at: `programs`, `processes`, `isolation`, `users`, `credentials`, `mirrors`,
+    /// `proxies`, `temporary`, `cache`, `settings`, `keys`.
     about: &'static str,
     state: State,
     text: String,
@@ -85,12 +87,15 @@ impl Finding {
 
 pub(crate) fn run(args: &Doctor, environment: &Environment, ui: &Ui) -> Result<(), CommandError> {
     let mut findings = vec![programs(environment)];
+    findings.push(processes());
     findings.push(isolation());
     findings.push(users());
     findings.extend(credentials(environment));
     findings.push(mirrors(environment));
     findings.extend(proxies(environment));
     findings.extend(temporary(environment));
+    findings.push(cache(environment));
+    findings.extend(settings(environment));
     ui.result(args.printed.output, &Report { findings }, |ui, report| {
         for it in &report.findings {
             let (tone, sign) = match it.state {
@@ -145,6 +150,19 @@ fn programs(environment: &Environment) -> Finding {
     }
 }
 
+/// Whether there is `/proc`, by which this program finds itself.
+fn processes() -> Finding {
+    const ABOUT: &str = "processes";
+    if own_path().is_some() {
+        return Finding::good(ABOUT, "`/proc` is there");
+    }
+    Finding::bad(
+        ABOUT,
+        "`/proc` is not there: nothing can be built",
+        "mount it: `mount -t proc proc /proc`",
+    )
+}
+
 /// How far a build with a `builder.toml` is kept from this machine.
 fn isolation() -> Finding {
     const ABOUT: &str = "isolation";
@@ -164,14 +182,14 @@ fn isolation() -> Finding {
             Finding::good(ABOUT, sandbox.report().to_string())
         }
         Ok(sandbox) => Finding {
-            hint: machine::remedy().map(str::to_owned),
+            hint: machine::remedy(Lacks::of(sandbox.report())).map(str::to_owned),
             state: State::Warning,
             ..Finding::good(ABOUT, sandbox.report().to_string())
         },
         Err(error) => Finding::bad(
             ABOUT,
             CommandError::undecided(error).line(),
-            machine::remedy().unwrap_or("`--isolation auto` goes on with what there is"),
+            machine::remedy(Lacks::ALL).unwrap_or("`--isolation auto` goes on with what there is"),
         ),
     }
 }
@@ -198,7 +216,7 @@ fn users() -> Finding {
         Err(problem) => Finding::odd(
             ABOUT,
             format!("no builder image can be used: {problem}"),
-            machine::remedy().unwrap_or("build with a `builder.toml`"),
+            machine::remedy(Lacks::ALL).unwrap_or("build with a `builder.toml`"),
         ),
     }
 }
@@ -238,13 +256,31 @@ fn credentials(environment: &Environment) -> Vec<Finding> {
 fn mirrors(environment: &Environment) -> Finding {
     const ABOUT: &str = "mirrors";
     match Mirrors::find(None, environment.home().as_deref(), &environment.texts()) {
-        Ok(_) => Finding::good(ABOUT, "`registries.conf` can be read, if there is one"),
+        Ok(_) => Finding::good(
+            ABOUT,
+            match registries_conf(environment) {
+                Some(path) => format!("as `{}` has it", path.display()),
+                None => "there is no `registries.conf`".to_owned(),
+            },
+        ),
         Err(error) => Finding::bad(
             ABOUT,
             CommandError::undecided(error).line(),
             "mend it, or name another file by `--registries-conf FILE`",
         ),
     }
+}
+
+/// The `registries.conf` that counts, if there is one.
+fn registries_conf(environment: &Environment) -> Option<PathBuf> {
+    let named = environment.text("CONTAINERS_REGISTRIES_CONF");
+    if let Some(path) = named.filter(|it| !it.is_empty()) {
+        return Some(path.into());
+    }
+    let own = environment.home().map(|it| it.join(".config"));
+    let folders = own.into_iter().chain([PathBuf::from("/etc")]);
+    let mut paths = folders.map(|it| it.join("containers/registries.conf"));
+    paths.find(|it| it.is_file())
 }
 
 /// Which proxies are set: without what their URLs hold, passwords perhaps.
@@ -288,7 +324,71 @@ fn temporary(environment: &Environment) -> Vec<Finding> {
     findings
 }
 
+/// Where layers are kept between builds, and those of builder images.
+fn cache(environment: &Environment) -> Finding {
+    const ABOUT: &str = "cache";
+    const HINT: &str =
+        "name folders by `--cache DIR` and `--root-store DIR`, or set `XDG_CACHE_HOME`";
+    let Some(folder) = environment.cache() else {
+        let text = "there is no home: nothing is kept for later builds";
+        return Finding::odd(ABOUT, text, HINT);
+    };
+    match obstacle(&folder) {
+        None => Finding::good(ABOUT, format!("`{}`", folder.display())),
+        Some((at, error)) => Finding::odd(
+            ABOUT,
+            format!(
+                "`{}` cannot be used, so nothing is kept for later builds: `{}`: {error}",
+                folder.display(),
+                at.display()
+            ),
+            HINT,
+        ),
+    }
+}
+
+/// What `sealpack.toml` and variables say, and of keys and policies whether they are there.
+fn settings(environment: &Environment) -> Vec<Finding> {
+    const FILES: [&str; 3] = ["key", "policy", "public-keys"];
+    let settings = match defaults::all(environment, true) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let hint = "mend it; `sealpack config` shows what counts";
+            return vec![Finding::bad("settings", error.line(), hint)];
+        }
+    };
+    if settings.is_empty() {
+        return vec![Finding::good(
+            "settings",
+            "there is no `sealpack.toml`, nor a variable in its place",
+        )];
+    }
+    let of = |it: Setting| {
+        let about = if FILES.contains(&it.name) {
+            "keys"
+        } else {
+            "settings"
+        };
+        let text = format!("{} `{}` ({})", it.name, it.value, it.from);
+        let is_file = about == "keys" && !it.value.contains("://");
+        match fs_err::metadata(environment.directory.join(&it.value)) {
+            Err(error) if is_file => Finding::bad(
+                about,
+                format!(
+                    "{text} is of no use: {}",
+                    CommandError::undecided(error).line()
+                ),
+                "put it there, or name another one",
+            ),
+            _ => Finding::good(about, text),
+        }
+    };
+    settings.into_iter().map(of).collect()
+}
+
 fn room(folder: &Path) -> std::io::Result<u64> {
+    // That there is room does not say that we may use it.
+    drop(tempfile::tempfile_in(folder)?);
     let stat = rustix::fs::statvfs(folder)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
