@@ -22,6 +22,8 @@ pub(crate) struct Ui {
     colour_out: bool,
     colour_err: bool,
     bar: Option<ProgressBar>,
+    /// What is under way, where it is drawn.
+    drawn: Mutex<String>,
     /// What is under way, where it is not drawn.
     begun: Mutex<Option<Begun>>,
     /// The command, unless somebody sits at a terminal: a line could disturb a prompt.
@@ -57,7 +59,12 @@ impl Begun {
     }
 
     fn so_far(&self, now: Instant) -> String {
-        let minutes = now.duration_since(self.at).as_secs() / 60;
+        let seconds = now.duration_since(self.at).as_secs();
+        // What is told each minute is told a little before or after.
+        let time = match seconds {
+            0..=44 => format!("{seconds} s"),
+            _ => format!("{} min", (seconds + 15) / 60),
+        };
         let before = if self.text.is_empty() {
             String::new()
         } else {
@@ -68,7 +75,7 @@ impl Begun {
         } else {
             format!(", {} of {}", size(self.moved), size(self.expected))
         };
-        format!("{before}still running, {minutes} min so far{bytes}")
+        format!("{before}still running, {time} so far{bytes}")
     }
 }
 
@@ -156,6 +163,7 @@ impl Ui {
             colour_out: colour(environment.stdout_is_terminal),
             colour_err: colour(environment.stderr_is_terminal),
             bar,
+            drawn: Mutex::default(),
             begun: Mutex::default(),
             command: None,
             lock: Mutex::new(()),
@@ -278,9 +286,25 @@ impl Ui {
         show(bar);
         bar.set_style(style(SPINNER));
         bar.set_prefix(phase);
-        bar.set_message(harmless(&spoken(&text.into())));
+        let text = harmless(&spoken(&text.into()));
+        bar.set_message(text.clone());
+        *self.drawn.lock().unwrap_or_else(PoisonError::into_inner) = text;
         bar.unset_length();
         bar.enable_steady_tick(TICK);
+    }
+
+    /// Shows the last line of what is said by what is under way, beside it, where it is drawn.
+    pub(crate) fn hears(&self, output: &str) {
+        let Some(bar) = self.bar.as_ref().filter(|it| !it.is_hidden()) else {
+            return;
+        };
+        let last = output.lines().rfind(|it| !it.trim().is_empty());
+        // A program that draws itself writes over its line: what came last counts.
+        let last = last.and_then(|it| it.trim().rsplit('\r').next());
+        if let Some(last) = last {
+            let text = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+            bar.set_message(format!("{text}: {}", without_colours(last)));
+        }
     }
 
     /// Says that so many bytes come next, beside those that were expected before in this phase; gone
@@ -485,6 +509,18 @@ pub(crate) fn harmless(text: &str) -> String {
     out
 }
 
+/// The same as [`harmless`], in one colour.
+fn without_colours(text: &str) -> String {
+    let text = harmless(&text.replace('\t', " "));
+    let mut out = String::with_capacity(text.len());
+    let mut parts = text.split("\x1b[");
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        out.push_str(part.split_once('m').map_or(part, |(_, behind)| behind));
+    }
+    out
+}
+
 /// The registry of Docker by the name that people know. Its API has another one, which stays where it is
 /// part of a URL.
 fn spoken(text: &str) -> String {
@@ -601,6 +637,7 @@ mod tests {
                 colour_out: false,
                 colour_err: false,
                 bar: None,
+                drawn: Mutex::default(),
                 begun: Mutex::default(),
                 command: None,
                 lock: Mutex::new(()),
@@ -655,6 +692,16 @@ mod tests {
     }
 
     #[test]
+    fn the_first_minute_is_not_none() {
+        let begun = Begun::new("build", String::new());
+        let said = |seconds| begun.so_far(begun.at + Duration::from_secs(seconds));
+        assert_eq!(said(7), "still running, 7 s so far");
+        assert_eq!(said(59), "still running, 1 min so far");
+        assert_eq!(said(61), "still running, 1 min so far");
+        assert_eq!(said(119), "still running, 2 min so far");
+    }
+
+    #[test]
     fn who_tells_what_is_under_way_ends_with_it() {
         let ui = Ui::silent();
         let result = ui.while_telling(Duration::from_millis(1), || {
@@ -692,5 +739,7 @@ mod tests {
         assert_eq!(harmless("\x1b[1;31mred\x1b[0m\n"), "\x1b[1;31mred\x1b[0m\n");
         assert_eq!(harmless("\x1b[1;31"), "\\u{1b}[1;31");
         assert_eq!(harmless("\u{9b}2J"), "\\u{9b}2J");
+        assert_eq!(without_colours("\x1b[1;31mred\x1b[0m\ta"), "red a");
+        assert_eq!(without_colours("\x1b[2Ja"), "\\u{1b}[2Ja");
     }
 }

@@ -189,7 +189,22 @@ pub async fn extract_layer(
     directory: &Path,
     options: &ExtractOptions,
 ) -> Result<ExtractSummary, ExtractError> {
+    extract_layer_telling(store, layer, directory, options, &|_| {}).await
+}
+
+/// The same; `moved` hears of all bytes of the layer, as they come.
+pub async fn extract_layer_telling(
+    store: &dyn Store,
+    layer: &Descriptor,
+    directory: &Path,
+    options: &ExtractOptions,
+    moved: &(dyn Fn(u64) + Sync),
+) -> Result<ExtractSummary, ExtractError> {
     let content = store.fetch(layer).await.map_err(ExtractError::Store)?;
+    let content = content.inspect(|chunk| {
+        let count = chunk.as_ref().map_or(0, Bytes::len);
+        moved(u64::try_from(count).unwrap_or(u64::MAX));
+    });
     let (directory, options) = (directory.to_owned(), options.clone());
     // Dropped behind what feeds it.
     let (working, ended) = std::sync::mpsc::channel();
@@ -214,7 +229,7 @@ impl Drop for Awaited {
         /// A thread that never began would be waited for in vain.
         const PATIENCE: Duration = Duration::from_secs(5);
         // Nothing is ever sent.
-        drop(self.0.recv_timeout(PATIENCE));
+        self.0.recv_timeout(PATIENCE).unwrap_or_default();
     }
 }
 

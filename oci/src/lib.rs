@@ -36,7 +36,7 @@ pub use descriptor::Descriptor;
 pub use digest::{Algorithm, DiffId, Digest, DigestError, HashReader, Hasher};
 pub use extract::{
     ExtractError, ExtractOptions, ExtractRules, ExtractSummary, IdMap, IdRange, Links,
-    OverlayXattrs, Owners, RecordedOwner, Whiteouts, extract, extract_layer,
+    OverlayXattrs, Owners, RecordedOwner, Whiteouts, extract, extract_layer, extract_layer_telling,
 };
 pub use go::bounded::{read_at_most, read_text_at_most};
 pub use image::{Image, ImageError};

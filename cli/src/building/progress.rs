@@ -68,11 +68,17 @@ impl Log for Told<'_> {
         match level {
             Level::Debug if self.ui.verbosity() < 2 => {}
             Level::Warn => self.ui.warn(text),
-            _ => self.ui.aside(text),
+            Level::Debug => self.ui.aside(text),
+            _ => {
+                self.ui.aside(text);
+                self.ui.hears(text);
+            }
         }
     }
 
     fn output(&self, bytes: &[u8]) {
-        self.ui.aside(String::from_utf8_lossy(bytes));
+        let text = String::from_utf8_lossy(bytes);
+        self.ui.hears(&text);
+        self.ui.aside(text);
     }
 }

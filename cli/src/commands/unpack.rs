@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use oci::{ExtractOptions, Image, Limits, Platform, Reference, Store, extract_layer};
+use oci::{ExtractOptions, Image, Limits, Platform, Reference, Store, extract_layer_telling};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
@@ -71,7 +71,7 @@ pub(crate) async fn run(
         is_whole: false,
     };
     let layers = layers(&*found.store, &image, &args.directory, ui).await?;
-    half.is_whole();
+    half.keep();
     let report = Report {
         image: found.reference.to_string(),
         directory: args.directory,
@@ -97,7 +97,7 @@ struct Half<'a> {
 
 impl Half<'_> {
     /// All of it is there.
-    fn is_whole(mut self) {
+    fn keep(mut self) {
         self.is_whole = true;
     }
 }
@@ -125,7 +125,9 @@ async fn layers(
     ui.expect("unpack", sizes.fold(0, u64::saturating_add));
     let mut count = 0;
     for (layer, diff_id) in image.layers() {
-        let summary = extract_layer(store, layer, folder, &ExtractOptions::default())
+        let options = ExtractOptions::default();
+        let moved = |bytes| ui.moved(bytes);
+        let summary = extract_layer_telling(store, layer, folder, &options, &moved)
             .await
             .context(|| format!("failed to unpack layer {}", layer.digest))?;
         if summary.diff_id != *diff_id {
@@ -135,7 +137,6 @@ async fn layers(
             ))
             .into());
         }
-        ui.moved(layer.size);
         count += 1;
     }
     Ok(count)
