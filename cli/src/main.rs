@@ -54,9 +54,13 @@ fn main() -> ExitCode {
     if let Some(arguments) = of_lifecycle() {
         return lifecycle::main(&arguments);
     }
-    let Ok(environment) = Environment::read() else {
-        // The working directory was removed; there is no `Ui` yet to say it.
-        return ExitCode::from(2);
+    let environment = match Environment::read() {
+        Ok(environment) => environment,
+        Err(error) => {
+            // There is no `Ui` yet to say it.
+            ui::log(&format!("error: the working folder was removed: {error}"));
+            return ExitCode::from(2);
+        }
     };
     // No command: nobody is to find it in a help or a completion script.
     if environment.arguments.get(1).is_some_and(|it| it == SANDBOX) {
@@ -114,17 +118,20 @@ fn of_lifecycle() -> Option<Vec<OsString>> {
 }
 
 /// Says what clap has to say (help is such an error, too), and what other tools call it.
-fn not_understood(mut error: clap::Error, environment: &Environment) -> ExitCode {
-    let hint = habits::hint(&error, &environment.arguments);
-    habits::without_wrong_tips(&mut error, hint.is_some());
-    // There is nobody to tell that nobody can be told.
-    error.print().unwrap_or_default();
-    let ui = Ui::plain(environment);
-    if let Some(hint) = &hint {
-        ui.hint(hint);
+fn not_understood(error: &clap::Error, environment: &Environment) -> ExitCode {
+    // There is nobody to tell that nobody can be told; but a help that was asked for is a result.
+    if let Err(failed) = error.print()
+        && !error.use_stderr()
+        && failed.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let failed = Err::<(), _>(failed).context(|| "failed to write the result".to_owned());
+        if let Err(failed) = failed {
+            Ui::plain(environment).error(&failed);
+            return failed.exit_code();
+        }
     }
-    if error.use_stderr() && wants_json(&environment.arguments) {
-        ui.failure(&habits::error(&error, hint));
+    if let Some(hint) = habits::hint(error) {
+        Ui::plain(environment).hint(&hint);
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

@@ -39,6 +39,18 @@ fn a_result_that_cannot_be_written_is_no_success() {
         full.stderr.contains("failed to write the result"),
         "{full:?}"
     );
+    for asked in ["--help", "--version", "help copy", "copy --help"] {
+        let full = shell(&format!("\"$0\" {asked} > /dev/full"));
+        assert_eq!(full.code, 2, "{full:?}");
+        assert!(
+            full.stderr.contains("failed to write the result"),
+            "{full:?}"
+        );
+    }
+    let gone = shell("mkdir gone && cd gone && rmdir ../gone && \"$0\" version");
+    assert_eq!(gone.code, 2);
+    let says = "error: the working folder was removed: ";
+    assert!(gone.stderr.starts_with(says), "{gone:?}");
     // Who has read enough closes the pipe.
     let closed = shell("set -o pipefail; \"$0\" completion bash | true");
     assert_eq!((closed.code, closed.stderr.as_str()), (0, ""));
