@@ -118,7 +118,10 @@ fn of_lifecycle() -> Option<Vec<OsString>> {
 }
 
 /// Says what clap has to say (help is such an error, too), and what other tools call it.
-fn not_understood(error: &clap::Error, environment: &Environment) -> ExitCode {
+fn not_understood(mut error: clap::Error, environment: &Environment) -> ExitCode {
+    let hint = habits::hint(&error, &environment.arguments);
+    habits::without_wrong_tips(&mut error, hint.is_some());
+    let ui = Ui::plain(environment);
     // There is nobody to tell that nobody can be told; but a help that was asked for is a result.
     if let Err(failed) = error.print()
         && !error.use_stderr()
@@ -126,12 +129,15 @@ fn not_understood(error: &clap::Error, environment: &Environment) -> ExitCode {
     {
         let failed = Err::<(), _>(failed).context(|| "failed to write the result".to_owned());
         if let Err(failed) = failed {
-            Ui::plain(environment).error(&failed);
+            ui.error(&failed);
             return failed.exit_code();
         }
     }
-    if let Some(hint) = habits::hint(error) {
-        Ui::plain(environment).hint(&hint);
+    if let Some(hint) = &hint {
+        ui.hint(hint);
+    }
+    if error.use_stderr() && wants_json(&environment.arguments) {
+        ui.failure(&habits::error(&error, hint));
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

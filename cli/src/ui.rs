@@ -199,7 +199,7 @@ impl Ui {
     }
 
     /// How the command failed, as a document on standard output, unless a result stands there.
-    fn failure(&self, error: &CommandError) {
+    pub(crate) fn failure(&self, error: &CommandError) {
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         if out.begun {
             return;
@@ -565,7 +565,7 @@ fn spoken_json(text: &str) -> String {
                 .and_then(|it| it.strip_prefix(*name));
             field.is_some_and(|it| it.starts_with("\": \""))
         };
-        if line.len() - inner.len() <= 6 && NAMES.iter().any(|it| is_name(it)) {
+        if line.len() - inner.len() <= 6 && NAMES.iter().any(is_name) {
             spoken(line)
         } else {
             line.to_owned()

@@ -104,12 +104,11 @@ impl Manifest {
             });
         }
         let text = text(bytes);
-        let probe: Probe = serde_json::from_str(&text).map_err(|error| {
-            match go::json::stream_problem(bytes) {
+        let probe: Probe =
+            serde_json::from_str(&text).map_err(|error| match go::json::stream_problem(bytes) {
                 Some(problem) => ManifestError::NotJson { problem },
                 None => ManifestError::Malformed(error),
-            }
-        })?;
+            })?;
         let has_image = probe.config || probe.layers;
         if has_image && (probe.manifests || media_type.is_index()) {
             return Err(ManifestError::Ambiguous);

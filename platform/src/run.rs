@@ -51,7 +51,7 @@ use self::ground::Ground;
 pub use self::ground::PROXIES;
 use self::phases::Phases;
 pub use self::programs::{Launcher, Programs};
-pub use self::progress::{Lack, BuildProgress, Telemetry, Watch, WatchError};
+pub use self::progress::{BuildProgress, Lack, Telemetry, Watch, WatchError};
 use self::staging::IMAGE;
 pub use self::staging::Staging;
 pub use self::stale::stale;

@@ -10,7 +10,7 @@ use rustix::fs::{Access, access};
 use super::images::find;
 use super::settings::Settings;
 use crate::error::{CommandError, Message};
-use crate::images::Images;
+use crate::images::Lookup;
 
 /// Refuses what lies on this machine and cannot be written.
 pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandError> {
@@ -35,7 +35,7 @@ pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandErro
 }
 
 /// Asks each destination that nobody has asked for the image before.
-pub(crate) async fn answer(settings: &Settings, images: &Images<'_>) -> Result<(), CommandError> {
+pub(crate) async fn answer(settings: &Settings, images: &Lookup<'_>) -> Result<(), CommandError> {
     let is_asked = settings.previous_image.is_none() && settings.keeps();
     for destination in settings.destinations.iter().skip(usize::from(is_asked)) {
         find(destination, images).await?;

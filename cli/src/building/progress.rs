@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use lifecycle_core::{Level, Log};
-use platform::run::{Lack, BuildProgress};
+use platform::run::{BuildProgress, Lack};
 
 use crate::environment;
 use crate::machine::{self, Lacks};

@@ -29,7 +29,7 @@ use crate::building::{self, Chooser, Settings, Told, places, proof, publish};
 use crate::claims::Attached;
 use crate::commands::{policy, within};
 use crate::environment::{self, Environment};
-use crate::error::{CommandError, Message};
+use crate::error::CommandError;
 use crate::images::Lookup;
 use crate::interrupts::Interrupts;
 use crate::signing::Signer;

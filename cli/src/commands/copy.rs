@@ -36,6 +36,10 @@ Examples:
     docker save app:v1 | sealpack copy docker-archive:/dev/stdin registry.example/app:v1
   Into the Docker daemon, to run it:
     sealpack copy registry.example/app:v1 docker-daemon:app:v1")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub(crate) struct Copy {
     /// The image.
     pub(crate) source: Reference,

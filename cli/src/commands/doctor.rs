@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Doctor, environment: &Environment, ui: &Ui) -> Result<(
 }
 
 /// Where this program lies.
-fn own_path() -> Option<std::path::PathBuf> {
+fn own_path() -> Option<PathBuf> {
     fs_err::canonicalize("/proc/self/exe").ok()
 }
 

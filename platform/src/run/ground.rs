@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::staging::FIXED;
-use super::{API, EXEC_ENV, OWNER, BuildProgress, Request, RunError, Staging};
+use super::{API, BuildProgress, EXEC_ENV, OWNER, Request, RunError, Staging};
 use crate::builder::{BuilderImage, Content, Module};
 use crate::rootfs::{Layers, MappedFolder, RootStore, find};
 use crate::sandbox::{

@@ -27,7 +27,7 @@ use super::extending::{NOT_EXTENDED, RunImageChoice, not_extended};
 use super::ground::Ground;
 use super::programs::{BUILDING, Ended};
 use super::staging::{IMAGE, Named, StagedImages, Staging};
-use super::{CachePlace, EXEC_ENV, Lack, PhaseFailure, BuildProgress, Request, RunError};
+use super::{BuildProgress, CachePlace, EXEC_ENV, Lack, PhaseFailure, Request, RunError};
 use crate::sandbox::Sandbox;
 
 /// The name by which the lifecycle runs no phase, but says its version.

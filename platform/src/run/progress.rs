@@ -83,7 +83,7 @@ pub trait Telemetry: std::fmt::Debug + Send + Sync {
 
     /// The build is over, and `folder` is about to go, in which phases and modules wrote their spans: it
     /// need not be there, and modules may have written anything.
-    fn collect(&self, folder: &std::path::Path);
+    fn collect(&self, folder: &Path);
 }
 
 /// Why who watches cannot let the build go on.

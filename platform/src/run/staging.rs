@@ -502,7 +502,7 @@ mod tests {
         let staging = Staging::create(folder.path(), "app", None).unwrap();
         let closed = staging.layers().join("a");
         fs_err::create_dir_all(closed.join("b")).unwrap();
-        fs_err::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+        fs_err::set_permissions(&closed, Permissions::from_mode(0o555)).unwrap();
         drop(staging);
         assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 0);
     }
