@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(
             asked.texts().collect::<Vec<_>>(),
             [
-                "repository:app:pull,push",
+                "repository:app:push,pull",
                 "registry:catalog:*",
                 "repository:app:*",
                 "repository:tenant/app:pull",
