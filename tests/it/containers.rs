@@ -93,8 +93,6 @@ fn without_namespaces_a_build_has_the_same_image_each_time() {
         // As root it is that of a build for which everything could be mounted.
         if says.is_none() {
             assert_eq!(first["digest"], isolated["digest"]);
-        } else {
-            assert!(said.contains("nothing is kept for later builds"), "{said}");
         }
     }
 }

@@ -535,6 +535,10 @@ fn nothing_half_unpacked_stays() {
     bad[good.len() / 2] ^= 1;
     fs_err::write(&blob, bad).unwrap();
     project.run(&["unpack", "oci:out:v1", "root"]).expect(2);
+    assert!(!project.join("root").exists());
+    // A folder that was there stays.
+    fs_err::create_dir(project.join("root")).unwrap();
+    project.run(&["unpack", "oci:out:v1", "root"]).expect(2);
     assert_eq!(fs_err::read_dir(project.join("root")).unwrap().count(), 0);
     fs_err::write(&blob, good).unwrap();
     project.run(&["unpack", "oci:out:v1", "root"]).expect(0);

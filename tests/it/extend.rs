@@ -111,6 +111,9 @@ impl Root {
             "[run-image]\nreference = \"{host}/run\"\nimage = \"{host}/run\"\nextend = true\n"
         );
         self.write("layers/analyzed.toml", &analyzed);
+        // Who restores writes it again.
+        let owner = Some(1000);
+        std::os::unix::fs::chown(self.path("layers/analyzed.toml"), owner, owner).unwrap();
         let restorer =
             format!("/cnb/lifecycle/restorer -uid 1000 -gid 1000 -build-image {host}/build");
         let (code, text) = self.run(api, &restorer);

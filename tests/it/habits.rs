@@ -183,9 +183,11 @@ fn settings_hold_for_all_commands_that_ask() {
     ];
     with(&build, "SEALPACK_AUTHFILE", "auth.json").expect(0);
     project.run(&["tree", &image]).expect(2);
-    for command in ["tree", "inspect", "ls", "report"] {
+    for command in ["tree", "inspect", "report"] {
         with(&[command, &image], "SEALPACK_AUTHFILE", "auth.json").expect(0);
     }
+    let repository = format!("{}/app", registry.host());
+    with(&["ls", &repository], "SEALPACK_AUTHFILE", "auth.json").expect(0);
     // Only a file that is named says whom to believe, and then it does to all that ask.
     project.write(
         "ours.toml",

@@ -64,7 +64,7 @@ fn documents_that_are_too_large_are_not_read() {
         let listed = Value::from(vec![image; count]).to_string();
         tarred(&[("manifest.json", listed.as_bytes())])
     };
-    let many_layers = json!([{ "Config": "c", "Layers": vec!["l"; 1001] }]).to_string();
+    let many_layers = json!([{ "Config": "c", "Layers": vec!["l"; 5001] }]).to_string();
     let many_layers = tarred(&[("c", b"{}"), ("manifest.json", many_layers.as_bytes())]);
     let end = tarred(&[]);
     let oci = ArchiveForm::Oci;
@@ -104,7 +104,7 @@ fn documents_that_are_too_large_are_not_read() {
             docker,
             &[],
             &many_layers,
-            "an image in it has more than 1000 layers",
+            "an image in it has more than 5000 layers",
         ),
     ];
     for (form, files, rest, expected) in cases {
