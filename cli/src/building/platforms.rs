@@ -301,8 +301,7 @@ async fn publish(
         let store = begun.images.create(destination).await?;
         let verdict = settings.verdict(verdicts.get(at), destination);
         let to = (destination, &*store);
-        let builder = settings.builder();
-        attached.extend(publishing::publish(&parts, index, to, verdict, builder, ui).await?);
+        attached.extend(publishing::publish(&parts, index, to, verdict, ui).await?);
     }
     let first = settings.destinations.first();
     let image = first.map_or_else(String::new, |it| it.at(root.digest.clone()).to_string());

@@ -50,8 +50,7 @@ pub(crate) async fn run(
         };
         let verdict = settings.verdict(verdicts.get(at), destination);
         let to = (destination, &*store);
-        let builder = settings.builder();
-        let attached = publishing::publish(&[], staged, to, verdict, builder, ui).await?;
+        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
         published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(image.digest.clone()).to_string();
@@ -61,15 +60,6 @@ pub(crate) async fn run(
 }
 
 impl Settings {
-    /// Who builds, if somebody signs.
-    pub(super) fn builder(&self) -> Option<publishing::Builder<'_>> {
-        let signer = self.signer.as_ref()?;
-        Some(publishing::Builder {
-            signer,
-            id: &self.builder_id,
-        })
-    }
-
     /// What is said of the verdict that was found for `destination`, if there is one and who says it.
     pub(super) fn verdict<'a>(
         &'a self,

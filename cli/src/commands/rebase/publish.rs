@@ -63,11 +63,7 @@ pub(super) async fn run(
             (verdict, by)
         });
         let to = (destination, &*store);
-        let builder = settings.signer.as_ref().map(|signer| publishing::Builder {
-            signer,
-            id: &settings.builder_id,
-        });
-        let attached = publishing::publish(&[], staged, to, verdict, builder, ui).await?;
+        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
         published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(root.digest.clone()).to_string();
