@@ -125,15 +125,6 @@ fn split_selector(text: &str) -> Result<(&str, Option<Tag>, Option<Digest>), Ref
     }
 }
 
-/// Whether `path:tag` is a host and its port, or `localhost`: what else than a registry could be meant?
-/// Docker Hub has no images of such names.
-fn is_registry(path: &str, tag: Option<&Tag>) -> bool {
-    let is_port = tag.is_some_and(|it| it.to_string().parse::<u16>().is_ok());
-    let is_host = path.contains('.') && is_port;
-    let is_local = path.eq_ignore_ascii_case("localhost") && (is_port || tag.is_none());
-    !path.contains('/') && (is_host || is_local)
-}
-
 /// What is meant, where a text is written as other tools have it, or is a path alone.
 fn instead(text: &str) -> Option<String> {
     let schemes = ["docker://", "https://", "http://"];
@@ -235,11 +226,6 @@ impl FromStr for Reference {
             None => (text, false),
         };
         let (path, tag, digest) = split_selector(rest)?;
-        if !daemon && is_registry(path, tag.as_ref()) {
-            return Err(ReferenceError::NoRepository {
-                registry: rest.split('@').next().unwrap_or(rest).to_owned(),
-            });
-        }
         let repository = path.parse()?;
         Ok(Self {
             location: if daemon {
@@ -308,12 +294,6 @@ pub enum ReferenceError {
         /// What may be meant.
         instead: String,
     },
-    /// A registry as a whole.
-    #[error("`{registry}` is a registry: name a repository, `{registry}/REPO`")]
-    NoRepository {
-        /// Which.
-        registry: String,
-    },
     /// Nothing was given.
     #[error("reference is empty")]
     Empty,
@@ -350,30 +330,6 @@ pub enum ReferenceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_registry_alone_is_no_image_of_docker_hub() {
-        for text in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "r.example:443",
-        ] {
-            let error = text.parse::<Reference>().unwrap_err().to_string();
-            let expected = format!("`{text}` is a registry: name a repository, `{text}/REPO`");
-            assert_eq!(error, expected);
-        }
-        for text in [
-            "app:5000",
-            "app.web",
-            "app.web:v1",
-            "localhost:v1",
-            "localhost/app",
-        ] {
-            text.parse::<Reference>().unwrap();
-        }
-        "docker-daemon:app.web:5000".parse::<Reference>().unwrap();
-    }
 
     #[test]
     fn references_print_as_they_parse() {
