@@ -16,9 +16,11 @@ use crate::ui::Ui;
 use crate::{environment, prompt};
 
 /// How long a command may take to clean up, once it was interrupted.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The same for one that does not even notice: it computes, or waits for what it reads.
-const NOTICED: Duration = Duration::from_secs(1);
+const NOTICED: Duration = Duration::from_secs(5);
+/// How long after the first a signal is not yet a second one: many who send one send it twice.
+const TOGETHER: Duration = Duration::from_millis(500);
 /// How often it is looked at whether it has.
 const STEP: Duration = Duration::from_millis(20);
 
@@ -131,7 +133,8 @@ fn ends(signals: &mut Signals, is_noticed: &AtomicBool, ui: &Ui) -> bool {
         };
         // Who is asked waits for somebody who has just said that he will not answer.
         let is_over = ui.is_asking() || began.elapsed() > patience;
-        if is_over || signals.pending().next().is_some() {
+        let is_again = signals.pending().count() > 0 && began.elapsed() > TOGETHER;
+        if is_over || is_again {
             return false;
         }
     }

@@ -236,7 +236,10 @@ fn of_token(body: &str) -> String {
         Value::Number(_) => "number",
         Value::String(_) | Value::Null => "string",
     };
-    let value = serde_json::from_str(body).unwrap_or_default();
+    // What we cannot read may hold one.
+    let Ok(value) = serde_json::from_str::<Value>(body) else {
+        return "no token in bearer response".to_owned();
+    };
     // One that cannot stand in a header, or in another place, and is a secret nevertheless.
     if holds_token(&value) {
         return "no token in bearer response".to_owned();

@@ -181,24 +181,31 @@ impl Index {
     }
 }
 
-/// The first manifest that runs on `platform`: of its variant, if that is asked for and there is one. Of
-/// which nothing is said is for `linux/amd64`.
+/// The first manifest that runs on `platform`: of its variant, if that is asked for and there is one. An
+/// image of which nothing is said is for `linux/amd64`, if there is no other.
 fn pick<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'a Descriptor> {
     let fitting = || {
         manifests.iter().filter(|it| {
-            it.media_type.is_manifest()
-                && match &it.platform {
-                    Some(it) => it.os == platform.os && it.architecture == platform.architecture,
-                    // As go-containerregistry has it.
-                    None => platform.os == "linux" && platform.architecture == "amd64",
-                }
+            let fits =
+                |it: &Platform| it.os == platform.os && it.architecture == platform.architecture;
+            it.media_type.is_manifest() && it.platform.as_ref().is_some_and(fits)
         })
     };
     let variant = |it: &&Descriptor| {
         let own = it.platform.as_ref().and_then(|it| it.variant.as_ref());
         platform.variant.is_none() || own == platform.variant.as_ref()
     };
-    fitting().find(variant).or_else(|| fitting().next())
+    // As go-containerregistry has it.
+    let is_usual = platform.os == "linux" && platform.architecture == "amd64";
+    let unsaid = || {
+        let is_image = |it: &&Descriptor| it.media_type.is_manifest() && !it.media_type.is_index();
+        let mut unsaid = manifests.iter().filter(is_image);
+        unsaid.find(|it| it.platform.is_none())
+    };
+    fitting()
+        .find(variant)
+        .or_else(|| fitting().next())
+        .or_else(|| unsaid().filter(|_| is_usual))
 }
 
 /// The bytes that go-containerregistry writes for `manifest`.

@@ -165,10 +165,14 @@ pub async fn read_listed(
         Ok(content) => Ok((listed.clone(), content)),
         Err(error @ (StoreError::SizeMismatch { .. } | StoreError::TooLarge { .. })) => {
             let selector = Selector::Digest(listed.digest.clone());
-            let found = store.resolve(&selector).await?;
-            if found.size == listed.size {
-                return Err(error);
-            }
+            let found = match store.resolve(&selector).await {
+                Ok(found) if found.size != listed.size => found,
+                // What is there is no manifest: then the entry is what is wrong.
+                Ok(_) | Err(StoreError::Malformed { .. } | StoreError::Manifest { .. }) => {
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            };
             let content = read(store, &found, limit).await?;
             let found = Descriptor {
                 annotations: listed.annotations.clone(),

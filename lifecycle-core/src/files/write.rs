@@ -36,6 +36,8 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
             Some(old)
         }
         Ok(link) if link.is_symlink() && link.uid() != 0 && geteuid().is_root() => None,
+        // Nor another name of a file, in a folder of somebody else's.
+        Ok(old) if old.is_file() && geteuid().is_root() && is_strange(&dir) => None,
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         _ => return overwrite(path, bytes),
     };
@@ -43,6 +45,11 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         Ok(file) => replace(file, path, old.as_ref(), bytes),
         Err(_) => overwrite(path, bytes),
     }
+}
+
+/// Whether the folder is somebody's who is not root.
+fn is_strange(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|it| it.uid() != 0)
 }
 
 /// The folder that `path` lies in, by its text alone, as Go's `filepath.Dir` has it.

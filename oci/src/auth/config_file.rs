@@ -61,7 +61,10 @@ impl ConfigFile {
             if let Some(credential) = credential {
                 let key = normalise(&key);
                 // As `docker login https://HOST/v1/…` writes it: an address stands for its host, too.
-                if is_address && let Some((host, _)) = key.split_once('/') {
+                if is_address
+                    && credential.is_ok()
+                    && let Some((host, _)) = key.split_once('/')
+                {
                     of_addresses.push((host.to_owned(), credential.clone()));
                 }
                 credentials.insert(key, credential);

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::staging::FIXED;
-
 /// What the names of folders begin with that buildpacks saw.
 pub(super) const BUILD: &str = "sealpack-build-";
 /// What the names of staged layouts begin with.
@@ -45,7 +43,11 @@ fn found(temporary: &Path) -> Vec<(PathBuf, fs_err::File)> {
             if !is_one || !metadata.is_dir() || metadata.uid() != ours || !is_old {
                 return None;
             }
-            Some((path.clone(), lock(&path)?))
+            let lock = lock(&path)?;
+            // Names are used again: it may have been made anew since it was looked at.
+            let locked = lock.metadata().ok()?;
+            let is_same = (locked.dev(), locked.ino()) == (metadata.dev(), metadata.ino());
+            is_same.then_some((path, lock))
         })
         .collect()
 }
@@ -53,22 +55,8 @@ fn found(temporary: &Path) -> Vec<(PathBuf, fs_err::File)> {
 /// Removes them. What cannot be removed stays, and does no harm.
 pub(super) fn remove(temporary: &Path) {
     for (path, _lock) in found(temporary) {
-        remove_fixed(&path, Path::new("/"));
         make_removable(&path);
         fs_err::remove_dir_all(&path).unwrap_or_default();
-    }
-}
-
-/// Removes the folders at `root` that a build made because it had no mounts: it left a link to each.
-fn remove_fixed(build: &Path, root: &Path) {
-    let ours = rustix::process::geteuid().as_raw();
-    for name in FIXED {
-        let (link, folder) = (build.join(name), root.join(name));
-        let is_ours = fs_err::symlink_metadata(&link).is_ok_and(|it| it.uid() == ours);
-        if is_ours && fs_err::read_link(&link).is_ok_and(|it| it == folder) {
-            make_removable(&folder);
-            fs_err::remove_dir_all(&folder).unwrap_or_default();
-        }
     }
 }
 
@@ -105,23 +93,6 @@ pub(super) fn make_removable(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_a_killed_build_made_elsewhere_goes_with_it() {
-        let (build, root) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for name in ["layers", "workspace", "else"] {
-            std::fs::create_dir_all(root.path().join(name).join("a")).unwrap();
-        }
-        let link = |target: &str, name: &str| {
-            let target = root.path().join(target);
-            std::os::unix::fs::symlink(target, build.path().join(name)).unwrap();
-        };
-        link("layers", "layers");
-        link("else", "workspace");
-        remove_fixed(build.path(), root.path());
-        let left = ["layers", "workspace", "else"].map(|it| root.path().join(it).exists());
-        assert_eq!(left, [false, true, true]);
-    }
 
     #[test]
     fn what_nobody_holds_is_taken_away_and_nothing_else() {

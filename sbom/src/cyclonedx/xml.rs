@@ -109,6 +109,7 @@ pub(crate) fn read(document: &str) -> Result<Vec<u8>, XmlError> {
             ParserConfig::new().allow_multiple_root_elements(false),
         ),
         namespace: String::new(),
+        depth: 0,
     };
     let attributes = loop {
         match reader.next()? {
@@ -223,6 +224,8 @@ impl<'a> Place<'a> {
 struct Reader<'a> {
     events: EventReader<&'a [u8]>,
     namespace: String,
+    /// How many elements are open.
+    depth: usize,
 }
 
 impl Reader<'_> {
@@ -237,6 +240,11 @@ impl Reader<'_> {
         place: Place<'_>,
         attributes: Vec<OwnedAttribute>,
     ) -> Result<Value, XmlError> {
+        // Whatever was counted before: this is what calls itself.
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return Err(XmlError::TooMuch);
+        }
         let mut fields = Object::new();
         for attribute in attributes {
             let name = match attribute.name.local_name.as_str() {
@@ -264,12 +272,16 @@ impl Reader<'_> {
                         push(&mut fields, field, value);
                     } else if place.is_list() && !(place.name == "tools" && child.is_list()) {
                         entries.push(child.entry(value));
-                    } else {
-                        fields.insert(field.to_owned(), value);
+                    } else if fields.insert(field.to_owned(), value).is_some() {
+                        // What is first would be hidden by what is second.
+                        return Err(XmlError::Parse(format!("<{field}> is there twice")));
                     }
                 }
                 XmlEvent::Characters(more) | XmlEvent::CData(more) => text.push_str(&more),
-                XmlEvent::EndElement { .. } => break,
+                XmlEvent::EndElement { .. } => {
+                    self.depth -= 1;
+                    break;
+                }
                 XmlEvent::EndDocument => {
                     return Err(XmlError::Parse(format!("<{}> has no end", place.name)));
                 }
@@ -326,8 +338,9 @@ fn scan(document: &str) -> Result<(), XmlError> {
         let skipped = |after: &'_ str, end: &str| -> Option<usize> {
             after.find(end).map(|it| it + end.len())
         };
-        let end = if after.starts_with("!--") {
-            skipped(after, "-->")
+        let end = if let Some(comment) = after.strip_prefix("!--") {
+            // `<!-->` is not the end of it.
+            skipped(comment, "-->").map(|it| it + "!--".len())
         } else if after.starts_with("![CDATA[") {
             skipped(after, "]]>")
         } else if after.starts_with('?') {
@@ -505,6 +518,9 @@ mod tests {
         assert!(matches!(read(&laughs), Err(XmlError::DocumentType)));
         let hidden = format!("<!-- <!DOCTYPE --><!doctype x>{EXAMPLE}");
         assert!(matches!(read(&hidden), Err(XmlError::DocumentType)));
+        let hidden = "<a><!--></a>-->".repeat(DEPTH + 1);
+        let hidden = format!("<bom xmlns=\"http://cyclonedx.org/schema/bom/1.5\">{hidden}");
+        assert!(matches!(read(&hidden), Err(XmlError::TooMuch)));
         let deep = "<a><!--</a></a>-->".repeat(DEPTH + 1);
         assert!(matches!(read(&deep), Err(XmlError::TooMuch)));
         assert!(matches!(read("<a"), Err(XmlError::Parse(_))));

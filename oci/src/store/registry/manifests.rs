@@ -1,6 +1,6 @@
 //! Requests for manifests and tags.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::link;
 use super::problem::RegistryContent;
 use super::token::Access;
 use super::transport::{Body, Document, Endpoint, Target};
+use crate::store::layout::source::media_type_of;
 use crate::{Descriptor, Digest, Hasher, MediaType, Selector, StoreError, Tag};
 
 /// All that we read as a manifest.
@@ -398,24 +399,9 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     Some(media_type.trim().into())
 }
 
-/// What a manifest says it is, where the registry does not. What is `null` or empty says nothing.
+/// What a manifest says it is, where the registry does not.
 fn own_media_type(content: &[u8]) -> Option<MediaType> {
-    let text = crate::json::text(content);
-    let fields: BTreeMap<String, &serde_json::value::RawValue> =
-        serde_json::from_str(&text).ok()?;
-    let said = |name: &str| {
-        let text = fields.get(name)?.get();
-        (!matches!(text, "null" | r#""""#)).then_some(text)
-    };
-    match said("mediaType") {
-        Some(text) => serde_json::from_str::<MediaType>(text)
-            .ok()
-            .map(|it| it.without_parameters())
-            .filter(MediaType::is_manifest),
-        None if said("manifests").is_some() => Some(MediaType::IMAGE_INDEX),
-        None if said("layers").or(said("config")).is_some() => Some(MediaType::IMAGE_MANIFEST),
-        None => None,
-    }
+    media_type_of(content).filter(MediaType::is_manifest)
 }
 
 #[cfg(test)]

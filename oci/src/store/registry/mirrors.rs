@@ -4,6 +4,7 @@ mod conf;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -57,9 +58,16 @@ pub(crate) struct Source {
     pub(crate) serves: Serves,
 }
 
-/// Whether whoever runs us may not look into a folder.
-fn is_closed(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied)
+/// Whether nothing can be said of a file but that it is not for whoever runs us to see: what leads there
+/// is closed.
+fn is_closed(file: &Path) -> bool {
+    std::fs::metadata(file).is_err_and(|it| it.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Whether `home` is another user's than whoever runs us.
+fn is_strange(home: &Path) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    std::fs::metadata(home).is_ok_and(|it| it.uid() != ours)
 }
 
 impl Mirrors {
@@ -90,7 +98,8 @@ impl Mirrors {
         let mut paths = Vec::new();
         let user = home.map(|it| it.join(".config/containers"));
         // A home that is another user's says nothing to us. What the system forbids is not to be missed.
-        let user = user.filter(|it| !is_closed(it));
+        let is_strange = home.is_some_and(is_strange);
+        let user = user.filter(|it| !is_strange || !is_closed(&it.join("registries.conf")));
         let own = user.as_ref().map(|it| it.join("registries.conf"));
         if let Some(own) = own.filter(|it| it.is_file()) {
             paths.push(own);
@@ -100,7 +109,7 @@ impl Mirrors {
             paths.extend(conf::drop_ins(&system.join("registries.conf.d"))?);
         }
         let folder = user.map(|it| it.join("registries.conf.d"));
-        if let Some(folder) = folder.filter(|it| !is_closed(it)) {
+        if let Some(folder) = folder {
             paths.extend(conf::drop_ins(&folder)?);
         }
         for path in paths {

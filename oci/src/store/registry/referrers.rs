@@ -153,11 +153,15 @@ impl Endpoint {
         for round in 0..MAX_ROUNDS {
             let (mut index, etag) = match read {
                 Fallback::None => (IndexDocument::empty().map_err(unwritable)?, None),
-                Fallback::Index { content, etag } => (
+                Fallback::Index {
+                    content,
+                    etag,
+                    is_ours: true,
+                } => (
                     IndexDocument::parse(&content).map_err(|problem| self.malformed(problem))?,
                     etag,
                 ),
-                Fallback::Other => {
+                Fallback::Index { .. } | Fallback::Other => {
                     return Err(self.malformed(format!(
                         "tag `{selector}`, where the referrers of {subject} belong, is not a list of them"
                     )));
@@ -193,11 +197,14 @@ impl Endpoint {
         match self.read_any(&selector, &action).await {
             // Some registries take the tag for the digest that it stands for.
             Ok((digest, _)) if digest == *subject => Ok(Fallback::Other),
-            // What it says to be is a hint: some write Docker's list there.
-            Ok((_, document)) if is_listing(&document.bytes) => Ok(Fallback::Index {
-                etag: document.headers.get(ETAG).cloned(),
-                content: document.bytes,
-            }),
+            // What it says to be is a hint: some write Docker's list there, which is read.
+            Ok((_, document)) if is_index(&document) || is_listing(&document.bytes) => {
+                Ok(Fallback::Index {
+                    etag: document.headers.get(ETAG).cloned(),
+                    is_ours: is_index(&document),
+                    content: document.bytes,
+                })
+            }
             Ok(_) | Err(StoreError::Malformed { .. } | StoreError::NoRegistry { .. }) => {
                 Ok(Fallback::Other)
             }
@@ -213,6 +220,8 @@ enum Fallback {
     Index {
         content: Bytes,
         etag: Option<HeaderValue>,
+        /// Whether it is an index as we write it; another is not replaced.
+        is_ours: bool,
     },
     /// Something that is not ours to replace.
     Other,
@@ -245,6 +254,11 @@ fn fallback_tag(subject: &Digest) -> Result<Tag, StoreError> {
             place: subject.to_string(),
             problem: error.to_string(),
         })
+}
+
+/// Whether a document came as an index.
+fn is_index(document: &Document) -> bool {
+    manifests::media_type(&document.headers) == Some(MediaType::IMAGE_INDEX)
 }
 
 /// Whether a document is a list of manifests, and nothing else.
