@@ -438,7 +438,7 @@ mod tests {
                 Some(MediaType::IMAGE_MANIFEST),
             ),
             (
-                r#"{"mediaType":null,"config":{}}"#,
+                r#"{"mediaType":null,"config":{"digest":"sha256:0"}}"#,
                 Some(MediaType::IMAGE_MANIFEST),
             ),
             ("{}", None),
