@@ -212,7 +212,7 @@ impl Staging {
             fs_err::set_permissions(&path, Permissions::from_mode(0o755))?;
         }
         for name in FIXED {
-            // Who takes away what a killed build left sees by it what was its own.
+            // Who looks for them below the root finds them, too.
             let own = self.root().join(name);
             fs_err::remove_dir(&own)?;
             fs_err::os::unix::fs::symlink(root.join(name), own)?;
