@@ -188,6 +188,7 @@ Commands:
   copy        Copy an image, and the signatures, SBOMs and provenance that are attached to it
               [alias: cp]
   config      Show what is set by variables and by `sealpack.toml`, and which of them says so
+              [alias: env]
   manifest    Put images that were built elsewhere, each for its platform, into one index
   mirror      Mirror images that a policy accepts
   rebase      Put an image on another run image, without building it again
@@ -238,7 +239,7 @@ exit: 2
 error: the following required arguments were not provided:
   <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>>
 
-Usage: sealpack build --builder <IMAGE|FILE> --output <FORMAT> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --builder <IMAGE|FILE> --tag <IMAGE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 ");
@@ -289,7 +290,7 @@ exit: 2
 --- stderr
 error: the argument '--unsigned' cannot be used with '--policy <FILE|DIR>'
 
-Usage: sealpack build --builder <IMAGE|FILE> --output <FORMAT> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
+Usage: sealpack build --builder <IMAGE|FILE> --tag <IMAGE> <--key <FILE>|--new-key <PREFIX>|--unsigned|--signing-config <FILE|public>|--fulcio-url <URL>> <APP>
 
 For more information, try '--help'.
 ");
@@ -554,21 +555,9 @@ error: failed to copy sha256:[digest] to its destination
 exit: 2
 --- stdout
 --- stderr
-  analyze  previous image oci:out@sha256:[digest]; run image: static
-   detect  test/typical 1.0.0
-  restore  3 from the cache
-    build  test/typical in [time]
-   export  sha256:[digest] (6 layers, 6 reused)
-     sbom  CycloneDX: 5 components, SPDX: 6 packages
-   attest  provenance, cyclonedx, spdx, signature
-  publish  oci:out:v1 ([size] written)
-error: failed to publish to `[registry]/team/app:v1`
-  cause: failed to copy sha256:[digest] to its destination
-  cause: failed to look for sha256:[digest] at `[registry]/team/app`
+error: failed to resolve `v1` at `[registry]/team/app`
   cause: `http://[registry]` is unreachable
   cause: Connection refused (os error 111)
-  note: the image is kept in `oci:[workspace]/sealpack-staged-[name]`
-hint: copy it when the destination is well again: `sealpack copy oci:[workspace]/sealpack-staged-[name]@sha256:[digest] DESTINATION`
 "#);
     assert_snapshot!(says(&project, &["tree", "--offline", "registry.example/app"]), @r#"
 exit: 2

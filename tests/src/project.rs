@@ -227,9 +227,9 @@ fn settled(text: &str) -> String {
         }
         line = without_sizes(&line);
         for prefix in ["sealpack-staged-", "sealpack-build-", ".sealpack-"] {
-            if let Some((before, after)) = line.split_once(prefix)
-                && let Some(rest) = after.get(6..)
-            {
+            if let Some((before, after)) = line.split_once(prefix) {
+                let is_of_name = |it: char| it.is_ascii_alphanumeric() || it == '-';
+                let rest = after.trim_start_matches(is_of_name);
                 line = format!("{before}{prefix}[name]{rest}");
             }
         }

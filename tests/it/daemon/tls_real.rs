@@ -180,7 +180,7 @@ async fn who_is_not_known_is_told_what_to_do() {
     --- stderr
     error: failed to read the image `one:latest` at `tcp://127.0.0.1:[port]`
       cause: it does not prove to be this daemon
-      cause: invalid peer certificate: BadSignature
+      cause: the certificate of the server is not trusted: BadSignature
     hint: `ca.pem` in the folder of `DOCKER_CERT_PATH`, or that of the Docker context, has to be of who vouches for the daemon, and the address one that its certificate names
     ");
     assert_snapshot!(case.said(&mut case.with("known", &case.misnamed, &INSPECT)), @r#"
@@ -189,7 +189,7 @@ async fn who_is_not_known_is_told_what_to_do() {
     --- stderr
     error: failed to read the image `one:latest` at `tcp://127.0.0.2:[port]`
       cause: it does not prove to be this daemon
-      cause: invalid peer certificate: certificate not valid for name "127.0.0.2"; certificate is only valid for IpAddress(127.0.0.1), DnsName("localhost") or DnsName("registry.test")
+      cause: the certificate of the server is not trusted: certificate not valid for name "127.0.0.2"; certificate is only valid for IpAddress(127.0.0.1), DnsName("localhost") or DnsName("registry.test")
     hint: `ca.pem` in the folder of `DOCKER_CERT_PATH`, or that of the Docker context, has to be of who vouches for the daemon, and the address one that its certificate names
     "#);
     assert_snapshot!(case.said(&mut case.with("missing", host, &INSPECT)), @"
