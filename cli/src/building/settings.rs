@@ -377,7 +377,7 @@ fn destinations(
             // An image of Docker Hub whose name is one word is as good as never meant.
             other if !other.contains(['/', ':', '.']) => {
                 return Err(CommandError::undecided(Message(format!(
-                    "`{other}` is no form of what is printed: there is `text`, and `json`"
+                    "`{other}` is not an output format: `text` or `json`"
                 )))
                 .hint("where the image goes is said by `--tag`"));
             }

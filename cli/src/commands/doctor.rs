@@ -330,7 +330,7 @@ fn cache(environment: &Environment) -> Finding {
     const HINT: &str =
         "name folders by `--cache DIR` and `--root-store DIR`, or set `XDG_CACHE_HOME`";
     let Some(folder) = environment.cache() else {
-        let text = "there is no home: nothing is kept for later builds";
+        let text = "`HOME` is not set: nothing is kept for later builds";
         return Finding::odd(ABOUT, text, HINT);
     };
     match obstacle(&folder) {

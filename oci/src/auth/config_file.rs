@@ -19,7 +19,7 @@ pub struct ConfigFile {
     path: PathBuf,
     /// Each, or what is wrong with its entry: one for another registry must not stop anything.
     credentials: BTreeMap<String, Result<Credential, &'static str>>,
-    helpers: BTreeMap<String, String>,
+    helpers: BTreeMap<String, Option<String>>,
     store: Option<String>,
 }
 
@@ -79,10 +79,8 @@ impl ConfigFile {
             helpers: raw
                 .cred_helpers
                 .into_iter()
-                // Without a name there is none.
-                .filter_map(|(key, helper)| {
-                    Some((normalise(&key), helper.filter(|it| !it.is_empty())?))
-                })
+                // Without a name it is the file, whatever the store has.
+                .map(|(key, helper)| (normalise(&key), helper.filter(|it| !it.is_empty())))
                 .collect(),
             store: raw.creds_store.filter(|it| !it.is_empty()),
         })
@@ -102,7 +100,8 @@ impl ConfigFile {
         let Some(registry) = keys.last() else {
             return Ok(None);
         };
-        if let Some((key, helper)) = keys.iter().find_map(|key| self.helpers.get_key_value(key)) {
+        let helper = keys.iter().find_map(|key| self.helpers.get_key_value(key));
+        if let Some((key, Some(helper))) = helper {
             return helper::get(helper, key).await;
         }
         let named = |key| Some((key, self.credentials.get(key)?));
@@ -116,17 +115,17 @@ impl ConfigFile {
             };
         }
         match &self.store {
-            Some(store) => helper::get(store, registry).await,
-            None => Ok(None),
+            Some(store) if helper.is_none() => helper::get(store, registry).await,
+            _ => Ok(None),
         }
     }
 
     /// The helper that keeps the credential for `registry`, if one does.
     pub(super) fn helper_for(&self, registry: &str) -> Option<&str> {
-        self.helpers
-            .get(registry)
-            .or(self.store.as_ref())
-            .map(String::as_str)
+        match self.helpers.get(registry) {
+            Some(helper) => helper.as_deref(),
+            None => self.store.as_deref(),
+        }
     }
 }
 

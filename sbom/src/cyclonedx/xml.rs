@@ -214,9 +214,17 @@ impl<'a> Place<'a> {
 
     /// The element as an entry of the list that it is in.
     fn entry(self, value: Value) -> Value {
-        match (self.parent, self.name) {
-            ("licenses", _) | ("copyright", "text") => json!({ (self.name): value }),
-            _ => value,
+        match (self.parent, self.name, value) {
+            // In JSON what says more of an expression stands beside it.
+            ("licenses", "expression", Value::Object(mut fields)) => {
+                let text = fields.remove(self.text_field()).unwrap_or_default();
+                fields.insert(self.name.to_owned(), text);
+                Value::Object(fields)
+            }
+            ("licenses", _, value) | ("copyright", "text", value) => {
+                json!({ (self.name): value })
+            }
+            (_, _, value) => value,
         }
     }
 }
@@ -474,6 +482,17 @@ mod tests {
         let ours: Value = serde_json::from_slice(&read(document).unwrap()).unwrap();
         let theirs = as_another_reads(document, SpecVersion::V1_5);
         assert_eq!(ours, theirs, "{ours:#}\n{theirs:#}");
+    }
+
+    #[test]
+    fn an_expression_may_have_a_name() {
+        let document = r#"<bom xmlns="http://cyclonedx.org/schema/bom/1.5" version="1"><components>
+            <component type="library"><name>a</name><licenses>
+            <expression bom-ref="l">MIT OR Apache-2.0</expression></licenses></component>
+            </components></bom>"#;
+        let json: Value = serde_json::from_slice(&read(document).unwrap()).unwrap();
+        let expected = json!([{"bom-ref": "l", "expression": "MIT OR Apache-2.0"}]);
+        assert_eq!(json["components"][0]["licenses"], expected);
     }
 
     #[test]
