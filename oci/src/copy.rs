@@ -134,6 +134,7 @@ pub async fn copy_graph(
         progress,
         blobs: BTreeMap::new(),
         manifests: BTreeSet::new(),
+        subjects_below: BTreeMap::new(),
         copied: Copied {
             root: root.bare(),
             new: Tally::default(),
@@ -159,6 +160,9 @@ struct Copying<'a> {
     /// What is in the destination, by its size.
     blobs: BTreeMap<Digest, u64>,
     manifests: BTreeSet<Digest>,
+    /// The subject of each manifest that came below another one. It may be listed as a referrer
+    /// later, or was before: that depends on the order, and how many there are must not.
+    subjects_below: BTreeMap<Digest, Digest>,
     copied: Copied,
 }
 

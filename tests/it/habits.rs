@@ -58,7 +58,10 @@ fn an_image_as_output_is_taken_with_a_word() {
     let new = run(&["--tag", "oci:out:v1"]).expect(0);
     assert!(!new.stderr.contains("--tag"), "{new:?}");
     let form = run(&["-o", "yaml"]).expect(2);
-    assert!(form.stderr.contains("`yaml` is no form"), "{form:?}");
+    assert!(
+        form.stderr.contains("`yaml` is not an output format"),
+        "{form:?}"
+    );
     let copy = |more: &[&str]| {
         let copy = ["copy", "oci:out:v1", "oci:there:v1"];
         Output::of(project.sealpack(copy).args(more)).expect(0)

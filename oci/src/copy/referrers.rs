@@ -86,8 +86,11 @@ impl Copying<'_> {
     ) -> Result<Vec<Digest>, CopyError> {
         let Listed { referrers, there } = listed;
         let mut met = Vec::new();
-        let mut missing = referrers;
-        missing.retain(|it| !self.manifests.contains(&it.digest));
+        let (known, mut missing): (Vec<_>, Vec<_>) = referrers
+            .into_iter()
+            .partition(|it| self.manifests.contains(&it.digest));
+        let refers = |it: &&Descriptor| self.subjects_below.get(&it.digest) == Some(subject);
+        self.copied.referrers += known.iter().filter(refers).count();
         // A manifest is listed only after all that it refers to was pushed. But to what is below an
         // index more may be attached by now.
         let is_there = |it: &Descriptor| there.contains(&it.digest) && !it.media_type.is_index();

@@ -105,6 +105,14 @@ impl Tree {
         all.filter(|it| !it.media_type.is_manifest() && !is_foreign(it))
     }
 
+    /// The manifests below the root that have a subject, each with it.
+    pub(super) fn subjects_below(&self) -> impl Iterator<Item = (&Digest, &Digest)> {
+        let below = self
+            .nodes()
+            .filter(|it| it.target.digest != self.root.digest);
+        below.filter_map(|it| Some((&it.target.digest, &it.manifest.subject()?.digest)))
+    }
+
     pub(super) fn subject(&self) -> Option<&Digest> {
         let root = self.nodes.get(&self.root.digest)?;
         root.manifest.subject().map(|it| &it.digest)
