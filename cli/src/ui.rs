@@ -331,7 +331,13 @@ impl Ui {
         bar.reset();
         bar.set_length(bytes);
         bar.set_prefix(phase);
-        bar.set_style(style(METER).progress_chars("━╸ "));
+        let window = rustix::termios::tcgetwinsize(std::io::stderr());
+        let meter = if window.is_ok_and(|it| it.ws_col < 74) {
+            NARROW_METER
+        } else {
+            METER
+        };
+        bar.set_style(style(meter).progress_chars("━╸ "));
         bar.enable_steady_tick(TICK);
     }
 
@@ -586,6 +592,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 const SPINNER: &str = "{spinner} {prefix:>9}  {wide_msg}";
 const METER: &str = "{spinner} {prefix:>9}  {bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+/// The same in one row of a terminal that has no room for a bar of that length.
+const NARROW_METER: &str = "{spinner} {prefix:>9}  {wide_bar} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())

@@ -3,24 +3,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use serde_json::Value;
-use testkit::{Podman, Project, binary, skipped};
+use serde_json::{Value, json};
+use testkit::{Output, Podman, Project, binary, skipped};
 
-/// What keeps builds apart in a container: flags of Podman, and whether all of it has to be there.
-const CONTAINERS: [(&[&str], bool); 4] = [
-    (&[], false),
-    (&["--security-opt", "seccomp=unconfined"], false),
-    (
-        &[
-            "--security-opt",
-            "seccomp=unconfined",
-            "--security-opt",
-            "unmask=ALL",
-        ],
-        false,
-    ),
-    (&["--privileged"], true),
-];
+const SECCOMP: [&str; 2] = ["--security-opt", "seccomp=unconfined"];
+const UNMASK: [&str; 2] = ["--security-opt", "unmask=ALL"];
+const ADMIN: [&str; 2] = ["--cap-add", "SYS_ADMIN"];
 
 /// What Docker's default profile refuses, as far as builds need it.
 const NO_NAMESPACES: &str = r#"{
@@ -32,47 +20,83 @@ const NO_NAMESPACES: &str = r#"{
   ]
 }"#;
 
-#[test]
-fn without_namespaces_a_build_has_the_same_image_each_time() {
-    let project = Project::typical();
-    let Some(podman) = Podman::new(&project.join("podman")) else {
-        return;
-    };
-    let folder = project.workspace().path().display().to_string();
-    let programs = binary("sealpack").parent().unwrap().display().to_string();
-    let open = std::fs::Permissions::from_mode(0o777);
-    fs_err::set_permissions(&folder, open).unwrap();
-    let profile = project.write("profile.json", NO_NAMESPACES);
-    let profile = format!("seccomp={}", profile.display());
-    // A home that is the root's, as an unknown user of Docker has it.
-    let build = |user: &str, name: &str, flags: &[&str]| -> Option<(Value, String)> {
+/// A project that containers can build in.
+struct Jobs {
+    /// Before the project, in whose folder it keeps what it has to clear away.
+    podman: Podman,
+    project: Project,
+    folder: String,
+    programs: String,
+}
+
+impl Jobs {
+    fn new() -> Option<Self> {
+        let project = Project::typical();
+        let podman = Podman::new(&project.join("podman"))?;
+        let folder = project.workspace().path().display().to_string();
+        let programs = binary("sealpack").parent().unwrap().display().to_string();
+        let open = std::fs::Permissions::from_mode(0o777);
+        fs_err::set_permissions(&folder, open).unwrap();
+        Some(Self {
+            podman,
+            project,
+            folder,
+            programs,
+        })
+    }
+
+    /// Runs `sealpack build app` with `arguments` in a container with these flags, where the shell
+    /// does `first` before. None, loudly, if there is no such container.
+    fn build(&self, user: &str, flags: &[&str], first: &str, arguments: &str) -> Option<Output> {
+        let Self {
+            folder, programs, ..
+        } = self;
         let script = format!(
-            "export HOME=/ TMPDIR=/tmp; {programs}/sealpack build app --builder builder.toml --unsigned --tag oci:{name}:v1 -o json"
+            "{first} {programs}/sealpack build app --builder builder.toml --unsigned -o json {arguments}"
         );
-        let own = [
-            "run",
-            "--rm",
-            "--net",
-            "none",
-            "--user",
-            user,
-            "-w",
-            &folder,
-            "-v",
-            &format!("{folder}:{folder}"),
-            "-v",
-            &format!("{programs}:{programs}:ro"),
-        ];
+        let of_folder = format!("{folder}:{folder}");
+        let of_programs = format!("{programs}:{programs}:ro");
+        let own = ["run", "--rm", "--net", "none", "--user", user];
+        let places = ["-w", folder, "-v", &of_folder, "-v", &of_programs];
         let rest = ["--rootfs", "/:O", "sh", "-c", &script];
-        let output = podman.run(&[&own[..], flags, &rest].concat());
+        let output = self.podman.run(&[&own, flags, &places, &rest].concat());
         if output.code >= 125 {
             let why = output.stderr;
             skipped(&format!("podman starts no such container: {why}"));
             return None;
         }
-        assert_eq!(output.code, 0, "{flags:?} as {user}: {output:?}");
-        let report = serde_json::from_str(&output.stdout).unwrap();
-        Some((report, output.stderr))
+        Some(output)
+    }
+}
+
+/// What a build says that succeeded.
+fn report(output: &Output) -> Value {
+    assert_eq!(output.code, 0, "{output:?}");
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
+/// Whether nothing of what keeps builds apart is missing.
+fn is_whole(report: &Value) -> bool {
+    let isolation = &report["isolation"];
+    isolation["namespaces"].as_array().unwrap().len() == 6 && isolation["ownProcesses"] == true
+}
+
+#[test]
+fn without_namespaces_a_build_has_the_same_image_each_time() {
+    let Some(jobs) = Jobs::new() else {
+        return;
+    };
+    let profile = jobs.project.write("profile.json", NO_NAMESPACES);
+    let profile = format!("seccomp={}", profile.display());
+    // A home that is the root's, as an unknown user of Docker has it.
+    let build = |user: &str, name: &str, flags: &[&str]| {
+        let output = jobs.build(
+            user,
+            flags,
+            "export HOME=/ TMPDIR=/tmp;",
+            &format!("--tag oci:{name}:v1"),
+        )?;
+        Some((report(&output), output.stderr))
     };
     let refused = ["--security-opt", profile.as_str()];
     let Some((isolated, _)) = build("0", "isolated", &["--privileged"]) else {
@@ -83,7 +107,7 @@ fn without_namespaces_a_build_has_the_same_image_each_time() {
         let Some((first, said)) = build(user, &name, &refused) else {
             return;
         };
-        assert_eq!(first["isolation"]["namespaces"], serde_json::json!([]));
+        assert_eq!(first["isolation"]["namespaces"], json!([]));
         assert!(said.contains("without isolation"), "{said}");
         let is_elsewhere = said.contains("app and layers lie in `/tmp/sealpack-build-");
         assert_eq!(is_elsewhere, says.is_some(), "{said}");
@@ -99,53 +123,65 @@ fn without_namespaces_a_build_has_the_same_image_each_time() {
 
 #[test]
 fn a_build_runs_in_a_container_as_whoever_is_there() {
-    let project = Project::typical();
-    let Some(podman) = Podman::new(&project.join("podman")) else {
+    let Some(jobs) = Jobs::new() else {
         return;
     };
-    let folder = project.workspace().path().display().to_string();
-    let programs = binary("sealpack").parent().unwrap().display().to_string();
-    let open = std::fs::Permissions::from_mode(0o777);
-    fs_err::set_permissions(&folder, open).unwrap();
-    for (at, (flags, is_complete)) in CONTAINERS.into_iter().enumerate() {
+    // Flags of Podman, and whether all that keeps builds apart has to be there.
+    for (at, (flags, has_all)) in [
+        (vec![], false),
+        (UNMASK.to_vec(), false),
+        (SECCOMP.to_vec(), false),
+        ([SECCOMP, UNMASK].concat(), true),
+        ([ADMIN, UNMASK].concat(), true),
+        (vec!["--privileged"], true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         for user in ["0", "1002"] {
             let name = format!("{at}-{user}");
-            let script = format!(
-                "export HOME=/tmp/home; mkdir -p $HOME; {programs}/sealpack build app --builder builder.toml --unsigned --cache cache-{name} --tag oci:out-{name}:v1 -o json"
-            );
-            let own = [
-                "run",
-                "--rm",
-                "--net",
-                "none",
-                "--user",
-                user,
-                "-v",
-                &format!("{folder}:{folder}"),
-                "-v",
-                &format!("{programs}:{programs}:ro"),
-                "-w",
-                &folder,
-            ];
-            let rest = ["--rootfs", "/:O", "sh", "-c", &script];
-            let output = podman.run(&[&own[..], flags, &rest].concat());
-            if output.code >= 125 {
-                skipped(&format!(
-                    "podman starts no such container: {}",
-                    output.stderr
-                ));
+            let home = "export HOME=/tmp/home; mkdir -p $HOME;";
+            let arguments = format!("--cache cache-{name} --tag oci:out-{name}:v1");
+            let Some(output) = jobs.build(user, &flags, home, &arguments) else {
                 return;
-            }
+            };
             let said = &output.stderr;
-            assert_eq!(output.code, 0, "{flags:?} as {user}: {output:?}");
-            let report: Value = serde_json::from_str(&output.stdout).unwrap();
-            let isolation = &report["isolation"];
-            let kinds = isolation["namespaces"].as_array().unwrap().len();
+            let is_whole = is_whole(&report(&output));
+            assert!(is_whole || !has_all, "{flags:?} as {user}: {said}");
             // What is missing is said, with the one reason.
-            let is_whole = kinds == 6 && isolation["ownProcesses"] == true;
-            assert!(is_whole || !is_complete, "{flags:?} as {user}: {isolation}");
             let is_warned = said.contains("warning  ") && said.contains("isolat");
             assert_eq!(is_warned, !is_whole, "{flags:?} as {user}: {said}");
+
+            // Who wants all of it gets it, or hears what is missing.
+            let required = format!("{arguments} --isolation required");
+            let output = jobs.build(user, &flags, home, &required).unwrap();
+            let said = &output.stderr;
+            if is_whole {
+                report(&output);
+            } else {
+                assert_eq!(output.code, 2, "{flags:?} as {user}: {said}");
+                assert!(said.contains("`--isolation required`"), "{said}");
+                let reason = said.split_once(": ").map(|(_, it)| it.trim());
+                assert_ne!(reason.unwrap_or_default(), "", "{said}");
+            }
         }
+    }
+}
+
+#[test]
+fn a_build_needs_nothing_of_the_environment() {
+    let Some(jobs) = Jobs::new() else {
+        return;
+    };
+    // As cron, su and sudo start it: no home, no folder for what runs, no terminal.
+    for user in ["0", "1002"] {
+        let bare = "exec env -i PATH=/usr/bin:/bin";
+        let arguments = format!("--tag oci:out-{user}:v1");
+        let Some(output) = jobs.build(user, &[], bare, &arguments) else {
+            return;
+        };
+        report(&output);
+        let said = &output.stderr;
+        assert!(!said.contains("error"), "as {user}: {said}");
     }
 }

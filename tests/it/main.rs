@@ -74,3 +74,4 @@ mod tidy;
 mod tracing;
 mod traps;
 mod verify;
+mod widths;

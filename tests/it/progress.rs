@@ -11,7 +11,7 @@ use testkit::{Output, Terminal, Workspace};
 use crate::layout::push_image;
 
 /// A registry with an image of two layers, one of which it is slow to give: 3 and 2 MB.
-async fn slow_registry() -> (TestRegistry, String) {
+pub(crate) async fn slow_registry() -> (TestRegistry, String) {
     let (quick, slow) = (vec![3; 3_000_000], vec![2; 2_000_000]);
     let layers = [&quick, &slow].map(|it| Descriptor::of(MediaType::LAYER_TAR, it));
     let on = format!("GET /v2/app/blobs/{}", layers[1].digest);
@@ -20,7 +20,7 @@ async fn slow_registry() -> (TestRegistry, String) {
             on: on.leak(),
             after: 0,
             times: 1,
-            kind: FaultKind::Slow(Duration::from_secs(5)),
+            kind: FaultKind::Slow(Duration::from_secs(2)),
         }],
         ..Switches::default()
     });

@@ -114,6 +114,15 @@ impl Screen {
         lines
     }
 
+    /// The same, without colours.
+    pub fn text(&self) -> String {
+        let lines = self.lines().into_iter().map(|line| {
+            let parts = line.into_iter().map(|(_, text)| text);
+            parts.collect::<String>()
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     fn put(&mut self, character: char) {
         let blank = Cell {
             character: ' ',

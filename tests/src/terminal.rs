@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::peer;
@@ -35,7 +35,21 @@ impl Terminal {
     /// # Panics
     /// If there is no terminal to be had.
     pub fn start(command: &Command) -> Option<Self> {
-        let pair = openpty(None, None).expect("there are terminals");
+        Self::start_wide(command, 80)
+    }
+
+    /// The same, at a terminal that has so many columns.
+    ///
+    /// # Panics
+    /// If there is no terminal to be had.
+    pub fn start_wide(command: &Command, columns: u16) -> Option<Self> {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).expect("there are terminals");
         let of_child = || pair.slave.try_clone().expect("it can be opened again");
         let mut leader = Command::new(peer("setsid")?);
         leader
