@@ -160,7 +160,7 @@ struct Copying<'a> {
     /// What is in the destination, by its size.
     blobs: BTreeMap<Digest, u64>,
     manifests: BTreeSet<Digest>,
-    /// The subject of each manifest that came below another one. It may be listed as a referrer
+    /// The subject of each manifest that came below a referrer. It may be listed as a referrer
     /// later, or was before: that depends on the order, and how many there are must not.
     subjects_below: BTreeMap<Digest, Digest>,
     copied: Copied,

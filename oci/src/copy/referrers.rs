@@ -115,6 +115,9 @@ impl Copying<'_> {
                     Err(error) => return Err(error),
                 }
             }
+            for (below, subject) in trees.iter().flat_map(Tree::subjects_below) {
+                self.subjects_below.insert(below.clone(), subject.clone());
+            }
             let moved = self.move_trees(trees, Broken::IsDropped).await?;
             self.copied.referrers += moved.trees;
             met.extend(moved.met);
@@ -132,7 +135,16 @@ impl Copying<'_> {
         let selector = Selector::Digest(listed.digest.clone());
         match self.src.resolve(&selector).await {
             Ok(found) if found.bare() != listed.bare() => Tree::gather(self, &found).await,
-            _ => Err(error),
+            Ok(_) => Err(error),
+            // That it cannot be asked now is not that it has nothing better.
+            Err(second) => {
+                let second = CopyError::source(&listed.digest, second);
+                Err(if second.is_about_content() {
+                    error
+                } else {
+                    second
+                })
+            }
         }
     }
 

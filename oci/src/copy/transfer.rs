@@ -95,11 +95,6 @@ impl Copying<'_> {
     /// Pushes the manifests of `trees`, those at the same height together. Returns those that were
     /// not met before.
     async fn push_manifests(&mut self, trees: &[Tree]) -> Result<Vec<Digest>, CopyError> {
-        for tree in trees {
-            for (below, subject) in tree.subjects_below() {
-                self.subjects_below.insert(below.clone(), subject.clone());
-            }
-        }
         let mut met = Vec::new();
         let mut heights: BTreeMap<usize, Vec<(Descriptor, Bytes)>> = BTreeMap::new();
         for node in trees.iter().flat_map(Tree::nodes) {

@@ -122,3 +122,27 @@ async fn only_a_neighbour_is_asked_to_take_a_blob_over() {
         assert_eq!(dst.mounts.load(Ordering::Relaxed), mounts, "{name:?}");
     }
 }
+
+/// What a list says of a referrer may be wrong. That the source cannot say now what is right is no
+/// reason to leave it behind without a word.
+#[tokio::test]
+async fn a_wrong_hint_is_asked_about_and_a_silent_source_is_an_error() {
+    let mut src = Hooked::default();
+    let image = push_image(&src.inner, b"layer", None).await;
+    let proof = push_image(&src.inner, b"proof", Some(&image)).await;
+    let mut listed = proof.bare();
+    listed.size += 1;
+    let subject = image.digest.clone();
+    src.referrers = Some(Box::new(move |it| {
+        (*it == subject).then(|| Ok(vec![listed.clone()]))
+    }));
+    let copied = copy_graph(&src, &Hooked::default(), &image, &all(), &()).await;
+    let copied = copied.unwrap();
+    assert_eq!((copied.referrers, copied.dropped.len()), (1, 0));
+    src.resolve = Some(Box::new(|_| Some(Err(unavailable()))));
+    let failed = copy_graph(&src, &Hooked::default(), &image, &all(), &()).await;
+    assert!(
+        matches!(failed, Err(CopyError::Source { .. })),
+        "{failed:?}"
+    );
+}

@@ -1,7 +1,7 @@
 //! The next page of a listing.
 
 use net::address;
-use url::Url;
+use url::{Position, Url};
 
 /// The address of the next page, from all `Link` headers of the page at `page`.
 ///
@@ -30,6 +30,10 @@ pub(crate) fn next_page<'a>(
     }
     let next = address::join(page, target)
         .map_err(|error| format!("the next page of a listing is at no address: {error}"))?;
+    // Asked for again and again, it would be the same.
+    if next[..Position::AfterQuery] == page[..Position::AfterQuery] {
+        return Err("the next page of a listing is the page itself".to_owned());
+    }
     // The origin of `blob:https://…` is that of the address in it.
     if next.origin() != page.origin() || next.scheme() != page.scheme() {
         return Err(format!(
@@ -193,6 +197,9 @@ mod tests {
             "</x>, </y>",
             "</x>; rel=prev, </y>",
             "next",
+            "<>; rel=next",
+            "<?n=2>; rel=next",
+            "<#more>; rel=next",
         ] {
             assert!(next(header).is_err(), "{header}");
         }
