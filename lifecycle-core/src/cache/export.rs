@@ -11,6 +11,7 @@ use tracing::info_span;
 use super::{Cache, CacheError, Note, blocking};
 use crate::api::PlatformApi;
 use crate::export::{Content, Owner, TreeError, View, tarball};
+use crate::extract::ExtractError;
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata};
 use crate::files::group::Group;
 use crate::labels::CacheMetadata;
@@ -55,6 +56,7 @@ pub async fn export_cache(
     log: &dyn Log,
 ) -> Result<(), CacheError> {
     cache.announce(log);
+    cache.readable_metadata().map_err(CacheError::Previous)?;
     look_ahead(context, &cache).await;
     let mut metadata = CacheMetadata::default();
     for buildpack in &context.group.group {
@@ -327,6 +329,14 @@ fn keep(cache: &mut Cache, id: &str, note: &Note, log: &dyn Log) -> Result<bool,
             log.line(Level::Warn, &text);
             Ok(false)
         }
+        Err(
+            source @ (CacheError::NotHad { .. }
+            | CacheError::Retrieve { .. }
+            | CacheError::Extract(ExtractError::Hash(_))),
+        ) => Err(CacheError::Verify {
+            id: id.to_owned(),
+            source: Box::new(source),
+        }),
         Err(error) => Err(error),
     }
 }

@@ -61,7 +61,7 @@ impl ImageCache {
         let mut note = None;
         let previous = match place.image(&Platform::host(), limits).await {
             Ok(previous) => previous,
-            Err(source) if source.is_of_store() => {
+            Err(source) if source.is_of_store() || source.is_of_config() => {
                 return Err(CacheError::Open(source));
             }
             Err(_) => {
@@ -112,14 +112,18 @@ impl ImageCache {
         match layer {
             Some(layer) => Ok((&*self.place.store, layer)),
             None => Err(CacheError::NoLayer {
-                diff_id: diff_id.clone(),
+                sha: diff_id.to_string(),
             }),
         }
     }
 
     /// Keeps a layer that the cache has.
+    ///
+    /// As a layer of ours, whatever it was said to be: so does upstream. What it is compressed with
+    /// is told by its first bytes.
     pub(super) fn keep(&mut self, diff_id: &DiffId) -> Result<(), CacheError> {
-        let descriptor = self.layer(diff_id)?.1.clone();
+        let mut descriptor = self.layer(diff_id)?.1.clone();
+        descriptor.media_type = MediaType::LAYER_GZIP;
         self.layers.push((diff_id.clone(), descriptor, None));
         Ok(())
     }
