@@ -500,6 +500,14 @@ pub enum ExportError {
         /// The time.
         seconds: i64,
     },
+    /// What an image in a layout is known by is malformed.
+    #[error("{problem}")]
+    Identifier {
+        /// Which image: `run` or `previous`.
+        of: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// The image could not be put together.
     #[error("failed to make the image")]
     Image(#[source] ImageError),
@@ -613,6 +621,7 @@ impl ExportError {
         match self {
             Self::Daemon(_)
             | Self::Extended(_)
+            | Self::Identifier { .. }
             | Self::LaunchCache(_)
             | Self::NotExtended
             | Self::Place(_)
@@ -630,6 +639,8 @@ impl ExportError {
             | Self::RunImageGone { .. }
             | Self::RunImage(_)
             | Self::PreviousImage(_) => "create new app image",
+            Self::Identifier { of: "run", .. } => "parsing run image reference",
+            Self::Identifier { .. } => "parsing previous image reference",
             Self::Extended(_) | Self::NotExtended => "get extended image config",
             Self::Daemon(_) => " image",
             Self::LaunchCache(_) => "create launch cache",
