@@ -590,6 +590,14 @@ pub enum ExportError {
         /// Which.
         id: String,
     },
+    /// A layer without contents is to come from the previous image, which has no such layer.
+    #[error("reusing layer: '{id}': {problem}")]
+    Reuse {
+        /// Which.
+        id: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The run image is gone.
     #[error("run image '{name}' was not found")]
     RunImageGone {
