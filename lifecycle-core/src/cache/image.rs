@@ -178,6 +178,16 @@ impl ImageCache {
         Ok(())
     }
 
+    /// Keeps a layer that the cache has a second time, if it is compressed as ours are. Whether it is.
+    pub(super) fn keep_again(&mut self, diff_id: &DiffId) -> Result<bool, CacheError> {
+        let media_type = &self.layer(diff_id)?.1.media_type;
+        let is_gzip = [MediaType::LAYER_GZIP, MediaType::DOCKER_LAYER_GZIP].contains(media_type);
+        if is_gzip {
+            self.keep(diff_id)?;
+        }
+        Ok(is_gzip)
+    }
+
     /// Where a new layer is to be written before it is [added](Self::add).
     pub(super) fn scratch(&self) -> PathBuf {
         self.temporary.path().join(self.layers.len().to_string())
