@@ -302,7 +302,8 @@ impl CacheError {
                 | Self::Extract(
                     ExtractError::OtherContent { .. } | ExtractError::UnknownType { .. }
                 )
-        ) || matches!(self, Self::Store(error) | Self::Extract(ExtractError::Store(error))
+        ) || matches!(self, Self::Extract(error) if error.is_of_compression())
+            || matches!(self, Self::Store(error) | Self::Extract(ExtractError::Store(error))
             if error.is_not_found() || matches!(error, StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. }))
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn file(
 ) -> Result<(), ExtractError> {
     layer(file, diff_id, layers_dir).map_err(|error| match error {
         // It is there, and cannot be read: a folder, say.
-        ExtractError::Read(Unread::File(source)) => {
+        ExtractError::Read(Unread::File(source)) if source.raw_os_error().is_some() => {
             ExtractError::Hash(PathError::new("read", path, &source))
         }
         error => error,
@@ -194,6 +194,11 @@ pub enum Unread {
 }
 
 impl ExtractError {
+    /// Whether what the layer is compressed with is broken, so that it cannot be what it should be.
+    pub(crate) fn is_of_compression(&self) -> bool {
+        matches!(self, Self::Read(Unread::File(error)) if error.raw_os_error().is_none())
+    }
+
     fn of(error: oci::ExtractError) -> Self {
         match error {
             oci::ExtractError::OtherContent {
@@ -345,6 +350,24 @@ mod tests {
         assert!(matches!(device, Err(ExtractError::UnknownType { .. })));
         assert!(names(&outside).is_empty());
         assert!(names(&layers).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_only_looks_compressed_is_broken_and_a_folder_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = LayersDir::below(Path::new("/"), folder.path());
+        let path = folder.path().join("layer");
+        std::fs::write(&path, [0x1f, 0x8b, 1, 2, 3]).unwrap();
+        let of = |path: &Path| {
+            let opened = File::open(path).unwrap();
+            file(opened, path, &DiffId(Digest::of(b"")), &layers).unwrap_err()
+        };
+        let broken = of(&path);
+        assert!(
+            broken.is_of_compression() || matches!(broken, ExtractError::OtherContent { .. }),
+            "{broken:?}"
+        );
+        assert!(matches!(of(folder.path()), ExtractError::Hash(_)));
     }
 
     #[test]
