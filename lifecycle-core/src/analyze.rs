@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures_util::future::join;
 use futures_util::{StreamExt as _, stream};
+use go::words::quoted;
 use oci::{DiffId, Image, Limits, Platform};
 
 use crate::api::PlatformApi;
@@ -14,7 +15,9 @@ use crate::files::analyzed::{
     Analyzed, Distro, ImageIdentifier, LayersMetadata, RunImage, TargetMetadata,
 };
 use crate::files::run::{Run, RunImages};
-use crate::images::{DaemonImages, Images, Kind, OpenError, Place, PlaceError, registry};
+use crate::images::{
+    DaemonImages, Images, Kind, OpenError, Place, PlaceError, digest_problem, registry,
+};
 use crate::save::ASKED_AT_ONCE;
 use crate::{Level, Log, labels};
 
@@ -135,7 +138,11 @@ pub async fn open(context: &AnalyzeContext<'_>, log: &dyn Log) -> Result<Opened,
     let previous = match previous {
         Ok(None) => Previous::Missing,
         Ok(Some(found)) => Previous::Found(found),
-        Err(AnalyzeError::Image { source, .. }) if !source.is_of_store() => Previous::Corrupt,
+        Err(AnalyzeError::Image { source, .. })
+            if !source.is_of_store() && context.images.kind() != Kind::Layout =>
+        {
+            Previous::Corrupt
+        }
         Err(error) => return Err(error),
     };
     if let Some(folder) = context.images.daemon().and_then(DaemonImages::launch_cache) {
@@ -295,9 +302,11 @@ async fn find(
     what: &'static str,
 ) -> Result<Option<Box<Found>>, AnalyzeError> {
     let place = context.images.open(name).await;
-    let place = place.map_err(|source| match context.images.kind() {
-        Kind::Daemon => AnalyzeError::Daemon { what, source },
-        Kind::Registry | Kind::Layout => AnalyzeError::Place(source),
+    let place = place.map_err(|source| match (context.images.kind(), &source) {
+        (Kind::Daemon, _) | (Kind::Layout, PlaceError::Layout { .. } | PlaceError::Store(_)) => {
+            AnalyzeError::Unopened { what, source }
+        }
+        _ => AnalyzeError::Place(source),
     });
     let Some(place) = place? else {
         return Ok(None);
@@ -328,8 +337,14 @@ async fn restore_sbom(
     let layer = sha.parse().ok().map(DiffId);
     let layer = layer.and_then(|diff_id| Some((image.layer(&diff_id)?, diff_id)));
     let Some((layer, diff_id)) = layer else {
+        let missing = || {
+            format!(
+                "failed to find layer with diff ID {}",
+                quoted(sha.as_bytes())
+            )
+        };
         return Err(AnalyzeError::NoSbomLayer {
-            sha: sha.to_owned(),
+            problem: digest_problem(sha).unwrap_or_else(missing),
         });
     };
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
@@ -404,9 +419,9 @@ pub fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnalyzeError {
-    /// The daemon cannot be asked for an image.
+    /// Where an image should be it cannot be looked for.
     #[error("getting {what} image")]
-    Daemon {
+    Unopened {
         /// Which.
         what: &'static str,
         /// Why.
@@ -436,10 +451,10 @@ pub enum AnalyzeError {
     #[error("missing run image metadata (-run-image)")]
     NoRunImageNamed,
     /// The replaced image does not have the layer that it says has its SBOMs.
-    #[error("failed to find layer '{sha}' of the previous image's SBOM")]
+    #[error("retrieving launch SBOM layer: {problem}")]
     NoSbomLayer {
-        /// The diffID.
-        sha: String,
+        /// Why it has not.
+        problem: String,
     },
     /// A name is no place for an image.
     #[error(transparent)]
@@ -477,7 +492,7 @@ impl AnalyzeError {
     pub fn action(&self) -> &'static str {
         match self {
             error if error.is_of_inputs() => "resolve inputs",
-            Self::Daemon { .. }
+            Self::Unopened { .. }
             | Self::Image { .. }
             | Self::LaunchCache(_)
             | Self::Place(_)

@@ -11,6 +11,7 @@ mod notes;
 
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
 use oci::layer::{Layer, Plain};
 use oci::{DiffId, ImageError, StoreError};
 
@@ -20,7 +21,8 @@ pub use self::image::ImageCache;
 pub(crate) use self::notes::Note;
 use self::notes::Notes;
 use crate::Log;
-use crate::extract::{self, ExtractError, LayersDir};
+use crate::extract::{self, ExtractError, LayersDir, Unread};
+use crate::files::OsError;
 use crate::images::{OpenError, PlaceError};
 use crate::labels::{CacheMetadata, LabelError};
 
@@ -35,11 +37,19 @@ pub enum Cache {
 }
 
 impl Cache {
-    /// What the cache says of its layers.
+    /// What the cache says of its layers: nothing, if that cannot be read.
     pub(crate) fn metadata(&self) -> &CacheMetadata {
         match self {
             Self::Directory(cache) => cache.metadata(),
             Self::Image(cache) => cache.metadata(),
+        }
+    }
+
+    /// The same, where it matters whether it can be read.
+    pub(crate) fn readable_metadata(&self) -> Result<&CacheMetadata, UnreadableMetadata> {
+        match self {
+            Self::Directory(cache) => cache.readable_metadata(),
+            Self::Image(cache) => Ok(cache.metadata()),
         }
     }
 
@@ -94,25 +104,58 @@ impl Cache {
         }
     }
 
-    /// Extracts a layer, checked.
+    /// Extracts the layer `sha` of a buildpack, checked.
     pub(crate) async fn restore(
         &self,
-        diff_id: &DiffId,
+        sha: &str,
         layers_dir: &LayersDir,
     ) -> Result<(), CacheError> {
+        // A folder is asked for a file of that name, an image for a layer.
+        let odd = || match self {
+            Self::Directory(_) => CacheError::NoLayer {
+                sha: sha.to_owned(),
+            },
+            Self::Image(_) => CacheError::NotHad {
+                sha: sha.to_owned(),
+            },
+        };
+        let diff_id = DiffId(sha.parse().map_err(|_malformed| odd())?);
         match self {
             Self::Directory(cache) => {
-                let file = cache.layer(diff_id)?;
-                let (diff_id, layers_dir) = (diff_id.clone(), layers_dir.clone());
-                blocking(move || extract::file(&file, &diff_id, &layers_dir).map_err(Into::into))
-                    .await
+                let (path, file) = cache.open_layer(&diff_id)?;
+                let layers_dir = layers_dir.clone();
+                let extracted =
+                    blocking(move || Ok(extract::file(file, &path, &diff_id, &layers_dir)));
+                extracted.await?.map_err(Into::into)
             }
             Self::Image(cache) => {
-                let (store, layer) = cache.layer(diff_id)?;
-                extract::blob(store, layer, diff_id, layers_dir).await?;
+                let (store, layer) = cache.layer(&diff_id)?;
+                extract::blob(store, layer, &diff_id, layers_dir).await?;
                 Ok(())
             }
         }
+    }
+
+    /// Extracts the layer `sha` of SBOMs, checked.
+    pub(crate) async fn restore_sbom(
+        &self,
+        sha: &str,
+        layers_dir: &LayersDir,
+    ) -> Result<(), CacheError> {
+        let restored = self.restore(sha, layers_dir).await;
+        restored.map_err(|error| match (self, error) {
+            (
+                Self::Directory(_),
+                error @ (CacheError::NoLayer { .. } | CacheError::Denied { .. }),
+            ) => CacheError::Retrieve {
+                sha: sha.to_owned(),
+                source: Box::new(error),
+            },
+            (_, CacheError::Extract(ExtractError::Hash(error))) => {
+                CacheError::Extract(ExtractError::Read(Unread::Path(error)))
+            }
+            (_, error) => error,
+        })
     }
 }
 
@@ -126,10 +169,37 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// The file of metadata is there, and may not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("opening metadata file '{}'", source.path.display())]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
+pub struct UnreadableMetadata {
+    /// Which, and why.
+    pub source: PathError,
+}
+
 /// Why a cache could not be used. The texts are upstream's where it has one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
+    /// What the cache was committed to could not change places with what it is now.
+    #[error("committing cache: {step}: rename {} {}", from.display(), to.display())]
+    Commit {
+        /// What was done.
+        step: &'static str,
+        /// What should get another name.
+        from: PathBuf,
+        /// Which.
+        to: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// A layer may not be looked for.
+    #[error("failed to read cache layer with SHA '{sha}' due to insufficient permissions")]
+    Denied {
+        /// Which.
+        sha: String,
+    },
     /// The file system failed.
     #[error("failed to {action} `{}`", path.display())]
     File {
@@ -168,11 +238,39 @@ pub enum CacheError {
     /// The folder of the cache cannot be used; what is said is upstream's.
     #[error("{0}")]
     Volume(String),
+    /// A layer is there, and may not be read.
+    #[error("failed to get cache layer with SHA '{sha}'")]
+    NotHad {
+        /// Which.
+        sha: String,
+    },
     /// The metadata name a layer that is not there.
-    #[error("failed to find cache layer with SHA '{diff_id}'")]
+    #[error("failed to find cache layer with SHA '{sha}'")]
     NoLayer {
         /// Which.
-        diff_id: DiffId,
+        sha: String,
+    },
+    /// What the cache says of its layers may not be read.
+    #[error("metadata for previous cache")]
+    Previous(#[source] UnreadableMetadata),
+    /// A layer could not be looked for.
+    #[error("retrieving layer with SHA '{sha}'")]
+    Retrieve {
+        /// Which.
+        sha: String,
+        /// Why.
+        source: Box<CacheError>,
+    },
+    /// The file system does not say whether a layer is there.
+    #[error(transparent)]
+    Stat(PathError),
+    /// A layer that the cache has could not be checked.
+    #[error("verifying layer '{id}'")]
+    Verify {
+        /// Which.
+        id: String,
+        /// Why.
+        source: Box<CacheError>,
     },
     /// The cache image cannot be read.
     #[error(transparent)]
@@ -200,13 +298,23 @@ impl CacheError {
         matches!(
             self,
             Self::NoLayer { .. }
+                | Self::Denied { .. }
                 | Self::Extract(
-                    ExtractError::OtherContent { .. }
-                        | ExtractError::Read(_)
-                        | ExtractError::UnknownType { .. }
+                    ExtractError::OtherContent { .. } | ExtractError::UnknownType { .. }
                 )
-        ) || matches!(self, Self::Store(error) | Self::Extract(ExtractError::Store(error))
+        ) || matches!(self, Self::Extract(error) if error.is_of_compression())
+            || matches!(self, Self::Store(error) | Self::Extract(ExtractError::Store(error))
             if error.is_not_found() || matches!(error, StoreError::DigestMismatch { .. } | StoreError::SizeMismatch { .. }))
+    }
+
+    /// Whether the cache has something else than it says.
+    pub(crate) fn is_damage(&self) -> bool {
+        let is_missing = match self {
+            Self::NoLayer { .. } | Self::Denied { .. } => true,
+            Self::Store(error) | Self::Extract(ExtractError::Store(error)) => error.is_not_found(),
+            _ => false,
+        };
+        self.is_about_content() && !is_missing
     }
 
     fn file(action: &'static str, path: &Path, source: std::io::Error) -> Self {

@@ -500,6 +500,14 @@ pub enum ExportError {
         /// The time.
         seconds: i64,
     },
+    /// What an image in a layout is known by is malformed.
+    #[error("{problem}")]
+    Identifier {
+        /// Which image: `run` or `previous`.
+        of: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// The image could not be put together.
     #[error("failed to make the image")]
     Image(#[source] ImageError),
@@ -582,6 +590,14 @@ pub enum ExportError {
         /// Which.
         id: String,
     },
+    /// A layer without contents is to come from the previous image, which has no such layer.
+    #[error("reusing layer: '{id}': {problem}")]
+    Reuse {
+        /// Which.
+        id: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The run image is gone.
     #[error("run image '{name}' was not found")]
     RunImageGone {
@@ -613,6 +629,7 @@ impl ExportError {
         match self {
             Self::Daemon(_)
             | Self::Extended(_)
+            | Self::Identifier { .. }
             | Self::LaunchCache(_)
             | Self::NotExtended
             | Self::Place(_)
@@ -630,6 +647,8 @@ impl ExportError {
             | Self::RunImageGone { .. }
             | Self::RunImage(_)
             | Self::PreviousImage(_) => "create new app image",
+            Self::Identifier { of: "run", .. } => "parsing run image reference",
+            Self::Identifier { .. } => "parsing previous image reference",
             Self::Extended(_) | Self::NotExtended => "get extended image config",
             Self::Daemon(_) => " image",
             Self::LaunchCache(_) => "create launch cache",

@@ -4,16 +4,22 @@
 //! directory, no link is followed, and nothing is in its place before all of it has been checked
 //! against its digest.
 
-use std::fs::{File, Permissions};
+mod place;
+
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use go::words::{PathError, io_cause};
 use oci::{
     Descriptor, DiffId, ExtractOptions, ExtractRules, Links, Store, StoreError, extract,
     extract_layer,
 };
 use tempfile::TempDir;
+
+pub use self::place::PutError;
+use self::place::{list, open_mode};
+use crate::files::OsError;
 
 /// The layers directory.
 #[derive(Clone, Debug)]
@@ -52,17 +58,24 @@ pub(crate) async fn blob(
     }
 }
 
-/// Extracts the plain layer in `file`.
+/// Extracts the plain layer in `file`, which is at `path`.
 pub(crate) fn file(
-    file: &Path,
+    file: File,
+    path: &Path,
     diff_id: &DiffId,
     layers_dir: &LayersDir,
 ) -> Result<(), ExtractError> {
-    let file = File::open(file).map_err(ExtractError::Read)?;
-    layer(file, diff_id, layers_dir)
+    layer(file, diff_id, layers_dir).map_err(|error| match error {
+        // It is there, and cannot be read: a folder, say.
+        ExtractError::Read(Unread::File(source)) if source.raw_os_error().is_some() => {
+            ExtractError::Hash(PathError::new("read", path, &source))
+        }
+        error => error,
+    })
 }
 
-/// Extracts the layer `content`, and replaces what it brings: `<buildpack>/<layer>`, or `sbom/…`.
+/// Extracts the layer `content`, and puts what it brings in its place: `<buildpack>/<layer>`, or
+/// `sbom/…`.
 fn layer(content: impl Read, diff_id: &DiffId, layers_dir: &LayersDir) -> Result<(), ExtractError> {
     let staging = staging(layers_dir)?;
     let options = options(diff_id, layers_dir);
@@ -111,50 +124,19 @@ fn commit(staging: &TempDir, layers_dir: &LayersDir) -> Result<(), ExtractError>
         let target = layers_dir.path.join(owner.file_name().unwrap_or_default());
         std::fs::create_dir_all(&target).map_err(|source| ExtractError::write(&target, source))?;
         for layer in list(&owner).map_err(failed)? {
-            let target = target.join(layer.file_name().unwrap_or_default());
-            replace(&layer, &target).map_err(|source| ExtractError::write(&target, source))?;
+            place::put(&layer, &target.join(layer.file_name().unwrap_or_default()))?;
         }
     }
     Ok(())
-}
-
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    std::fs::read_dir(folder)?
-        .map(|entry| entry.map(|it| it.path()))
-        .collect()
-}
-
-/// Lets us write into `path` if it is a folder, and returns the mode that it had.
-fn open_mode(path: &Path) -> io::Result<Option<Permissions>> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    if !metadata.is_dir() {
-        return Ok(None);
-    }
-    let had = metadata.permissions();
-    std::fs::set_permissions(path, Permissions::from_mode(had.mode() | 0o700))?;
-    Ok(Some(had))
-}
-
-fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(to) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(to)?,
-        Ok(_) => std::fs::remove_file(to)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    // One that forbids to write into it could not be moved.
-    let had = open_mode(from)?;
-    std::fs::rename(from, to)?;
-    match had {
-        Some(had) => std::fs::set_permissions(to, had),
-        None => Ok(()),
-    }
 }
 
 /// Why a layer could not be restored. The texts are upstream's where it has one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtractError {
+    /// The file of the layer cannot be read to its end.
+    #[error("hashing layer")]
+    Hash(#[source] PathError),
     /// It is not the layer that it should be.
     #[error("expected layer contents to have SHA '{expected}'; found '{presented}'")]
     OtherContent {
@@ -163,9 +145,12 @@ pub enum ExtractError {
         /// What was found.
         presented: DiffId,
     },
+    /// What is in the layer could not be put in its place.
+    #[error(transparent)]
+    Put(#[from] PutError),
     /// The archive could not be read.
-    #[error("failed to read the layer")]
-    Read(#[source] io::Error),
+    #[error("error extracting from archive")]
+    Read(#[source] Unread),
     /// The store did not give the layer.
     #[error(transparent)]
     Store(StoreError),
@@ -183,11 +168,37 @@ pub enum ExtractError {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: OsError,
     },
 }
 
+/// Why an archive could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unread {
+    /// It ends too early.
+    #[error("unexpected EOF")]
+    Cut,
+    /// The file system failed, or what it is compressed with is broken.
+    #[error("{}", io_cause(.0))]
+    File(io::Error),
+    /// It is no archive.
+    #[error("archive/tar: invalid tar header")]
+    Header,
+    /// The file system failed at a file.
+    #[error(transparent)]
+    Path(PathError),
+    /// It is more than we read.
+    #[error(transparent)]
+    Refused(oci::ExtractError),
+}
+
 impl ExtractError {
+    /// Whether what the layer is compressed with is broken, so that it cannot be what it should be.
+    pub(crate) fn is_of_compression(&self) -> bool {
+        matches!(self, Self::Read(Unread::File(error)) if error.raw_os_error().is_none())
+    }
+
     fn of(error: oci::ExtractError) -> Self {
         match error {
             oci::ExtractError::OtherContent {
@@ -198,23 +209,29 @@ impl ExtractError {
                 presented,
             },
             oci::ExtractError::UnknownType { path, flag } => Self::UnknownType { path, kind: flag },
-            oci::ExtractError::File { path, source, .. } => Self::Write { path, source },
+            oci::ExtractError::File { path, source, .. } => Self::write(&path, source),
             oci::ExtractError::Store(error) => Self::Store(error),
-            oci::ExtractError::Read(error) => Self::Read(error),
-            error => Self::Read(io::Error::new(io::ErrorKind::InvalidData, error)),
+            oci::ExtractError::Read(error) => Self::Read(Unread::File(error)),
+            oci::ExtractError::Malformed { problem } if problem.starts_with("it ends in") => {
+                Self::Read(Unread::Cut)
+            }
+            oci::ExtractError::Malformed { .. } => Self::Read(Unread::Header),
+            error => Self::Read(Unread::Refused(error)),
         }
     }
 
     fn write(path: &Path, source: io::Error) -> Self {
         Self::Write {
             path: path.to_owned(),
-            source,
+            source: OsError(source),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use oci::Digest;
     use tar::EntryType;
 
@@ -271,9 +288,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layers = folder.path();
         let name = |path: &str| format!("{}/{path}", layers.display());
-        std::fs::create_dir_all(layers.join("bp/l/old")).unwrap();
+        std::fs::create_dir_all(layers.join("bp/there/old")).unwrap();
         Maker::new()
             .add(&name(""), EntryType::Directory, "")
+            .add(&name("bp/there"), EntryType::Directory, "")
             .add(&name("bp/l"), EntryType::Directory, "")
             .add(&name("bp/l/f"), EntryType::Regular, "content")
             .add(&name("bp/l/link"), EntryType::Symlink, "/etc")
@@ -281,6 +299,7 @@ mod tests {
             .unwrap();
         assert_eq!(names(layers), ["bp"]);
         assert_eq!(names(&layers.join("bp/l")), ["f", "link"]);
+        assert_eq!(names(&layers.join("bp/there")), ["old"]);
         let mode = |path: &str| layers.join(path).metadata().unwrap().permissions().mode();
         assert_eq!(mode("bp/l") & 0o7777, 0o555);
         assert_eq!(mode("bp/l/f") & 0o7777, 0o640);
@@ -331,6 +350,24 @@ mod tests {
         assert!(matches!(device, Err(ExtractError::UnknownType { .. })));
         assert!(names(&outside).is_empty());
         assert!(names(&layers).is_empty());
+    }
+
+    #[test]
+    fn a_file_that_only_looks_compressed_is_broken_and_a_folder_cannot_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = LayersDir::below(Path::new("/"), folder.path());
+        let path = folder.path().join("layer");
+        std::fs::write(&path, [0x1f, 0x8b, 1, 2, 3]).unwrap();
+        let of = |path: &Path| {
+            let opened = File::open(path).unwrap();
+            file(opened, path, &DiffId(Digest::of(b"")), &layers).unwrap_err()
+        };
+        let broken = of(&path);
+        assert!(
+            broken.is_of_compression() || matches!(broken, ExtractError::OtherContent { .. }),
+            "{broken:?}"
+        );
+        assert!(matches!(of(folder.path()), ExtractError::Hash(_)));
     }
 
     #[test]

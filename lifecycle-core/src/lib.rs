@@ -29,7 +29,7 @@ pub mod restore;
 mod save;
 pub mod words;
 
-pub use extract::ExtractError;
+pub use extract::{ExtractError, PutError, Unread};
 pub use launch::{api, env};
 pub use layers_dir::LayersDirError;
 pub use log::{Level, Log};

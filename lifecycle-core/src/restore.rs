@@ -1,17 +1,20 @@
 //! The restorer: brings back what buildpacks wanted to see again.
 
+mod names;
+mod sboms;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use go::words::PathError;
-use oci::{DiffId, Image, Limits, spans};
+use futures_util::{StreamExt as _, stream};
+use go::words::{PathError, quoted};
+use oci::{Image, Limits, spans};
 use tracing::info_span;
 
 use crate::analyze::{self, AnalyzeError};
 use crate::api::PlatformApi;
-use crate::cache::{Cache, CacheError};
+use crate::cache::{Cache, CacheError, UnreadableMetadata};
 use crate::export::contains;
 use crate::extend::hand_over::{self, HandOverError};
 use crate::extract::LayersDir;
@@ -124,14 +127,18 @@ pub async fn restore(
     log: &dyn Log,
 ) -> Result<(), RestoreError> {
     let empty = CacheMetadata::default();
-    let cached = cache.map_or(&empty, Cache::metadata);
-    match cache {
-        Some(cache) => cache.announce(log),
-        None => log.line(
-            Level::Debug,
-            "Usable cache not provided, using empty cache metadata",
-        ),
-    }
+    let cached = match cache {
+        Some(cache) => {
+            cache.announce(log);
+            let metadata = cache.readable_metadata();
+            metadata.map_err(RestoreError::CacheMetadata)?
+        }
+        None => {
+            let text = "Usable cache not provided, using empty cache metadata";
+            log.line(Level::Debug, text);
+            &empty
+        }
+    };
     log.line(Level::Debug, "Restoring Layer Metadata");
     let restored = restore_metadata(context, cached, log)?;
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
@@ -149,111 +156,140 @@ pub async fn restore(
             let Some(entry) = at_hand(&layer.name).filter(|it| it.cache) else {
                 continue;
             };
+            let id = quoted(layer.id.as_bytes());
             // Only the content that its metadata are of fits to them: what lies there from before, and
             // has none now, does not.
             let of_metadata = restored.get(&(buildpack.id.clone(), layer.name.clone()));
             if of_metadata != Some(&entry.sha) {
-                let text = format!("Removing \"{}\", wrong sha", layer.id);
-                log.line(Level::Info, &text);
+                log.line(Level::Info, &format!("Removing {id}, wrong sha"));
+                let sha = of_metadata.map_or("", String::as_str);
+                let (sha, cached) = (quoted(sha.as_bytes()), quoted(entry.sha.as_bytes()));
+                let text = format!("Layer sha: {sha}, cache sha: {cached}");
+                log.line(Level::Debug, &text);
                 remove(&layer.path)?;
                 // Lifecycles of old left the digest beside.
                 remove(&layer.path.clone().with_extension_added("sha"))?;
                 remove(&layer.toml_path())?;
                 continue;
             }
-            let text = format!("Restoring data for \"{}\" from cache", layer.id);
-            log.line(Level::Info, &text);
+            log.line(Level::Info, &format!("Restoring data for {id} from cache"));
             waiting.push(Waiting {
-                what: format!("layer {}", layer.id),
                 sha: entry.sha.clone(),
-                layer: Some((buildpack, layer.path.clone(), layer.toml_path())),
+                layer: Some(CachedLayer {
+                    buildpack,
+                    id: layer.id.clone(),
+                    folder: layer.path.clone(),
+                    toml: layer.toml_path(),
+                }),
             });
         }
     }
-    let restores_sboms = context.api.has_sbom_layers() && !context.skip_layers;
-    if restores_sboms && !cached.sbom.sha.is_empty() {
-        log.line(Level::Info, "Restoring data for SBOM from cache");
-        waiting.push(Waiting {
-            what: "SBOM".to_owned(),
-            sha: cached.sbom.sha.clone(),
-            layer: None,
-        });
+    if context.api.has_sbom_layers() && !cached.sbom.sha.is_empty() {
+        if context.skip_layers {
+            log.line(Level::Info, "Restoring data for SBOM from cache");
+        } else {
+            // First, as it mostly comes first in upstream's log.
+            let (sha, layer) = (cached.sbom.sha.clone(), None);
+            waiting.insert(0, Waiting { sha, layer });
+        }
     }
-    let mut lost = Vec::new();
+    let mut ended = Vec::new();
     if let Some(cache) = cache {
-        lost = stream::iter(waiting)
+        // One that fails does not keep the others from their end.
+        ended = stream::iter(waiting)
             .map(|it| it.restore(cache, &layers_dir, log))
             .buffer_unordered(WORKERS)
-            .try_filter_map(async |it| Ok(it.layer))
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
     }
+    let is_without_sboms =
+        |it: &Result<_, RestoreError>| matches!(it, Err(RestoreError::SbomLayer(_)));
+    let has_sboms = !ended.iter().any(is_without_sboms);
+    let failed = ended.iter().position(is_without_sboms);
+    let failed = failed.or_else(|| ended.iter().position(Result::is_err));
+    let failed = failed.map(|index| ended.swap_remove(index));
+    let lost: Vec<_> = ended.into_iter().flatten().flatten().collect();
     // Metadata without contents would tell the buildpack that the layer is there.
-    for (_, folder, toml) in &lost {
-        remove(folder)?;
-        remove(toml)?;
+    for layer in lost.iter().filter(|_| failed.is_none()) {
+        remove(&layer.folder)?;
+        remove(&layer.toml)?;
     }
-    if restores_sboms {
+    let mut beside = Ok(());
+    if context.api.has_sbom_layers() && !context.skip_layers && has_sboms {
         let is_lost = |buildpack: &GroupElement, layer: &OsStr| {
             lost.iter()
-                .any(|(of, folder, _)| of.id == buildpack.id && folder.file_name() == Some(layer))
+                .any(|it| it.buildpack.id == buildpack.id && it.folder.file_name() == Some(layer))
         };
-        restore_sboms(context, is_lost)?;
+        beside = sboms::restore(context, is_lost);
     }
-    Ok(())
+    match failed {
+        Some(Err(error)) => Err(error),
+        _ => beside,
+    }
 }
 
 /// What is to be restored of the cache.
 struct Waiting<'a> {
-    what: String,
     sha: String,
-    /// If it is a layer: whose it is, its folder, and its metadata.
-    layer: Option<(&'a GroupElement, PathBuf, PathBuf)>,
+    /// Which layer it is; SBOMs, if none.
+    layer: Option<CachedLayer<'a>>,
 }
 
-impl Waiting<'_> {
-    /// Restores it; then its layer is `None`. One that is missing or broken is left out, and stays.
+/// A layer that the cache should have.
+struct CachedLayer<'a> {
+    buildpack: &'a GroupElement,
+    id: String,
+    folder: PathBuf,
+    toml: PathBuf,
+}
+
+impl<'a> Waiting<'a> {
+    /// Restores it. Returns the layer if it is lost: missing, or broken.
     async fn restore(
-        mut self,
+        self,
         cache: &Cache,
         layers_dir: &LayersDir,
         log: &dyn Log,
-    ) -> Result<Self, RestoreError> {
-        let Self { what, sha, .. } = &self;
-        let text = if self.layer.is_some() {
-            format!("Retrieving data for \"{sha}\"")
-        } else {
-            format!("Retrieving SBOM layer data for \"{sha}\"")
+    ) -> Result<Option<CachedLayer<'a>>, RestoreError> {
+        let sha = quoted(self.sha.as_bytes());
+        let Some(layer) = self.layer else {
+            log.line(Level::Info, "Restoring data for SBOM from cache");
+            let text = format!("Retrieving SBOM layer data for {sha}");
+            log.line(Level::Debug, &text);
+            let span = info_span!("cache-restore", what = "SBOM");
+            let restored = cache.restore_sbom(&self.sha, layers_dir);
+            return match spans::within(span, restored).await {
+                Ok(()) => Ok(None),
+                Err(error) if error.is_damage() => {
+                    skip("SBOM", &error, log);
+                    Ok(None)
+                }
+                Err(error) => Err(RestoreError::SbomLayer(error)),
+            };
         };
+        let text = format!("Retrieving data for {sha}");
         log.line(Level::Debug, &text);
-        let Ok(digest) = sha.parse() else {
-            let text =
-                format!("Skipping restore for {what}: failed to find cache layer with SHA '{sha}'");
-            log.line(Level::Warn, &text);
-            return Ok(self);
-        };
+        let what = format!("layer {}", layer.id);
         let span = info_span!("cache-restore", what);
-        let diff_id = DiffId(digest);
-        let restored = cache.restore(&diff_id, layers_dir);
+        let restored = cache.restore(&self.sha, layers_dir);
         match spans::within(span, restored).await {
-            Ok(()) => {
-                self.layer = None;
-                Ok(self)
-            }
+            Ok(()) => Ok(None),
             Err(error) if error.is_about_content() => {
-                let text = format!(
-                    "Skipping restore for {what}: {}",
-                    crate::words::chain(&error)
-                );
-                log.line(Level::Warn, &text);
-                Ok(self)
+                skip(&what, &error, log);
+                Ok(Some(layer))
             }
             Err(source) => Err(RestoreError::Layer {
-                what: self.what,
+                id: layer.id,
                 source,
             }),
         }
     }
+}
+
+fn skip(what: &str, error: &CacheError, log: &dyn Log) {
+    let cause = crate::words::chain(error);
+    let text = format!("Skipping restore for {what}: {cause}");
+    log.line(Level::Warn, &text);
 }
 
 fn layers_of<'a>(
@@ -301,19 +337,18 @@ fn restore_metadata(
         // What lies there already is told, and has to be readable.
         read_dir(context, buildpack, log)?;
         let write = |name: &str, layer: &LayerMetadata, from: &str| {
-            let text = format!(
-                "Restoring metadata for \"{}:{name}\" from {from}",
-                buildpack.id
-            );
+            let id = quoted(format!("{}:{name}", buildpack.id).as_bytes());
+            let text = format!("Restoring metadata for {id} from {from}");
             log.line(Level::Info, &text);
-            let text = format!("Writing layer metadata for \"{}:{name}\"", buildpack.id);
-            log.line(Level::Debug, &text);
+            log.line(Level::Debug, &format!("Writing layer metadata for {id}"));
             let toml = LayerToml {
                 metadata: layer.data.clone(),
                 ..LayerToml::default()
             };
-            let path = folder.join(checked(name)?).with_extension_added("toml");
-            files::write(&path, &toml).map_err(RestoreError::File)
+            match names::metadata_file(&folder, name) {
+                Some(path) => files::write(&path, &toml).map_err(RestoreError::File),
+                None => Ok(()),
+            }
         };
         let is_elsewhere = |layer: &LayerMetadata| {
             let exec_env = layer.data.as_ref().and_then(|it| it.get("exec-env"));
@@ -322,10 +357,8 @@ fn restore_metadata(
         };
         let elsewhere = "for another execution environment";
         let skip = |name: &str, why: &str| {
-            let text = format!(
-                "Not restoring metadata for \"{}:{name}\", marked as {why}",
-                buildpack.id
-            );
+            let id = quoted(format!("{}:{name}", buildpack.id).as_bytes());
+            let text = format!("Not restoring metadata for {id}, marked as {why}");
             log.line(Level::Debug, &text);
         };
         for (name, layer) in &in_image.layers {
@@ -349,10 +382,8 @@ fn restore_metadata(
             let alone = context.api.restores_launch_layers_from_cache()
                 && !in_image.layers.contains_key(name);
             let skip = |why: &str| {
-                let text = format!(
-                    "Not restoring \"{}:{name}\" from cache, marked as {why}",
-                    buildpack.id
-                );
+                let id = quoted(format!("{}:{name}", buildpack.id).as_bytes());
+                let text = format!("Not restoring {id} from cache, marked as {why}");
                 log.line(Level::Debug, &text);
             };
             if !layer.cache {
@@ -371,16 +402,6 @@ fn restore_metadata(
     Ok(restored)
 }
 
-/// The name of a layer, which comes from an image or a cache, if it is one.
-fn checked(name: &str) -> Result<&str, RestoreError> {
-    if name.is_empty() || name.contains(['/', '\0']) || name == "." || name == ".." {
-        return Err(RestoreError::LayerName {
-            name: name.to_owned(),
-        });
-    }
-    Ok(name)
-}
-
 trait WithExtensionAdded {
     fn with_extension_added(self, extension: &str) -> PathBuf;
 }
@@ -393,59 +414,6 @@ impl WithExtensionAdded for PathBuf {
         path.push(extension);
         path.into()
     }
-}
-
-/// Puts the SBOMs of layers beside the layers, where buildpacks had them.
-///
-/// Not of those that are lost.
-fn restore_sboms(
-    context: &RestoreContext<'_>,
-    is_lost: impl Fn(&GroupElement, &OsStr) -> bool,
-) -> Result<(), RestoreError> {
-    let sboms = context.layers_dir.join("sbom");
-    for kind in ["cache", "launch"] {
-        for buildpack in &context.group.group {
-            let target = context.layers_dir.join(buildpack.escaped_id());
-            if !target.is_dir() {
-                continue;
-            }
-            for layer in list(&sboms.join(kind).join(buildpack.escaped_id()))? {
-                if layer.file_name().is_some_and(|it| is_lost(buildpack, it)) {
-                    continue;
-                }
-                for file in list(&layer)? {
-                    let (Some(layer), Some(name)) = (layer.file_name(), file.file_name()) else {
-                        continue;
-                    };
-                    let mut beside = layer.to_owned();
-                    beside.push(".");
-                    beside.push(name);
-                    let is_plain =
-                        |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
-                    if is_plain(&file) {
-                        let bytes = std::fs::read(&file)
-                            .map_err(|source| RestoreError::sbom(&file, source))?;
-                        files::write_bytes(&target.join(beside), &bytes)
-                            .map_err(RestoreError::File)?;
-                    }
-                }
-            }
-        }
-    }
-    // What stays for want of a right to remove it is for the builder to find.
-    remove(&sboms).ok();
-    Ok(())
-}
-
-/// What is in `folder`; nothing, if it is not a folder.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
-    // A link would lead elsewhere.
-    if !std::fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) {
-        return Ok(Vec::new());
-    }
-    std::fs::read_dir(folder)
-        .and_then(|entries| entries.map(|entry| entry.map(|it| it.path())).collect())
-        .map_err(|source| RestoreError::sbom(folder, source))
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {
@@ -465,6 +433,9 @@ pub enum RestoreError {
     /// An image that is to be extended is not there.
     #[error("failed to get remote image")]
     BaseGone,
+    /// What the cache says of its layers may not be read.
+    #[error("retrieving cache metadata")]
+    CacheMetadata(#[source] UnreadableMetadata),
     /// A file could not be written.
     #[error(transparent)]
     File(FileError),
@@ -472,18 +443,12 @@ pub enum RestoreError {
     #[error("failed to create cache directory")]
     HandOver(#[source] HandOverError),
     /// A layer could not be restored.
-    #[error("restoring data: restoring {what}")]
+    #[error("restoring data: restoring layer {id}")]
     Layer {
         /// Which.
-        what: String,
+        id: String,
         /// Why.
         source: CacheError,
-    },
-    /// An image or a cache names a layer that cannot be a folder.
-    #[error("`{name}` is not a name of a layer")]
-    LayerName {
-        /// The name.
-        name: String,
     },
     /// The folder of a buildpack cannot be read.
     #[error("reading buildpack layer directory")]
@@ -504,13 +469,19 @@ pub enum RestoreError {
     #[error(transparent)]
     RunImageUnread(OpenError),
     /// An SBOM could not be read.
-    #[error("restoring SBOM {}", path.display())]
+    #[error("restoring data: open {}", path.display())]
     Sbom {
         /// Which.
         path: PathBuf,
         /// Why.
         source: OsError,
     },
+    /// An SBOM could not be put beside its layer.
+    #[error("restoring data")]
+    SbomFile(#[source] FileError),
+    /// The SBOMs of the cache could not be restored.
+    #[error("restoring data")]
+    SbomLayer(#[source] CacheError),
     /// It cannot be said what runs on the run image.
     #[error("failed to read target data from run image")]
     Target(#[source] AnalyzeError),

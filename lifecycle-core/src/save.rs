@@ -103,6 +103,7 @@ impl Save<'_> {
                     lines.push(format!("      {shown}"));
                     written.push(shown);
                 }
+                Err(error @ PlaceError::Layout { .. }) => return Err(SaveError::Layout(error)),
                 Err(error) => {
                     lines.push(format!("      {shown} - {}", words::chain(&error)));
                     failed.push((shown, error));
@@ -114,7 +115,7 @@ impl Save<'_> {
             log.line(Level::Info, &line);
         }
         if !failed.is_empty() {
-            return Err(SaveError { failed });
+            return Err(SaveError::Names { failed });
         }
         if self.images.kind() == Kind::Registry {
             log.line(Level::Debug, &format!("\n*** Digest: {identifier}"));
@@ -156,7 +157,7 @@ impl Save<'_> {
             }
         }
         if !failed.is_empty() {
-            return Err(SaveError { failed });
+            return Err(SaveError::Names { failed });
         }
         let image_id = made.ok();
         if let Some(id) = &image_id {
@@ -302,13 +303,19 @@ fn short(id: &Digest) -> &str {
     id.hex().get(..12).unwrap_or_default()
 }
 
-/// Some names could not be given.
+/// Why an image was not saved, or not by each of its names.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write image to the following tags: {}", list(failed))]
 #[non_exhaustive]
-pub struct SaveError {
-    /// Which, and why.
-    pub failed: Vec<(String, PlaceError)>,
+pub enum SaveError {
+    /// A layout could not be begun. Upstream goes no further then.
+    #[error("saving image")]
+    Layout(#[source] PlaceError),
+    /// Some names could not be given.
+    #[error("failed to write image to the following tags: {}", list(failed))]
+    Names {
+        /// Which, and why.
+        failed: Vec<(String, PlaceError)>,
+    },
 }
 
 fn list(failed: &[(String, PlaceError)]) -> String {

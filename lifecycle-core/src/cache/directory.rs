@@ -18,10 +18,10 @@ use oci::{Algorithm, DiffId, Hasher};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempPath;
 
-use super::CacheError;
 use super::notes::Notes;
+use super::{CacheError, UnreadableMetadata};
 use crate::extract::ExtractError;
-use crate::files::write_bytes;
+use crate::files::{OsError, write_bytes};
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
 use crate::{Level, Log};
 
@@ -33,6 +33,7 @@ const MAX_METADATA: u64 = 64 << 20;
 pub struct DirectoryCache {
     folder: PathBuf,
     metadata: CacheMetadata,
+    unreadable: Option<UnreadableMetadata>,
     notes: Notes,
     /// Locked until it is closed.
     _lock: File,
@@ -57,9 +58,14 @@ impl DirectoryCache {
         })?;
         wait(&lock, folder, log)?;
         Self::mend(folder)?;
+        let (metadata, unreadable) = match read_metadata(folder) {
+            Ok(metadata) => (metadata, None),
+            Err(error) => (CacheMetadata::default(), Some(error)),
+        };
         Ok(Self {
             folder: folder.to_owned(),
-            metadata: read_metadata(folder)?,
+            metadata,
+            unreadable,
             notes: Notes::default(),
             _lock: lock,
         })
@@ -75,22 +81,52 @@ impl DirectoryCache {
         &self.metadata
     }
 
-    /// The file of a layer. Not checked.
+    /// The same, where it matters whether it can be read.
+    pub(super) fn readable_metadata(&self) -> Result<&CacheMetadata, UnreadableMetadata> {
+        match &self.unreadable {
+            Some(error) => Err(error.clone()),
+            None => Ok(&self.metadata),
+        }
+    }
+
+    /// The path of a layer. Not checked.
     pub(super) fn layer(&self, diff_id: &DiffId) -> Result<PathBuf, CacheError> {
         let path = self.committed().join(file_name(diff_id));
-        if path.exists() {
-            Ok(path)
-        } else {
-            Err(CacheError::NoLayer {
-                diff_id: diff_id.clone(),
-            })
+        let sha = diff_id.to_string();
+        match fs::metadata(&path) {
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(CacheError::NoLayer { sha })
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(CacheError::Denied { sha })
+            }
+            Err(error) => Err(CacheError::Retrieve {
+                sha,
+                source: Box::new(CacheError::Stat(PathError::new("stat", &path, &error))),
+            }),
+        }
+    }
+
+    /// A layer, and where it is. Not checked.
+    pub(super) fn open_layer(&self, diff_id: &DiffId) -> Result<(PathBuf, File), CacheError> {
+        let path = self.layer(diff_id)?;
+        let sha = diff_id.to_string();
+        match File::open(&path) {
+            Ok(file) => Ok((path, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(CacheError::NoLayer { sha })
+            }
+            Err(_) => Err(CacheError::NotHad { sha }),
         }
     }
 
     /// Keeps a layer that the cache has, if it is what its name says.
     pub(crate) fn keep(&self, diff_id: &DiffId) -> Result<(), CacheError> {
-        let path = self.layer(diff_id)?;
-        let presented = hash(&path).map_err(|source| CacheError::file("read", &path, source))?;
+        let (path, mut file) = self.open_layer(diff_id)?;
+        let presented = hash(&mut file).map_err(|error| {
+            CacheError::Extract(ExtractError::Hash(PathError::new("read", &path, &error)))
+        })?;
         if presented != *diff_id {
             return Err(CacheError::Extract(ExtractError::OtherContent {
                 expected: diff_id.clone(),
@@ -174,14 +210,23 @@ impl DirectoryCache {
 
     fn replace(self) -> Result<(), CacheError> {
         let (committed, backup) = (self.committed(), self.backup());
-        let failed = |path: &Path, source| CacheError::file("replace", path, source);
-        fs::rename(&committed, &backup).map_err(|source| failed(&committed, source))?;
-        if let Err(source) = fs::rename(self.staging(), &committed) {
+        let failed = |step, from: &Path, to: &Path, source| CacheError::Commit {
+            step,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            source: OsError(source),
+        };
+        fs::rename(&committed, &backup)
+            .map_err(|source| failed("backing up cache", &committed, &backup, source))?;
+        let staging = self.staging();
+        if let Err(source) = fs::rename(&staging, &committed) {
             // If this fails too, the next build does it.
             drop(fs::rename(&backup, &committed));
-            return Err(failed(&committed, source));
+            return Err(failed("committing cache", &staging, &committed, source));
         }
-        fs::remove_dir_all(&backup).map_err(|source| failed(&backup, source))
+        // What stays is in the way of the next build, which tells of it.
+        go::files::remove_all(&backup).ok();
+        Ok(())
     }
 
     /// Brings back what a broken-off commit moved away, and empties the staging folder.
@@ -229,14 +274,21 @@ fn staging(folder: &Path) -> PathBuf {
 }
 
 /// What the cache says of its layers. Malformed metadata count as empty: then all layers are made anew.
-fn read_metadata(folder: &Path) -> Result<CacheMetadata, CacheError> {
+fn read_metadata(folder: &Path) -> Result<CacheMetadata, UnreadableMetadata> {
     let path = committed(folder).join(CACHE_METADATA);
-    let bytes = match File::open(&path).and_then(|it| oci::read_at_most(it, MAX_METADATA)) {
-        Ok(bytes) => bytes.unwrap_or_default(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => return Err(CacheError::file("read", &path, source)),
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(CacheMetadata::default());
+        }
+        Err(error) => {
+            return Err(UnreadableMetadata {
+                source: PathError::new("open", &path, &error),
+            });
+        }
     };
-    let text = String::from_utf8(bytes).unwrap_or_default();
+    let bytes = oci::read_at_most(&mut file, MAX_METADATA).ok().flatten();
+    let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
     Ok(parse_cache_metadata(&text).unwrap_or_default())
 }
 
@@ -259,8 +311,7 @@ fn file_name(diff_id: &DiffId) -> String {
     format!("{diff_id}.tar")
 }
 
-fn hash(path: &Path) -> io::Result<DiffId> {
-    let mut file = File::open(path)?;
+fn hash(file: &mut File) -> io::Result<DiffId> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut buffer = vec![0; 256 << 10];
     loop {

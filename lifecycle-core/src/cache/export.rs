@@ -11,6 +11,7 @@ use tracing::info_span;
 use super::{Cache, CacheError, Note, blocking};
 use crate::api::PlatformApi;
 use crate::export::{Content, Owner, TreeError, View, tarball};
+use crate::extract::ExtractError;
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata};
 use crate::files::group::Group;
 use crate::labels::CacheMetadata;
@@ -55,6 +56,7 @@ pub async fn export_cache(
     log: &dyn Log,
 ) -> Result<(), CacheError> {
     cache.announce(log);
+    cache.readable_metadata().map_err(CacheError::Previous)?;
     look_ahead(context, &cache).await;
     let mut metadata = CacheMetadata::default();
     for buildpack in &context.group.group {
@@ -190,8 +192,11 @@ async fn keep_or_add(
         && keep(cache, id, note, log)?
     {
         log.line(Level::Info, &format!("Reusing cache layer '{id}'"));
-        tell(id, &known, true, log);
-        return Ok(known);
+        log.line(Level::Debug, &format!("Layer '{id}' SHA: {known}"));
+        if add_again(cache, &known)? {
+            tell(id, &known, log);
+            return Ok(known);
+        }
     }
     let diff_id = match (cache, note) {
         (
@@ -219,7 +224,7 @@ async fn keep_or_add(
         (cache, _) => write(context, cache, folder).await?.map_err(failed)?,
     };
     tell_tarball(&diff_id);
-    tell(id, &diff_id, false, log);
+    tell(id, &diff_id, log);
     Ok(diff_id)
 }
 
@@ -315,7 +320,7 @@ fn keep(cache: &mut Cache, id: &str, note: &Note, log: &dyn Log) -> Result<bool,
             cache.link(diff_id)
         }
         Cache::Directory(cache) => cache.keep(diff_id),
-        Cache::Image(cache) => cache.keep(diff_id).and_then(|()| cache.keep(diff_id)),
+        Cache::Image(cache) => cache.keep(diff_id),
     };
     match kept {
         Ok(()) => Ok(true),
@@ -327,14 +332,29 @@ fn keep(cache: &mut Cache, id: &str, note: &Note, log: &dyn Log) -> Result<bool,
             log.line(Level::Warn, &text);
             Ok(false)
         }
+        Err(
+            source @ (CacheError::NotHad { .. }
+            | CacheError::Retrieve { .. }
+            | CacheError::Extract(ExtractError::Hash(_))),
+        ) => Err(CacheError::Verify {
+            id: id.to_owned(),
+            source: Box::new(source),
+        }),
         Err(error) => Err(error),
     }
 }
 
-fn tell(id: &str, diff_id: &DiffId, reused: bool, log: &dyn Log) {
-    if reused {
-        log.line(Level::Debug, &format!("Layer '{id}' SHA: {diff_id}"));
+/// Adds a layer that is kept, since upstream adds it, too. Not if it would have to be made for that: an
+/// image has it as somebody else packed it, and then as we do.
+fn add_again(cache: &mut Cache, diff_id: &DiffId) -> Result<bool, CacheError> {
+    match cache {
+        // There it is one file.
+        Cache::Directory(_) => Ok(true),
+        Cache::Image(cache) => cache.keep_again(diff_id),
     }
+}
+
+fn tell(id: &str, diff_id: &DiffId, log: &dyn Log) {
     log.line(Level::Info, &format!("Adding cache layer '{id}'"));
     log.line(Level::Debug, &format!("Layer '{id}' SHA: {diff_id}"));
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use oci::layer::Layer;
 use oci::{
-    Descriptor, DiffId, History, Image, ImageConfig, ImageManifest, Limits, MediaType, Platform,
-    Selector, Store, Upload,
+    Descriptor, DiffId, History, Image, ImageConfig, ImageError, ImageManifest, Limits, Manifest,
+    MediaType, Platform, Selector, Store, Upload, store,
 };
 use tempfile::TempDir;
 
 use super::CacheError;
 use super::notes::Notes;
-use crate::images::{Images, Place};
+use crate::images::{Images, OpenError, Place};
 use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
 use crate::{Level, Log, words};
 
@@ -20,6 +20,66 @@ use crate::{Level, Log, words};
 const CREATED: &str = "1980-01-01T00:00:01Z";
 /// An archive without entries: registries refuse images without layers.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
+/// What lies where a cache image may be.
+enum Looked {
+    Nothing,
+    /// It cannot be used.
+    Corrupt,
+    /// It is nothing that could have layers.
+    Empty,
+    Found(Box<Image>),
+}
+
+/// Looks at what lies in `place`.
+///
+/// # Errors
+///
+/// If it cannot be had, or its config cannot be read.
+async fn look(place: &Place, limits: &Limits) -> Result<Looked, CacheError> {
+    let failed = |source: ImageError| {
+        let error = OpenError {
+            name: place.name.clone(),
+            strict: place.strict,
+            source: Box::new(source),
+        };
+        if error.is_of_store() || error.is_of_config() {
+            return Err(CacheError::Open(error));
+        }
+        Ok(Looked::Corrupt)
+    };
+    let descriptor = match place.resolve().await {
+        Ok(None) => return Ok(Looked::Nothing),
+        Ok(Some(descriptor)) => descriptor,
+        Err(error) => return failed(error.into()),
+    };
+    if descriptor.media_type.is_index() {
+        // No image of an index is taken for a cache, as upstream's has no architecture.
+        let bytes = store::read(&*place.store, &descriptor, limits.manifest_bytes).await;
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => return failed(error.into()),
+        };
+        return match Manifest::parse(&descriptor.media_type, &bytes, limits) {
+            Ok(Manifest::Index(index)) if index.manifests.is_empty() => Ok(Looked::Empty),
+            Ok(_) => Ok(Looked::Corrupt),
+            Err(source) => failed(ImageError::Manifest {
+                digest: descriptor.digest.clone(),
+                source,
+            }),
+        };
+    }
+    let platform = Platform::host();
+    let read = Image::read(&*place.store, &descriptor, &platform, limits);
+    match Box::pin(read).await {
+        Ok(image) => Ok(Looked::Found(Box::new(image))),
+        Err(error) => failed(error),
+    }
+}
+
+fn ignored(name: &str) -> String {
+    format!("Ignoring cache image \"{name}\" because it was corrupt")
+}
 
 /// A cache in a registry.
 #[derive(Debug)]
@@ -58,24 +118,14 @@ impl ImageCache {
         temporary_dir: &Path,
         limits: &Limits,
     ) -> Result<Self, CacheError> {
-        let mut note = None;
-        let previous = match place.image(&Platform::host(), limits).await {
-            Ok(previous) => previous,
-            Err(source) if source.is_of_store() => {
-                return Err(CacheError::Open(source));
-            }
-            Err(_) => {
-                note = Some(format!(
-                    "Ignoring cache image \"{name}\" because it was corrupt"
-                ));
-                None
-            }
+        let (previous, note) = match look(&place, limits).await? {
+            Looked::Nothing => (None, Some("Layer cache not found".to_owned())),
+            Looked::Corrupt => (None, Some(ignored(name))),
+            Looked::Empty => (None, None),
+            Looked::Found(previous) => (Some(*previous), None),
         };
         let label = previous.as_ref().and_then(|it| it.label(CACHE_METADATA));
         let metadata = label.and_then(|it| parse_cache_metadata(it).ok());
-        if previous.is_none() && note.is_none() {
-            note = Some("Layer cache not found".to_owned());
-        }
         Ok(Self {
             metadata: metadata.unwrap_or_default(),
             notes: Notes::default(),
@@ -112,16 +162,30 @@ impl ImageCache {
         match layer {
             Some(layer) => Ok((&*self.place.store, layer)),
             None => Err(CacheError::NoLayer {
-                diff_id: diff_id.clone(),
+                sha: diff_id.to_string(),
             }),
         }
     }
 
     /// Keeps a layer that the cache has.
+    ///
+    /// As a layer of ours, whatever it was said to be: so does upstream. What it is compressed with
+    /// is told by its first bytes.
     pub(super) fn keep(&mut self, diff_id: &DiffId) -> Result<(), CacheError> {
-        let descriptor = self.layer(diff_id)?.1.clone();
+        let mut descriptor = self.layer(diff_id)?.1.clone();
+        descriptor.media_type = MediaType::LAYER_GZIP;
         self.layers.push((diff_id.clone(), descriptor, None));
         Ok(())
+    }
+
+    /// Keeps a layer that the cache has a second time, if it is compressed as ours are. Whether it is.
+    pub(super) fn keep_again(&mut self, diff_id: &DiffId) -> Result<bool, CacheError> {
+        let media_type = &self.layer(diff_id)?.1.media_type;
+        let is_gzip = [MediaType::LAYER_GZIP, MediaType::DOCKER_LAYER_GZIP].contains(media_type);
+        if is_gzip {
+            self.keep(diff_id)?;
+        }
+        Ok(is_gzip)
     }
 
     /// Where a new layer is to be written before it is [added](Self::add).

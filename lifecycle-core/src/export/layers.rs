@@ -17,7 +17,7 @@ use super::{ExportContext, ExportError};
 use crate::cache::{Cache, Note};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
 use crate::files::metadata::BuildMetadata;
-use crate::images::Kind;
+use crate::images::{Kind, digest_problem};
 use crate::layers_dir::{BuildpackDir, LayerDir};
 use crate::report::ReportedLayer;
 use crate::save::Ahead;
@@ -231,7 +231,8 @@ impl Layers<'_> {
                             cache: toml.types.cache,
                             data: toml.metadata.clone(),
                         };
-                        let (source, candidates) = self.source(layer, before, toml.types.cache)?;
+                        let (source, candidates) =
+                            self.source(layer, before, toml.types.cache, lines)?;
                         steps.push(Step {
                             before: lines.take(),
                             id: layer.id.clone(),
@@ -349,6 +350,7 @@ impl Layers<'_> {
         layer: &LayerDir,
         before: Option<&LayerMetadata>,
         cache: bool,
+        lines: &Lines,
     ) -> Result<(Source, Vec<DiffId>), ExportError> {
         if layer.has_contents() {
             let candidates = before.and_then(|it| self.reusable(&it.sha));
@@ -359,10 +361,20 @@ impl Layers<'_> {
         if cache {
             return Err(ExportError::CacheWithoutContents { id });
         }
-        match before.and_then(|it| self.reusable(&it.sha)) {
-            Some(diff_id) => Ok((Source::Previous(diff_id), Vec::new())),
-            None => Err(ExportError::NothingToReuse { id }),
+        let Some(before) = before else {
+            return Err(ExportError::NothingToReuse { id });
+        };
+        if let Some(diff_id) = self.reusable(&before.sha) {
+            return Ok((Source::Previous(diff_id), Vec::new()));
         }
+        let sha = &before.sha;
+        lines.line(Level::Info, &format!("Reusing layer '{id}'"));
+        lines.line(Level::Debug, &format!("Layer '{id}' SHA: {sha}"));
+        let problem = match digest_problem(sha) {
+            Some(problem) => format!("failed to get layer hash: {problem}"),
+            None => format!("failed to get layer by diffID: unknown diffID {sha}"),
+        };
+        Err(ExportError::Reuse { id, problem })
     }
 
     /// The cache, if it wants the layer, too, and by which diff ID it may have that.
@@ -454,6 +466,7 @@ impl Layers<'_> {
             Outcome::Reused(diff_id) => {
                 let descriptor = self.previous.and_then(|it| it.layer(&diff_id));
                 let Some(descriptor) = descriptor.cloned() else {
+                    // It was looked up when the layer was planned.
                     return Err(ExportError::NothingToReuse { id });
                 };
                 MadeLayer {

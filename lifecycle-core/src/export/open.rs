@@ -8,7 +8,7 @@ use super::{ExportContext, ExportError};
 use crate::api::PlatformApi;
 use crate::cache::DirectoryCache;
 use crate::files::analyzed::LayersMetadata;
-use crate::images::{DaemonImages, Kind, Place};
+use crate::images::{DaemonImages, Kind, Place, digest_problem};
 use crate::{Level, Log};
 
 /// What an image is made of besides layers: opened, and told of.
@@ -29,6 +29,12 @@ pub async fn open(context: &ExportContext<'_>, log: &dyn Log) -> Result<Opened, 
     let extended = extended::open(context)?;
     if extended.is_some() && kind == Kind::Registry {
         log.line(Level::Debug, "Using config from extensions...");
+    }
+    if kind == Kind::Layout {
+        check_identifier("run", run_image::reference(context)?)?;
+        if let Some(previous) = context.analyzed.previous_image() {
+            check_identifier("previous", previous)?;
+        }
     }
     tell_previous(context, log)?;
     let created = source_date_epoch(context.api, context.source_date_epoch, log);
@@ -52,6 +58,19 @@ pub async fn open(context: &ExportContext<'_>, log: &dyn Log) -> Result<Opened, 
         launch_cache,
         extended,
         created,
+    })
+}
+
+/// In a layout an image is known by path and digest, the latter for the form only.
+fn check_identifier(of: &'static str, identifier: &str) -> Result<(), ExportError> {
+    let problem = match identifier.split_once('@') {
+        Some((_, digest)) if !digest.contains('@') => digest_problem(digest),
+        _ => Some(format!(
+            "identifier {identifier} does not have the format '[path]@[digest]'"
+        )),
+    };
+    problem.map_or(Ok(()), |problem| {
+        Err(ExportError::Identifier { of, problem })
     })
 }
 

@@ -66,7 +66,14 @@ fn identity(context: &ExportContext<'_>, reference: &str, place: &Place, image: 
     }
     let is_known = context.images.kind() != Kind::Daemon && reference.contains('@');
     if is_known || context.images.kind() == Kind::Layout {
-        return reference.to_owned();
+        // A tag says nothing where there is a digest.
+        return match parse_name(reference) {
+            Ok(mut parsed) if is_known && parsed.tag.is_some() && parsed.digest.is_some() => {
+                parsed.tag = None;
+                parsed.to_string()
+            }
+            _ => reference.to_owned(),
+        };
     }
     place.identifier(&image.descriptor().digest)
 }

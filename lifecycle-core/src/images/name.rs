@@ -1,6 +1,8 @@
 //! What go-containerregistry takes for the name of an image. It is more than names an image anywhere:
 //! platforms give such names, and a phase says what is wrong with them where upstream's does.
 
+use go::words::quoted;
+
 /// The registry of the image `name`, if it is a name for go-containerregistry: `http:` for `http://x/y`,
 /// Docker Hub's for a path below `/`.
 pub fn registry(name: &str) -> Option<String> {
@@ -13,6 +15,31 @@ pub fn registry(name: &str) -> Option<String> {
         }
         tagged(base).or_else(|| repository(base))
     })
+}
+
+/// What is wrong with `text` as a digest of an image, if anything is.
+pub(crate) fn digest_problem(text: &str) -> Option<String> {
+    let (algorithm, hex) = text.split_once(':').unwrap_or(("", ""));
+    if algorithm.is_empty() || hex.is_empty() {
+        return Some(format!("cannot parse hash: {}", quoted(text.as_bytes())));
+    }
+    let is_hex = |it: &u8| matches!(it, b'0'..=b'9' | b'a'..=b'f');
+    if let Some(odd) = hex.bytes().find(|it| !is_hex(it)) {
+        // A byte of a letter is told as if it were one.
+        return Some(format!(
+            "found non-hex character in hash: {}",
+            char::from(odd)
+        ));
+    }
+    let digits = match algorithm {
+        "sha256" => 64,
+        "sha512" => 128,
+        _ => {
+            let algorithm = quoted(algorithm.as_bytes());
+            return Some(format!("unsupported hash: {algorithm}"));
+        }
+    };
+    (hex.len() != digits).then(|| format!("wrong number of hex digits for {algorithm}: {hex}"))
 }
 
 /// [`registry`] of a name without a digest.
@@ -91,6 +118,22 @@ mod tests {
             ("user@a.b/app", None),
         ] {
             assert_eq!(registry(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_digest_is_told() {
+        let good = format!("sha256:{}", "0".repeat(64));
+        assert_eq!(digest_problem(&good), None);
+        for (text, problem) in [
+            ("", "cannot parse hash: \"\""),
+            ("x", "cannot parse hash: \"x\""),
+            ("sha256:", "cannot parse hash: \"sha256:\""),
+            ("sha256:xa", "found non-hex character in hash: x"),
+            ("md5:aa", "unsupported hash: \"md5\""),
+            ("sha256:aa", "wrong number of hex digits for sha256: aa"),
+        ] {
+            assert_eq!(digest_problem(text).as_deref(), Some(problem), "{text}");
         }
     }
 }

@@ -75,24 +75,25 @@ impl LayoutStore {
     /// Opens the layout at `path`. A folder that is none, or only half of one, is
     /// [malformed](StoreError::Malformed), and nothing is written.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
-        let layout = Layout::at(path.into());
-        match kind_of(&layout.path, &layout.path)? {
-            None => {
-                return Err(StoreError::NotFound {
-                    what: "layout".to_owned(),
-                    place: layout.place(),
-                    answer: None,
-                });
-            }
-            Some(found) if !found.is_dir() => {
-                return Err(layout
-                    .malformed("it is a file, not a folder: an archive is `oci-archive:FILE`"));
-            }
-            Some(_) => {}
-        }
+        let layout = Layout::found(path.into())?;
         if !layout.has_version()? {
             return Err(layout.malformed("it has no `oci-layout` file"));
         }
+        Self::of(layout)
+    }
+
+    /// The same, whatever its `oci-layout` file says, and if there is none: some tools write none, and
+    /// go-containerregistry does not look.
+    pub fn open_unversioned(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        Self::of(Layout::found(path.into())?)
+    }
+
+    /// Whether `text` is an `oci-layout` file that we know.
+    pub fn is_version(text: &[u8]) -> bool {
+        version::check(text).is_ok()
+    }
+
+    fn of(layout: Layout) -> Result<Self, StoreError> {
         layout.blobs.check_folders()?;
         layout.snapshots.current()?;
         Ok(Self {
@@ -317,6 +318,23 @@ impl Layout {
             graph: Graph::default(),
             limits: Limits::default(),
             path,
+        }
+    }
+
+    /// The layout at `path`, where there is a folder.
+    fn found(path: PathBuf) -> Result<Self, StoreError> {
+        let layout = Self::at(path);
+        match kind_of(&layout.path, &layout.path)? {
+            None => Err(StoreError::NotFound {
+                what: "layout".to_owned(),
+                place: layout.place(),
+                answer: None,
+            }),
+            Some(found) if !found.is_dir() => {
+                Err(layout
+                    .malformed("it is a file, not a folder: an archive is `oci-archive:FILE`"))
+            }
+            Some(_) => Ok(layout),
         }
     }
 

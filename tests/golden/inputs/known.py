@@ -27,8 +27,22 @@ FORMAT = "a % in what is told of a detection"
 WRITE_CHECK = "a registry that answers the check for write access only later"
 TOKEN = "a registry that wants a token, and lets in at /v2/ who has none"
 NO_CONFIG = "a manifest that is JSON and has no config"
+LOST = "a layer in the cache is missing or damaged"
+LAYERS_DIFFER = "a cache image with more layers than its config says"
+OUTSIDE = "a name of a layer that leads out of the folder of its buildpack"
+THROUGH_LINK = "a link where a restored layer has a file or a folder"
+IN_THE_WAY = "something is in the way of a restored layer"
+BROKEN_OFF = "committed-backup in a cache, and no committed"
+NO_HARD_LINK = "a layer in a cache folder that cannot get a second name"
+APP_IS_CACHE = "a cache image by the name of the app's image"
+ONE_ID = "two layers with one ID, but for / and _"
+EXTENDED = "a buildpack called extended with a layer run"
+LAYOUT_DIGEST = "layouts: a manifest or config that is not what its digest says"
+LAYOUT_TAGS = "layouts: further tags"
+FIFO = "a FIFO in a cached layer"
+NO_NAME = "an analyzed.toml that names the previous image by what is no name"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST]
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME]
 
 
 def panicked(step):
@@ -82,6 +96,73 @@ def orders_by_environment(case):
     return False
 
 
+# What the restorer does for several layers at once, or in an order that is random, in the words of both.
+ANY_ORDER = re.compile(r"(?m)^(?:Restoring metadata for .*|Writing layer metadata for .*|Not restoring .*|Retrieving (?:SBOM layer )?data for .*"
+                       r"|Restoring data for SBOM from cache|\S*Warning: \S*Skipping restore for .*)\n|/layers/[^/ ]+/[^/ :]+\.toml")
+# One of several layers fails first, and that is told.
+FAILED = re.compile(r"(?m)^(\S*ERROR: \S*failed to restore: restoring data: ).*\n?")
+PUT = re.compile(r"failed to (create directory|write file|create symlink) ")
+
+
+def args(case, i):
+    runs = [s["run"] for s in case["steps"] if "run" in s]
+    return runs[i] if i < len(runs) else []
+
+
+def of_caches(case, i, up, us, behaviour):
+    """The row about caches, restored layers or layouts that explains what differs."""
+    above, said = up["stdout"], us["stdout"]
+    same = up["exit"] == us["exit"]
+    if same and ANY_ORDER.sub("", above) == ANY_ORDER.sub("", said) and sorted(ANY_ORDER.findall(above)) == sorted(ANY_ORDER.findall(said)) \
+            and not behaviour:
+        return RANDOM
+    if same and up["exit"] == 42 and FAILED.search(above) and not PUT.search(above) \
+            and FAILED.sub(r"\1", ANY_ORDER.sub("", above)) == FAILED.sub(r"\1", ANY_ORDER.sub("", said)):
+        return RANDOM
+    # What was written before a file that may not be written is random, too.
+    if same and up["exit"] == 42 and re.search(r"failed to restore: open /layers/\S+\.toml: ", above) and ANY_ORDER.sub("", above) == ANY_ORDER.sub("", said):
+        return RANDOM
+    if same and up["exit"] == 42 and PUT.search(above) and ANY_ORDER.sub("", above) == ANY_ORDER.sub("", said):
+        return IN_THE_WAY
+    if "unknown file type in tar" in above and "unknown file type in tar" in said:
+        return FIFO
+    if "Skipping restore for " in said and ("Skipping restore for " in above or "error extracting from archive" in above
+                                            or "expected layer contents to have SHA" in said):
+        return LOST
+    if "failed to get cache layer with SHA" in above and "Ignoring cache image" in said:
+        return LAYERS_DIFFER
+    # None, `.`, one that begins with a slash or has `..` in it.
+    if same and re.search(r'Restoring metadata for "[^"\n]*:(|\.|/[^"\n]*|([^"\n]*/)?\.\.(/[^"\n]*)?)" from', said):
+        return OUTSIDE
+    if any("committed-backup" in t for t in texts(case)) and "Restoring data for" in said:
+        return BROKEN_OFF
+    if "reusing layer (sha256:" in above and "Reusing cache layer" in said:
+        return NO_HARD_LINK
+    if same and "Restoring data for" in said and any(re.search(r"ln -s\w* \S+ /layers/", t) for t in texts(case)):
+        return THROUGH_LINK
+    delete = r"(?m)^.*Unable to delete cache image: .*\n"
+    if not behaviour and "Layer cache not found\n" in said and re.sub(delete, "", above) == re.sub(delete, "", said.replace("Layer cache not found\n", "")):
+        return APP_IS_CACHE
+    # Which of the folders of a layer that make variables is looked at first.
+    first = r"/(bin|lib|include|pkgconfig)(?=: not a directory)"
+    if not behaviour and re.sub(first, "", above) == re.sub(first, "", said):
+        return RANDOM
+    if "to have only 1 item; found" in above:
+        return EXTENDED
+    ids = [m.replace("/", "_") for m in re.findall(r"(?m)^(?:Adding|Reusing) layer '(.*)'$", said)]
+    if same and len(set(ids)) < len(ids):
+        return ONE_ID
+    if "-layout" in args(case, i):
+        if same and "content is not what its digest says" in said:
+            return LAYOUT_DIGEST
+        if any(a.startswith("-tag") for a in args(case, i)) and "saving image: mkdir " in above:
+            return LAYOUT_TAGS
+    if not behaviour and "could not parse reference" in said \
+            and re.sub(r"(?m)^.*Failed to open remote image \(attempt .*\n", "", above) == said:
+        return NO_NAME
+    return None
+
+
 def row_of(case, i, want, got, behaviour):
     """The row that explains what differs in step i, the first that differs. Some explain words only, not behaviour."""
     up, us = want["steps"][i], got["steps"][i] if i < len(got["steps"]) else None
@@ -130,6 +211,9 @@ def row_of(case, i, want, got, behaviour):
     metadata = r'Restoring metadata for "\S+" from [a-z ]+\n|/layers/[^/ ]+/[^/ :]+\.toml'
     if not behaviour and re.sub(metadata, "", up["stdout"]) == re.sub(metadata, "", us["stdout"]):
         return RANDOM
+    row = of_caches(case, i, up, us, behaviour)
+    if row:
+        return row
     ping = any(f["path"] == "^/v2/$" for f in case.get("faults") or [])
     if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |failed to find accessible run image", up["stdout"]):
         return PING
