@@ -5,6 +5,7 @@ mod daemon;
 mod name;
 mod registry;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::Permissions;
 use std::io::Write as _;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use oci::store::LayoutStore;
 use oci::{
-    Descriptor, Digest, Image, ImageError, Limits, Location, Manifest, ManifestError, MediaType,
-    Platform, Reference, Selector, Store, StoreError, Tag,
+    Descriptor, Digest, Image, ImageConfig, ImageError, ImageManifest, Limits, Location, Manifest,
+    ManifestError, MediaType, Platform, Reference, Selector, Store, StoreError, Tag,
 };
 
 pub use self::daemon::DaemonImages;
@@ -139,9 +140,37 @@ impl Place {
             return Ok(None);
         };
         // Large, and most that open an image do more.
-        let image = Box::pin(Image::read(&*self.store, &descriptor, platform, limits)).await;
+        let image = if self.strict {
+            let read = Image::read_loosely(&*self.store, &descriptor, platform, limits);
+            match Box::pin(read).await {
+                Err(ImageError::NoPlatform { .. } | ImageError::NoChild(_)) => empty(platform),
+                image => image,
+            }
+        } else {
+            Box::pin(Image::read(&*self.store, &descriptor, platform, limits)).await
+        };
         image.map(Some).map_err(failed)
     }
+}
+
+/// The image without anything that upstream has in place of one that an index lacks.
+fn empty(platform: &Platform) -> Result<Image, ImageError> {
+    let config = ImageConfig {
+        architecture: platform.architecture.clone(),
+        created: Some("0001-01-01T00:00:00Z".to_owned()),
+        os: platform.os.clone(),
+        ..ImageConfig::default()
+    };
+    let like = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::DOCKER_MANIFEST),
+        config: Descriptor::of(MediaType::DOCKER_CONFIG, b""),
+        layers: Vec::new(),
+        annotations: BTreeMap::new(),
+        subject: None,
+        artifact_type: None,
+    };
+    Image::new(&like, config, Vec::new())
 }
 
 /// Parses the name of an image as go-containerregistry does, `latest` where nothing else is said.
@@ -265,14 +294,7 @@ impl Images for LayoutImages {
                 name: name.to_owned(),
             });
         }
-        let is_new = !path.join(VERSION_FILE).exists();
-        let layout = LayoutStore::create(&path)?;
-        if is_new {
-            as_upstream(&path).map_err(|source| PlaceError::Version {
-                path: path.clone(),
-                source,
-            })?;
-        }
+        let layout = create_layout(&path)?;
         Ok(place(&path, layout, selector))
     }
 
@@ -312,6 +334,19 @@ async fn only(path: &Path, layout: &LayoutStore) -> Result<Digest, StoreError> {
 /// The file that says that a folder is a layout.
 const VERSION_FILE: &str = "oci-layout";
 
+/// Opens the layout at `path`, or makes it as upstream would.
+pub(crate) fn create_layout(path: &Path) -> Result<LayoutStore, PlaceError> {
+    let is_new = !path.join(VERSION_FILE).exists();
+    let layout = LayoutStore::create(path)?;
+    if is_new {
+        as_upstream(path).map_err(|source| PlaceError::Version {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(layout)
+}
+
 /// Gives the file that says so the bytes and the mode that go-containerregistry writes.
 fn as_upstream(path: &Path) -> std::io::Result<()> {
     let mut file = tempfile::Builder::new()
@@ -350,10 +385,11 @@ pub struct OpenError {
 
 impl OpenError {
     /// Whether the image may be all right, and was not had: nobody answered, or a registry answered
-    /// otherwise than it should.
+    /// otherwise than it should. Upstream takes what it refuses for that, too.
     pub(crate) fn is_of_store(&self) -> bool {
         match &*self.source {
-            ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
+            ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. })
+            | ImageError::Refused { .. } => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             ImageError::Manifest {
                 source: ManifestError::NotJson { .. },
@@ -372,6 +408,57 @@ impl OpenError {
             }
             _ => false,
         }
+    }
+}
+
+/// Why nothing can be put on an image.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoBase {
+    /// It has no layers.
+    #[error("image has no layers")]
+    Empty,
+    /// It cannot be said which of its layers is the last.
+    #[error(transparent)]
+    Uneven(#[from] Uneven),
+}
+
+impl NoBase {
+    /// An error if nothing can be put on `image`. Of images elsewhere than in registries that is not
+    /// asked.
+    pub(crate) fn check(place: &Place, image: &Image) -> Result<(), Self> {
+        if !place.strict {
+            return Ok(());
+        }
+        if image.manifest().layers.is_empty() {
+            return Err(Self::Empty);
+        }
+        Ok(Uneven::check(image)?)
+    }
+}
+
+/// Manifest and config of an image speak of different layers, so that it cannot be said which is
+/// which.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("mismatched fs layers ({layers}) and diff ids ({diff_ids})")]
+#[non_exhaustive]
+pub struct Uneven {
+    /// How many the manifest has.
+    pub layers: usize,
+    /// How many the config has.
+    pub diff_ids: usize,
+}
+
+impl Uneven {
+    /// An error if `image` is so.
+    pub(crate) fn check(image: &Image) -> Result<(), Self> {
+        if image.is_even() {
+            return Ok(());
+        }
+        Err(Self {
+            layers: image.manifest().layers.len(),
+            diff_ids: image.config().rootfs.diff_ids.len(),
+        })
     }
 }
 
@@ -413,6 +500,19 @@ pub enum PlaceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_missing_image_is_upstreams() {
+        let platform = Platform {
+            architecture: "amd64".to_owned(),
+            os: "linux".to_owned(),
+            ..Platform::default()
+        };
+        assert_eq!(
+            empty(&platform).unwrap().descriptor().digest.to_string(),
+            "sha256:03cbce912ef1a8a658f73c660ab9c539d67188622f00b15c4f15b89b884f0e10"
+        );
+    }
 
     #[test]
     fn names_are_read_as_everywhere_in_the_field() {

@@ -9,7 +9,7 @@ use go::words::PathError;
 use oci::{DiffId, Image, Limits, spans};
 use tracing::info_span;
 
-use crate::analyze::{self, AnalyzeError};
+use crate::analyze;
 use crate::api::PlatformApi;
 use crate::cache::{Cache, CacheError};
 use crate::export::contains;
@@ -22,7 +22,7 @@ use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, OpenError, PlaceError};
+use crate::images::{Images, OpenError, PlaceError, Uneven};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -91,7 +91,6 @@ pub async fn inspect_run_image(
         return Ok(None);
     };
     let target = api.has_targets().then(|| analyze::target(&image));
-    let target = target.transpose().map_err(RestoreError::Target)?;
     Ok(Some((place.identifier(&image.descriptor().digest), target)))
 }
 
@@ -104,6 +103,9 @@ pub async fn pull_base(
     limits: &Limits,
     log: &dyn Log,
 ) -> Result<(String, Image), RestoreError> {
+    if name.is_empty() {
+        return Err(RestoreError::BaseGone);
+    }
     let place = images.open(name).await.map_err(RestoreError::BasePlace)?;
     let place = place.ok_or(RestoreError::BaseGone)?;
     let image = place.image(&oci::Platform::host(), limits).await;
@@ -112,6 +114,16 @@ pub async fn pull_base(
     let target = folder.join(image.descriptor().digest.to_string());
     let text = format!("Saving image metadata to {}...", target.display());
     log.line(Level::Debug, &text);
+    if let Err(uneven) = Uneven::check(&image) {
+        let missing = image.config().rootfs.diff_ids.first();
+        return Err(match missing {
+            Some(diff_id) if uneven.layers == 0 => RestoreError::BaseLayer {
+                diff_id: diff_id.clone(),
+                target,
+            },
+            _ => RestoreError::BaseLayers(uneven),
+        });
+    }
     let left = hand_over::leave_base(folder, &image).await;
     left.map_err(RestoreError::HandOver)?;
     Ok((place.identifier(&image.descriptor().digest), image))
@@ -465,6 +477,20 @@ pub enum RestoreError {
     /// An image that is to be extended is not there.
     #[error("failed to get remote image")]
     BaseGone,
+    /// An image that is to be extended does not have a layer that its config speaks of.
+    #[error(
+        "failed to save layout image: failed to write image to the following tags: [{}: failed to find layer with diffID {diff_id}]",
+        target.display()
+    )]
+    BaseLayer {
+        /// Where it was to be left.
+        target: PathBuf,
+        /// Which layer.
+        diff_id: DiffId,
+    },
+    /// Of an image that is to be extended it cannot be said which layer is which.
+    #[error("failed to initialize layout image")]
+    BaseLayers(#[source] Uneven),
     /// A file could not be written.
     #[error(transparent)]
     File(FileError),
@@ -511,9 +537,6 @@ pub enum RestoreError {
         /// Why.
         source: OsError,
     },
-    /// It cannot be said what runs on the run image.
-    #[error("failed to read target data from run image")]
-    Target(#[source] AnalyzeError),
 }
 
 impl RestoreError {

@@ -1,0 +1,112 @@
+//! Whether an image that is replaced is whole, as go-containerregistry's `validate` has it: some
+//! clean-ups of registries leave a manifest without its layers, and no layer of such an image can be
+//! used again.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, stream};
+use oci::{Descriptor, Image, ImageConfig, Limits, Manifest, Platform, Store, store};
+
+use crate::save::ASKED_AT_ONCE;
+
+/// Whether all of `image` is there; if an index led to it, all that the index names.
+pub(super) async fn is_valid(store: &dyn Store, image: &Image, limits: &Limits) -> bool {
+    match image.index() {
+        Some(index) => is_valid_index(store, index, 1, limits).await,
+        None => is_whole(store, image).await,
+    }
+}
+
+/// Whether the layers of `image` are there.
+async fn is_whole(store: &dyn Store, image: &Image) -> bool {
+    if image.config().rootfs.kind != "layers" {
+        return false;
+    }
+    let layers: BTreeSet<_> = image.manifest().layers.iter().collect();
+    let asked = stream::iter(layers)
+        .map(|layer| store.contains(layer))
+        .buffer_unordered(ASKED_AT_ONCE);
+    asked
+        .all(|one| std::future::ready(one.unwrap_or(false)))
+        .await
+}
+
+/// Whether all that an index names is there and whole, and runs on what the index says.
+async fn is_valid_index(
+    store: &dyn Store,
+    target: &Descriptor,
+    depth: usize,
+    limits: &Limits,
+) -> bool {
+    let Ok(bytes) = store::read(store, target, limits.manifest_bytes).await else {
+        return false;
+    };
+    let Ok(Manifest::Index(index)) = Manifest::parse(&target.media_type, &bytes, limits) else {
+        return false;
+    };
+    for it in &index.manifests {
+        let is_valid = if it.media_type.is_index() {
+            let deeper = depth + 1;
+            deeper <= limits.depth && Box::pin(is_valid_index(store, it, deeper, limits)).await
+        } else if it.media_type.is_image_manifest() {
+            is_valid_member(store, it, limits).await
+        } else {
+            store.contains(it).await.unwrap_or(false)
+        };
+        if !is_valid {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether an image of an index is whole, and runs on what the index says.
+async fn is_valid_member(store: &dyn Store, member: &Descriptor, limits: &Limits) -> bool {
+    let host = Platform::host();
+    let read = Image::read_loosely(store, member, &host, limits);
+    let Ok(image) = Box::pin(read).await else {
+        return false;
+    };
+    let runs_there = |said| runs_on(image.config(), said);
+    member.platform.as_ref().is_none_or(runs_there) && is_whole(store, &image).await
+}
+
+/// Whether an image says of itself what an index says of it. One that says nothing does not.
+fn runs_on(config: &ImageConfig, said: &Platform) -> bool {
+    let own = config.platform();
+    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    let features = |it: &Platform| it.os_features.iter().cloned().collect::<BTreeSet<_>>();
+    own != Platform::default()
+        && own.os == said.os
+        && own.architecture == said.architecture
+        && text(&own.variant) == text(&said.variant)
+        && text(&own.os_version) == text(&said.os_version)
+        && features(&own) == features(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_runs_on_what_it_says_itself() {
+        let config = |os: &str, variant: &str| ImageConfig {
+            os: os.to_owned(),
+            architecture: os.to_owned(),
+            variant: variant.to_owned(),
+            ..ImageConfig::default()
+        };
+        let said = |variant: Option<&str>| Platform {
+            os: "linux".to_owned(),
+            architecture: "linux".to_owned(),
+            variant: variant.map(str::to_owned),
+            ..Platform::default()
+        };
+        assert!(runs_on(&config("linux", ""), &said(None)));
+        assert!(runs_on(&config("linux", ""), &said(Some(""))));
+        assert!(runs_on(&config("linux", "v8"), &said(Some("v8"))));
+        assert!(!runs_on(&config("linux", ""), &said(Some("v8"))));
+        assert!(!runs_on(&config("other", ""), &said(None)));
+        assert!(!runs_on(&config("", ""), &Platform::default()));
+    }
+}
