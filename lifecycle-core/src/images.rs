@@ -143,7 +143,9 @@ impl Place {
         let image = if self.strict {
             let read = Image::read_loosely(&*self.store, &descriptor, platform, limits);
             match Box::pin(read).await {
-                Err(ImageError::NoPlatform { .. } | ImageError::NoChild(_)) => empty(platform),
+                Err(ImageError::NoPlatform { .. } | ImageError::NoChild(_)) => {
+                    empty(platform).map(|it| it.found_in(descriptor.bare()))
+                }
                 image => image,
             }
         } else {

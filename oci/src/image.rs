@@ -153,6 +153,12 @@ impl Image {
         self.index.as_ref()
     }
 
+    /// The same image, found in `index`.
+    pub fn found_in(mut self, index: Descriptor) -> Self {
+        self.index = Some(index);
+        self
+    }
+
     /// Whether manifest and config speak of as many layers.
     pub fn is_even(&self) -> bool {
         self.config.rootfs.diff_ids.len() == self.manifest.layers.len()

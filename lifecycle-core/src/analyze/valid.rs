@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
 use oci::{Descriptor, Image, ImageConfig, Limits, Manifest, Platform, Store, store};
+use serde::Deserialize;
 
 use crate::save::ASKED_AT_ONCE;
 
@@ -19,7 +20,7 @@ pub(super) async fn is_valid(store: &dyn Store, image: &Image, limits: &Limits) 
 
 /// Whether the layers of `image` are there.
 async fn is_whole(store: &dyn Store, image: &Image) -> bool {
-    if image.config().rootfs.kind != "layers" {
+    if !says_layers(image) {
         return false;
     }
     let layers: BTreeSet<_> = image.manifest().layers.iter().collect();
@@ -29,6 +30,27 @@ async fn is_whole(store: &dyn Store, image: &Image) -> bool {
     asked
         .all(|one| std::future::ready(one.unwrap_or(false)))
         .await
+}
+
+/// Whether the config says that its root file system is one of layers: in so many words, where all else
+/// takes that for granted.
+fn says_layers(image: &Image) -> bool {
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: Option<RootFs>,
+    }
+    #[derive(Deserialize)]
+    struct RootFs {
+        #[serde(rename = "type")]
+        kind: Option<String>,
+    }
+    match serde_json::from_slice::<Config>(image.config_bytes()) {
+        Ok(config) => config
+            .rootfs
+            .and_then(|it| it.kind)
+            .is_some_and(|it| it == "layers"),
+        Err(_) => image.config().rootfs.kind == "layers",
+    }
 }
 
 /// Whether all that an index names is there and whole, and runs on what the index says.
