@@ -43,7 +43,7 @@ use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::RunImages;
 use crate::files::{self, FileError};
-use crate::images::{Images, Kind, NoBase, OpenError, PlaceError, parse_name};
+use crate::images::{Images, Kind, NoBase, OpenError, PlaceError, Uneven, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -581,6 +581,14 @@ pub enum ExportError {
     NothingToReuse {
         /// Which.
         id: String,
+    },
+    /// It cannot be said which layer of the previous image is which.
+    #[error("failed to get layer by diffID")]
+    Reuse {
+        /// Which was to be reused, if it is not one of the app.
+        id: Option<String>,
+        /// Why not.
+        source: Uneven,
     },
     /// The run image is gone.
     #[error("run image '{name}' was not found")]

@@ -22,7 +22,7 @@ use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, OpenError, PlaceError, Uneven, create_layout};
+use crate::images::{Images, OpenError, PlaceError, Uneven};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -117,13 +117,10 @@ pub async fn pull_base(
     if let Err(uneven) = Uneven::check(&image) {
         let missing = image.config().rootfs.diff_ids.first();
         return Err(match missing {
-            Some(diff_id) if uneven.layers == 0 => {
-                create_layout(&target).map_err(RestoreError::Place)?;
-                RestoreError::BaseLayer {
-                    diff_id: diff_id.clone(),
-                    target,
-                }
-            }
+            Some(diff_id) if uneven.layers == 0 => RestoreError::BaseLayer {
+                diff_id: diff_id.clone(),
+                target,
+            },
             _ => RestoreError::BaseLayers(uneven),
         });
     }
