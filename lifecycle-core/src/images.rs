@@ -516,6 +516,29 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn an_index_without_our_image_is_an_empty_one_where_upstream_has_it_so() {
+        let store = oci::MemoryStore::new();
+        let index = bytes::Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        let target = Descriptor::of(MediaType::IMAGE_INDEX, &index);
+        store.push_manifest(&target, index).await.unwrap();
+        let mut place = Place {
+            store: Arc::new(store),
+            name: "app".to_owned(),
+            repository: "app".to_owned(),
+            selector: Selector::Digest(target.digest.clone()),
+            image_id: None,
+            strict: true,
+        };
+        let (host, limits) = (Platform::host(), Limits::default());
+        let image = place.image(&host, &limits).await.unwrap().unwrap();
+        assert_eq!(image.index(), Some(&target));
+        assert!(matches!(NoBase::check(&place, &image), Err(NoBase::Empty)));
+        place.strict = false;
+        let refused = place.image(&host, &limits).await.unwrap_err();
+        assert!(matches!(*refused.source, ImageError::NoPlatform { .. }));
+    }
+
     #[test]
     fn names_are_read_as_everywhere_in_the_field() {
         let shown = |name: &str| parse_name(name).map(|it| it.to_string()).ok();

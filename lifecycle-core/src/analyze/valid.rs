@@ -108,7 +108,74 @@ fn runs_on(config: &ImageConfig, said: &Platform) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use oci::{MediaType, MemoryStore, Upload};
+    use serde_json::{Value, json};
+
     use super::*;
+
+    async fn push(store: &MemoryStore, media_type: MediaType, manifest: &Value) -> Descriptor {
+        let bytes = bytes::Bytes::from(manifest.to_string());
+        let target = Descriptor::of(media_type, &bytes);
+        store.push_manifest(&target, bytes).await.unwrap();
+        target
+    }
+
+    /// An image for `linux/amd64`, of one layer, that is there or is not.
+    async fn push_image(store: &MemoryStore, is_whole: bool, kind: &str) -> Descriptor {
+        let layer = Descriptor::of(MediaType::LAYER_TAR, b"layer");
+        if is_whole {
+            let upload = Upload::Bytes(bytes::Bytes::from_static(b"layer"));
+            store.push_blob(&layer, upload).await.unwrap();
+        }
+        let config = json!({"os": "linux", "architecture": "amd64",
+            "rootfs": {"type": kind, "diff_ids": [layer.digest]}});
+        let config = bytes::Bytes::from(config.to_string());
+        let target = Descriptor::of(MediaType::IMAGE_CONFIG, &config);
+        let upload = Upload::Bytes(config);
+        store.push_blob(&target, upload).await.unwrap();
+        let manifest = json!({"schemaVersion": 2, "config": target, "layers": [layer]});
+        push(store, MediaType::IMAGE_MANIFEST, &manifest).await
+    }
+
+    #[tokio::test]
+    async fn an_index_is_whole_if_all_its_images_are() {
+        let limits = Limits::default();
+        for (is_whole, kind, platform, is_right) in [
+            (true, "layers", "amd64", true),
+            (true, "other", "amd64", false),
+            (true, "layers", "arm64", false),
+            (false, "layers", "amd64", false),
+        ] {
+            let store = MemoryStore::new();
+            let image = push_image(&store, is_whole, kind).await;
+            let image = Descriptor {
+                platform: Some(Platform {
+                    os: "linux".to_owned(),
+                    architecture: platform.to_owned(),
+                    ..Platform::default()
+                }),
+                ..image
+            };
+            let index = json!({"schemaVersion": 2, "manifests": [image]});
+            let mut target = push(&store, MediaType::IMAGE_INDEX, &index).await;
+            let found = is_valid_index(&store, &target, 1, &limits).await;
+            assert_eq!(found, is_right, "{is_whole} {kind} {platform}");
+            // Nor is one that is too deep in others.
+            for _ in 0..=limits.depth {
+                let index = json!({"schemaVersion": 2, "manifests": [target]});
+                target = push(&store, MediaType::IMAGE_INDEX, &index).await;
+            }
+            assert!(!is_valid_index(&store, &target, 1, &limits).await);
+        }
+        let store = MemoryStore::new();
+        let empty = json!({"schemaVersion": 2, "manifests": []});
+        let empty = push(&store, MediaType::IMAGE_INDEX, &empty).await;
+        assert!(is_valid_index(&store, &empty, 1, &limits).await);
+        let gone = json!({"schemaVersion": 2, "manifests": [
+            Descriptor::of(MediaType::IMAGE_MANIFEST, b"gone")]});
+        let gone = push(&store, MediaType::IMAGE_INDEX, &gone).await;
+        assert!(!is_valid_index(&store, &gone, 1, &limits).await);
+    }
 
     #[test]
     fn an_image_runs_on_what_it_says_itself() {
