@@ -1,10 +1,10 @@
 //! The analyzer: looks what the new image is based on and what it replaces, before anything is done.
 
-use std::collections::BTreeSet;
+mod valid;
+
 use std::path::Path;
 
 use futures_util::future::join;
-use futures_util::{StreamExt as _, stream};
 use go::words::quoted;
 use oci::{DiffId, Image, Limits, Platform};
 
@@ -16,9 +16,8 @@ use crate::files::analyzed::{
 };
 use crate::files::run::{Run, RunImages};
 use crate::images::{
-    DaemonImages, Images, Kind, OpenError, Place, PlaceError, digest_problem, registry,
+    DaemonImages, Images, Kind, OpenError, Place, PlaceError, Uneven, digest_problem, registry,
 };
-use crate::save::ASKED_AT_ONCE;
 use crate::{Level, Log, labels};
 
 /// What the analyzer needs.
@@ -254,7 +253,9 @@ async fn usable(
         Previous::Found(found) => {
             tell(Some(&found), &shown, log);
             let (place, image) = &*found;
-            if context.images.kind() != Kind::Registry || has_all_layers(place, image).await {
+            if context.images.kind() != Kind::Registry
+                || valid::is_valid(&*place.store, image, context.limits).await
+            {
                 return Ok(Some(found));
             }
             ignore(&shown, log);
@@ -281,18 +282,6 @@ fn tell(found: Option<&Found>, name: &str, log: &dyn Log) {
 fn ignore(name: &str, log: &dyn Log) {
     let text = format!("Ignoring image \"{name}\" because it was corrupt");
     log.line(Level::Info, &text);
-}
-
-/// Whether the layers of `image` are there: some clean-ups of registries leave a manifest without
-/// them, and no layer of such an image can be used again. Layouts may lack layers on purpose.
-async fn has_all_layers(place: &Place, image: &Image) -> bool {
-    let layers: BTreeSet<_> = image.layers().map(|(layer, _)| layer).collect();
-    let asked = stream::iter(layers)
-        .map(|layer| place.store.contains(layer))
-        .buffer_unordered(ASKED_AT_ONCE);
-    asked
-        .all(|one| std::future::ready(one.unwrap_or(false)))
-        .await
 }
 
 /// The image `name`, which is called `what`.
@@ -334,19 +323,23 @@ async fn restore_sbom(
     log.line(Level::Info, "Restoring data for SBOM from previous image");
     let text = format!("Retrieving previous image SBOM layer for \"{sha}\"");
     log.line(Level::Debug, &text);
-    let layer = sha.parse().ok().map(DiffId);
-    let layer = layer.and_then(|diff_id| Some((image.layer(&diff_id)?, diff_id)));
-    let Some((layer, diff_id)) = layer else {
+    let missing = || {
         let missing = || {
             format!(
                 "failed to find layer with diff ID {}",
                 quoted(sha.as_bytes())
             )
         };
-        return Err(AnalyzeError::NoSbomLayer {
+        AnalyzeError::NoSbomLayer {
             problem: digest_problem(sha).unwrap_or_else(missing),
-        });
+        }
     };
+    let diff_id = sha.parse().map(DiffId).map_err(|_reason| missing())?;
+    if !image.config().rootfs.diff_ids.contains(&diff_id) {
+        return Err(missing());
+    }
+    Uneven::check(image).map_err(AnalyzeError::SbomLayer)?;
+    let layer = image.layer(&diff_id).ok_or_else(missing)?;
     let layers_dir = LayersDir::below(context.root, context.layers_dir);
     extract::blob(&*place.store, layer, &diff_id, &layers_dir)
         .await
@@ -371,7 +364,13 @@ async fn run_image(
     }
     run_image.target = match found.as_deref() {
         _ if !context.api.has_targets() => None,
-        Some((_, image)) => Some(target(image)?),
+        Some((_, image)) => {
+            let target = target(image);
+            if target.os.is_empty() {
+                return Err(AnalyzeError::NoOs);
+            }
+            Some(target)
+        }
         // As upstream makes it up.
         None => {
             let on = match context.images.daemon() {
@@ -395,24 +394,21 @@ async fn run_image(
     Ok(run_image)
 }
 
-/// What runs on `image`.
-pub fn target(image: &Image) -> Result<TargetMetadata, AnalyzeError> {
+/// What runs on `image`, as far as it says it.
+pub fn target(image: &Image) -> TargetMetadata {
     let config = image.config();
-    if config.os.is_empty() {
-        return Err(AnalyzeError::NoOs);
-    }
     let label = |name| image.label(name).unwrap_or_default().to_owned();
     let distro = Distro {
         name: label(labels::DISTRO_NAME),
         version: label(labels::DISTRO_VERSION),
     };
-    Ok(TargetMetadata {
+    TargetMetadata {
         id: label(labels::BASE_ID),
         os: config.os.clone(),
         arch: config.architecture.clone(),
         arch_variant: config.variant.clone(),
         distro: Some(distro).filter(|it| *it != Distro::default()),
-    })
+    }
 }
 
 /// Why nothing can be said of the images. The texts are upstream's where it has one.
@@ -442,7 +438,7 @@ pub enum AnalyzeError {
     #[error("failed to find accessible run image")]
     NoAccessibleRunImage,
     /// The run image does not say what runs on it.
-    #[error("failed to get run image target metadata: image has no OS")]
+    #[error("failed to find OS in run image config")]
     NoOs,
     /// No run image is offered, nor asked for.
     #[error("-run-image is required when there is no run metadata available")]
@@ -467,6 +463,9 @@ pub enum AnalyzeError {
         /// Why.
         source: PlaceError,
     },
+    /// It cannot be said which layer of the replaced image has its SBOMs.
+    #[error("retrieving launch SBOM layer")]
+    SbomLayer(#[source] Uneven),
     /// The SBOMs could not be restored.
     #[error("failed to restore SBOM")]
     Sbom(#[source] ExtractError),

@@ -24,12 +24,12 @@ mod slices;
 mod tests;
 mod tree;
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use go::words::PathError;
-use oci::{History, Image, ImageConfig, ImageError, ImageManifest, Limits, Selector, Tag};
+use oci::{History, Image, ImageConfig, ImageError, Limits, Selector, Tag};
 
 use self::extended::Extended;
 use self::layers::{Layers, Made, compression};
@@ -43,7 +43,7 @@ use crate::files::metadata::{BomEntry, BuildMetadata};
 use crate::files::project_metadata::ProjectMetadata;
 use crate::files::run::RunImages;
 use crate::files::{self, FileError};
-use crate::images::{Images, Kind, OpenError, PlaceError, parse_name};
+use crate::images::{Images, Kind, NoBase, OpenError, PlaceError, Uneven, parse_name};
 use crate::labels::{self, LabelError, LifecycleVersion};
 use crate::layers_dir::LayersDirError;
 use crate::report::{Report, ReportedRunImage};
@@ -125,13 +125,12 @@ impl ExportContext<'_> {
     }
 }
 
-/// The manifest whose kind and annotations the image has: the run image's. In a layout its own name is
-/// one of them.
-fn like<'a>(
+/// The annotations of the image: those of the run image. In a layout its own name is one of them.
+fn annotations(
     context: &ExportContext<'_>,
-    base: &'a ImageManifest,
-) -> Result<Cow<'a, ImageManifest>, ExportError> {
-    let mut like = Cow::Borrowed(base);
+    base: &Image,
+) -> Result<BTreeMap<String, String>, ExportError> {
+    let mut annotations = base.manifest().annotations.clone();
     if let (Kind::Layout, Some(name)) = (context.images.kind(), context.names.first()) {
         let reference = parse_name(name).map_err(ExportError::Place)?;
         let last = match reference.selector() {
@@ -139,9 +138,9 @@ fn like<'a>(
             Some(Selector::Digest(digest)) => digest.to_string(),
             None => Tag::LATEST.to_owned(),
         };
-        like.to_mut().annotations.insert(REF_NAME.to_owned(), last);
+        annotations.insert(REF_NAME.to_owned(), last);
     }
-    Ok(like)
+    Ok(annotations)
 }
 
 /// The annotation that names an image of a layout.
@@ -198,8 +197,9 @@ pub async fn export(
     let config = configure(context, parts, &build, &made, log)?;
     let descriptors = run_image.image.layers().map(|(layer, _)| layer.clone());
     let descriptors = descriptors.chain(made.layers.iter().map(|it| it.descriptor.clone()));
-    let like = like(context, run_image.image.manifest())?;
-    let image = Image::new(&like, config, descriptors.collect()).map_err(ExportError::Image)?;
+    let annotations = annotations(context, &run_image.image)?;
+    let image = Image::on(&run_image.image, annotations, config, descriptors.collect());
+    let image = image.map_err(ExportError::Image)?;
     let bom = build_bom(context)?;
     let below = run_image.image.layers();
     let below = below.map(|(layer, _)| (layer.clone(), Origin::Place(&run_image.place)));
@@ -592,11 +592,19 @@ pub enum ExportError {
     },
     /// A layer without contents is to come from the previous image, which has no such layer.
     #[error("reusing layer: '{id}': {problem}")]
-    Reuse {
+    NoneToReuse {
         /// Which.
         id: String,
         /// What is wrong.
         problem: String,
+    },
+    /// It cannot be said which layer of the previous image is which.
+    #[error("failed to get layer by diffID")]
+    Reuse {
+        /// Which was to be reused, if it is not one of the app.
+        id: Option<String>,
+        /// Why not.
+        source: Uneven,
     },
     /// The run image is gone.
     #[error("run image '{name}' was not found")]
@@ -607,6 +615,9 @@ pub enum ExportError {
     /// The run image cannot be read.
     #[error(transparent)]
     RunImage(OpenError),
+    /// Nothing can be put on the run image.
+    #[error(transparent)]
+    RunImageLayers(NoBase),
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -635,6 +646,7 @@ impl ExportError {
             | Self::Place(_)
             | Self::RunImageGone { .. }
             | Self::RunImage(_)
+            | Self::RunImageLayers(_)
             | Self::PreviousImage(_) => 1,
             _ => 62,
         }
@@ -646,6 +658,7 @@ impl ExportError {
             Self::Place(_)
             | Self::RunImageGone { .. }
             | Self::RunImage(_)
+            | Self::RunImageLayers(_)
             | Self::PreviousImage(_) => "create new app image",
             Self::Identifier { of: "run", .. } => "parsing run image reference",
             Self::Identifier { .. } => "parsing previous image reference",

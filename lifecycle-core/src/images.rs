@@ -6,18 +6,20 @@ mod layout;
 mod name;
 mod registry;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use oci::{
-    Descriptor, Digest, Image, ImageError, Limits, Location, ManifestError, Platform, Reference,
-    Selector, Store, StoreError, Tag,
+    Descriptor, Digest, Image, ImageConfig, ImageError, ImageManifest, Limits, Location,
+    ManifestError, MediaType, Platform, Reference, Selector, Store, StoreError, Tag,
 };
 
 pub use self::daemon::DaemonImages;
 pub(crate) use self::daemon::target;
 pub use self::layout::LayoutImages;
+pub(crate) use self::layout::create_layout;
 pub(crate) use self::name::digest_problem;
 pub use self::name::registry;
 pub use self::registry::RegistryImages;
@@ -137,9 +139,39 @@ impl Place {
             return Ok(None);
         };
         // Large, and most that open an image do more.
-        let image = Box::pin(Image::read(&*self.store, &descriptor, platform, limits)).await;
+        let image = if self.strict {
+            let read = Image::read_loosely(&*self.store, &descriptor, platform, limits);
+            match Box::pin(read).await {
+                Err(ImageError::NoPlatform { .. } | ImageError::NoChild(_)) => {
+                    empty(platform).map(|it| it.found_in(descriptor.bare()))
+                }
+                image => image,
+            }
+        } else {
+            Box::pin(Image::read(&*self.store, &descriptor, platform, limits)).await
+        };
         image.map(Some).map_err(failed)
     }
+}
+
+/// The image without anything that upstream has in place of one that an index lacks.
+fn empty(platform: &Platform) -> Result<Image, ImageError> {
+    let config = ImageConfig {
+        architecture: platform.architecture.clone(),
+        created: Some("0001-01-01T00:00:00Z".to_owned()),
+        os: platform.os.clone(),
+        ..ImageConfig::default()
+    };
+    let like = ImageManifest {
+        schema_version: 2,
+        media_type: Some(MediaType::DOCKER_MANIFEST),
+        config: Descriptor::of(MediaType::DOCKER_CONFIG, b""),
+        layers: Vec::new(),
+        annotations: BTreeMap::new(),
+        subject: None,
+        artifact_type: None,
+    };
+    Image::new(&like, config, Vec::new())
 }
 
 /// Parses the name of an image as go-containerregistry does, `latest` where nothing else is said.
@@ -182,10 +214,11 @@ pub struct OpenError {
 
 impl OpenError {
     /// Whether the image may be all right, and was not had: nobody answered, or a registry answered
-    /// otherwise than it should.
+    /// otherwise than it should. Upstream takes what it refuses for that, too.
     pub(crate) fn is_of_store(&self) -> bool {
         match &*self.source {
-            ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
+            ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. })
+            | ImageError::Refused { .. } => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             ImageError::Manifest {
                 source: ManifestError::NotJson { .. },
@@ -204,6 +237,57 @@ impl OpenError {
             }
             _ => false,
         }
+    }
+}
+
+/// Why nothing can be put on an image.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoBase {
+    /// It has no layers.
+    #[error("image has no layers")]
+    Empty,
+    /// It cannot be said which of its layers is the last.
+    #[error(transparent)]
+    Uneven(#[from] Uneven),
+}
+
+impl NoBase {
+    /// An error if nothing can be put on `image`. Of images elsewhere than in registries that is not
+    /// asked.
+    pub(crate) fn check(place: &Place, image: &Image) -> Result<(), Self> {
+        if !place.strict {
+            return Ok(());
+        }
+        if image.manifest().layers.is_empty() {
+            return Err(Self::Empty);
+        }
+        Ok(Uneven::check(image)?)
+    }
+}
+
+/// Manifest and config of an image speak of different layers, so that it cannot be said which is
+/// which.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("mismatched fs layers ({layers}) and diff ids ({diff_ids})")]
+#[non_exhaustive]
+pub struct Uneven {
+    /// How many the manifest has.
+    pub layers: usize,
+    /// How many the config has.
+    pub diff_ids: usize,
+}
+
+impl Uneven {
+    /// An error if `image` is so.
+    pub(crate) fn check(image: &Image) -> Result<(), Self> {
+        if image.is_even() {
+            return Ok(());
+        }
+        Err(Self {
+            layers: image.manifest().layers.len(),
+            diff_ids: image.config().rootfs.diff_ids.len(),
+        })
     }
 }
 
@@ -244,6 +328,42 @@ pub enum PlaceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_a_missing_image_is_upstreams() {
+        let platform = Platform {
+            architecture: "amd64".to_owned(),
+            os: "linux".to_owned(),
+            ..Platform::default()
+        };
+        assert_eq!(
+            empty(&platform).unwrap().descriptor().digest.to_string(),
+            "sha256:03cbce912ef1a8a658f73c660ab9c539d67188622f00b15c4f15b89b884f0e10"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_index_without_our_image_is_an_empty_one_where_upstream_has_it_so() {
+        let store = oci::MemoryStore::new();
+        let index = bytes::Bytes::from_static(br#"{"schemaVersion":2,"manifests":[]}"#);
+        let target = Descriptor::of(MediaType::IMAGE_INDEX, &index);
+        store.push_manifest(&target, index).await.unwrap();
+        let mut place = Place {
+            store: Arc::new(store),
+            name: "app".to_owned(),
+            repository: "app".to_owned(),
+            selector: Selector::Digest(target.digest.clone()),
+            image_id: None,
+            strict: true,
+        };
+        let (host, limits) = (Platform::host(), Limits::default());
+        let image = place.image(&host, &limits).await.unwrap().unwrap();
+        assert_eq!(image.index(), Some(&target));
+        assert!(matches!(NoBase::check(&place, &image), Err(NoBase::Empty)));
+        place.strict = false;
+        let refused = place.image(&host, &limits).await.unwrap_err();
+        assert!(matches!(*refused.source, ImageError::NoPlatform { .. }));
+    }
 
     #[test]
     fn names_are_read_as_everywhere_in_the_field() {

@@ -19,7 +19,7 @@ use crate::export::normal;
 use crate::files::analyzed::{RunImageMetadata, StackMetadata, TargetMetadata};
 use crate::files::report::{ImageReport, ReportFile};
 use crate::files::run::RunImages;
-use crate::images::{Images, Kind, OpenError, PlaceError, parse_name};
+use crate::images::{Images, Kind, NoBase, OpenError, PlaceError, Uneven, parse_name};
 use crate::labels::{self, LabelError};
 use crate::save::{Origin, Save, SaveError};
 use crate::{Level, Log};
@@ -116,9 +116,14 @@ pub async fn rebase(
     let mut replaced = String::new();
     let mut run_image_metadata = RunImageMetadata::default();
     let metadata = labels::rebase_lifecycle_metadata(label, |run_image, stack| {
+        if !app.manifest().layers.is_empty() {
+            Uneven::check(&app).map_err(RebaseError::AppLayers)?;
+        }
         let ids: Vec<_> = app.layers().map(|(_, id)| id.to_string()).collect();
         let top = top_of_run_image(&ids, &run_image.top_layer, &labels::own_layers(label));
         above = top.ok_or(RebaseError::NoBaseLayer)? + 1;
+        check_history(&base, "new base")?;
+        check_history(&app, "original")?;
         run_image.top_layer = top_layer(&base);
         replaced = std::mem::replace(&mut run_image.reference, reference.clone());
         rename(context, &name, run_image, stack, log)?;
@@ -210,13 +215,22 @@ fn check(
     if app.label(labels::REBASABLE) == Some("false") {
         overridden(RebaseError::NotRebasable)?;
     }
-    let new = target(base).map_err(RebaseError::Target)?;
-    let old = target(app).map_err(RebaseError::Target)?;
+    let (new, old) = (target(base), target(app));
     if !fits(&new, &old) {
         overridden(RebaseError::OtherTarget {
             new: target_json(&new),
             old: target_json(&old),
         })?;
+    }
+    Ok(())
+}
+
+/// An error if an image tells how more layers were made than it has.
+fn check_history(image: &Image, what: &'static str) -> Result<(), RebaseError> {
+    let layers = image.manifest().layers.len();
+    let told = image.config().history.iter().filter(|it| !it.empty_layer);
+    if told.count() > layers {
+        return Err(RebaseError::History { what, layers });
     }
     Ok(())
 }
@@ -471,12 +485,26 @@ pub enum RebaseError {
     /// What the image says of its run image cannot be read.
     #[error(transparent)]
     AppLabel(LabelError),
+    /// It cannot be said which layer of the image is which.
+    #[error("rebase app image")]
+    AppLayers(#[source] Uneven),
     /// The image cannot be asked for.
     #[error("failed to access image to rebase")]
     AppUnread(#[source] PlaceError),
     /// The new image could not be put together.
     #[error("rebase app image")]
     Compose(#[source] ImageError),
+    /// An image tells how more layers were made than it has.
+    #[error(
+        "rebase app image: failed to process {what} image: malformed image: config history references at least {} non-empty layer(s), but only {layers} layer(s) are present",
+        layers + 1
+    )]
+    History {
+        /// Which image.
+        what: &'static str,
+        /// How many it has.
+        layers: usize,
+    },
     /// The image cannot be read.
     #[error("failed to access image to rebase")]
     Image(#[source] OpenError),
@@ -552,22 +580,25 @@ pub enum RebaseError {
     /// The new run image cannot be read.
     #[error(transparent)]
     RunImage(OpenError),
+    /// Nothing can be put on the new run image.
+    #[error(transparent)]
+    RunImageLayers(NoBase),
     /// The image could not be pushed.
     #[error(transparent)]
     Save(#[from] SaveError),
     /// The run image cannot be asked for.
     #[error(transparent)]
     RunImageUnread(PlaceError),
-    /// An image does not say what runs on it.
-    #[error("failed to read the target")]
-    Target(#[source] AnalyzeError),
 }
 
 impl RebaseError {
     /// The exit code of the rebaser.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NoRunImage { .. } | Self::RunImage(_) | Self::RunImageUnread(_) => 1,
+            Self::NoRunImage { .. }
+            | Self::RunImage(_)
+            | Self::RunImageLayers(_)
+            | Self::RunImageUnread(_) => 1,
             _ => 72,
         }
     }
@@ -581,9 +612,10 @@ impl RebaseError {
             | Self::Mirrors(_)
             | Self::NoApp
             | Self::NoRunImageMetadata => "set app image",
-            Self::NoRunImage { .. } | Self::RunImage(_) | Self::RunImageUnread(_) => {
-                "access run image"
-            }
+            Self::NoRunImage { .. }
+            | Self::RunImage(_)
+            | Self::RunImageLayers(_)
+            | Self::RunImageUnread(_) => "access run image",
             _ => "rebase",
         }
     }

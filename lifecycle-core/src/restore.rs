@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, stream};
 use go::words::{PathError, quoted};
-use oci::{Image, Limits, spans};
+use oci::{DiffId, Image, Limits, spans};
 use tracing::info_span;
 
-use crate::analyze::{self, AnalyzeError};
+use crate::analyze;
 use crate::api::PlatformApi;
 use crate::cache::{Cache, CacheError, UnreadableMetadata};
 use crate::export::contains;
@@ -25,7 +25,7 @@ use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::run::Run;
 use crate::files::{self, FileError, OsError};
-use crate::images::{Images, OpenError, PlaceError};
+use crate::images::{Images, OpenError, PlaceError, Uneven};
 use crate::labels::CacheMetadata;
 use crate::layers_dir::{BuildpackDir, LayersDirError};
 use crate::{Level, Log};
@@ -94,7 +94,6 @@ pub async fn inspect_run_image(
         return Ok(None);
     };
     let target = api.has_targets().then(|| analyze::target(&image));
-    let target = target.transpose().map_err(RestoreError::Target)?;
     Ok(Some((place.identifier(&image.descriptor().digest), target)))
 }
 
@@ -107,6 +106,9 @@ pub async fn pull_base(
     limits: &Limits,
     log: &dyn Log,
 ) -> Result<(String, Image), RestoreError> {
+    if name.is_empty() {
+        return Err(RestoreError::BaseGone);
+    }
     let place = images.open(name).await.map_err(RestoreError::BasePlace)?;
     let place = place.ok_or(RestoreError::BaseGone)?;
     let image = place.image(&oci::Platform::host(), limits).await;
@@ -115,6 +117,16 @@ pub async fn pull_base(
     let target = folder.join(image.descriptor().digest.to_string());
     let text = format!("Saving image metadata to {}...", target.display());
     log.line(Level::Debug, &text);
+    if let Err(uneven) = Uneven::check(&image) {
+        let missing = image.config().rootfs.diff_ids.first();
+        return Err(match missing {
+            Some(diff_id) if uneven.layers == 0 => RestoreError::BaseLayer {
+                diff_id: diff_id.clone(),
+                target,
+            },
+            _ => RestoreError::BaseLayers(uneven),
+        });
+    }
     let left = hand_over::leave_base(folder, &image).await;
     left.map_err(RestoreError::HandOver)?;
     Ok((place.identifier(&image.descriptor().digest), image))
@@ -436,6 +448,20 @@ pub enum RestoreError {
     /// What the cache says of its layers may not be read.
     #[error("retrieving cache metadata")]
     CacheMetadata(#[source] UnreadableMetadata),
+    /// An image that is to be extended does not have a layer that its config speaks of.
+    #[error(
+        "failed to save layout image: failed to write image to the following tags: [{}: failed to find layer with diffID {diff_id}]",
+        target.display()
+    )]
+    BaseLayer {
+        /// Where it was to be left.
+        target: PathBuf,
+        /// Which layer.
+        diff_id: DiffId,
+    },
+    /// Of an image that is to be extended it cannot be said which layer is which.
+    #[error("failed to initialize layout image")]
+    BaseLayers(#[source] Uneven),
     /// A file could not be written.
     #[error(transparent)]
     File(FileError),
@@ -482,9 +508,6 @@ pub enum RestoreError {
     /// The SBOMs of the cache could not be restored.
     #[error("restoring data")]
     SbomLayer(#[source] CacheError),
-    /// It cannot be said what runs on the run image.
-    #[error("failed to read target data from run image")]
-    Target(#[source] AnalyzeError),
 }
 
 impl RestoreError {

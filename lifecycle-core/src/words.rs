@@ -98,6 +98,7 @@ fn said(error: &(dyn Error + 'static)) -> Option<String> {
                 source: ManifestError::NotJson { problem },
                 ..
             } if *strict => return Some(problem.clone()),
+            ImageError::Refused { problem } => return Some(problem.clone()),
             _ => return None,
         };
         let words = of_store(source)?;

@@ -1,11 +1,16 @@
 //! An image as a value.
 
+mod loose;
+
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::store::{self, Store};
+use self::loose::Reading;
+use crate::store::Store;
 use crate::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Index, Limits, Manifest, ManifestError,
+    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, Index, Limits, ManifestError,
     MediaType, Platform, StoreError,
 };
 
@@ -19,6 +24,7 @@ pub struct Image {
     manifest_bytes: Bytes,
     config: ImageConfig,
     config_bytes: Bytes,
+    index: Option<Descriptor>,
 }
 
 impl Image {
@@ -30,54 +36,27 @@ impl Image {
         platform: &Platform,
         limits: &Limits,
     ) -> Result<Self, ImageError> {
-        let mut descriptor = target.bare();
-        let mut depth = 0;
-        let (manifest, manifest_bytes) = loop {
-            let bytes = store::read(store, &descriptor, limits.manifest_bytes).await?;
-            let parsed = Manifest::parse(&descriptor.media_type, &bytes, limits);
-            match parsed.map_err(|source| ImageError::Manifest {
-                digest: descriptor.digest.clone(),
-                source,
-            })? {
-                Manifest::Image(image) => break (image, bytes),
-                Manifest::Index(index) => {
-                    depth += 1;
-                    let child = (depth <= limits.depth)
-                        .then(|| pick(&index.manifests, platform))
-                        .flatten();
-                    descriptor = child
-                        .ok_or_else(|| ImageError::NoPlatform {
-                            digest: descriptor.digest.clone(),
-                            platform: format!("{}/{}", platform.os, platform.architecture),
-                        })?
-                        .bare();
-                }
-            }
-        };
-        let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
-        let config: ImageConfig =
-            serde_json::from_str(&crate::json::text(&config_bytes)).map_err(|source| {
-                ImageError::Config {
-                    digest: manifest.config.digest.clone(),
-                    source,
-                }
-            })?;
-        let image = Self {
-            descriptor,
-            manifest,
-            manifest_bytes,
-            config,
-            config_bytes,
-        };
-        if image.config.rootfs.diff_ids.len() == image.manifest.layers.len() {
+        let image = loose::read(store, target, platform, limits, Reading::Strict).await?;
+        if image.is_even() {
             Ok(image)
         } else {
             Err(ImageError::LayersDiffer {
-                digest: image.descriptor.digest,
                 layers: image.manifest.layers.len(),
                 diff_ids: image.config.rootfs.diff_ids.len(),
+                digest: image.descriptor.digest,
             })
         }
+    }
+
+    /// Like [`read`](Self::read), but as go-containerregistry does it: manifest and config may speak of
+    /// different layers, and what a descriptor has in it must be what it describes.
+    pub async fn read_loosely(
+        store: &dyn Store,
+        target: &Descriptor,
+        platform: &Platform,
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
+        loose::read(store, target, platform, limits, Reading::Loose).await
     }
 
     /// Makes the image of `config`, whose layers are `layers`, lowest first, one for each diff ID.
@@ -95,18 +74,63 @@ impl Image {
         } else {
             (MediaType::IMAGE_MANIFEST, MediaType::IMAGE_CONFIG)
         };
-        let config_bytes = go::json::to_string(&config).map_err(ImageError::Unwritable)?;
-        let manifest = ImageManifest {
+        let like = ImageManifest {
             schema_version: 2,
             media_type: Some(manifest_type.clone()),
-            config: Descriptor::of(config_type, config_bytes.as_bytes()),
-            layers,
+            config: Descriptor::of(config_type, b""),
+            layers: Vec::new(),
             annotations: like.annotations.clone(),
             subject: None,
             artifact_type: None,
         };
+        Self::write(like, manifest_type, config, layers)
+    }
+
+    /// Makes the image of `config` on top of `base`, as [`new`](Self::new) does, but says of itself what
+    /// `base` says of itself, as go-containerregistry has it: also where that is unusual, or nothing.
+    /// `annotations` are all that it has.
+    ///
+    /// A config that `base` calls by a name of its own is called by the usual one: what is not known by
+    /// it is no image that can be run.
+    pub fn on(
+        base: &Self,
+        annotations: BTreeMap<String, String>,
+        config: ImageConfig,
+        layers: Vec<Descriptor>,
+    ) -> Result<Self, ImageError> {
+        let said = &base.manifest;
+        let config_type = match &said.config.media_type {
+            it if *it == MediaType::DOCKER_CONFIG || *it == MediaType::IMAGE_CONFIG => it.clone(),
+            _ if base.descriptor.media_type == MediaType::DOCKER_MANIFEST => {
+                MediaType::DOCKER_CONFIG
+            }
+            _ => MediaType::IMAGE_CONFIG,
+        };
+        let like = ImageManifest {
+            schema_version: said.schema_version,
+            media_type: said.media_type.clone(),
+            config: Descriptor::of(config_type, b""),
+            layers: Vec::new(),
+            annotations,
+            subject: None,
+            artifact_type: None,
+        };
+        Self::write(like, base.descriptor.media_type.clone(), config, layers)
+    }
+
+    /// The image of `config` and `layers` that is for the rest as `manifest` says, and is stored as
+    /// `media_type`.
+    fn write(
+        mut manifest: ImageManifest,
+        media_type: MediaType,
+        config: ImageConfig,
+        layers: Vec<Descriptor>,
+    ) -> Result<Self, ImageError> {
+        let config_bytes = go::json::to_string(&config).map_err(ImageError::Unwritable)?;
+        manifest.config = Descriptor::of(manifest.config.media_type, config_bytes.as_bytes());
+        manifest.layers = layers;
         let manifest_bytes = manifest_bytes(&manifest).map_err(ImageError::Unwritable)?;
-        let descriptor = Descriptor::of(manifest_type, &manifest_bytes);
+        let descriptor = Descriptor::of(media_type, &manifest_bytes);
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
             return Err(ImageError::LayersDiffer {
                 digest: descriptor.digest,
@@ -120,7 +144,24 @@ impl Image {
             manifest_bytes,
             config,
             config_bytes: config_bytes.into(),
+            index: None,
         })
+    }
+
+    /// The index that it was found in, if it was looked for in one: the outermost.
+    pub fn index(&self) -> Option<&Descriptor> {
+        self.index.as_ref()
+    }
+
+    /// The same image, found in `index`.
+    pub fn found_in(mut self, index: Descriptor) -> Self {
+        self.index = Some(index);
+        self
+    }
+
+    /// Whether manifest and config speak of as many layers.
+    pub fn is_even(&self) -> bool {
+        self.config.rootfs.diff_ids.len() == self.manifest.layers.len()
     }
 
     /// Its manifest's descriptor: which image it is.
@@ -161,9 +202,10 @@ impl Image {
             .zip(&self.config.rootfs.diff_ids)
     }
 
-    /// The layer with this diff ID.
+    /// The layer with this diff ID; none where it cannot be said which is whose.
     pub fn layer(&self, diff_id: &DiffId) -> Option<&Descriptor> {
         self.layers()
+            .filter(|_| self.is_even())
             .find_map(|(layer, id)| (id == diff_id).then_some(layer))
     }
 
@@ -218,11 +260,12 @@ pub(crate) fn manifest_bytes(manifest: &ImageManifest) -> Result<Bytes, serde_js
 #[serde(rename_all = "camelCase")]
 struct GoManifest<'a> {
     schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     media_type: &'a Option<MediaType>,
     config: GoDescriptor<'a>,
     layers: Vec<GoDescriptor<'a>>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    annotations: &'a std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
 }
 
 /// A descriptor with its keys in go-containerregistry's order.
@@ -236,8 +279,8 @@ pub(crate) struct GoDescriptor<'a> {
     data: &'a Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     urls: &'a Vec<String>,
-    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-    annotations: &'a std::collections::BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: &'a Option<Platform>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -301,6 +344,10 @@ pub enum ImageError {
         /// Why.
         source: ManifestError,
     },
+    /// An index names an image for the platform, and the store does not have it. Of images that are
+    /// [read loosely](Image::read_loosely).
+    #[error(transparent)]
+    NoChild(StoreError),
     /// An index has no image for the platform.
     #[error("index {digest} has no image for {platform}")]
     NoPlatform {
@@ -312,6 +359,12 @@ pub enum ImageError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is read as Go does it, and refused by go-containerregistry; in its words.
+    #[error("{problem}")]
+    Refused {
+        /// Why.
+        problem: String,
+    },
     /// It cannot be said in JSON.
     #[error("image cannot be encoded")]
     Unwritable(#[source] serde_json::Error),

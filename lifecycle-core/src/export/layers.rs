@@ -17,7 +17,7 @@ use super::{ExportContext, ExportError};
 use crate::cache::{Cache, Note};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
 use crate::files::metadata::BuildMetadata;
-use crate::images::{Kind, digest_problem};
+use crate::images::{Kind, Uneven, digest_problem};
 use crate::layers_dir::{BuildpackDir, LayerDir};
 use crate::report::ReportedLayer;
 use crate::save::Ahead;
@@ -142,6 +142,9 @@ impl Layers<'_> {
             .buffered(self.context.workers.get());
         while let Some((before, is_tarball, result)) = running.next().await {
             tell(before);
+            if let Err(ExportError::Reuse { id: Some(id), .. }) = &result {
+                self.log.line(Level::Info, &format!("Reusing layer '{id}'"));
+            }
             let (layer, role) = result?;
             if is_tarball && !matches!(role, Role::App) {
                 self.log
@@ -374,7 +377,7 @@ impl Layers<'_> {
             Some(problem) => format!("failed to get layer hash: {problem}"),
             None => format!("failed to get layer by diffID: unknown diffID {sha}"),
         };
-        Err(ExportError::Reuse { id, problem })
+        Err(ExportError::NoneToReuse { id, problem })
     }
 
     /// The cache, if it wants the layer, too, and by which diff ID it may have that.
@@ -390,8 +393,8 @@ impl Layers<'_> {
     /// The diff ID `sha`, if the previous image has that layer, whatever its metadata says.
     fn reusable(&self, sha: &str) -> Option<DiffId> {
         let diff_id = DiffId(sha.parse().ok()?);
-        self.previous?.layer(&diff_id)?;
-        Some(diff_id)
+        let has = &self.previous?.config().rootfs.diff_ids;
+        has.contains(&diff_id).then_some(diff_id)
     }
 
     async fn start(&self, index: usize, step: Step) -> Result<(MadeLayer, Role), ExportError> {
@@ -464,6 +467,10 @@ impl Layers<'_> {
                 }
             }
             Outcome::Reused(diff_id) => {
+                if let Some(Err(source)) = self.previous.map(Uneven::check) {
+                    let id = (!matches!(role, Role::App)).then_some(id);
+                    return Err(ExportError::Reuse { id, source });
+                }
                 let descriptor = self.previous.and_then(|it| it.layer(&diff_id));
                 let Some(descriptor) = descriptor.cloned() else {
                     // It was looked up when the layer was planned.

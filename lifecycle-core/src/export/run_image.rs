@@ -13,7 +13,7 @@ use crate::files::analyzed::{Analyzed, RunImageMetadata};
 use crate::files::metadata::BuildMetadata;
 use crate::files::run::{Run, RunImages};
 use crate::files::{self, FileError};
-use crate::images::{Kind, OpenError, Place, parse_name};
+use crate::images::{Kind, NoBase, OpenError, Place, parse_name};
 use crate::{Level, Log, words};
 
 /// Which run image it is, for good.
@@ -151,7 +151,7 @@ pub(crate) fn is_unsettled(opened: &OpenError) -> bool {
 /// Whether another answer is to be hoped for. Without a name there is nothing to ask for.
 pub(super) fn may_pass(context: &ExportContext<'_>, reference: &str, error: &ExportError) -> bool {
     let unsettled = match error {
-        ExportError::RunImageGone { .. } => true,
+        ExportError::RunImageGone { .. } | ExportError::RunImageLayers(_) => true,
         ExportError::RunImage(error) | ExportError::PreviousImage(error) => is_unsettled(error),
         _ => false,
     };
@@ -184,6 +184,7 @@ pub(super) async fn open(
     let place = place?.ok_or_else(gone)?;
     let image = place.image(&Platform::host(), context.limits).await;
     let image = image.map_err(ExportError::RunImage)?.ok_or_else(gone)?;
+    NoBase::check(&place, &image).map_err(ExportError::RunImageLayers)?;
     Ok((place, image))
 }
 

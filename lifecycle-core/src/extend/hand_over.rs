@@ -18,6 +18,7 @@ use oci::{
 use thiserror::Error;
 
 use super::Extended;
+use crate::images::{PlaceError, create_layout};
 
 /// Leaves `image`, without layers, below `folder`.
 pub async fn leave_base(folder: &Path, image: &Image) -> Result<(), HandOverError> {
@@ -160,7 +161,10 @@ async fn write(
         path: path.to_owned(),
         source,
     };
-    let layout = LayoutStore::create(path).map_err(failed)?;
+    let layout = create_layout(path).map_err(|source| HandOverError::Create {
+        path: path.to_owned(),
+        source,
+    })?;
     for layer in layers {
         let upload = Upload::Layer(Box::new(layer.clone()));
         layout
@@ -181,6 +185,14 @@ async fn write(
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HandOverError {
+    /// Nothing can be left there.
+    #[error("failed to leave an image in `{}`", path.display())]
+    Create {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: PlaceError,
+    },
     /// A folder cannot be used.
     #[error("failed to use `{}`", folder.display())]
     Folder {

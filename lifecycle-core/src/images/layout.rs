@@ -114,16 +114,7 @@ impl Images for LayoutImages {
                 name: name.to_owned(),
             });
         }
-        let failed = |error: PathError| PlaceError::Layout {
-            text: error.to_string(),
-        };
-        go::files::create_dir_all(&path).map_err(failed)?;
-        let is_new = begin(&path).map_err(failed)?;
-        let layout = LayoutStore::create(&path)?;
-        if is_new {
-            let version = path.join(VERSION_FILE);
-            as_upstream(&path).map_err(|error| failed(PathError::new("open", &version, &error)))?;
-        }
+        let layout = create_layout(&path)?;
         Ok(place(&path, layout, selector))
     }
 
@@ -249,6 +240,21 @@ fn blob(path: &Path, digest: &Digest, limit: u64) -> Result<Option<Vec<u8>>, Str
     }
     let opened = File::open(&file).map_err(|error| failed("open", error))?;
     oci::read_at_most(opened, limit).map_err(|error| failed("read", error))
+}
+
+/// Opens the layout at `path`, or makes it as upstream would.
+pub(crate) fn create_layout(path: &Path) -> Result<LayoutStore, PlaceError> {
+    let failed = |error: PathError| PlaceError::Layout {
+        text: error.to_string(),
+    };
+    go::files::create_dir_all(path).map_err(failed)?;
+    let is_new = begin(path).map_err(failed)?;
+    let layout = LayoutStore::create(path)?;
+    if is_new {
+        let version = path.join(VERSION_FILE);
+        as_upstream(path).map_err(|error| failed(PathError::new("open", &version, &error)))?;
+    }
+    Ok(layout)
 }
 
 /// Gives the file that says so the bytes and the mode that go-containerregistry writes.

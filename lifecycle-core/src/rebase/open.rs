@@ -7,7 +7,7 @@ use super::{RebaseContext, RebaseError, run_image};
 use crate::Log;
 use crate::analyze::best_mirror;
 use crate::export::run_image::{is_unsettled, patiently};
-use crate::images::{Kind, Place};
+use crate::images::{Kind, NoBase, Place};
 
 /// The image that is rebased, and the name of the run image that it goes to.
 #[derive(Debug)]
@@ -75,10 +75,14 @@ pub async fn open_base(
             RebaseError::Place(source) => RebaseError::RunImageUnread(source),
             other => other,
         })?;
-        found.ok_or_else(|| RebaseError::NoRunImage { name: name.clone() })
+        let (place, image) = found.ok_or_else(|| RebaseError::NoRunImage { name: name.clone() })?;
+        NoBase::check(&place, &image).map_err(RebaseError::RunImageLayers)?;
+        Ok((place, image))
     };
     let may_pass = |error: &RebaseError| match error {
-        RebaseError::NoRunImage { .. } => context.images.kind() == Kind::Registry,
+        RebaseError::NoRunImage { .. } | RebaseError::RunImageLayers(_) => {
+            context.images.kind() == Kind::Registry
+        }
         RebaseError::RunImage(error) => {
             context.images.kind() == Kind::Registry && is_unsettled(error)
         }

@@ -11,7 +11,7 @@ fn manifests_have_the_bytes_that_others_write() {
         media_type: Some(MediaType::DOCKER_MANIFEST),
         config: Descriptor::of(MediaType::DOCKER_CONFIG, b""),
         layers: Vec::new(),
-        annotations: std::collections::BTreeMap::default(),
+        annotations: BTreeMap::default(),
         subject: None,
         artifact_type: None,
     };
@@ -168,4 +168,104 @@ async fn an_image_for_another_machine_is_none_for_this_one() {
     let index = push_index(&store, layer, "linux/amd64").await;
     let found = Image::read(&store, &index, &platform(), &Limits::default()).await;
     assert!(matches!(found, Err(ImageError::NoPlatform { .. })));
+}
+
+#[tokio::test]
+async fn what_is_read_loosely_has_to_be_what_it_is_called() {
+    let store = crate::MemoryStore::new();
+    let limits = Limits::default();
+    let read =
+        async |target: &Descriptor| Image::read_loosely(&store, target, &platform(), &limits).await;
+    for (layers, diff_ids) in [(1, 2), (2, 1), (0, 1), (1, 0)] {
+        let uneven = push(&store, layers, diff_ids, "").await;
+        let image = read(&uneven).await.unwrap();
+        assert!(!image.is_even() && image.index().is_none());
+        let id = DiffId(Digest::of(b"layer"));
+        assert_eq!(image.layer(&id), None, "which layer is it?");
+    }
+    let image = push(&store, 1, 1, "").await;
+    let index = push_index(&store, image.clone(), "linux/amd64").await;
+    let found = read(&index).await.unwrap();
+    assert_eq!((found.descriptor(), found.index()), (&image, Some(&index)));
+    let gone = Descriptor::of(MediaType::IMAGE_MANIFEST, b"gone");
+    let index = push_index(&store, gone, "linux/amd64").await;
+    assert!(matches!(read(&index).await, Err(ImageError::NoChild(_))));
+    assert!(matches!(
+        Image::read(&store, &index, &platform(), &limits).await,
+        Err(ImageError::Store(StoreError::NotFound { .. }))
+    ));
+}
+
+#[tokio::test]
+async fn content_in_a_descriptor_is_the_right_one() {
+    let store = crate::MemoryStore::new();
+    let limits = Limits::default();
+    let image = push(&store, 1, 1, "").await;
+    let whole = Image::read(&store, &image, &platform(), &limits)
+        .await
+        .unwrap();
+    let sha512 = format!("sha512:{}", "a".repeat(128));
+    let (id, content) = (whole.id().clone(), whole.config_bytes());
+    let right = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(content)
+    };
+    for (key, value, problem) in [
+        ("data", right.as_str(), None),
+        (
+            "data",
+            "e30=",
+            Some(format!(
+                "error verifying Digest; got \"{}\", want \"{id}\"",
+                Digest::of(b"{}")
+            )),
+        ),
+        (
+            "digest",
+            sha512.as_str(),
+            Some("unsupported hash: \"sha512\"".to_owned()),
+        ),
+    ] {
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(whole.manifest_bytes()).unwrap();
+        manifest["config"][key] = value.into();
+        let target = push_manifest(&store, MediaType::IMAGE_MANIFEST, &manifest).await;
+        let read = Image::read_loosely(&store, &target, &platform(), &limits).await;
+        let told = read.err().map(|error| error.to_string());
+        assert_eq!(told, problem, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_on_another_says_of_itself_what_that_one_says() {
+    let store = crate::MemoryStore::new();
+    let limits = Limits::default();
+    let usual = push(&store, 1, 1, "").await;
+    let usual = Image::read(&store, &usual, &platform(), &limits)
+        .await
+        .unwrap();
+    for (own, kept) in [
+        (MediaType::DOCKER_CONFIG, MediaType::DOCKER_CONFIG),
+        (MediaType::IMAGE_CONFIG, MediaType::IMAGE_CONFIG),
+        (MediaType::EMPTY, MediaType::IMAGE_CONFIG),
+    ] {
+        let mut manifest: serde_json::Value =
+            serde_json::from_slice(usual.manifest_bytes()).unwrap();
+        manifest["schemaVersion"] = 3.into();
+        manifest["config"]["mediaType"] = own.as_str().into();
+        let base = push_manifest(&store, MediaType::IMAGE_MANIFEST, &manifest).await;
+        let base = Image::read(&store, &base, &platform(), &limits)
+            .await
+            .unwrap();
+        let layers = base.manifest().layers.clone();
+        let config = base.config().clone();
+        let image = Image::on(&base, BTreeMap::new(), config, layers).unwrap();
+        assert!(
+            image
+                .manifest_bytes()
+                .starts_with(br#"{"schemaVersion":3,"config":{"#)
+        );
+        assert_eq!(image.manifest().config.media_type, kept);
+        assert_eq!(image.descriptor().media_type, MediaType::IMAGE_MANIFEST);
+    }
 }

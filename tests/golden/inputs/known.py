@@ -36,13 +36,19 @@ BROKEN_OFF = "committed-backup in a cache, and no committed"
 NO_HARD_LINK = "a layer in a cache folder that cannot get a second name"
 APP_IS_CACHE = "a cache image by the name of the app's image"
 ONE_ID = "two layers with one ID, but for / and _"
-EXTENDED = "a buildpack called extended with a layer run"
+EXTENDED_ID = "a buildpack called extended with a layer run"
 LAYOUT_DIGEST = "layouts: a manifest or config that is not what its digest says"
 LAYOUT_TAGS = "layouts: further tags"
 FIFO = "a FIFO in a cached layer"
 NO_NAME = "an analyzed.toml that names the previous image by what is no name"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME]
+EXTENDED = "layers of an image that is to be extended"
+TWICE = "a rebase where the old run image has its last layer several times"
+NO_HISTORY = "a rebase of an image that does not tell how its layers were made"
+ODD_CONFIG = "a run image whose config has a media type of its own"
+NO_SIZE = "a manifest that does not say which a layer is, or how long"
+TWO_KINDS = "a document that is both a manifest and an index"
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS]
 
 
 def panicked(step):
@@ -148,7 +154,7 @@ def of_caches(case, i, up, us, behaviour):
     if not behaviour and re.sub(first, "", above) == re.sub(first, "", said):
         return RANDOM
     if "to have only 1 item; found" in above:
-        return EXTENDED
+        return EXTENDED_ID
     ids = [m.replace("/", "_") for m in re.findall(r"(?m)^(?:Adding|Reusing) layer '(.*)'$", said)]
     if same and len(set(ids)) < len(ids):
         return ONE_ID
@@ -163,6 +169,14 @@ def of_caches(case, i, up, us, behaviour):
     return None
 
 
+def images_of(case, i, want, got):
+    """The images that both pushed in step i, as pairs."""
+    start = "step%d " % index_of(case, i)
+    for name, image in want.get("images", {}).items():
+        if name.startswith(start) and name in got.get("images", {}):
+            yield image, got["images"][name]
+
+
 def row_of(case, i, want, got, behaviour):
     """The row that explains what differs in step i, the first that differs. Some explain words only, not behaviour."""
     up, us = want["steps"][i], got["steps"][i] if i < len(got["steps"]) else None
@@ -173,6 +187,19 @@ def row_of(case, i, want, got, behaviour):
     if us is None:
         return None
     said = us["stdout"] + us["stderr"]
+    for ups, ours in images_of(case, i, want, got):
+        if "vnd.oci.image.config" not in str(ups["manifest"]) and "vnd.docker.container.image" not in str(ups["manifest"]):
+            return ODD_CONFIG
+        if up["name"].startswith("rebaser") and len(ups["layers"]) != len(ours["layers"]):
+            return TWICE if len(ups["layers"]) > len(ours["layers"]) else NO_HISTORY
+    if "document is both an image manifest and an index" in said:
+        return TWO_KINDS
+    if re.search(r"malformed manifest: (missing field `(digest|size)`|invalid value: integer `-)", said):
+        return NO_SIZE
+    theirs, ours = up.get("tree") or {}, us.get("tree") or {}
+    odd = [p for p in {*theirs, *ours} if theirs.get(p) != ours.get(p)]
+    if up["exit"] == us["exit"] and odd and all(re.search("/kaniko/cache/base/[^/]+/blobs/", p) for p in odd):
+        return EXTENDED
     # Neither a failure of the same kind, nor a panic, nor a signal.
     if "failed to create symlink" in up["stdout"] and "file exists" in up["stdout"] \
             and us["exit"] >= 0 and us["exit"] not in (up["exit"], 101) and "file exists" not in said:

@@ -90,11 +90,7 @@ fn complete(
     let Some(run_image) = &analyzed.run_image else {
         return Ok(());
     };
-    let name = if run_image.image.is_empty() {
-        run_image.reference.clone()
-    } else {
-        run_image.image.clone()
-    };
+    let name = &run_image.image;
     let is_known = run_image
         .target
         .as_ref()
@@ -102,15 +98,19 @@ fn complete(
     let (reference, target) = if api.has_targets() && !inputs.layout && run_image.extend {
         debug(&format!("Pulling run image metadata for {name}..."));
         // A daemon's image has no digest that the extender could go by.
-        let (reference, image) = pull("run", &name, session, console)?;
+        let (reference, image) = pull("run", name, session, console)?;
         let target = lifecycle_core::analyze::target(&image);
-        let target =
-            target.map_err(|error| Failure::new(GENERIC, "update analyzed metadata", &error))?;
         (reference, Some(target))
     } else if api.has_extensions() && !group.group_extensions.is_empty() && !is_known {
         debug("Updating run image info in analyzed metadata...");
+        // Before Platform API 0.12 the analyzer leaves no name.
+        let name = if name.is_empty() {
+            &run_image.reference
+        } else {
+            name
+        };
         let images = session.images();
-        let found = restore::inspect_run_image(images, api, &name, &session.limits);
+        let found = restore::inspect_run_image(images, api, name, &session.limits);
         let found = session
             .wait(found)
             .map_err(|error| Failure::new(GENERIC, &format!("get run image {name}"), &error))?;
