@@ -23,7 +23,7 @@ use self::outputs::{Outputs, read_outputs};
 use self::processes::Processes;
 pub use self::sbom::{SbomFile, SbomKind};
 use crate::buildpack::{
-    Action, ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target,
+    Action, ApiError, BuildpackDescriptor, Folder, Kind, ModuleContext, api_of, base_env, target,
     tell_target, user_env,
 };
 use crate::env::{Env, EnvError};
@@ -186,12 +186,17 @@ impl One<'_> {
         let debug = |text: &str| log.line(Level::Debug, text);
         let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
+        let escaped = self.element.escaped_id();
         debug("Creating plan directory");
+        let temp = Folder::make(&self.context.modules.temp_dir, &format!("{escaped}-"))
+            .map_err(BuildError::Io)?;
         debug("Preparing paths");
-        let layers_dir = self.context.layers_dir.join(self.element.escaped_id());
+        let layers_dir = self.context.layers_dir.join(&escaped);
         go::files::create_dir_all(&layers_dir).map_err(BuildError::Io)?;
+        let plan = temp.path().join(escaped).join("plan.toml");
+        files::write(&plan, &self.plan).map_err(|source| BuildError::Write { source })?;
         debug("Running build command");
-        self.run(&layers_dir, env, log)?;
+        self.run(&layers_dir, &plan, env, log)?;
         debug("Processing layers");
         let layers = process_layers(&layers_dir, self.element)?;
         debug("Updating environment");
@@ -210,24 +215,23 @@ impl One<'_> {
         Ok((layers, outputs))
     }
 
-    fn run(&self, layers_dir: &Path, env: &Env, log: &dyn Log) -> Result<(), BuildError> {
+    fn run(
+        &self,
+        layers_dir: &Path,
+        plan: &Path,
+        env: &Env,
+        log: &dyn Log,
+    ) -> Result<(), BuildError> {
         let modules = self.context.modules;
         let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
-        let escaped = self.element.escaped_id();
-        let temp = tempfile::Builder::new()
-            .prefix(&format!("{escaped}-"))
-            .tempdir_in(&modules.temp_dir)
-            .map_err(io_error("mkdir", &modules.temp_dir))?;
-        let plan = temp.path().join(escaped).join("plan.toml");
-        files::write(&plan, &self.plan).map_err(|source| BuildError::Write { source })?;
 
         let mut env = user_env(modules, env, descriptor.info.clear_env)
             .map_err(|source| BuildError::Env { source })?;
         env.set("CNB_BUILDPACK_DIR", &descriptor.root);
         if api.has_path_variables() {
             env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
-            env.set("CNB_BP_PLAN_PATH", &plan);
+            env.set("CNB_BP_PLAN_PATH", plan);
             env.set("CNB_LAYERS_DIR", layers_dir);
         }
         tell_target(&mut env, api, self.target, &modules.exec_env);

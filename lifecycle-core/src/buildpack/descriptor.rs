@@ -90,10 +90,7 @@ impl BuildpackDescriptor {
                 },
             });
         }
-        let mut root = dir.join(escape_id(&element.id));
-        if !element.version.is_empty() {
-            root.push(&element.version);
-        }
+        let root = join(&join(dir, escape_id(&element.id)), &element.version);
         let file = match kind {
             Kind::Buildpack => "buildpack.toml",
             Kind::Extension => "extension.toml",
