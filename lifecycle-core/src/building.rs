@@ -391,6 +391,19 @@ pub enum BuildError {
         /// Which.
         path: PathBuf,
     },
+    /// A buildpack declares an SBOM format that is no media type.
+    #[error(
+        "failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': parsing declared media type: {problem}",
+        path.display()
+    )]
+    SbomDeclaration {
+        /// For which file it was looked at.
+        path: PathBuf,
+        /// Whose.
+        buildpack: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// An SBOM file is of a format that its buildpack does not declare.
     #[error("failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': undeclared SBOM media type: '{media_type}'", path.display())]
     SbomUndeclared {

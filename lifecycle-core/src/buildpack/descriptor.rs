@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use go::files::join;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ApiError, Kind, api_of};
