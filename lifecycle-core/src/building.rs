@@ -114,7 +114,12 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
         }
         debug("Looking up buildpack");
         let dir = modules.dir_of(Kind::Buildpack);
-        let descriptor = BuildpackDescriptor::read(dir, element)
+        // Whatever it says that it is, here it is one.
+        let buildpack = GroupElement {
+            extension: false,
+            ..element.clone()
+        };
+        let descriptor = BuildpackDescriptor::read(dir, &buildpack)
             .map_err(|source| BuildError::Read { source })?;
         debug("Finding plan");
         let one = One {
@@ -156,8 +161,9 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     }
     debug("Listing processes");
     built.metadata.bom = launch_bom;
-    let group = &context.group.group;
-    built.metadata.buildpacks = (!group.is_empty()).then(|| group.clone());
+    let group = &context.group;
+    let has_list = group.has_list || !group.group.is_empty();
+    built.metadata.buildpacks = has_list.then(|| group.group.clone());
     built.metadata.extensions = as_in_metadata(&context.group.group_extensions);
     let (default, processes) = processes.finish();
     built.metadata.buildpack_default_process_type = default;

@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use go::words::PathError;
 
@@ -28,7 +28,8 @@ impl Folder {
             let random = RandomState::new().hash_one(0_u8) >> 32;
             let path = parent.join(format!("{prefix}{random}{suffix}"));
             let Err(error) = DirBuilder::new().mode(0o700).create(&path) else {
-                return Ok(Self(path));
+                // The program runs in another folder.
+                return Ok(Self(absolute(&path).unwrap_or(path)));
             };
             match error.kind() {
                 io::ErrorKind::AlreadyExists => {}
