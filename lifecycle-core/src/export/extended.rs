@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use oci::layer::{self, Compression};
 use oci::tar::{self, EntryKind, Manner, Seen, TarError};
-use oci::{DiffId, ExtractError, ExtractOptions, HashReader, Image};
+use oci::{Descriptor, DiffId, ExtractError, ExtractOptions, HashReader, Image, MediaType};
 use thiserror::Error;
 
 use super::layers::MadeLayer;
@@ -81,11 +81,16 @@ impl Extended {
                 path: path.clone(),
                 source,
             })?;
+            // As every layer that is made here.
+            let descriptor = Descriptor {
+                media_type: MediaType::DOCKER_LAYER_GZIP,
+                ..made.descriptor.clone()
+            };
             layers.push(MadeLayer {
                 id,
                 history: history.to_owned(),
                 diff_id: made.diff_id.clone(),
-                descriptor: made.descriptor.clone(),
+                descriptor,
                 made: Some(made),
             });
         }
