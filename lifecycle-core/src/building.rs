@@ -23,7 +23,7 @@ use self::outputs::{Outputs, read_outputs};
 use self::processes::Processes;
 pub use self::sbom::{SbomFile, SbomKind};
 use crate::buildpack::{
-    Action, ApiError, BuildpackDescriptor, Kind, ModuleContext, api_of, base_env, target,
+    Action, ApiError, BuildpackDescriptor, Folder, Kind, ModuleContext, api_of, base_env, target,
     tell_target, user_env,
 };
 use crate::env::{Env, EnvError};
@@ -114,7 +114,12 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
         }
         debug("Looking up buildpack");
         let dir = modules.dir_of(Kind::Buildpack);
-        let descriptor = BuildpackDescriptor::read(dir, element)
+        // Whatever it says that it is, here it is one.
+        let buildpack = GroupElement {
+            extension: false,
+            ..element.clone()
+        };
+        let descriptor = BuildpackDescriptor::read(dir, &buildpack)
             .map_err(|source| BuildError::Read { source })?;
         debug("Finding plan");
         let one = One {
@@ -156,8 +161,9 @@ pub fn build(context: &BuildContext<'_>, log: &dyn Log) -> Result<Built, BuildEr
     }
     debug("Listing processes");
     built.metadata.bom = launch_bom;
-    let group = &context.group.group;
-    built.metadata.buildpacks = (!group.is_empty()).then(|| group.clone());
+    let group = &context.group;
+    let has_list = group.has_list || !group.group.is_empty();
+    built.metadata.buildpacks = has_list.then(|| group.group.clone());
     built.metadata.extensions = as_in_metadata(&context.group.group_extensions);
     let (default, processes) = processes.finish();
     built.metadata.buildpack_default_process_type = default;
@@ -186,12 +192,17 @@ impl One<'_> {
         let debug = |text: &str| log.line(Level::Debug, text);
         let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
+        let escaped = self.element.escaped_id();
         debug("Creating plan directory");
+        let temp = Folder::make(&self.context.modules.temp_dir, &format!("{escaped}-"))
+            .map_err(BuildError::Io)?;
         debug("Preparing paths");
-        let layers_dir = self.context.layers_dir.join(self.element.escaped_id());
+        let layers_dir = self.context.layers_dir.join(&escaped);
         go::files::create_dir_all(&layers_dir).map_err(BuildError::Io)?;
+        let plan = temp.path().join(escaped).join("plan.toml");
+        files::write(&plan, &self.plan).map_err(|source| BuildError::Write { source })?;
         debug("Running build command");
-        self.run(&layers_dir, env, log)?;
+        self.run(&layers_dir, &plan, env, log)?;
         debug("Processing layers");
         let layers = process_layers(&layers_dir, self.element)?;
         debug("Updating environment");
@@ -210,24 +221,23 @@ impl One<'_> {
         Ok((layers, outputs))
     }
 
-    fn run(&self, layers_dir: &Path, env: &Env, log: &dyn Log) -> Result<(), BuildError> {
+    fn run(
+        &self,
+        layers_dir: &Path,
+        plan: &Path,
+        env: &Env,
+        log: &dyn Log,
+    ) -> Result<(), BuildError> {
         let modules = self.context.modules;
         let descriptor = &self.descriptor;
         let api = descriptor.api(self.element)?;
-        let escaped = self.element.escaped_id();
-        let temp = tempfile::Builder::new()
-            .prefix(&format!("{escaped}-"))
-            .tempdir_in(&modules.temp_dir)
-            .map_err(io_error("mkdir", &modules.temp_dir))?;
-        let plan = temp.path().join(escaped).join("plan.toml");
-        files::write(&plan, &self.plan).map_err(|source| BuildError::Write { source })?;
 
         let mut env = user_env(modules, env, descriptor.info.clear_env)
             .map_err(|source| BuildError::Env { source })?;
         env.set("CNB_BUILDPACK_DIR", &descriptor.root);
         if api.has_path_variables() {
             env.set("CNB_PLATFORM_DIR", &modules.platform_dir);
-            env.set("CNB_BP_PLAN_PATH", &plan);
+            env.set("CNB_BP_PLAN_PATH", plan);
             env.set("CNB_LAYERS_DIR", layers_dir);
         }
         tell_target(&mut env, api, self.target, &modules.exec_env);
@@ -386,6 +396,19 @@ pub enum BuildError {
     SbomFormat {
         /// Which.
         path: PathBuf,
+    },
+    /// A buildpack declares an SBOM format that is no media type.
+    #[error(
+        "failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': parsing declared media type: {problem}",
+        path.display()
+    )]
+    SbomDeclaration {
+        /// For which file it was looked at.
+        path: PathBuf,
+        /// Whose.
+        buildpack: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
     /// An SBOM file is of a format that its buildpack does not declare.
     #[error("failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': undeclared SBOM media type: '{media_type}'", path.display())]

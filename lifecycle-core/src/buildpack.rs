@@ -4,6 +4,7 @@ pub mod descriptor;
 mod environment;
 pub mod target;
 mod telemetry;
+mod temporary;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,6 +15,7 @@ pub use self::descriptor::BuildpackDescriptor;
 pub(crate) use self::environment::{base_env, tell_target, user_env};
 pub(crate) use self::telemetry::Action;
 pub use self::telemetry::Telemetry;
+pub(crate) use self::temporary::Folder;
 use crate::api::{BuildpackApi, PlatformApi, is_version};
 use crate::env::Env;
 use crate::exec::Run;

@@ -94,17 +94,19 @@ fn without_kind(mut elements: Vec<GroupElement>) -> Vec<GroupElement> {
 
 /// Keeps what is logged until it is known whether detection failed: then all of it is of interest.
 #[derive(Debug, Default)]
-struct Lines(Mutex<Vec<(Level, String)>>);
+struct Lines(Mutex<Vec<(Level, Vec<u8>)>>);
 
 impl Lines {
     fn replay(self, log: &dyn Log, failed: bool) {
-        for (level, line) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for (level, mut line) in self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
             if failed {
                 // Also for who asked for errors alone.
-                let feed = if line.ends_with('\n') { "" } else { "\n" };
-                log.output(format!("{line}{feed}").as_bytes());
+                if !line.ends_with(b"\n") {
+                    line.push(b'\n');
+                }
+                log.output(&line);
             } else {
-                log.line(level, &line);
+                log.printed(level, &line);
             }
         }
     }
@@ -112,12 +114,16 @@ impl Lines {
 
 impl Log for Lines {
     fn line(&self, level: Level, text: &str) {
+        self.printed(level, text.as_bytes());
+    }
+
+    fn printed(&self, level: Level, bytes: &[u8]) {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.push((level, text.to_owned()));
+        lines.push((level, bytes.to_owned()));
     }
 
     fn output(&self, bytes: &[u8]) {
-        self.line(Level::Info, &String::from_utf8_lossy(bytes));
+        self.printed(Level::Info, bytes);
     }
 }
 

@@ -9,30 +9,35 @@
 
 mod copy;
 mod flags;
+mod health;
 mod here;
 pub mod ignore;
 mod instruction;
 mod lines;
 mod pattern;
+mod run;
 mod statement;
+mod suggest;
 pub mod words;
 
 use thiserror::Error;
 
 pub use self::copy::{Copy, Inline};
+pub use self::health::HealthCheck;
 pub use self::here::HereDocument;
-pub use self::instruction::{Form, HealthCheck, Instruction, Run, Stage};
+pub use self::instruction::{Form, Instruction, Stage};
+pub use self::run::Run;
 pub use self::statement::{Arguments, Pair, Statement};
 use self::words::WordError;
 
 /// The most bytes of a Dockerfile.
-pub const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 16 << 20;
 
-/// The most bytes of a line, as BuildKit has it.
+/// The most bytes of a line without its end, as BuildKit has it.
 const MAX_LINE: usize = 65_535;
 
 /// The most statements of a Dockerfile.
-const MAX_STATEMENTS: usize = 10_000;
+const MAX_STATEMENTS: usize = 100_000;
 
 /// A Dockerfile with at least one stage.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,9 +73,7 @@ impl Dockerfile {
                 }),
                 Instruction::Arg(names) if stages.is_empty() => args.push(names),
                 instruction => {
-                    let stage = stages
-                        .last_mut()
-                        .ok_or(DockerfileError::OutsideStage { line })?;
+                    let stage = stages.last_mut().ok_or(DockerfileError::OutsideStage)?;
                     stage.steps.push(Step {
                         instruction,
                         line,
@@ -104,15 +107,7 @@ pub fn statements(text: &str) -> Result<(char, Vec<Statement>), DockerfileError>
     if text.len() > MAX_BYTES {
         return Err(DockerfileError::TooLarge);
     }
-    let (escape, joined) = lines::join(text)?;
-    let statements = joined
-        .into_iter()
-        .map(|it| {
-            let line = it.line;
-            statement::split(it, escape).map_err(|problem| problem.at(line))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok((escape, statements))
+    lines::read(text)
 }
 
 /// Why a text is not a Dockerfile. What is wrong is said in BuildKit's words.
@@ -126,10 +121,13 @@ pub enum DockerfileError {
     #[error("file with no instructions")]
     Nothing,
     /// An instruction before the first `FROM`.
-    #[error("dockerfile parse error on line {line}: no build stage in current context")]
-    OutsideStage {
-        /// Where.
-        line: usize,
+    #[error("no build stage in current context")]
+    OutsideStage,
+    /// A statement that cannot be taken apart; BuildKit does not say where.
+    #[error("{problem}")]
+    Syntax {
+        /// What is wrong with it.
+        problem: String,
     },
     /// An instruction that is not well formed.
     #[error("dockerfile parse error on line {line}: {problem}")]
@@ -145,14 +143,6 @@ pub enum DockerfileError {
     /// More instructions than we read.
     #[error("the Dockerfile has more than {MAX_STATEMENTS} instructions")]
     TooMany,
-    /// An instruction that does not exist.
-    #[error("dockerfile parse error on line {line}: unknown instruction: {name}")]
-    UnknownInstruction {
-        /// Where.
-        line: usize,
-        /// Its name.
-        name: String,
-    },
 }
 
 /// What is wrong with an instruction, before it is said where.
@@ -164,11 +154,21 @@ impl Problem {
         Self(text.into())
     }
 
+    fn within(self, what: &str) -> Self {
+        Self(format!("{what}: {}", self.0))
+    }
+
     fn at(self, line: usize) -> DockerfileError {
         DockerfileError::Malformed {
             line,
             problem: self.0,
         }
+    }
+}
+
+impl From<Problem> for DockerfileError {
+    fn from(problem: Problem) -> Self {
+        Self::Syntax { problem: problem.0 }
     }
 }
 

@@ -189,8 +189,12 @@ pub async fn export(
     .make()
     .await?;
 
-    if let Some(extended) = &extended {
-        let below = extended.layers(temporary.path(), compression(context.images.kind()), log)?;
+    let unasked = match &extended {
+        Some(_) => None,
+        None => extended::unasked(context)?,
+    };
+    if let Some(extended) = extended.as_ref().or(unasked.as_ref()) {
+        let below = extended.layers(temporary.path(), compression(context.images.kind()))?;
         made.layers.splice(..0, below);
     }
     let parts = (&run_image, extended.as_ref(), created);
@@ -530,6 +534,9 @@ pub enum ExportError {
     /// The extended run image cannot be read.
     #[error(transparent)]
     Extended(HandOverError),
+    /// The same, where nobody said that it was extended.
+    #[error(transparent)]
+    ExtendedLayers(HandOverError),
     /// A layer of a buildpack could not be made.
     #[error("creating layer")]
     Layer(#[source] oci::layer::LayerError<TreeError>),

@@ -8,14 +8,16 @@ mod outputs;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use go::words::PathError;
 use oci::spans;
 
 use self::outputs::{Generator, Image, Made, read_outputs};
 use crate::buildpack::{
-    Action, ApiError, BuildpackDescriptor, Kind, ModuleContext, base_env, target, tell_target,
-    user_env,
+    Action, ApiError, BuildpackDescriptor, Folder, Kind, ModuleContext, base_env, target,
+    tell_target, user_env,
 };
 use crate::dockerfile::DockerfileError;
 use crate::env::EnvError;
@@ -73,10 +75,8 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
     let output_dir = if is_stable {
         context.generated_dir.as_path()
     } else {
-        temp = tempfile::Builder::new()
-            .prefix("cnb-extensions-generated.")
-            .tempdir_in(&modules.temp_dir)
-            .map_err(io_error("mkdir", &modules.temp_dir))?;
+        temp = Folder::make(&modules.temp_dir, "cnb-extensions-generated.")
+            .map_err(GenerateError::Path)?;
         temp.path()
     };
     let debug = |text: &str| log.line(Level::Debug, text);
@@ -100,9 +100,6 @@ pub fn generate(context: &GenerateContext<'_>, log: &dyn Log) -> Result<Generate
             !requires.any(|it| own.entries.iter().any(|own| own.name == it.name))
         });
         debug("Invoking command");
-        debug("Creating plan directory");
-        debug("Preparing paths");
-        debug("Running generate command");
         let span = Action::Generate.span(&element);
         made.extend(spans::inside(&span, || {
             run(
@@ -140,10 +137,19 @@ fn run(
 ) -> Result<Vec<Made>, GenerateError> {
     let modules = context.modules;
     let api = descriptor.api(element)?;
-    let output = output_dir.join(element.escaped_id());
-    fs::create_dir_all(&output).map_err(io_error("mkdir", &output))?;
+    let debug = |text: &str| log.line(Level::Debug, text);
+    let escaped = element.escaped_id();
+    debug("Creating plan directory");
+    let temp =
+        Folder::make(&modules.temp_dir, &format!("{escaped}-")).map_err(GenerateError::Path)?;
+    debug("Preparing paths");
+    let output = output_dir.join(&escaped);
+    go::files::create_dir_all(&output).map_err(GenerateError::Path)?;
+    let plan_path = temp.path().join(escaped).join("plan.toml");
+    files::write(&plan_path, plan).map_err(|source| GenerateError::Write { source })?;
+    debug("Running generate command");
     let program = descriptor.root.join("bin").join("generate");
-    if !program.exists() {
+    if outputs::stat(&program)?.is_none() {
         let generator = Generator {
             element,
             dir: descriptor.root.join("generate"),
@@ -152,13 +158,6 @@ fn run(
         return read_outputs(&generator, log);
     }
 
-    let escaped = element.escaped_id();
-    let temp = tempfile::Builder::new()
-        .prefix(&format!("{escaped}-"))
-        .tempdir_in(&modules.temp_dir)
-        .map_err(io_error("mkdir", &modules.temp_dir))?;
-    let plan_path = temp.path().join(escaped).join("plan.toml");
-    files::write(&plan_path, plan).map_err(|source| GenerateError::Write { source })?;
     let base = base_env(&modules.env);
     let mut env = user_env(modules, &base, descriptor.info.clear_env)
         .map_err(|source| GenerateError::Env { source })?;
@@ -197,7 +196,7 @@ fn run(
         dir: output,
         is_prepared: false,
     };
-    log.line(Level::Debug, "Reading output files");
+    debug("Reading output files");
     read_outputs(&generator, log)
 }
 
@@ -267,18 +266,41 @@ fn place(context: &GenerateContext<'_>, made: &Made, log: &dyn Log) -> Result<()
     }
     let mut dir = context.generated_dir.join(made.image.name());
     dir.push(&made.escaped_id);
-    fs::create_dir_all(&dir).map_err(io_error("mkdir", &dir))?;
+    go::files::create_dir_all(&dir).map_err(GenerateError::Path)?;
     let to = ignore(dir.join("Dockerfile"));
     let text = format!("Copying {} to {}", made.path.display(), to.display());
     log.line(Level::Debug, &text);
-    fs::copy(&made.path, to).map_err(io_error("copy", &made.path))?;
+    copy(&made.path, &to).map_err(|source| GenerateError::NotCopied {
+        what: "Dockerfile",
+        path: made.path.clone(),
+        source,
+    })?;
     let config = made.path.with_file_name(extend_config::NAME);
-    match fs::copy(&config, dir.join(extend_config::NAME)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("copy", &config)(error))
-        }
-        _ => Ok(()),
+    match fs::symlink_metadata(&config) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => copy(&config, &dir.join(extend_config::NAME)).map_err(|source| {
+            GenerateError::NotCopied {
+                what: "extend config",
+                path: config.clone(),
+                source,
+            }
+        }),
     }
+}
+
+/// Copies a file. A link stays one, as upstream has it: who made it may read what it leads to.
+fn copy(from: &Path, to: &Path) -> Result<(), PathError> {
+    let kind = fs::symlink_metadata(from).map_err(|error| PathError::new("lstat", from, &error))?;
+    if kind.is_symlink() {
+        let target =
+            fs::read_link(from).map_err(|error| PathError::new("readlink", from, &error))?;
+        return symlink(&target, to).map_err(|error| PathError::new("symlink", to, &error));
+    }
+    if !kind.is_file() {
+        return Ok(());
+    }
+    let copied = fs::copy(from, to).map_err(|error| PathError::new("open", to, &error));
+    copied.map(|_length| ())
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> GenerateError + 'a {
@@ -314,6 +336,12 @@ pub enum GenerateError {
         /// Whose.
         extension: String,
     },
+    /// `extend-config.toml` cannot be used.
+    #[error("failed to build: reading extend config")]
+    Config {
+        /// Why not.
+        source: FileError,
+    },
     /// A Dockerfile is none.
     #[error("failed to build: failed to parse {file} for extension {extension}")]
     Dockerfile {
@@ -323,6 +351,16 @@ pub enum GenerateError {
         extension: String,
         /// Why not.
         source: DockerfileError,
+    },
+    /// A Dockerfile cannot be read.
+    #[error("failed to build: failed to parse {file} for extension {extension}")]
+    DockerfileNotRead {
+        /// Which.
+        file: &'static str,
+        /// Whose, by id.
+        extension: String,
+        /// Why not.
+        source: PathError,
     },
     /// A Dockerfile does what extensions must not do.
     #[error("failed to build: failed to parse {file} for extension {extension}: {file} {problem}")]
@@ -366,6 +404,19 @@ pub enum GenerateError {
         /// Why it failed.
         source: OsError,
     },
+    /// A file cannot be put where the extender looks for it.
+    #[error("failed to build: failed to copy {what} at {}", path.display())]
+    NotCopied {
+        /// What it is.
+        what: &'static str,
+        /// Where it lies.
+        path: PathBuf,
+        /// Why not.
+        source: PathError,
+    },
+    /// A folder cannot be made.
+    #[error("failed to build: {0}")]
+    Path(PathError),
     /// A file of an extension cannot be read.
     #[error("failed to build")]
     Read {

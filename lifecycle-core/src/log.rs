@@ -8,6 +8,11 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// One line, or several with line feeds between.
     fn line(&self, level: Level, text: &str);
 
+    /// What a buildpack printed, as one line or several, for whom such lines are.
+    fn printed(&self, level: Level, bytes: &[u8]) {
+        self.line(level, &String::from_utf8_lossy(bytes));
+    }
+
     /// What a buildpack printed, as it came.
     fn output(&self, bytes: &[u8]);
 

@@ -9,10 +9,6 @@ use testkit::repository;
 /// Cases in which we differ, and why: one that is the same after all has to leave the list.
 const DIFFERENT: &[(&[&str], &str)] = &[
     (
-        &["RUN: json empty", "RUN '--network=none'", "RUN alone"],
-        "that there is nothing to run is said at once; there when it is to be run",
-    ),
-    (
         &[
             "RUN: json surrogates",
             "CMD: json surrogates",
@@ -23,19 +19,6 @@ const DIFFERENT: &[(&[&str], &str)] = &[
             "HEALTHCHECK CMD: json surrogates",
         ],
         "half a surrogate is no text, so the list is none",
-    ),
-    (
-        &[
-            "HEALTHCHECK '--retries=x CMD a'",
-            "HEALTHCHECK '--interval=x CMD a'",
-            "HEALTHCHECK '--interval=1us CMD a'",
-            "HEALTHCHECK '--retries=-1 CMD a'",
-        ],
-        "numbers of health checks are not looked at",
-    ),
-    (
-        &["STOPSIGNAL with a flag", "ARG with a flag"],
-        "a flag that there is not is an error with every instruction",
     ),
     (
         &["only ARG"],

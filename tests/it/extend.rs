@@ -250,8 +250,8 @@ async fn a_run_image_is_extended_exported_and_extended_again_from_the_cache() {
         let exporter = format!("/cnb/lifecycle/exporter -uid 1000 -gid 1000 {host}/app");
         let (code, text) = root.run(api, &exporter);
         assert_eq!(code, Some(0), "{text}");
-        let line = "Adding extension layer 'a/one:extended-layer-1'";
-        assert!(text.contains(line), "{text}");
+        // Upstream says nothing of them.
+        assert!(!text.contains("extended-layer"), "{text}");
         let client = RegistryClient::new(RegistryOptions::default());
         let store = client.repository(&format!("{host}/app").parse().unwrap());
         let latest = Selector::Tag("latest".parse().unwrap());

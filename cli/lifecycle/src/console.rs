@@ -75,6 +75,10 @@ impl Log for Console {
     }
 
     fn line(&self, level: Level, text: &str) {
+        self.printed(level, text.as_bytes());
+    }
+
+    fn printed(&self, level: Level, bytes: &[u8]) {
         match self.least {
             Least::Level(least) if level >= least => {}
             _ => return,
@@ -86,8 +90,8 @@ impl Log for Console {
             (Level::Warn, false) => "Warning: ",
             (Level::Info | Level::Debug, _) => "",
         };
-        let feed = if text.ends_with('\n') { "" } else { "\n" };
-        self.output(format!("{label}{text}{feed}").as_bytes());
+        let feed: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
+        self.output(&[label.as_bytes(), bytes, feed].concat());
     }
 
     fn output(&self, bytes: &[u8]) {

@@ -102,16 +102,23 @@ pub(super) fn find(
             }
             return Err(BuildError::SbomFormat { path });
         };
-        let is_declared = declared.iter().any(|it| is_media_type(it, media_type));
-        if !is_declared && dotted.is_some() {
-            continue;
-        }
-        if !is_declared {
-            return Err(BuildError::SbomUndeclared {
-                path,
-                buildpack: element.to_string(),
-                media_type,
-            });
+        match is_declared(declared, media_type) {
+            Ok(true) => {}
+            _ if dotted.is_some() => continue,
+            Ok(false) => {
+                return Err(BuildError::SbomUndeclared {
+                    path,
+                    buildpack: element.to_string(),
+                    media_type,
+                });
+            }
+            Err(problem) => {
+                return Err(BuildError::SbomDeclaration {
+                    path,
+                    buildpack: element.to_string(),
+                    problem,
+                });
+            }
         }
         let file = |kind, layer: Option<&str>| SbomFile {
             kind,
@@ -165,10 +172,15 @@ fn subjects(name: &str) -> Option<(&str, &str)> {
     Some((whole, first))
 }
 
-/// Whether `declared`, which may have parameters, is this media type.
-fn is_media_type(declared: &str, media_type: &str) -> bool {
-    let bare = declared.split(';').next().unwrap_or_default();
-    bare.trim().eq_ignore_ascii_case(media_type)
+/// Whether one of `declared`, which may have parameters, is this media type. What comes after it is not
+/// looked at.
+fn is_declared(declared: &[String], media_type: &str) -> Result<bool, &'static str> {
+    for it in declared {
+        if go::mime::media_type(it)? == media_type {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -185,11 +197,15 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_media_types_do_not_count() {
-        assert!(is_media_type(
-            "application/SPDX+json; v=2",
-            "application/spdx+json"
-        ));
-        assert!(!is_media_type("application/spdx", "application/spdx+json"));
+    fn a_declaration_counts_if_those_before_it_are_well_formed() {
+        let declared = |types: &[&str]| {
+            let types: Vec<String> = types.iter().map(|&it| it.to_owned()).collect();
+            is_declared(&types, "application/spdx+json")
+        };
+        assert_eq!(declared(&["a/b", "application/SPDX+json; v=2"]), Ok(true));
+        assert_eq!(declared(&["application/spdx+json", "a/"]), Ok(true));
+        assert_eq!(declared(&["application/spdx"]), Ok(false));
+        let problem = Err("mime: invalid media parameter");
+        assert_eq!(declared(&["application/spdx+json;v"]), problem);
     }
 }

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use go::files::join;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ApiError, Kind, api_of};
@@ -90,10 +92,7 @@ impl BuildpackDescriptor {
                 },
             });
         }
-        let mut root = dir.join(escape_id(&element.id));
-        if !element.version.is_empty() {
-            root.push(&element.version);
-        }
+        let root = join(&join(dir, escape_id(&element.id)), &element.version);
         let file = match kind {
             Kind::Buildpack => "buildpack.toml",
             Kind::Extension => "extension.toml",
@@ -237,19 +236,36 @@ const BIONIC: &str = "io.buildpacks.stacks.bionic";
 /// A list of strings, as upstream reads it, or a list of tables with a `name`, as the specification
 /// has it.
 fn exec_env<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Entry {
-        Text(String),
-        Table { name: String },
-    }
-    let entries = Vec::<Entry>::deserialize(deserializer)?;
-    Ok(entries
-        .into_iter()
-        .map(|entry| match entry {
-            Entry::Text(name) | Entry::Table { name } => name,
+    let entries = Vec::<ExecEnv>::deserialize(deserializer)?;
+    Ok(entries.into_iter().map(|ExecEnv(name)| name).collect())
+}
+
+/// One of them.
+struct ExecEnv(String);
+
+impl<'de> Deserialize<'de> for ExecEnv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let name = match &value {
+            toml::Value::Table(table) => table.get("name").and_then(toml::Value::as_str),
+            value => value.as_str(),
+        };
+        // Upstream knows names only.
+        let found = match &value {
+            toml::Value::String(_) => "string",
+            toml::Value::Integer(_) => "int64",
+            toml::Value::Float(_) => "float64",
+            toml::Value::Boolean(_) => "bool",
+            toml::Value::Datetime(_) => "time.Time",
+            toml::Value::Array(_) => "[]any",
+            toml::Value::Table(_) => "map[string]any",
+        };
+        name.map(|it| Self(it.to_owned())).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "incompatible types: TOML value has type {found}; destination has type string"
+            ))
         })
-        .collect())
+    }
 }
 
 #[cfg(test)]

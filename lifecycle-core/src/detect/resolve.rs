@@ -52,8 +52,7 @@ fn show(element: &GroupElement, ran: &Ran, log: &dyn Log) {
     };
     if !ran.output.is_empty() {
         log.line(level, &format!("======== Output: {element} ========"));
-        let text = String::from_utf8_lossy(&ran.output);
-        log.line(level, &text);
+        log.printed(level, &ran.output);
     }
     if let Outcome::Err(text) = &ran.outcome {
         log.line(level, &format!("======== Error: {element} ========"));

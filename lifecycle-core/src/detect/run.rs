@@ -1,14 +1,20 @@
 //! Runs `bin/detect` of each member of a group, at the same time.
 
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use go::words::PathError;
 use serde::Deserialize;
 use tracing::{error, info};
 
 use super::DetectError;
 use crate::api::BuildpackApi;
 use crate::buildpack::descriptor::Target;
-use crate::buildpack::{Action, BuildpackDescriptor, Kind, ModuleContext, tell_target, user_env};
+use crate::buildpack::{
+    Action, BuildpackDescriptor, Folder, Kind, ModuleContext, tell_target, user_env,
+};
 use crate::env::Env;
 use crate::exec::{Capped, Command, Exit, RunError};
 use crate::files::analyzed::TargetMetadata;
@@ -91,17 +97,29 @@ fn ran(
     element: &GroupElement,
     descriptor: &BuildpackDescriptor,
 ) -> Result<Ran, DetectError> {
-    let program = descriptor.root.join("bin").join("detect");
-    if descriptor.kind == Kind::Extension && !program.exists() {
-        let plan = descriptor.root.join("detect").join("plan.toml");
-        let outcome = read_plan(&plan, descriptor).unwrap_or_else(Outcome::Err);
-        return Ok(Ran {
-            output: Vec::new(),
-            outcome,
-        });
+    // An extension without a program has it, too.
+    let dir = match Folder::make(&context.temp_dir, "plan.") {
+        Ok(dir) => dir,
+        Err(error) => return Ok(Ran::err(error.to_string())),
+    };
+    if descriptor.kind == Kind::Extension {
+        let program = descriptor.root.join("bin").join("detect");
+        // What is there and cannot be looked at is run, which tells why.
+        let found = fs::metadata(program);
+        if found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let plan = descriptor.root.join("detect").join("plan.toml");
+            return Ok(match read_plan(&plan, descriptor) {
+                Ok(outcome) => Ran {
+                    output: Vec::new(),
+                    outcome,
+                },
+                Err(text) => Ran::err(text),
+            });
+        }
     }
     let output = Capped::default();
-    let outcome = match start(context, base, target, element, descriptor, &output) {
+    let plan = dir.path().join("plan.toml");
+    let outcome = match start(context, base, target, element, descriptor, &plan, &output) {
         Ok(outcome) => outcome,
         Err(Stop::Cancelled) => return Err(DetectError::Cancelled),
         Err(Stop::Because(text)) => Outcome::Err(text),
@@ -130,32 +148,34 @@ fn start(
     target: &TargetMetadata,
     element: &GroupElement,
     descriptor: &BuildpackDescriptor,
+    plan: &Path,
     output: &Capped,
 ) -> Result<Outcome, Stop> {
     let api = descriptor
         .api(element)
         .map_err(|error| Stop::because(&error))?;
-    let dir = tempfile::Builder::new()
-        .prefix("plan.")
-        .tempdir_in(&context.temp_dir)
-        .map_err(|error| Stop::because(&error))?;
-    let plan = dir.path().join("plan.toml");
-    std::fs::write(&plan, b"").map_err(|error| Stop::because(&error))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(plan);
+    file.map_err(|error| Stop::because(&PathError::new("open", plan, &error)))?;
 
     let mut env = user_env(context, base, descriptor.info.clear_env)
         .map_err(|error| Stop::because(&error))?;
-    tell_paths(&mut env, api, context, descriptor, &plan);
+    tell_paths(&mut env, api, context, descriptor, plan);
     tell_target(&mut env, api, target, &context.exec_env);
     context.tell_telemetry(&mut env, element, Action::Detect);
     let command = Command {
         program: descriptor.root.join("bin").join("detect"),
-        args: vec![context.platform_dir.clone().into(), plan.clone().into()],
+        args: vec![context.platform_dir.clone().into(), plan.into()],
         env: env.into_vars(),
         dir: context.app_dir.clone(),
     };
     match context.run.run(&command, output) {
         // A program that took its plan away did not pass.
-        Ok(Exit::Code(0)) => read_required(&plan)
+        Ok(Exit::Code(0)) => read_required(plan)
             .map_err(|error| Stop::because(&error))
             .and_then(|plan| judged(plan, descriptor).map_err(Stop::Because)),
         Ok(Exit::Code(100)) => Ok(Outcome::Fail),

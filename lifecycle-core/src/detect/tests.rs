@@ -69,10 +69,11 @@ impl Builder {
         let lines = Lines::default();
         let result = verify(&context, &lines).and_then(|()| detect(&context, &lines));
         let lines = lines.0.into_inner().expect("no other thread");
-        let lines = lines.iter().map(|(_, line)| line.trim_end_matches('\n'));
+        let lines = lines.iter().map(|(_, line)| String::from_utf8_lossy(line));
+        let lines = lines.map(|line| line.trim_end_matches('\n').to_owned());
         let mut text = String::new();
         for line in lines {
-            text.push_str(line);
+            text.push_str(&line);
             text.push('\n');
         }
         (result, text)

@@ -73,7 +73,9 @@ pub(super) fn read(command: &str, statement: &Statement) -> Result<Copy, Problem
         return Err(no_target(command));
     }
     let flags = Flags::read(&statement.flags, known)?;
-    if document(target)?.is_some() {
+    // A word that cannot be read is none.
+    let announced = |word: &str| document(word).ok().flatten();
+    if announced(target).is_some() {
         let text = format!("{command} cannot accept a heredoc as a destination");
         return Err(Problem(text));
     }
@@ -89,7 +91,7 @@ pub(super) fn read(command: &str, statement: &Statement) -> Result<Copy, Problem
         ..Copy::default()
     };
     for word in words {
-        let Some(announced) = document(word)? else {
+        let Some(announced) = announced(word) else {
             copy.sources.push(word.clone());
             continue;
         };
@@ -108,6 +110,6 @@ pub(super) fn read(command: &str, statement: &Statement) -> Result<Copy, Problem
 
 fn no_target(command: &str) -> Problem {
     Problem(format!(
-        "{command} requires at least two arguments, but only one was provided. Destination could not be determined."
+        "{command} requires at least two arguments, but only one was provided. Destination could not be determined"
     ))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Problem;
+use super::suggest::with_suggestion;
 
 /// What a flag takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,7 +33,9 @@ impl Flags {
                 None => (text, None),
             };
             let Some((name, takes)) = known.iter().find(|(it, _)| *it == name) else {
-                return Err(Problem(format!("unknown flag: --{name}")));
+                let text = format!("unknown flag: --{name}");
+                let known = known.iter().map(|(it, _)| *it);
+                return Err(Problem(with_suggestion(text, name, known, false)));
             };
             let values = flags.0.entry(name).or_default();
             if !values.is_empty() && *takes != Takes::List {

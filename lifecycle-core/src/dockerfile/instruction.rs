@@ -1,9 +1,14 @@
 //! What a statement says, by its name.
 
+use go::words::quoted;
+
 use super::copy::{self, Copy};
 use super::flags::{Flags, Takes};
+use super::health::{self, HealthCheck};
+use super::run::{self, Run};
 use super::statement::{Arguments, Statement};
-use super::{DockerfileError, HereDocument, Problem, Step};
+use super::suggest::with_suggestion;
+use super::{DockerfileError, Problem, Step};
 
 /// A stage.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,70 +110,47 @@ pub enum Form {
     Shell(String),
 }
 
-/// `RUN`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Run {
-    /// What is run.
-    pub form: Form,
-    /// The here-documents of it.
-    pub documents: Vec<HereDocument>,
-    /// What is mounted meanwhile.
-    pub mounts: Vec<String>,
-    /// Which network it sees.
-    pub network: Option<String>,
-    /// Whether it may more than others.
-    pub security: Option<String>,
-    /// Devices that it sees.
-    pub devices: Vec<String>,
-}
-
-impl Run {
-    /// The text of the here-document that is all of it: a script.
-    pub fn only_document(&self) -> Option<String> {
-        let (Form::Shell(line), [document]) = (&self.form, self.documents.as_slice()) else {
-            return None;
-        };
-        let announced = super::here::document(line).ok().flatten()?;
-        (announced.name == document.name).then(|| document.text())
-    }
-}
-
-/// `HEALTHCHECK`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct HealthCheck {
-    /// The command; none if an image shall not be asked.
-    pub command: Option<Form>,
-    /// How often, as Go writes durations.
-    pub interval: Option<String>,
-    /// How long it may take.
-    pub timeout: Option<String>,
-    /// How long it may fail at the start.
-    pub start_period: Option<String>,
-    /// How often meanwhile.
-    pub start_interval: Option<String>,
-    /// How often it may fail.
-    pub retries: Option<String>,
-}
+/// What all of them are called.
+const NAMES: &[&str] = &[
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
 
 /// Reads a statement.
 pub(super) fn read(statement: Statement) -> Result<Instruction, DockerfileError> {
     let line = statement.line;
-    let name = statement.name.to_ascii_uppercase();
-    read_named(&name, statement)
+    let given = statement.name.clone();
+    read_named(&given.to_ascii_uppercase(), statement)
         .map_err(|problem| problem.at(line))?
-        .ok_or(DockerfileError::UnknownInstruction { line, name })
+        .ok_or_else(|| {
+            let text = format!("unknown instruction: {given}");
+            let text = with_suggestion(text, &given, NAMES.iter().copied(), true);
+            Problem(text).at(line)
+        })
 }
 
+/// What comes first, arguments or flags, and whether flags are looked at, is as BuildKit has it.
 fn read_named(name: &str, statement: Statement) -> Result<Option<Instruction>, Problem> {
     let no_flags = || Flags::read(&statement.flags, &[]);
     Ok(Some(match name {
         "ADD" => Instruction::Add(copy::read(name, &statement)?),
-        "ARG" => {
-            no_flags()?;
-            Instruction::Arg(arguments(&some_words(name, &statement.arguments)?)?)
-        }
+        "ARG" => Instruction::Arg(arguments(&some_words(name, &statement.arguments)?)?),
         "CMD" => {
             no_flags()?;
             Instruction::Cmd(form(&statement.arguments))
@@ -188,23 +170,29 @@ fn read_named(name: &str, statement: Statement) -> Result<Option<Instruction>, P
             }
         }
         "EXPOSE" => {
+            let ports = some_words(name, &statement.arguments)?;
             no_flags()?;
-            Instruction::Expose(some_words(name, &statement.arguments)?)
+            Instruction::Expose(ports)
         }
         "FROM" => {
+            let stage = from(&words_of(&statement.arguments))?;
             Flags::read(&statement.flags, &[("platform", Takes::Text)])?;
-            from(&words_of(&statement.arguments))?
+            stage
         }
-        "HEALTHCHECK" => Instruction::HealthCheck(health_check(&statement)?),
+        "HEALTHCHECK" => Instruction::HealthCheck(health::read(&statement)?),
         "MAINTAINER" => {
+            let text = one_text(name, &statement.arguments)?;
             no_flags()?;
-            Instruction::Maintainer(one_text(name, &statement.arguments)?)
+            Instruction::Maintainer(text)
         }
         "ONBUILD" => {
+            if !matches!(statement.arguments, Arguments::Later(_)) {
+                return Err(too_few(name));
+            }
             no_flags()?;
             Instruction::OnBuild(on_build(&statement)?)
         }
-        "RUN" => Instruction::Run(run(statement)?),
+        "RUN" => Instruction::Run(run::read(statement)?),
         "SHELL" => {
             no_flags()?;
             match statement.arguments {
@@ -218,25 +206,24 @@ fn read_named(name: &str, statement: Statement) -> Result<Option<Instruction>, P
                 }
             }
         }
-        "STOPSIGNAL" => {
-            no_flags()?;
-            Instruction::StopSignal(one_text(name, &statement.arguments)?)
-        }
+        "STOPSIGNAL" => Instruction::StopSignal(one_text(name, &statement.arguments)?),
         "USER" => {
+            let text = one_text(name, &statement.arguments)?;
             no_flags()?;
-            Instruction::User(one_text(name, &statement.arguments)?)
+            Instruction::User(text)
         }
         "VOLUME" => {
-            no_flags()?;
             let words = some_words(name, &statement.arguments)?;
+            no_flags()?;
             if words.iter().any(|it| it.trim().is_empty()) {
                 return Err(Problem::new("VOLUME specified can not be an empty string"));
             }
             Instruction::Volume(words)
         }
         "WORKDIR" => {
+            let text = one_text(name, &statement.arguments)?;
             no_flags()?;
-            Instruction::Workdir(one_text(name, &statement.arguments)?)
+            Instruction::Workdir(text)
         }
         _ => return Ok(None),
     }))
@@ -250,7 +237,7 @@ pub(super) fn words_of(arguments: &Arguments) -> Vec<String> {
     }
 }
 
-fn too_few(name: &str) -> Problem {
+pub(super) fn too_few(name: &str) -> Problem {
     Problem(format!("{name} requires at least one argument"))
 }
 
@@ -273,11 +260,12 @@ fn one_text(name: &str, arguments: &Arguments) -> Result<String, Problem> {
     }
 }
 
-fn form(arguments: &Arguments) -> Form {
+/// A command, which may be none: a list without words, or an empty line for the shell.
+pub(super) fn form(arguments: &Arguments) -> Form {
     match arguments {
         Arguments::Json(words) => Form::Exec(words.clone()),
         Arguments::Text(text) => Form::Shell(text.clone()),
-        _ => Form::Exec(Vec::new()),
+        _ => Form::Shell(String::new()),
     }
 }
 
@@ -322,36 +310,13 @@ fn from(words: &[String]) -> Result<Instruction, Problem> {
             return Ok(lower);
         }
         Err(Problem(format!(
-            "invalid name for build stage: {name:?}, name can't start with a number or contain symbols"
+            "invalid name for build stage: {}, name can't start with a number or contain symbols",
+            quoted(name.as_bytes())
         )))
     });
     Ok(Instruction::From {
         base: base.clone(),
         name: name.transpose()?,
-    })
-}
-
-fn run(statement: Statement) -> Result<Run, Problem> {
-    let flags = Flags::read(
-        &statement.flags,
-        &[
-            ("device", Takes::List),
-            ("mount", Takes::List),
-            ("network", Takes::Text),
-            ("security", Takes::Text),
-        ],
-    )?;
-    let form = form(&statement.arguments);
-    if matches!(&form, Form::Exec(words) if words.is_empty()) {
-        return Err(too_few("RUN"));
-    }
-    Ok(Run {
-        form,
-        documents: statement.documents,
-        mounts: flags.list("mount"),
-        network: flags.text("network"),
-        security: flags.text("security"),
-        devices: flags.list("device"),
     })
 }
 
@@ -377,46 +342,4 @@ fn on_build(statement: &Statement) -> Result<String, Problem> {
         text.push_str(&document.name);
     }
     Ok(text)
-}
-
-fn health_check(statement: &Statement) -> Result<HealthCheck, Problem> {
-    let flags = Flags::read(
-        &statement.flags,
-        &[
-            ("interval", Takes::Text),
-            ("retries", Takes::Text),
-            ("start-interval", Takes::Text),
-            ("start-period", Takes::Text),
-            ("timeout", Takes::Text),
-        ],
-    )?;
-    let Arguments::Check(kind, command) = &statement.arguments else {
-        return Err(too_few("HEALTHCHECK"));
-    };
-    let command = match (kind.to_ascii_uppercase().as_str(), command.as_ref()) {
-        ("NONE", Arguments::None) => None,
-        ("NONE", _) => {
-            return Err(Problem::new("HEALTHCHECK NONE takes no arguments"));
-        }
-        ("CMD", Arguments::None) => {
-            return Err(Problem::new("Missing command after HEALTHCHECK CMD"));
-        }
-        ("CMD", Arguments::Json(words)) if words.is_empty() => {
-            return Err(Problem::new("Missing command after HEALTHCHECK CMD"));
-        }
-        ("CMD", command) => Some(form(command)),
-        (other, _) => {
-            return Err(Problem(format!(
-                "Unknown type {other:?} in HEALTHCHECK (try CMD)"
-            )));
-        }
-    };
-    Ok(HealthCheck {
-        command,
-        interval: flags.text("interval"),
-        timeout: flags.text("timeout"),
-        start_period: flags.text("start-period"),
-        start_interval: flags.text("start-interval"),
-        retries: flags.text("retries"),
-    })
 }

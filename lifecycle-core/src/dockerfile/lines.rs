@@ -1,9 +1,10 @@
 //! From the lines of a Dockerfile to its statements, each with the here-documents that follow it.
 //!
-//! Comments and empty lines within a statement that goes on do not end it. What a line is made of is
+//! Comments and empty lines within a statement that goes on do not end it. What a statement is made of is
 //! known to `statement`; here it is only asked whether here-documents follow.
 
 use super::here::{self, HereDocument};
+use super::statement::{self, Statement};
 use super::{DockerfileError, MAX_LINE, MAX_STATEMENTS, Problem};
 
 /// The lines of one statement, joined.
@@ -17,19 +18,21 @@ pub(super) struct Joined {
     pub(super) end: usize,
 }
 
-/// The escape character, and the statements.
-pub(super) fn join(text: &str) -> Result<(char, Vec<Joined>), DockerfileError> {
+/// The escape character, and the statements. Of several problems the first in the text is told; a line
+/// that is too long ends the text, and is one when all before it is read.
+pub(super) fn read(text: &str) -> Result<(char, Vec<Statement>), DockerfileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut directives = Directives::default();
-    let mut joined = Vec::new();
+    let mut statements = Vec::new();
     let mut lines = Lines {
         rest: text,
         count: 0,
+        is_cut: false,
     };
-    while let Some(raw) = lines.next()? {
+    while let Some(raw) = lines.next() {
         let line = lines.count;
         let first = trim_end(raw).trim_start();
-        directives.read(first).map_err(|problem| problem.at(line))?;
+        directives.read(first)?;
         if first.starts_with('#') {
             continue;
         }
@@ -37,9 +40,9 @@ pub(super) fn join(text: &str) -> Result<(char, Vec<Joined>), DockerfileError> {
         if part.is_empty() && !goes_on {
             continue;
         }
-        let mut statement = part.to_owned();
+        let mut text = part.to_owned();
         while goes_on {
-            let Some(raw) = lines.next()? else { break };
+            let Some(raw) = lines.next() else { break };
             let next = trim_end(raw);
             let inner = next.trim_start();
             if inner.starts_with('#') || inner.is_empty() {
@@ -47,24 +50,30 @@ pub(super) fn join(text: &str) -> Result<(char, Vec<Joined>), DockerfileError> {
             }
             let part;
             (part, goes_on) = continued(next, directives.escape);
-            statement.push_str(part);
+            text.push_str(part);
         }
-        let documents = read_documents(&statement, directives.escape, &mut lines)
-            .map_err(|problem| problem.at(line))?;
-        joined.push(Joined {
-            text: statement,
-            documents,
+        let joined = Joined {
+            text,
+            documents: Vec::new(),
             line,
             end: lines.count,
-        });
-        if joined.len() > MAX_STATEMENTS {
+        };
+        let mut statement = statement::split(joined, directives.escape)?;
+        statement.documents = read_documents(&statement.text, directives.escape, &mut lines)?;
+        statement.end = lines.count;
+        statements.push(statement);
+        if statements.len() > MAX_STATEMENTS {
             return Err(DockerfileError::TooMany);
         }
     }
-    if joined.is_empty() {
+    if statements.is_empty() {
         return Err(DockerfileError::Nothing);
     }
-    Ok((directives.escape, joined))
+    if lines.is_cut {
+        let text = format!("dockerfile line greater than max allowed size of {MAX_LINE}");
+        return Err(Problem(text).into());
+    }
+    Ok((directives.escape, statements))
 }
 
 /// The documents that `statement` says to follow.
@@ -76,10 +85,9 @@ fn read_documents(
     let mut documents = here::announced(statement, escape)?;
     for document in &mut documents {
         loop {
-            let next = lines
-                .next()
-                .map_err(|error| Problem::new(error.to_string()))?;
-            let line = next.ok_or_else(|| Problem::new("unterminated heredoc"))?;
+            let Some(line) = lines.next() else {
+                return Err(Problem::new("unterminated heredoc"));
+            };
             let mut end = trim_end(line);
             if document.strips_tabs {
                 end = end.trim_start_matches('\t');
@@ -112,24 +120,27 @@ struct Lines<'a> {
     rest: &'a str,
     /// How many were taken.
     count: usize,
+    /// Whether a line that is too long ended them.
+    is_cut: bool,
 }
 
 impl<'a> Lines<'a> {
-    fn next(&mut self) -> Result<Option<&'a str>, DockerfileError> {
+    fn next(&mut self) -> Option<&'a str> {
         if self.rest.is_empty() {
-            return Ok(None);
+            return None;
         }
         let (line, rest) = match self.rest.split_once('\n') {
             Some((line, rest)) => (self.rest.get(..=line.len()).unwrap_or(line), rest),
             None => (self.rest, ""),
         };
+        if line.strip_suffix('\n').unwrap_or(line).len() > MAX_LINE {
+            self.is_cut = true;
+            self.rest = "";
+            return None;
+        }
         self.rest = rest;
         self.count += 1;
-        if line.len() > MAX_LINE {
-            let text = format!("dockerfile line greater than max allowed size of {MAX_LINE}");
-            return Err(Problem(text).at(self.count));
-        }
-        Ok(Some(line))
+        Some(line)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One statement: its name, its flags, and its arguments in the form that its name asks for.
 
+use go::words::quoted;
+
 use super::lines::Joined;
 use super::{HereDocument, Problem};
 
@@ -186,7 +188,8 @@ fn pairs(kind: &str, rest: &str, escape: char) -> Result<Arguments, Problem> {
             has_sign: true,
         }),
         None => Err(Problem(format!(
-            "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
+            "Syntax error - can't find = in {}. Must be of the form: name=value",
+            quoted(word.as_bytes())
         ))),
     });
     Ok(Arguments::Pairs(pairs.collect::<Result<_, _>>()?))

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 
 use oci::layer::{self, Compression};
 use oci::tar::{self, EntryKind, Manner, Seen, TarError};
-use oci::{DiffId, ExtractError, ExtractOptions, HashReader, Image};
+use oci::{Descriptor, DiffId, ExtractError, ExtractOptions, HashReader, Image, MediaType};
 use thiserror::Error;
 
 use super::layers::MadeLayer;
 use super::tree::MTIME;
 use super::{ExportContext, ExportError};
 use crate::extend::hand_over;
-use crate::{Level, Log};
 
 /// The extended run image, and where it lies.
 #[derive(Debug)]
@@ -41,13 +40,23 @@ pub(super) fn open(context: &ExportContext<'_>) -> Result<Option<Extended>, Expo
     Ok(Some(Extended { image, folder }))
 }
 
+/// What lies there though `analyzed.toml` does not say that extensions took part: its layers count, as
+/// upstream has it, its config does not.
+pub(super) fn unasked(context: &ExportContext<'_>) -> Result<Option<Extended>, ExportError> {
+    let Some(folder) = context.extended_dir.filter(|_it| context.api.has_targets()) else {
+        return Ok(None);
+    };
+    let found = hand_over::read_extended(&folder.join("run"), context.limits);
+    let found = found.map_err(ExportError::ExtendedLayers)?;
+    Ok(found.map(|(image, folder)| Extended { image, folder }))
+}
+
 impl Extended {
     /// The layers above the run image: those that are there.
     pub(super) fn layers(
         &self,
         temporary: &Path,
         compression: Compression,
-        log: &dyn Log,
     ) -> Result<Vec<MadeLayer>, ExportError> {
         let told = self.image.config().history.iter();
         let told: Vec<&str> = told
@@ -66,18 +75,22 @@ impl Extended {
             let extension = history.rsplit_once("Created by extension: ");
             let extension = extension.map_or("", |(_, id)| id);
             let id = format!("{extension}:extended-layer-{index}");
-            log.line(Level::Info, &format!("Adding extension layer '{id}'"));
             let target = temporary.join(format!("extended-{index}"));
             let made = write(&path, diff_id, &target, compression);
             let made = made.map_err(|source| ExportError::ExtensionLayer {
                 path: path.clone(),
                 source,
             })?;
+            // As every layer that is made here.
+            let descriptor = Descriptor {
+                media_type: MediaType::DOCKER_LAYER_GZIP,
+                ..made.descriptor.clone()
+            };
             layers.push(MadeLayer {
                 id,
                 history: history.to_owned(),
                 diff_id: made.diff_id.clone(),
-                descriptor: made.descriptor.clone(),
+                descriptor,
                 made: Some(made),
             });
         }

@@ -9,7 +9,7 @@ pub const NAME: &str = "extend-config.toml";
 ///
 /// <https://github.com/buildpacks/spec/blob/buildpack/0.12/image_extension.md#extend-configtoml-toml>
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default)]
+#[serde(default, rename = "extend.Config")]
 pub struct ExtendConfig {
     /// For `build.Dockerfile`.
     pub build: ImageConfig,
@@ -19,7 +19,7 @@ pub struct ExtendConfig {
 
 /// What is said of one image.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default)]
+#[serde(default, rename = "extend.BuildConfig")]
 pub struct ImageConfig {
     /// Values for `ARG`, in order.
     pub args: Vec<Argument>,
@@ -27,7 +27,7 @@ pub struct ImageConfig {
 
 /// The value of one `ARG`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(default)]
+#[serde(default, rename = "extend.Arg")]
 pub struct Argument {
     /// What it is called.
     pub name: String,

@@ -1,8 +1,12 @@
 //! What an extension leaves: Dockerfiles, contexts and arguments.
 
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use go::bounded::read_at_most;
+use go::words::{PathError, quoted};
 
 use super::{GenerateError, io_error};
 use crate::dockerfile::{self, Dockerfile};
@@ -95,7 +99,7 @@ pub(super) fn read_outputs(
 
 fn check_config(generator: &Generator<'_>) -> Result<(), GenerateError> {
     let config: Option<ExtendConfig> = read(&generator.dir.join(extend_config::NAME))
-        .map_err(|source| GenerateError::Read { source })?;
+        .map_err(|source| GenerateError::Config { source })?;
     match config.unwrap_or_default().reserved() {
         Some(name) => Err(GenerateError::ArgumentNotAllowed {
             extension: generator.element.to_string(),
@@ -108,26 +112,38 @@ fn check_config(generator: &Generator<'_>) -> Result<(), GenerateError> {
 /// How many folders there are that Dockerfiles are built with.
 fn check_contexts(generator: &Generator<'_>, log: &dyn Log) -> Result<usize, GenerateError> {
     let mut count = 0;
+    let mut is_shared = false;
     for name in ["context", "context.build", "context.run"] {
         let folder = generator.dir.join(name);
-        if !folder.is_dir() {
+        if !stat(&folder)?.is_some_and(|it| it.is_dir()) {
             continue;
         }
-        if count > 0 && generator.dir.join("context").is_dir() {
+        if is_shared {
             return Err(GenerateError::Contexts {
                 extension: generator.element.to_string(),
             });
         }
-        let which = if name == "context" {
+        is_shared = name == "context";
+        let which = if is_shared {
             "shared extension"
         } else {
             "extension"
         };
-        let text = format!("found {which} context \"{}\"", folder.display());
+        let folder = quoted(folder.as_os_str().as_bytes());
+        let text = format!("found {which} context {folder}");
         log.line(Level::Debug, &text);
         count += 1;
     }
     Ok(count)
+}
+
+/// What the file system says of `path`, if there is something.
+pub(super) fn stat(path: &Path) -> Result<Option<Metadata>, GenerateError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("stat", path)(error)),
+    }
 }
 
 fn read_dockerfile(
@@ -137,10 +153,15 @@ fn read_dockerfile(
 ) -> Result<Option<Made>, GenerateError> {
     let file = image.file();
     let path = generator.dir.join(file);
-    let Some(text) = text_of(&path).map_err(io_error("open", &path))? else {
+    if stat(&path)?.is_none() {
         return Ok(None);
-    };
+    }
     let id = &generator.element.id;
+    let text = text_of(&path).map_err(|source| GenerateError::DockerfileNotRead {
+        file,
+        extension: id.clone(),
+        source,
+    })?;
     let dockerfile = Dockerfile::parse(&text).map_err(|source| GenerateError::Dockerfile {
         file,
         extension: id.clone(),
@@ -192,15 +213,11 @@ fn read_dockerfile(
     }))
 }
 
-/// The text of a Dockerfile, if it is there.
-fn text_of(path: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match oci::read_text_at_most(file, MAX_DOCKERFILE)? {
-        Some(text) => Ok(Some(text)),
-        None => Err(io::ErrorKind::FileTooLarge.into()),
-    }
+/// The text of a Dockerfile. What is no UTF-8 may stand in a command, so it is no error.
+fn text_of(path: &Path) -> Result<String, PathError> {
+    let file = File::open(path).map_err(|error| PathError::new("open", path, &error))?;
+    let bytes = read_at_most(file, MAX_DOCKERFILE)
+        .and_then(|it| it.ok_or_else(|| io::ErrorKind::FileTooLarge.into()))
+        .map_err(|error| PathError::new("read", path, &error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -304,6 +304,41 @@ pub fn parse_duration(text: &str) -> Option<i64> {
     .ok()
 }
 
+/// What Go's `time.ParseDuration` says of a text that is no duration.
+pub fn duration_problem(text: &str) -> String {
+    let quoted = quoted(text.as_bytes());
+    let mut rest = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_number = |it: char| it.is_ascii_digit();
+    while !rest.is_empty() {
+        let after = rest.trim_start_matches(is_number);
+        let has_digits = after.len() < rest.len();
+        let (after, has_fraction) = match after.strip_prefix('.') {
+            Some(fraction) => {
+                let end = fraction.trim_start_matches(is_number);
+                (end, end.len() < fraction.len())
+            }
+            None => (after, false),
+        };
+        if !has_digits && !has_fraction {
+            break;
+        }
+        let end = after
+            .find(|it| is_number(it) || it == '.')
+            .unwrap_or(after.len());
+        let (unit, next) = after.split_at_checked(end).unwrap_or((after, ""));
+        let is_unit = ["ns", "us", "\u{b5}s", "\u{3bc}s", "ms", "s", "m", "h"].contains(&unit);
+        if unit.is_empty() {
+            return format!("time: missing unit in duration {quoted}");
+        }
+        if !is_unit {
+            let unit = crate::words::quoted(unit.as_bytes());
+            return format!("time: unknown unit {unit} in duration {quoted}");
+        }
+        rest = next;
+    }
+    format!("time: invalid duration {quoted}")
+}
+
 /// Go's text of a `time.Duration` of so many nanoseconds: `1h0m0s`, `1.5s`, `250ms`, `-12.5µs`.
 pub fn format_duration(duration: i64) -> String {
     let text = format_length(duration.unsigned_abs().into());

@@ -14,6 +14,7 @@ pub mod glob;
 pub mod gzip;
 pub mod http;
 pub mod json;
+pub mod mime;
 pub mod signals;
 pub mod tar;
 pub mod toml;

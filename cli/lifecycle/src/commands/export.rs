@@ -1,7 +1,7 @@
 //! The exporter.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::thread::available_parallelism;
 
 use lifecycle_core::buildpack::{Kind, api_of};
@@ -78,6 +78,13 @@ fn export_and_cache(
     let names = inputs.names();
     let epoch = inputs.environment.text("SOURCE_DATE_EPOCH");
     let user = User::new(inputs.uid, inputs.gid)?;
+    // No folder is the one that this runs in.
+    let here = absolute(".").unwrap_or_default();
+    let app_dir = if inputs.app.as_os_str().is_empty() {
+        &here
+    } else {
+        &inputs.app
+    };
     let lifecycle = LifecycleVersion {
         version: version::VERSION.to_owned(),
         repository: version::REPOSITORY.to_owned(),
@@ -90,7 +97,7 @@ fn export_and_cache(
         analyzed,
         group,
         project: &project,
-        app_dir: &inputs.app,
+        app_dir,
         layers_dir: &inputs.layers,
         extended_dir: Some(inputs.extended.as_path()).filter(|it| !it.as_os_str().is_empty()),
         launcher: &inputs.launcher,

@@ -8,23 +8,42 @@ use serde::{Deserialize, Deserializer, Serialize};
 ///
 /// <https://github.com/buildpacks/spec/blob/platform/0.15/platform.md#grouptoml-toml>
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "GroupFile")]
 pub struct Group {
     /// The buildpacks, in the order in which they run.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub group: Vec<GroupElement>,
+    /// Whether the file has a list of buildpacks, which may be empty.
+    #[serde(skip)]
+    pub has_list: bool,
     /// The extensions, in the order in which they run.
-    #[serde(
-        default,
-        rename = "group-extensions",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(rename = "group-extensions", skip_serializing_if = "Vec::is_empty")]
     pub group_extensions: Vec<GroupElement>,
+}
+
+/// The same, as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct GroupFile {
+    group: Option<Vec<GroupElement>>,
+    group_extensions: Vec<GroupElement>,
+}
+
+impl From<GroupFile> for Group {
+    fn from(file: GroupFile) -> Self {
+        Self {
+            has_list: file.group.is_some(),
+            group: file.group.unwrap_or_default(),
+            group_extensions: file.group_extensions,
+        }
+    }
 }
 
 impl Group {
     /// A group of these buildpacks and extensions.
     pub fn new(group: Vec<GroupElement>, group_extensions: Vec<GroupElement>) -> Self {
         Self {
+            has_list: !group.is_empty(),
             group,
             group_extensions,
         }
@@ -127,6 +146,15 @@ mod tests {
         assert_eq!(group.group[0].escaped_id(), "a_b");
         assert!(group.group_extensions[0].optional);
         assert_eq!(group.group_extensions[0].to_string(), "e@");
+        assert!(group.has_list);
+    }
+
+    #[test]
+    fn no_list_and_an_empty_one_are_two_things() {
+        for (text, expected) in [("", false), ("group = []", true)] {
+            let group: Group = toml::from_str(text).unwrap();
+            assert_eq!((group.has_list, group.group.len()), (expected, 0));
+        }
     }
 
     #[test]
