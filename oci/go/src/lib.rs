@@ -16,5 +16,6 @@ pub mod http;
 pub mod json;
 pub mod signals;
 pub mod tar;
+pub mod time;
 pub mod toml;
 pub mod words;
