@@ -356,7 +356,7 @@ impl OpenError {
             ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             ImageError::Manifest {
-                source: ManifestError::NotJson { .. },
+                source: ManifestError::Malformed(_),
                 ..
             } => self.strict,
             _ => false,

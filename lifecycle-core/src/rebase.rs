@@ -423,7 +423,7 @@ fn compose(
         created: created.clone(),
         ..History::default()
     };
-    let old = app.config().clone().without_extra();
+    let old = app.config().clone();
     let mut config = ImageConfig {
         architecture: base.config().architecture.clone(),
         created,

@@ -1,6 +1,7 @@
 //! An image as a value.
 
 use bytes::Bytes;
+use go::json::Problem;
 use serde::Serialize;
 
 use crate::store::{self, Store};
@@ -37,6 +38,7 @@ impl Image {
             let parsed = Manifest::parse(&descriptor.media_type, &bytes, limits);
             match parsed.map_err(|source| ImageError::Manifest {
                 digest: descriptor.digest.clone(),
+                media_type: descriptor.media_type.clone(),
                 source,
             })? {
                 Manifest::Image(image) => break (image, bytes),
@@ -55,13 +57,10 @@ impl Image {
             }
         };
         let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
-        let config: ImageConfig =
-            serde_json::from_str(&crate::json::text(&config_bytes)).map_err(|source| {
-                ImageError::Config {
-                    digest: manifest.config.digest.clone(),
-                    source,
-                }
-            })?;
+        let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
+            digest: manifest.config.digest.clone(),
+            source,
+        })?;
         let image = Self {
             descriptor,
             manifest,
@@ -281,7 +280,7 @@ pub enum ImageError {
         /// Which.
         digest: Digest,
         /// Why.
-        source: serde_json::Error,
+        source: Problem,
     },
     /// Manifest and config speak of different layers.
     #[error("image {digest} has {layers} layers, but {diff_ids} diff IDs")]
@@ -298,6 +297,8 @@ pub enum ImageError {
     Manifest {
         /// Which.
         digest: Digest,
+        /// What it came as.
+        media_type: MediaType,
         /// Why.
         source: ManifestError,
     },

@@ -66,7 +66,10 @@ impl Session {
                     let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
                     format!(
                         "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
-                        go::json::texts_problem(text).unwrap_or_default()
+                        go::json::unmarshal::<serde_json::Value>(text.as_bytes(), &go::json::Type::TEXTS_BY_NAME)
+                            .err()
+                            .map(|it| it.to_string())
+                            .unwrap_or_default()
                     )
                 }
                 // What follows "keychain" has always been what is wrong with it.

@@ -4,6 +4,7 @@
 //! type, each once, its texts are Unicode, and what Go leaves at its zero value is not there. Else it is
 //! an error, in Go's words.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::literal::{base64, to_base64, unquoted};
@@ -24,7 +25,7 @@ pub struct Problem(String);
 /// # Errors
 ///
 /// If it is no JSON, or another than `of` takes.
-pub fn unmarshal(text: &[u8], of: &Type) -> Result<Value, Problem> {
+pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
         Some(problem) => Err(Problem(problem)),
         None => read(text, of),
@@ -36,7 +37,7 @@ pub fn unmarshal(text: &[u8], of: &Type) -> Result<Value, Problem> {
 /// # Errors
 ///
 /// If it does not begin with a value, or with another than `of` takes.
-pub fn decode(text: &[u8], of: &Type) -> Result<Value, Problem> {
+pub fn decode<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::stream_problem(text) {
         Some(problem) => Err(Problem(problem)),
         None => read(text, of),
@@ -44,7 +45,7 @@ pub fn decode(text: &[u8], of: &Type) -> Result<Value, Problem> {
 }
 
 /// Reads the first value of `text`, which is JSON up to its end.
-fn read(text: &[u8], of: &Type) -> Result<Value, Problem> {
+fn read<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     let mut reader = Reader {
         rest: text,
         context: Context::default(),
@@ -54,7 +55,7 @@ fn read(text: &[u8], of: &Type) -> Result<Value, Problem> {
     reader.value(of, &mut value)?;
     match reader.saved {
         Some(problem) => Err(problem),
-        None => Ok(value),
+        None => serde_json::from_value(value).map_err(|error| Problem(error.to_string())),
     }
 }
 
