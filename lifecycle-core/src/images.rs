@@ -349,8 +349,8 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// Whether the image may be all right, and was not had: nobody answered, or a registry answered
-    /// otherwise than it should.
+    /// Whether the image was not had: nobody answered, or a registry answered otherwise than it should, or
+    /// with what cannot be read. Upstream fails then; it ignores what it can read and finds corrupt.
     pub(crate) fn is_of_store(&self) -> bool {
         match &*self.source {
             ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => true,
@@ -358,7 +358,8 @@ impl OpenError {
             ImageError::Manifest {
                 source: ManifestError::Malformed(_),
                 ..
-            } => self.strict,
+            }
+            | ImageError::Config { .. } => self.strict,
             _ => false,
         }
     }

@@ -105,7 +105,7 @@ fn said(error: &(dyn Error + 'static)) -> Option<String> {
                     .then(|| format!("connect to repo store \"{name}\": "));
                 return Some(place.unwrap_or_default() + &problem.to_string());
             }
-            ImageError::Config { source, .. } => return Some(source.to_string()),
+            ImageError::Config { source, .. } if *strict => return Some(source.to_string()),
             _ => return None,
         };
         let words = of_store(source)?;

@@ -22,7 +22,7 @@ use super::CacheError;
 use super::notes::Notes;
 use crate::extract::ExtractError;
 use crate::files::write_bytes;
-use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
+use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, read_cache_metadata};
 use crate::{Level, Log};
 
 /// The most that is read of metadata: 64 MiB. Real ones have a few kilobytes.
@@ -236,8 +236,7 @@ fn read_metadata(folder: &Path) -> Result<CacheMetadata, CacheError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(source) => return Err(CacheError::file("read", &path, source)),
     };
-    let text = String::from_utf8(bytes).unwrap_or_default();
-    Ok(parse_cache_metadata(&text).unwrap_or_default())
+    Ok(read_cache_metadata(&bytes).unwrap_or_default())
 }
 
 fn wait(lock: &File, folder: &Path, log: &dyn Log) -> Result<(), CacheError> {

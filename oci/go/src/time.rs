@@ -83,7 +83,11 @@ impl Reader<'_> {
         if count == 0 {
             return String::new();
         }
-        let digits: String = digits.iter().take(count.min(9)).map(|it| char::from(*it)).collect();
+        let digits: String = digits
+            .iter()
+            .take(count.min(9))
+            .map(|it| char::from(*it))
+            .collect();
         self.skip(1 + count);
         match digits.trim_end_matches('0') {
             "" => String::new(),
@@ -98,9 +102,12 @@ impl Reader<'_> {
         }
         let whole = self.rest;
         let unread = |it: &Self| it.unread("Z07:00", whole);
-        let (Some(sign), Some(b':'), Some(hours), Some(minutes)) =
-            (whole.first(), whole.get(3), whole.get(1..3), whole.get(4..6))
-        else {
+        let (Some(sign), Some(b':'), Some(hours), Some(minutes)) = (
+            whole.first(),
+            whole.get(3),
+            whole.get(1..3),
+            whole.get(4..6),
+        ) else {
             return Err(unread(self));
         };
         self.skip(6);
@@ -159,7 +166,9 @@ fn quoted(text: &[u8]) -> String {
 }
 
 fn two_digits(text: &[u8], is_fixed: bool) -> Option<(u32, usize)> {
-    let mut digits = text.iter().map_while(|it| it.is_ascii_digit().then(|| digit(*it)));
+    let mut digits = text
+        .iter()
+        .map_while(|it| it.is_ascii_digit().then(|| digit(*it)));
     let first = digits.next()?;
     match digits.next() {
         Some(second) => Some((first * 10 + second, 2)),
@@ -190,7 +199,10 @@ mod tests {
         for (text, written) in [
             ("2020-02-29T01:02:03Z", "2020-02-29T01:02:03Z"),
             ("2020-01-01T1:02:03,500Z", "2020-01-01T01:02:03.5Z"),
-            ("2020-01-01T01:02:03.1234567891Z", "2020-01-01T01:02:03.123456789Z"),
+            (
+                "2020-01-01T01:02:03.1234567891Z",
+                "2020-01-01T01:02:03.123456789Z",
+            ),
             ("2020-01-01T01:02:03.000+00:00", "2020-01-01T01:02:03Z"),
             ("2020-01-01T01:02:03-01:60", "2020-01-01T01:02:03-02:00"),
             ("0000-01-01T00:00:00+24:00", "0000-01-01T00:00:00+24:00"),

@@ -185,7 +185,10 @@ impl<'a> Reader<'a> {
             (Type::Bytes, Kind::Array) => self.bytes(place)?,
             (Type::Integer(name), Kind::Number) => {
                 let number = self.raw();
-                match str::from_utf8(number).ok().and_then(|it| it.parse::<i64>().ok()) {
+                match str::from_utf8(number)
+                    .ok()
+                    .and_then(|it| it.parse::<i64>().ok())
+                {
                     Some(number) => *place = Value::from(number),
                     None => self.wrong_number(number, name),
                 }
@@ -290,7 +293,10 @@ impl<'a> Reader<'a> {
             match self.kind() {
                 Kind::Number => {
                     let number = self.raw();
-                    match str::from_utf8(number).ok().and_then(|it| it.parse::<u8>().ok()) {
+                    match str::from_utf8(number)
+                        .ok()
+                        .and_then(|it| it.parse::<u8>().ok())
+                    {
                         Some(byte) => bytes.push(byte),
                         None => self.wrong_number(number, "uint8"),
                     }
@@ -383,7 +389,10 @@ impl<'a> Reader<'a> {
     }
 
     fn advance(&mut self, count: usize) -> &'a [u8] {
-        let (passed, rest) = self.rest.split_at_checked(count).unwrap_or((self.rest, &[]));
+        let (passed, rest) = self
+            .rest
+            .split_at_checked(count)
+            .unwrap_or((self.rest, &[]));
         self.rest = rest;
         passed
     }
