@@ -195,3 +195,6 @@ fn hash(text: &str) -> Result<(), String> {
         Err(format!("wrong number of hex digits for {algorithm}: {hex}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

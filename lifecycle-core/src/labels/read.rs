@@ -112,3 +112,6 @@ const IMAGES: Type = Type::Struct(&Struct {
         Field::new("mirrors", &Type::TEXTS),
     ],
 });
+
+#[cfg(test)]
+mod tests;

@@ -499,3 +499,120 @@ fn object(place: &mut Value) -> Option<&mut Map<String, Value>> {
     }
     place.as_object_mut()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::types::Field;
+    use super::*;
+
+    const INNER: Type = Type::Struct(&Struct {
+        package: "p",
+        name: "Inner",
+        fields: &[Field::new("a", &Type::STRING), Field::new("b", &Type::Bool)],
+    });
+    const OUTER: Type = Type::Struct(&Struct {
+        package: "p",
+        name: "Outer",
+        fields: &[
+            Field::new("any", &Type::Any),
+            Field::new("bytes", &Type::Bytes),
+            Field::new("inner", &INNER),
+            Field::new("list", &Type::List(&INNER)),
+            Field::new("map", &Type::Map(&INNER)),
+            Field::new("pointer", &Type::Pointer(&INNER)),
+            Field::new("time", &Type::Time("p.Time")),
+        ],
+    });
+
+    fn read(text: &str) -> Result<Value, String> {
+        unmarshal(text.as_bytes(), &OUTER).map_err(|it| it.to_string())
+    }
+
+    #[test]
+    fn what_is_said_twice_is_laid_over_what_was_said() {
+        for (text, value) in [
+            (
+                r#"{"inner":{"a":"x"},"INNER":{"b":true},"inner":null}"#,
+                json!({"inner": {"a": "x", "b": true}}),
+            ),
+            (
+                r#"{"list":[{"a":"x"},{"a":"y"}],"list":[{"b":true}]}"#,
+                json!({"list": [{"a": "x", "b": true}]}),
+            ),
+            (r#"{"list":[{}],"list":null}"#, json!({})),
+            (
+                r#"{"map":{"k":{"a":"x"},"l":{}},"map":{"k":{"b":true},"m":null}}"#,
+                json!({"map": {"k": {"b": true}, "l": {}, "m": {}}}),
+            ),
+            (
+                r#"{"pointer":{"a":"x"},"pointer":{"b":true}}"#,
+                json!({"pointer": {"a": "x", "b": true}}),
+            ),
+            (r#"{"pointer":{"a":"x"},"pointer":null}"#, json!({})),
+            (
+                r#"{"any":{"a":1},"any":{"b":[null,2]}}"#,
+                json!({"any": {"b": [null, 2.0]}}),
+            ),
+            (r#"{"bytes":[104,null]}"#, json!({"bytes": "aAA="})),
+            (
+                r#"{"time":"2020-01-01T0:00:00Z","time":null,"x":[{"y":"]"}]}"#,
+                json!({"time": "2020-01-01T00:00:00Z"}),
+            ),
+        ] {
+            assert_eq!(read(text), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_value_of_another_type_is_told_unless_a_type_reads_itself() {
+        for (text, words) in [
+            (
+                r#"{"map":{"k":{"a":1}},"list":1}"#,
+                "json: cannot unmarshal number into Go struct field Inner.map.a of type string",
+            ),
+            (
+                r#"{"list":1,"time":1}"#,
+                "Time.UnmarshalJSON: input is not a JSON string",
+            ),
+            (
+                r#"{"any":[1e999]}"#,
+                "json: cannot unmarshal number 1e999 into Go struct field Outer.any of type float64",
+            ),
+            (
+                r#"{"bytes":["x",256]}"#,
+                "json: cannot unmarshal string into Go struct field Outer.bytes of type uint8",
+            ),
+            (
+                "[]",
+                "json: cannot unmarshal array into Go value of type p.Outer",
+            ),
+            ("{} x", "invalid character 'x' after top-level value"),
+        ] {
+            assert_eq!(read(text), Err(words.to_owned()), "{text}");
+        }
+        assert!(decode::<Value>(b"{} x", &OUTER).is_ok());
+    }
+
+    #[test]
+    fn depth_is_passed_over_where_nothing_is_kept() {
+        let deep = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(read(&format!(r#"{{"x":{}}}"#, deep(9_999))), Ok(json!({})));
+        assert_eq!(
+            read(&format!(r#"{{"inner":1,"x":{}}}"#, deep(10_000))),
+            Err("invalid character '[' exceeded max depth".to_owned())
+        );
+        assert!(read(&format!(r#"{{"any":{}}}"#, deep(MAX_KEPT))).is_ok());
+        assert!(read(&format!(r#"{{"any":{}}}"#, deep(MAX_KEPT + 2))).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_json_is_read_whole(text in r#"[\[\]{}:, "\\u0-9a-f.eE+nul-]{0,16}"#) {
+            let kept = unmarshal::<Value>(text.as_bytes(), &Type::Any);
+            let is_json = serde_json::from_str::<Value>(&text).is_ok();
+            proptest::prop_assert!(kept.is_ok() || !is_json, "{}", text);
+        }
+    }
+}
