@@ -72,7 +72,7 @@ pub struct Index {
     )]
     pub media_type: Option<MediaType>,
     /// The manifests.
-    #[serde(deserialize_with = "null")]
+    #[serde(default, deserialize_with = "null")]
     pub manifests: Vec<Descriptor>,
     /// Extra facts.
     #[serde(

@@ -12,8 +12,8 @@ use super::syntax;
 use super::types::{Struct, Type};
 
 /// How deep values may lie in each other that a type takes whatever they are; Go has 10,000. Whoever
-/// holds such values goes through them on the stack.
-const MAX_KEPT: usize = 200;
+/// holds such values goes through them on the stack, and files of the phases have 100 at most.
+const MAX_KEPT: usize = 80;
 
 /// Why text cannot be read, in Go's words.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
