@@ -289,9 +289,9 @@ fn configure(
     log: &dyn Log,
 ) -> Result<ImageConfig, ExportError> {
     let created = time(created.unwrap_or(tree::MTIME))?;
-    let mut config = run_image.image.config().clone().without_extra();
+    let mut config = run_image.image.config().clone();
     if let Some(extended) = extended {
-        config.config = extended.image.config().clone().without_extra().config;
+        config.config = extended.image.config().clone().config;
     }
     config.created = Some(created.clone());
     config.container.clear();

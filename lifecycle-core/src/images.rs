@@ -213,17 +213,18 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    /// Whether the image may be all right, and was not had: nobody answered, or a registry answered
-    /// otherwise than it should. Upstream takes what it refuses for that, too.
+    /// Whether the image was not had: nobody answered, or a registry answered otherwise than it should, or
+    /// with what cannot be read. Upstream fails then; it ignores what it can read and finds corrupt.
     pub(crate) fn is_of_store(&self) -> bool {
         match &*self.source {
             ImageError::Store(StoreError::Unavailable { .. } | StoreError::Refused { .. })
             | ImageError::Refused { .. } => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             ImageError::Manifest {
-                source: ManifestError::NotJson { .. },
+                source: ManifestError::Malformed(_),
                 ..
-            } => self.strict,
+            }
+            | ImageError::Config { .. } => self.strict,
             _ => false,
         }
     }

@@ -1,12 +1,14 @@
 //! The labels of an image in which the lifecycle says what it did, as Go's `encoding/json` writes
 //! them: they are part of the config, so every byte counts for the image ID.
 
+mod read;
 mod wire;
 
 use std::collections::BTreeSet;
 
-use go::json;
+use go::json::{self, Problem};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use self::wire::{
     BomJson, BomList, BuildJson, BuildpackJson, CacheJson, GitJson, ImagesJson, LauncherJson,
@@ -61,11 +63,31 @@ pub fn lifecycle_metadata(metadata: &LayersMetadata) -> Result<String, LabelErro
     json(&LayersJson::of(metadata)?)
 }
 
-/// Reads the value of [`LIFECYCLE_METADATA`], of any lifecycle.
+/// Reads the value of [`LIFECYCLE_METADATA`], of any lifecycle. One that is empty says nothing.
 ///
 /// All numbers become floats, since JSON knows no others to Go.
-pub fn parse_lifecycle_metadata(text: &str) -> Result<LayersMetadata, serde_json::Error> {
-    serde_json::from_str::<LayersJson>(text).map(LayersJson::into_metadata)
+pub fn parse_lifecycle_metadata(text: &str) -> Result<LayersMetadata, LabelError> {
+    let label: LayersJson = parse(LIFECYCLE_METADATA, text, &read::LAYERS)?;
+    Ok(label.into_metadata())
+}
+
+/// Reads the value of [`STACK_MIXINS`].
+pub(crate) fn parse_mixins(text: &str) -> Result<Vec<String>, LabelError> {
+    let mixins: Option<_> = parse(STACK_MIXINS, text, &json::Type::TEXTS)?;
+    Ok(mixins.unwrap_or_default())
+}
+
+/// Reads a label; one that is empty is as if it were not there.
+fn parse<T: DeserializeOwned + Default>(
+    label: &'static str,
+    text: &str,
+    of: &json::Type,
+) -> Result<T, LabelError> {
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    let read = json::unmarshal(text.as_bytes(), of);
+    read.map_err(|problem| LabelError::Unreadable { label, problem })
 }
 
 /// The value of [`LIFECYCLE_METADATA`] for an image on another run image; all else stays as it is, of
@@ -76,8 +98,8 @@ pub(crate) fn rebase_lifecycle_metadata<E: From<LabelError>>(
     text: &str,
     change: impl FnOnce(&mut RunImageMetadata, &mut Option<StackMetadata>) -> Result<(), E>,
 ) -> Result<String, E> {
-    let label: LayersJson<serde_json::Value> = serde_json::from_str(text)
-        .map_err(|error| LabelError::unreadable(LIFECYCLE_METADATA, text, &error))?;
+    let label: LayersJson<serde_json::Value> =
+        parse(LIFECYCLE_METADATA, text, &read::LAYERS_OF_ANY_APP)?;
     let (app, label) = label.split_app();
     let mut metadata = label.into_metadata();
     change(&mut metadata.run_image, &mut metadata.stack)?;
@@ -133,13 +155,23 @@ pub fn cache_metadata(metadata: &CacheMetadata) -> Result<String, LabelError> {
     })
 }
 
-/// Reads the value of [`CACHE_METADATA`].
-pub fn parse_cache_metadata(text: &str) -> Result<CacheMetadata, serde_json::Error> {
-    let cache: CacheJson = serde_json::from_str(text)?;
-    Ok(CacheMetadata {
-        sbom: cache.sbom.into(),
-        buildpacks: into_list(cache.buildpacks),
-    })
+/// Reads the value of [`CACHE_METADATA`]. One that is empty says nothing.
+pub fn parse_cache_metadata(text: &str) -> Result<CacheMetadata, LabelError> {
+    parse(CACHE_METADATA, text, &read::CACHE).map(CacheJson::into_metadata)
+}
+
+/// Reads the same from a file: what follows it there does not count.
+pub(crate) fn read_cache_metadata(bytes: &[u8]) -> Result<CacheMetadata, Problem> {
+    json::decode(bytes, &read::CACHE).map(CacheJson::into_metadata)
+}
+
+impl CacheJson {
+    fn into_metadata(self) -> CacheMetadata {
+        CacheMetadata {
+            sbom: self.sbom.into(),
+            buildpacks: into_list(self.buildpacks),
+        }
+    }
 }
 
 /// The value of [`BUILD_METADATA`].
@@ -217,23 +249,12 @@ pub enum LabelError {
     Unreadable {
         /// Which label.
         label: &'static str,
-        /// Why not: in Go's words, if it is no JSON.
-        problem: String,
+        /// Why not, in Go's words.
+        problem: Problem,
     },
     /// It cannot be said in JSON.
     #[error("json")]
     Unwritable(#[source] serde_json::Error),
-}
-
-impl LabelError {
-    /// `label` has the value `text`, which `error` says cannot be read.
-    pub(crate) fn unreadable(label: &'static str, text: &str, error: &serde_json::Error) -> Self {
-        let problem = json::problem(text.as_bytes());
-        Self::Unreadable {
-            label,
-            problem: problem.unwrap_or_else(|| error.to_string()),
-        }
-    }
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, LabelError> {
@@ -337,9 +358,26 @@ mod tests {
         let text = r#"{"app":null,"sbom":null,"buildpacks":[{"key":"k","layers":null,"x":1}],"config":null,"runImage":{"mirrors":null}}"#;
         let metadata = parse_lifecycle_metadata(text).unwrap();
         assert_eq!(metadata.buildpacks.len(), 1);
-        for bad in ["", "nonsense", r#"{"app":{}}"#, r#"{"buildpacks":"x"}"#] {
+        for bad in ["nonsense", r#"{"app":{}}"#, r#"{"buildpacks":"x"}"#, "{} x"] {
             assert!(parse_lifecycle_metadata(bad).is_err(), "{bad}");
         }
+        assert_eq!(
+            parse_lifecycle_metadata("").unwrap(),
+            LayersMetadata::default()
+        );
+        let odd = "{\"Buildpac\u{212a}s\":[{\"KEY\":\"k\",\"layers\":{\"l\":{\"launch\":true}}},null],\
+            \"RUNIMAGE\":{\"Image\":\"a\",\"image\":\"b\"}}";
+        let metadata = parse_lifecycle_metadata(odd).unwrap();
+        assert_eq!(metadata.buildpacks.len(), 2);
+        assert!(metadata.buildpacks[0].layers["l"].launch);
+        assert_eq!(metadata.run_image.images.image, "b");
+        let error = parse_lifecycle_metadata(r#"{"buildpacks":[{"layers":{"l":{"launch":1}}}]}"#);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "failed to unmarshal context of label 'io.buildpacks.lifecycle.metadata': json: cannot unmarshal number \
+             into Go struct field LayerMetadata.buildpacks.layers.LayerMetadataFile.launch of type bool"
+        );
+        assert!(read_cache_metadata(b"{\"SBOM\":{}} x").is_ok());
         assert_eq!(
             cache_metadata(&CacheMetadata::default()).unwrap(),
             r#"{"sbom":{"sha":""},"buildpacks":null}"#

@@ -110,7 +110,7 @@ pub async fn rebase(
     } = base;
     check(context, &app, &base, log)?;
 
-    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
+    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or_default();
     let reference = base_place.identifier(&base.descriptor().digest);
     let mut above = 0;
     let mut replaced = String::new();
@@ -161,16 +161,12 @@ pub async fn rebase(
 
 /// What `app` says of its run image, and where that may be had; empty where it says nothing.
 pub fn run_image(api: PlatformApi, app: &Image) -> Result<RunImageMetadata, RebaseError> {
-    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or("{}");
-    let mut said = RunImageMetadata::default();
-    labels::rebase_lifecycle_metadata(label, |run_image, stack| {
-        said = run_image.clone();
-        if !api.has_targets() || said.images.image.is_empty() {
-            said.images = stack.take().unwrap_or_default().run_image;
-        }
-        Ok::<(), LabelError>(())
-    })
-    .map_err(RebaseError::Label)?;
+    let label = app.label(labels::LIFECYCLE_METADATA).unwrap_or_default();
+    let read = labels::parse_lifecycle_metadata(label).map_err(RebaseError::Label)?;
+    let mut said = read.run_image;
+    if !api.has_targets() || said.images.image.is_empty() {
+        said.images = read.stack.unwrap_or_default().run_image;
+    }
     Ok(said)
 }
 
@@ -250,8 +246,10 @@ fn check_stack(app: &Image, base: &Image) -> Result<(), RebaseError> {
     if new != old {
         return Err(RebaseError::OtherStack { new, old });
     }
-    let has = mixins(base)?;
-    let missing: Vec<_> = mixins(app)?.difference(&has).cloned().collect();
+    let of =
+        |image: &Image, what| mixins(image).map_err(|source| RebaseError::Mixins { what, source });
+    let (needs, has) = (of(app, "app image")?, of(base, "run image")?);
+    let missing: Vec<_> = needs.difference(&has).cloned().collect();
     if missing.is_empty() {
         Ok(())
     } else {
@@ -260,15 +258,11 @@ fn check_stack(app: &Image, base: &Image) -> Result<(), RebaseError> {
 }
 
 /// The mixins of an image, without the stage that each is for.
-fn mixins(image: &Image) -> Result<BTreeSet<String>, RebaseError> {
-    let Some(label) = image.label(labels::STACK_MIXINS) else {
-        return Ok(BTreeSet::new());
-    };
-    let mixins: Option<Vec<String>> = serde_json::from_str(label)
-        .map_err(|error| LabelError::unreadable(labels::STACK_MIXINS, label, &error))
-        .map_err(RebaseError::Label)?;
+fn mixins(image: &Image) -> Result<BTreeSet<String>, LabelError> {
+    let label = image.label(labels::STACK_MIXINS).unwrap_or_default();
+    let mixins = labels::parse_mixins(label)?;
     let bare = |it: String| it.rsplit(':').next().map(str::to_owned).unwrap_or_default();
-    Ok(mixins.unwrap_or_default().into_iter().map(bare).collect())
+    Ok(mixins.into_iter().map(bare).collect())
 }
 
 /// Whether what runs on `old` runs on `new`.
@@ -437,7 +431,7 @@ fn compose(
         created: created.clone(),
         ..History::default()
     };
-    let old = app.config().clone().without_extra();
+    let old = app.config().clone();
     let mut config = ImageConfig {
         architecture: base.config().architecture.clone(),
         created,
@@ -519,6 +513,14 @@ pub enum RebaseError {
     MissingMixins {
         /// What.
         missing: Vec<String>,
+    },
+    /// What an image says of its mixins cannot be read.
+    #[error("get {what} mixins")]
+    Mixins {
+        /// Of which image.
+        what: &'static str,
+        /// Why.
+        source: LabelError,
     },
     /// There is no image to rebase.
     #[error("failed to access image to rebase")]

@@ -95,9 +95,17 @@ fn said(error: &(dyn Error + 'static)) -> Option<String> {
         let source = match &**source {
             ImageError::Store(source) => source,
             ImageError::Manifest {
-                source: ManifestError::NotJson { problem },
+                source: ManifestError::Malformed(problem),
+                media_type,
                 ..
-            } if *strict => return Some(problem.clone()),
+            } if *strict => {
+                // An index is read where the image is looked for, all else later.
+                let place = media_type
+                    .is_index()
+                    .then(|| format!("connect to repo store \"{name}\": "));
+                return Some(place.unwrap_or_default() + &problem.to_string());
+            }
+            ImageError::Config { source, .. } if *strict => return Some(source.to_string()),
             ImageError::Refused { problem } => return Some(problem.clone()),
             _ => return None,
         };

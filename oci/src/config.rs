@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use go::json::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::json::{null, texts};
-use crate::{DiffId, Platform};
+use crate::{DiffId, Platform, wire};
 
 /// The config of an image: how its layers make a root file system, and how it is run.
 ///
-/// Reads all that OCI and Docker write, `null` included. Writes keys in the order of Go's
-/// go-containerregistry, on which the image IDs of all CNB tools rest; keys that it does not know
-/// come last.
+/// Read and written as Go's go-containerregistry does, on which the image IDs of all CNB tools rest; keys
+/// that it does not know are left out.
 ///
 /// <https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md>
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -62,12 +62,18 @@ pub struct ImageConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub os_features: Vec<String>,
-    /// Keys that are not in the specification.
-    #[serde(flatten)]
-    pub extra: BTreeMap<String, Value>,
 }
 
 impl ImageConfig {
+    /// Reads the config at the beginning of `text`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, in the words of Go's library.
+    pub fn parse(text: &[u8]) -> Result<Self, Problem> {
+        go::json::decode(text, &wire::CONFIG)
+    }
+
     /// What it runs on.
     pub fn platform(&self) -> Platform {
         let some = |text: &String| Some(text.clone()).filter(|it| !it.is_empty());
@@ -78,13 +84,6 @@ impl ImageConfig {
             os_features: self.os_features.clone(),
             variant: some(&self.variant),
         }
-    }
-
-    /// Without the keys that are not in the specification, as go-containerregistry reads it.
-    pub fn without_extra(mut self) -> Self {
-        self.extra.clear();
-        self.config.extra.clear();
-        self
     }
 }
 
@@ -165,9 +164,6 @@ pub struct RunConfig {
     /// Docker's: the shell of `RUN` in builds on top.
     #[serde(deserialize_with = "null", skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
-    /// Keys that are not in the specification.
-    #[serde(flatten)]
-    pub extra: BTreeMap<String, Value>,
 }
 
 impl RunConfig {
@@ -271,18 +267,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_stand_in_gos_order_and_none_is_lost() {
+    fn keys_stand_in_gos_order_and_those_it_does_not_know_are_left_out() {
         let text = r#"{"x-own":[1],"os":"linux","variant":"v8","rootfs":{"type":"layers","diff_ids":null},
             "history":[{"created_by":"a","created":"t","empty_layer":true}],"created":"t","architecture":"arm64",
             "config":{"Volumes":{"/v":{}},"Labels":{"b":"<","a":""},"Env":["A=b=c"],"User":"u","Cmd":null,
-            "Own":true,"StopSignal":"S"}}"#;
-        let config: ImageConfig = serde_json::from_str(text).unwrap();
+            "Own":true,"StopSignal":"S"}} and more"#;
+        let text = text.replace("\"t\"", "\"2020-01-01T0:00:00Z\"");
+        let config = ImageConfig::parse(text.as_bytes()).unwrap();
         assert_eq!(
             go::json::to_string(&config).unwrap(),
-            r#"{"architecture":"arm64","created":"t","history":[{"created":"t","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S","Own":true},"variant":"v8","x-own":[1]}"#
+            r#"{"architecture":"arm64","created":"2020-01-01T00:00:00Z","history":[{"created":"2020-01-01T00:00:00Z","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S"},"variant":"v8"}"#
         );
-        let known = config.without_extra();
-        assert!(known.extra.is_empty() && known.config.extra.is_empty());
     }
 
     #[test]

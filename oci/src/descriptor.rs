@@ -21,7 +21,8 @@ pub struct Descriptor {
     pub media_type: MediaType,
     /// Which content it is.
     pub digest: Digest,
-    /// How many bytes it is.
+    /// How many bytes it is; 0 where a document does not say it.
+    #[serde(default)]
     pub size: u64,
     /// Where else the content may be had. Never followed.
     #[serde(

@@ -5,6 +5,7 @@ mod loose;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use go::json::Problem;
 use serde::Serialize;
 
 use self::loose::Reading;
@@ -324,7 +325,7 @@ pub enum ImageError {
         /// Which.
         digest: Digest,
         /// Why.
-        source: serde_json::Error,
+        source: Problem,
     },
     /// Manifest and config speak of different layers.
     #[error("image {digest} has {layers} layers, but {diff_ids} diff IDs")]
@@ -341,6 +342,8 @@ pub enum ImageError {
     Manifest {
         /// Which.
         digest: Digest,
+        /// What it came as.
+        media_type: MediaType,
         /// Why.
         source: ManifestError,
     },

@@ -25,8 +25,8 @@ pub mod spans;
 pub mod store;
 pub mod tar;
 pub mod view;
-
 mod walk;
+mod wire;
 
 pub use config::{HealthCheck, History, ImageConfig, RootFs, RunConfig};
 pub use copy::{

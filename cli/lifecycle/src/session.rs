@@ -66,7 +66,7 @@ impl Session {
                     let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
                     format!(
                         "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
-                        go::json::texts_problem(text).unwrap_or_default()
+                        texts_problem(text)
                     )
                 }
                 // What follows "keychain" has always been what is wrong with it.
@@ -258,4 +258,11 @@ fn repositories(inputs: &Inputs) -> Vec<Repository> {
 /// Where temporary files go.
 pub(crate) fn temporary_folder(environment: &Environment) -> PathBuf {
     environment.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
+}
+
+/// Why `text` is no JSON object of texts, in Go's words; of the text one letter is shown at most.
+fn texts_problem(text: &str) -> String {
+    type Texts = Option<BTreeMap<String, String>>;
+    let read = go::json::unmarshal::<Texts>(text.as_bytes(), &go::json::Type::TEXTS_BY_NAME);
+    read.err().map(|it| it.to_string()).unwrap_or_default()
 }

@@ -22,7 +22,7 @@ use super::notes::Notes;
 use super::{CacheError, UnreadableMetadata};
 use crate::extract::ExtractError;
 use crate::files::{OsError, write_bytes};
-use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, parse_cache_metadata};
+use crate::labels::{CACHE_METADATA, CacheMetadata, cache_metadata, read_cache_metadata};
 use crate::{Level, Log};
 
 /// The most that is read of metadata: 64 MiB. Real ones have a few kilobytes.
@@ -288,8 +288,7 @@ fn read_metadata(folder: &Path) -> Result<CacheMetadata, UnreadableMetadata> {
         }
     };
     let bytes = oci::read_at_most(&mut file, MAX_METADATA).ok().flatten();
-    let text = String::from_utf8(bytes.unwrap_or_default()).unwrap_or_default();
-    Ok(parse_cache_metadata(&text).unwrap_or_default())
+    Ok(read_cache_metadata(&bytes.unwrap_or_default()).unwrap_or_default())
 }
 
 fn wait(lock: &File, folder: &Path, log: &dyn Log) -> Result<(), CacheError> {

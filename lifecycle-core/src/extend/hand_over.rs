@@ -104,8 +104,7 @@ pub fn read_extended(
         return Err(malformed("it is an index".to_owned()));
     };
     let bytes = blob(only, &manifest.config.digest, limits.metadata_bytes)?;
-    let config: ImageConfig =
-        serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let config = ImageConfig::parse(&bytes).map_err(|error| malformed(error.to_string()))?;
     let image = Image::new(&manifest, config, manifest.layers.clone());
     let image = image.map_err(|source| HandOverError::Image {
         path: only.clone(),

@@ -1,16 +1,21 @@
-//! JSON as Go's `encoding/json` writes it, byte for byte.
+//! JSON as Go's `encoding/json` writes it, byte for byte, and reads it.
 //!
 //! Images and labels that other tools made are named by the digest of such bytes. Against what
 //! `serde_json` writes: `<`, `>`, `&`, U+2028 and U+2029 are escaped, and numbers have Go's form.
 
+mod decode;
+mod literal;
 mod syntax;
+mod types;
 
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-pub use syntax::{problem, stream_problem, texts_problem};
+pub use decode::{Problem, decode, unmarshal};
+pub use syntax::{problem, stream_problem};
+pub use types::{Field, Struct, Type};
 
 /// The JSON of `value`.
 ///

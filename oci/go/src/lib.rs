@@ -17,5 +17,6 @@ pub mod json;
 pub mod mime;
 pub mod signals;
 pub mod tar;
+pub mod time;
 pub mod toml;
 pub mod words;

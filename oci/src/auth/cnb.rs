@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use go::json::Type;
+
 use super::{Credential, CredentialsError, normalise};
 
 /// Parses `CNB_REGISTRY_AUTH`. As upstream, an entry holds for the whole registry: scheme and path
@@ -12,23 +14,22 @@ use super::{Credential, CredentialsError, normalise};
 ///
 /// <https://github.com/buildpacks/spec/blob/platform/v0.15/platform.md>
 pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Credential>, CredentialsError> {
+    // The error is dropped because it may quote a secret.
+    let entries = go::json::unmarshal(text.as_bytes(), &Type::TEXTS_BY_NAME).ok();
     // `null` is nothing to Go.
-    let entries: Option<BTreeMap<String, Option<String>>> =
-        // The error is dropped because it may quote a secret.
-        serde_json::from_str(text).ok().ok_or(CredentialsError::CnbRegistryAuth)?;
+    let entries: Option<BTreeMap<String, String>> =
+        entries.ok_or(CredentialsError::CnbRegistryAuth)?;
     entries
         .unwrap_or_default()
         .into_iter()
-        .map(
-            |(key, value)| match credential(&value.unwrap_or_default()) {
-                Some(credential) => {
-                    let key = normalise(&key);
-                    let host = key.split_once('/').map_or(key.as_str(), |(host, _)| host);
-                    Ok((host.to_owned(), credential))
-                }
-                None => Err(CredentialsError::CnbEntry { registry: key }),
-            },
-        )
+        .map(|(key, value)| match credential(&value) {
+            Some(credential) => {
+                let key = normalise(&key);
+                let host = key.split_once('/').map_or(key.as_str(), |(host, _)| host);
+                Ok((host.to_owned(), credential))
+            }
+            None => Err(CredentialsError::CnbEntry { registry: key }),
+        })
         .collect()
 }
 

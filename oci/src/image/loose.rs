@@ -39,6 +39,7 @@ pub(super) async fn read(
         let parsed = Manifest::parse(&descriptor.media_type, &bytes, limits);
         let parsed = parsed.map_err(|source| ImageError::Manifest {
             digest: descriptor.digest.clone(),
+            media_type: descriptor.media_type.clone(),
             source,
         })?;
         if is_loose {
@@ -68,13 +69,10 @@ pub(super) async fn read(
         check_data(&manifest.config)?;
     }
     let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
-    let config: ImageConfig =
-        serde_json::from_str(&crate::json::text(&config_bytes)).map_err(|source| {
-            ImageError::Config {
-                digest: manifest.config.digest.clone(),
-                source,
-            }
-        })?;
+    let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
+        digest: manifest.config.digest.clone(),
+        source,
+    })?;
     if is_loose {
         for it in &config.rootfs.diff_ids {
             known_hash(&it.0)?;

@@ -96,7 +96,7 @@ fn assemble(
     let owner = ids(&recipe.base).map_err(MakeError::Base)?;
     let base_labels = recipe.base.config().config.labels.clone();
     let mut metadata: BuilderMetadata = labels::read(&base_labels, BUILDER)?.unwrap_or_default();
-    let mut config = recipe.base.config().clone().without_extra();
+    let mut config = recipe.base.config().clone();
     own_labels(&mut config, &recipe.labels)?;
     let stack_id = recipe.toml.stack_id().unwrap_or_default();
     check_stack(&recipe, stack_id)?;

@@ -111,7 +111,7 @@ pub(super) fn listing(images: &[NamedImage]) -> Vec<Listed> {
 impl Pending {
     /// Makes the image: compresses its layers, several at once, and checks each against its diff ID.
     pub(super) fn make(&self, members: &Members) -> Result<Made, StoreError> {
-        let config: ImageConfig = serde_json::from_slice(&self.config)
+        let config: ImageConfig = ImageConfig::parse(&self.config)
             .map_err(|error| members.malformed(format!("a config in it is none: {error}")))?;
         let diff_ids = config.rootfs.diff_ids;
         if diff_ids.len() != self.layers.len() {
