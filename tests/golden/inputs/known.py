@@ -28,7 +28,9 @@ WRITE_CHECK = "a registry that answers the check for write access only later"
 TOKEN = "a registry that wants a token, and lets in at /v2/ who has none"
 NO_CONFIG = "a manifest that is JSON and has no config"
 RANDOM = "upstream tells one of several at random"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST]
+INSECURE = "-insecure-registry without a registry"
+DOTS = "a part of an image's name that is . or .."
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, INSECURE, DOTS]
 
 
 def panicked(step):
@@ -100,6 +102,11 @@ def row_of(case, i, want, got, behaviour):
         return OWNER
     if not behaviour and "dial tcp: lookup http " in up["stdout"] and "could not parse reference: http://" in said:
         return NO_HOST
+    if re.search(r"could not parse reference: (\S*/)?\.\.?/|could not parse reference: \S*[:/]\.\.?(\s|$)", said):
+        return DOTS
+    args = case["steps"][i].get("run") or []
+    if any(pair == ("-insecure-registry", "") for pair in zip(args, args[1:])) or "-insecure-registry=" in args:
+        return INSECURE
     if "malformed `CNB_REGISTRY_AUTH`" in said:
         return AUTH
     if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith(("builder", "creator")) and other_apis(case):
