@@ -181,7 +181,10 @@ pub fn parse_name(name: &str) -> Result<Reference, PlaceError> {
     let unnameable = || PlaceError::Name {
         name: name.to_owned(),
     };
-    let mut reference: Reference = name.parse().map_err(|_reason| unnameable())?;
+    let mut reference = name
+        .parse()
+        .or_else(|_strict| Reference::parse_weakly(name))
+        .map_err(|_reason| unnameable())?;
     let Location::Registry(repository) = &reference.location else {
         return Err(unnameable());
     };

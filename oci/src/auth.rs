@@ -1,17 +1,21 @@
 //! Credentials for registries: where they are kept, and whom they are for.
 //!
 //! In order: what was given for a registry, `CNB_REGISTRY_AUTH`, and the file that Docker or Podman
-//! keeps. Nothing is looked up, and no helper program runs, before a registry asks for credentials.
+//! keeps, before which goes `DOCKER_AUTH_CONFIG`. Nothing is looked up, and no helper program runs, before a registry asks for credentials.
 
 mod cnb;
 mod config_file;
+mod docker;
 mod helper;
+mod json;
 mod lock;
 mod login;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Registry, Repository};
@@ -35,6 +39,16 @@ pub enum Credential {
     },
     /// A refresh token, to be exchanged for registry tokens.
     IdentityToken(Secret),
+    /// A refresh token, and what is for those who exchange none: registries without tokens, and servers
+    /// of tokens of old.
+    IdentityTokenOrBasic {
+        /// The token.
+        token: Secret,
+        /// Who.
+        username: String,
+        /// The proof.
+        password: Secret,
+    },
     /// A token that the registry itself takes.
     RegistryToken(Secret),
 }
@@ -63,8 +77,30 @@ impl Credential {
 pub struct Credentials {
     given: BTreeMap<String, Credential>,
     cnb: BTreeMap<String, Credential>,
+    docker: BTreeMap<String, Credential>,
     files: Vec<ConfigFile>,
-    unreadable: Vec<PathBuf>,
+    notes: Vec<String>,
+    as_upstream: Option<AsUpstream>,
+}
+
+/// What is looked up for registries as a whole, as the lifecycle of the Go project does it.
+#[derive(Clone)]
+struct AsUpstream {
+    keychain: Arc<docker::Keychain>,
+    /// What was found for those that were asked about, by whichever copy.
+    known: Arc<Mutex<BTreeMap<Registry, Option<Credential>>>>,
+}
+
+impl AsUpstream {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Registry, Option<Credential>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for AsUpstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.known().fmt(f)
+    }
 }
 
 impl Credentials {
@@ -78,7 +114,7 @@ impl Credentials {
     /// Adds the content of `CNB_REGISTRY_AUTH`: a JSON object of registry to `Basic …`, `Bearer …`
     /// or `X-Identity …`.
     pub fn with_cnb_registry_auth(mut self, text: &str) -> Result<Self, CredentialsError> {
-        self.cnb.append(&mut cnb::parse(text)?);
+        self.cnb.append(&mut cnb::parse(text, false)?);
         Ok(self)
     }
 
@@ -102,20 +138,69 @@ impl Credentials {
         if let Some(text) = set(environment, "CNB_REGISTRY_AUTH") {
             found = found.with_cnb_registry_auth(text)?;
         }
+        if let Some(text) = set(environment, docker::VARIABLE) {
+            match docker::of_variable(text) {
+                Ok(entries) => {
+                    let credentials = entries
+                        .into_iter()
+                        .filter_map(|(key, entry)| Some((normalise(&key), entry.credential()?)));
+                    found.docker.extend(credentials);
+                }
+                // As to Docker: what is malformed is told, and is as good as absent.
+                Err(problem) => found.notes.push(format!(
+                    "malformed `{}` is left out: {problem}",
+                    docker::VARIABLE
+                )),
+            }
+        }
         for (path, is_named) in places(home, environment) {
             match ConfigFile::read(&path) {
                 Ok(Some(file)) => found = found.with_file(file),
                 Ok(None) => {}
-                Err(CredentialsError::Io { .. }) if !is_named => found.unreadable.push(path),
+                Err(CredentialsError::Io { .. }) if !is_named => found.notes.push(format!(
+                    "credentials in `{}` cannot be read, and are left out",
+                    path.display()
+                )),
                 Err(error) => return Err(error),
             }
         }
         Ok(found)
     }
 
-    /// The files at usual places that cannot be read, and that are left out.
-    pub fn unreadable(&self) -> &[PathBuf] {
-        &self.unreadable
+    /// As the lifecycle of the Go project finds them: `CNB_REGISTRY_AUTH`, and one file, which is read as
+    /// Docker reads it. To read less than [`find`](Self::find) does, and to forgive less, is what makes a
+    /// build pass or fail with both lifecycles alike.
+    pub fn find_as_upstream(
+        home: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Self, CredentialsError> {
+        let mut found = Self::default();
+        if let Some(text) = set(environment, "CNB_REGISTRY_AUTH") {
+            found.cnb = cnb::parse(text, true)?;
+        }
+        found.as_upstream = docker::Keychain::find(home, environment).map(|keychain| AsUpstream {
+            keychain: Arc::new(keychain),
+            known: Arc::default(),
+        });
+        Ok(found)
+    }
+
+    /// Looks up the credential for `registry` now, and keeps it, for copies too: later its helper may be out of reach.
+    /// Does nothing but after [`find_as_upstream`](Self::find_as_upstream). What it returns is for the user.
+    pub async fn look_up(&self, registry: &Registry) -> Vec<String> {
+        let mut notes = Vec::new();
+        if let Some(upstream) = &self.as_upstream {
+            let found = upstream.keychain.credential(registry, &mut notes).await;
+            let mut known = upstream.known();
+            let known = known.entry(registry.clone()).or_default();
+            *known = found.or_else(|| known.take());
+        }
+        notes
+    }
+
+    /// What the user should know of what was left out.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The credential for `repository`: the one for the longest path that contains it. May run a
@@ -125,10 +210,23 @@ impl Credentials {
         repository: &Repository,
     ) -> Result<Option<Credential>, CredentialsError> {
         let keys = keys_of(repository);
-        for source in [&self.given, &self.cnb] {
+        for source in [&self.given, &self.cnb, &self.docker] {
             if let Some(credential) = keys.iter().find_map(|key| source.get(key)) {
                 return Ok(Some(credential.clone()));
             }
+        }
+        if let Some(upstream) = &self.as_upstream {
+            let registry = repository.registry();
+            let known = upstream.known().get(registry).cloned();
+            return Ok(match known {
+                Some(known) => known,
+                None => {
+                    upstream
+                        .keychain
+                        .credential(registry, &mut Vec::new())
+                        .await
+                }
+            });
         }
         for file in &self.files {
             if let Some(credential) = file.credential(&keys).await? {
@@ -405,6 +503,63 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn dockers_variable_goes_before_files_and_may_be_malformed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        fs_err::write(&path, r#"{"auths":{"r.example":{"auth":"bWU6ZmlsZQ=="}}}"#).unwrap();
+        let find = |text: &str| {
+            let variables = [
+                ("DOCKER_AUTH_CONFIG", text),
+                ("REGISTRY_AUTH_FILE", path.to_str().unwrap()),
+            ];
+            let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Credentials::find(None, &variables.into()).unwrap()
+        };
+        let good = find(r#"{"auths":{"r.example":{"auth":"bWU6eA=="}}}"#);
+        assert_eq!(
+            lookup(&good, "r.example/a").await,
+            Some(Credential::basic("me", "x"))
+        );
+        let bad = find("{");
+        assert_eq!(
+            lookup(&bad, "r.example/a").await,
+            Some(Credential::basic("me", "file"))
+        );
+        assert!(
+            bad.notes()
+                .iter()
+                .any(|it| it.contains("DOCKER_AUTH_CONFIG"))
+        );
+    }
+
+    #[tokio::test]
+    async fn as_upstream_one_file_counts_and_letters_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        let text = r#"{"auths":{"r.example/deep/path":{"auth":"bWU6eA=="}}}"#;
+        fs_err::write(&path, text).unwrap();
+        let variables = [
+            ("REGISTRY_AUTH_FILE", path.to_str().unwrap()),
+            ("CNB_REGISTRY_AUTH", r#"{"S.example":"Basic bWU6eA=="}"#),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let found = Credentials::find_as_upstream(None, &variables.into()).unwrap();
+        assert!(
+            found
+                .look_up(&"r.example".parse().unwrap())
+                .await
+                .is_empty()
+        );
+        assert!(lookup(&found, "r.example/app").await.is_some());
+        assert!(lookup(&found, "s.example/app").await.is_none());
+        let shown = format!("{found:?}");
+        assert!(
+            !shown.contains("bWU6") && !shown.contains("\"x\""),
+            "{shown}"
+        );
+    }
+
     #[test]
     fn what_nobody_named_and_cannot_be_read_is_absent() {
         let folder = tempfile::tempdir().unwrap();
@@ -413,7 +568,7 @@ mod tests {
         fs_err::create_dir_all(path("run/containers/auth.json")).unwrap();
         let run = ("XDG_RUNTIME_DIR".to_owned(), path("run"));
         let found = Credentials::find(None, &BTreeMap::from([run])).unwrap();
-        assert_eq!(found.unreadable().len(), 1);
+        assert_eq!(found.notes().len(), 1);
         let named = "REGISTRY_AUTH_FILE".to_owned();
         let named = BTreeMap::from([(named, path("run/containers/auth.json"))]);
         assert!(Credentials::find(None, &named).is_err());

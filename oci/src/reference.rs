@@ -2,6 +2,7 @@
 
 mod repository;
 mod tag;
+mod weak;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -26,7 +26,7 @@ use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::privileges::{self, User};
 use crate::resolve;
-use crate::session::Session;
+use crate::session::{Session, in_registries};
 
 /// Runs a phase from its inputs to its end. What it starts ends with `cancel`.
 pub(crate) fn run(
@@ -83,6 +83,7 @@ pub(crate) fn run(
                 let session = Session::open(&inputs, |cause| {
                     Failure::because(phase.failure(), "set app image", cause)
                 })?;
+                session.look_up(in_registries(&inputs));
                 let app = rebase::open(&inputs, &session, &span)?;
                 (Some(session), Some(app))
             };
@@ -115,12 +116,16 @@ fn ensure_privileges(
     console: Console,
 ) -> Result<Session, Failure> {
     console.line(Level::Debug, "Ensuring privileges...");
+    let is_open = session.is_some();
     let mut session = match session {
         Some(session) => session,
         None => Session::open(inputs, |cause| {
             Failure::because(GENERIC, "resolve keychain", cause)
         })?,
     };
+    if !is_open || phase != Phase::Rebase {
+        session.look_up(in_registries(inputs));
+    }
     session.connect(inputs)?;
     let kaniko = Path::new(extend::KANIKO);
     let folders: &[&Path] = match phase {

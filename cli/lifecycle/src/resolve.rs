@@ -127,6 +127,11 @@ fn choose_run_image(inputs: &mut Inputs, console: Console) -> Result<Session, Fa
     let session = Session::open(inputs, |cause| {
         invalid(&format!("unable to create keychain: {cause}"))
     })?;
+    let names = offered.images.first().into_iter();
+    session.look_up(names.flat_map(|it| {
+        let mirrors = it.mirrors.iter().map(String::as_str);
+        std::iter::once(it.image.as_str()).chain(mirrors)
+    }));
     let choosing = analyze::choose_run_image(&offered, &inputs.image, async |name| {
         session.may_read(inputs, name).await
     });

@@ -1,19 +1,20 @@
 //! What phases share that talk to registries or a daemon: credentials, connections, where images are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::future::Future;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use go::words::{chain, io_cause};
 use lifecycle_core::images::{DaemonImages, Images, LayoutImages, RegistryImages, parse_name};
-use oci::auth::CredentialsError;
+use oci::auth::{Credentials, CredentialsError};
 use oci::store::{
     DaemonAddress, DaemonAddressError, DaemonOptions, DaemonProblem, DockerDaemon, MirrorSettings,
     RegistryClient, RegistryOptions, RegistryOptionsError, RegistrySettings,
 };
-use oci::{Limits, Location, Repository, StoreError};
+use oci::{Limits, Location, StoreError};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::environment::Environment;
@@ -24,20 +25,23 @@ use crate::inputs::Inputs;
 #[derive(Debug)]
 pub(crate) struct Session {
     runtime: Runtime,
+    credentials: Credentials,
     registry: RegistryImages,
+    /// The same where all registries are secure, if not all are.
+    strict: Option<RegistryImages>,
     layouts: Option<LayoutImages>,
     daemon: Option<DaemonImages>,
     pub(crate) limits: Limits,
 }
 
 impl Session {
-    /// Looks up the credentials for all images that `inputs` names, once: later the files that have
-    /// them may be out of reach.
+    /// Knows where credentials are, and has looked none up.
     ///
     /// # Errors
     ///
-    /// As `malformed` puts it, when the credentials of the environment are that; those of a file do
-    /// without.
+    /// As `malformed` puts it, when the credentials of the environment are that. A file that is
+    /// malformed is none: registries that want no credentials work still, as where a desktop's helper is
+    /// configured and not there.
     pub(crate) fn open(
         inputs: &Inputs,
         malformed: impl Fn(&str) -> Failure,
@@ -48,61 +52,52 @@ impl Session {
             .map_err(|error| Failure::new(GENERIC, "start", &error))?;
         let environment = &inputs.environment;
         let (home, variables) = (environment.path("HOME"), texts(environment));
+        let malformed = |error: &RegistryOptionsError| malformed(&problem(error, &variables));
+        let credentials = Credentials::find_as_upstream(home.as_deref(), &variables);
+        let credentials =
+            credentials.map_err(|error| malformed(&RegistryOptionsError::Credentials(error)))?;
         let settings = RegistrySettings {
             insecure: inputs.insecure_registries.clone(),
             mirrors: MirrorSettings::Variable,
+            credentials: Some(credentials.clone()),
             ..RegistrySettings::default()
         };
-        let find = |home, variables: &BTreeMap<String, String>| {
-            RegistryOptions::find(home, variables, &settings)
-        };
-        let mut options = find(home.as_deref(), &variables);
-        if matches!(&options, Err(RegistryOptionsError::Credentials(error)) if is_of_file(error)) {
-            options = find(None, &without_files(&variables));
-        }
-        let mut options = options.map_err(|error| {
-            malformed(&match &error {
-                RegistryOptionsError::Credentials(CredentialsError::CnbRegistryAuth) => {
-                    let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
-                    format!(
-                        "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
-                        texts_problem(text)
-                    )
-                }
-                // What follows "keychain" has always been what is wrong with it.
-                RegistryOptionsError::Credentials(error) => chain(error),
-                RegistryOptionsError::Mirrors(error) => chain(error),
-                other => chain(other),
-            })
-        })?;
-        let mut found = Vec::new();
-        let mut is_broken = false;
-        for repository in repositories(inputs) {
-            let credential = runtime.block_on(options.credentials.for_repository(&repository));
-            is_broken |= credential.is_err();
-            found.extend(credential.ok().flatten().map(|it| (repository, it)));
-        }
-        if is_broken {
-            // Who cannot be asked now is not asked later.
-            options.credentials = find(None, &without_files(&variables))
-                .map(|options| options.credentials)
-                .unwrap_or_default();
-        }
-        for (repository, credential) in found {
-            options.credentials = options
-                .credentials
-                .with(&repository.to_string(), credential);
-        }
+        let options = RegistryOptions::find(home.as_deref(), &variables, &settings)
+            .map_err(|error| malformed(&error))?;
+        // Whether an image may be read is asked before anybody thinks of insecure registries.
+        let strict = (!options.insecure.is_empty()).then(|| {
+            let options = RegistryOptions {
+                insecure: Vec::new(),
+                ..options.clone()
+            };
+            RegistryImages::new(RegistryClient::new(options))
+        });
         let client = RegistryClient::new(options);
         Ok(Self {
             runtime,
+            credentials,
             registry: RegistryImages::new(client),
+            strict,
             // Without a folder upstream takes registries.
             layouts: (inputs.layout && !inputs.layout_dir.as_os_str().is_empty())
                 .then(|| LayoutImages::new(&inputs.layout_dir)),
             daemon: None,
             limits: Limits::default(),
         })
+    }
+
+    /// Looks up the credentials for `images`: later the files and programs that have them may be out of
+    /// reach. What is no name is passed over.
+    pub(crate) fn look_up<'a>(&self, images: impl IntoIterator<Item = &'a str>) {
+        for image in images {
+            let reference = parse_name(image).map(|it| it.location);
+            if let Ok(Location::Registry(repository)) = reference {
+                let looking = self.credentials.look_up(repository.registry());
+                for note in self.runtime.block_on(looking) {
+                    writeln!(std::io::stderr(), "{note}").ok();
+                }
+            }
+        }
     }
 
     /// Connects to the daemon, if images are there.
@@ -119,7 +114,8 @@ impl Session {
 
     /// Whether the image `name` may be read. Of layouts and a daemon that is not asked.
     pub(crate) async fn may_read(&self, inputs: &Inputs, name: &str) -> bool {
-        inputs.daemon || inputs.layout || self.registry.check_read(name).await.is_ok()
+        let registry = self.strict.as_ref().unwrap_or(&self.registry);
+        inputs.daemon || inputs.layout || registry.check_read(name).await.is_ok()
     }
 
     /// Where the app's image and those that it is made of are.
@@ -206,21 +202,20 @@ fn connecting(problem: &(dyn Error + Send + Sync + 'static)) -> String {
 /// The variable with credentials.
 const REGISTRY_AUTH: &str = "CNB_REGISTRY_AUTH";
 
-/// Whether a file of credentials is what is wrong. Upstream goes on without it: registries that
-/// want none work still, as where a desktop's helper is configured and not there.
-fn is_of_file(error: &CredentialsError) -> bool {
-    !matches!(
-        error,
-        CredentialsError::CnbRegistryAuth | CredentialsError::CnbEntry { .. }
-    )
-}
-
-/// The variables without those that name files of credentials.
-fn without_files(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let names = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME"];
-    let mut variables = variables.clone();
-    variables.retain(|name, _| !names.contains(&name.as_str()));
-    variables
+/// What is wrong with how registries are to be reached. What follows "keychain" has always been that alone.
+fn problem(error: &RegistryOptionsError, variables: &BTreeMap<String, String>) -> String {
+    match error {
+        RegistryOptionsError::Credentials(CredentialsError::CnbRegistryAuth) => {
+            let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
+            format!(
+                "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
+                go::json::texts_problem(text).unwrap_or_default()
+            )
+        }
+        RegistryOptionsError::Credentials(error) => chain(error),
+        RegistryOptionsError::Mirrors(error) => chain(error),
+        other => chain(other),
+    }
 }
 
 /// The variables that are text.
@@ -233,26 +228,22 @@ fn texts(environment: &Environment) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The repositories of all images that are named.
-fn repositories(inputs: &Inputs) -> Vec<Repository> {
-    let names = [
-        &inputs.build_image,
-        &inputs.cache_image,
-        &inputs.image,
-        &inputs.previous_image,
-        &inputs.run_image,
-    ];
-    let mut repositories: Vec<_> = names
-        .into_iter()
-        .chain(&inputs.tags)
-        .filter_map(|it| match parse_name(it).ok()?.location {
-            Location::Registry(repository) => Some(repository),
-            _ => None,
-        })
-        .collect();
-    repositories.sort();
-    repositories.dedup();
-    repositories
+/// All images in registries that are named, each once, in the order in which credentials for them are
+/// looked up.
+pub(crate) fn in_registries(inputs: &Inputs) -> Vec<&str> {
+    let mut images = vec![inputs.cache_image.as_str()];
+    if !inputs.daemon {
+        images.push(&inputs.image);
+        images.extend(inputs.tags.iter().map(String::as_str));
+        images.extend([
+            inputs.previous_image.as_str(),
+            &inputs.build_image,
+            &inputs.run_image,
+        ]);
+    }
+    let mut seen = BTreeSet::new();
+    images.retain(|it| !it.is_empty() && seen.insert(*it));
+    images
 }
 
 /// Where temporary files go.

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use go::json::Type;
 
-use super::{Credential, CredentialsError, normalise};
+use super::{Credential, CredentialsError, docker, normalise};
 
 /// Parses `CNB_REGISTRY_AUTH`. As upstream, an entry holds for the whole registry: scheme and path
 /// of its key are ignored.
 ///
 /// <https://github.com/buildpacks/spec/blob/platform/v0.15/platform.md>
-pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Credential>, CredentialsError> {
+pub(super) fn parse(
+    text: &str,
+    as_given: bool,
+) -> Result<BTreeMap<String, Credential>, CredentialsError> {
     // The error is dropped because it may quote a secret.
     let entries = go::json::unmarshal(text.as_bytes(), &Type::TEXTS_BY_NAME).ok();
     // `null` is nothing to Go.
@@ -23,39 +23,43 @@ pub(super) fn parse(text: &str) -> Result<BTreeMap<String, Credential>, Credenti
         .unwrap_or_default()
         .into_iter()
         .map(|(key, value)| match credential(&value) {
-            Some(credential) => {
-                let key = normalise(&key);
-                let host = key.split_once('/').map_or(key.as_str(), |(host, _)| host);
-                Ok((host.to_owned(), credential))
-            }
+            Some(credential) => Ok((host_of(&key, as_given), credential)),
             None => Err(CredentialsError::CnbEntry { registry: key }),
         })
         .collect()
 }
 
+/// What an entry is for: the host of its key. To upstream no host has two names, and letters differ.
+fn host_of(key: &str, as_given: bool) -> String {
+    if as_given {
+        let rest = key
+            .strip_prefix("http://")
+            .or_else(|| key.strip_prefix("https://"));
+        let rest = rest.unwrap_or(key);
+        return rest.split('/').next().unwrap_or_default().to_owned();
+    }
+    let key = normalise(key);
+    key.split('/').next().unwrap_or_default().to_owned()
+}
+
+/// One blank is behind the scheme, and none before it. What follows is sent as it is, so one more makes
+/// it no base64 to the registry; that at the end of a header means nothing.
 fn credential(value: &str) -> Option<Credential> {
-    let (scheme, rest) = value.trim().split_once(' ')?;
-    let rest = rest.trim();
+    let (scheme, rest) = value.split_once(' ')?;
+    if rest.contains('\n') {
+        return None;
+    }
+    let rest = rest.trim_end_matches([' ', '\t']);
     if scheme.eq_ignore_ascii_case("bearer") {
         Some(Credential::RegistryToken(rest.into()))
     } else if scheme.eq_ignore_ascii_case("x-identity") {
         Some(Credential::IdentityToken(rest.into()))
     } else if scheme.eq_ignore_ascii_case("basic") {
-        basic(rest)
+        let (username, password) = docker::split(rest).ok()?;
+        Some(Credential::basic(username, password))
     } else {
         None
     }
-}
-
-/// Decodes base64 of `name:password`.
-pub(super) fn basic(text: &str) -> Option<Credential> {
-    // `base64` on the command line breaks its lines.
-    let text = zeroize::Zeroizing::new(text.replace(['\r', '\n'], ""));
-    let decoded = zeroize::Zeroizing::new(STANDARD.decode(text.trim()).ok()?);
-    // Docker pads what it writes with zero bytes.
-    let pair = std::str::from_utf8(&decoded).ok()?.trim_end_matches('\0');
-    let (username, password) = pair.split_once(':')?;
-    Some(Credential::of_pair(username, password.to_owned()))
 }
 
 #[cfg(test)]
@@ -65,7 +69,8 @@ mod tests {
     #[test]
     fn all_three_schemes_parse() {
         let parsed = parse(
-            r#"{"https://a.example/v2/x":"bAsIc bWU6aHVudGVyMg==","b.example:5000":"Bearer abc","c.example":"X-Identity def"}"#,
+            r#"{"https://a.example/v2/x":"bAsIc bWU6aHVudGVyMg== ","b.example:5000":"Bearer abc","c.example":"X-Identity def","\ud800":"Basic eDp5"}"#,
+            false,
         )
         .unwrap();
         assert_eq!(parsed["a.example"], Credential::basic("me", "hunter2"));
@@ -77,18 +82,32 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_pads_a_password_with_is_no_part_of_it() {
-        assert_eq!(basic("bWU6eAAA"), Some(Credential::basic("me", "x")));
+    fn to_upstream_a_registry_is_called_as_its_name_is_written() {
+        let text = r#"{"https://A.example/v2/":"Basic bWU6eA==","docker.io":"Basic bWU6eA=="}"#;
+        let keys = |as_given| parse(text, as_given).unwrap().into_keys();
+        assert!(keys(true).eq(["A.example", "docker.io"]));
+        assert!(keys(false).eq(["a.example", "index.docker.io"]));
     }
 
     #[test]
     fn what_is_malformed_is_named_but_not_shown() {
-        assert!(parse("null").unwrap().is_empty());
+        assert!(parse("null", false).unwrap().is_empty());
         for bad in ["", "[]", r#"{"a.example":1}"#] {
-            assert!(matches!(parse(bad), Err(CredentialsError::CnbRegistryAuth)));
+            assert!(matches!(
+                parse(bad, false),
+                Err(CredentialsError::CnbRegistryAuth)
+            ));
         }
-        for bad in ["Basic !", "Basic bWU=", "Digest x", "Bearer ", "hunter2"] {
-            let error = parse(&format!(r#"{{"a.example":"{bad}"}}"#)).unwrap_err();
+        for bad in [
+            "Basic !",
+            "Basic bWU=",
+            "Digest x",
+            " Basic bWU6eA==",
+            "Basic  bWU6eA==",
+            r"Basic bWU6eA==\n",
+            "hunter2",
+        ] {
+            let error = parse(&format!(r#"{{"a.example":"{bad}"}}"#), false).unwrap_err();
             assert!(error.to_string().contains("a.example"), "{bad}");
             assert!(!error.to_string().contains("hunter2"));
         }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::{Credential, CredentialsError, MAX_BYTES, cnb, helper, normalise};
+use super::json::{self, Value, is_field};
+use super::{Credential, CredentialsError, MAX_BYTES, docker, helper, normalise};
 
 /// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
 /// keep more.
@@ -40,22 +38,24 @@ impl ConfigFile {
             problem,
         };
         // A file of nothing is one without configuration, as for Docker.
-        let text = if text.trim().is_empty() { "{}" } else { text };
-        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+        let raw = Raw::read(text).ok_or_else(|| {
             // Where, but not what: the error may quote a secret.
-            malformed(format!(
-                "no JSON of the expected shape at line {}, column {}",
-                error.line(),
-                error.column()
-            ))
+            let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
+            malformed(match error {
+                Some(error) => format!(
+                    "no JSON of the expected shape at line {}, column {}",
+                    error.line(),
+                    error.column()
+                ),
+                None => "no JSON of the expected shape".to_owned(),
+            })
         })?;
         let mut credentials = BTreeMap::new();
         let mut of_addresses = Vec::new();
         for (key, entry) in raw.auths {
-            let entry = serde_json::from_str::<Option<Entry>>(entry.get());
-            let credential = match entry {
-                Ok(entry) => entry.unwrap_or_default().credential().transpose(),
-                Err(_secret) => Some(Err("is not of the expected shape")),
+            let credential = match docker::Entry::of(entry) {
+                Ok(entry) => entry.tolerantly().transpose(),
+                Err(()) => Some(Err("is not of the expected shape")),
             };
             let is_address = key.contains("://");
             if let Some(credential) = credential {
@@ -80,9 +80,9 @@ impl ConfigFile {
                 .cred_helpers
                 .into_iter()
                 // Without a name it is the file, whatever the store has.
-                .map(|(key, helper)| (normalise(&key), helper.filter(|it| !it.is_empty())))
+                .map(|(key, helper)| (normalise(&key), Some(helper).filter(|it| !it.is_empty())))
                 .collect(),
-            store: raw.creds_store.filter(|it| !it.is_empty()),
+            store: Some(raw.creds_store).filter(|it| !it.is_empty()),
         })
     }
 
@@ -145,7 +145,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, CredentialsError>
     })
 }
 
-fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
+pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
     let failed = |source| CredentialsError::Io {
         path: path.to_owned(),
         action: "read",
@@ -172,59 +172,38 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// What a file says, as far as it is for us.
+#[derive(Default)]
 struct Raw {
-    #[serde(default, deserialize_with = "null_is_empty")]
-    auths: BTreeMap<String, Box<RawValue>>,
-    #[serde(default, deserialize_with = "null_is_empty")]
-    cred_helpers: BTreeMap<String, Option<String>>,
-    #[serde(default)]
-    creds_store: Option<String>,
+    auths: BTreeMap<String, Value>,
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: String,
 }
 
-#[derive(Default, Deserialize)]
-struct Entry {
-    #[serde(default)]
-    auth: Option<String>,
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    password: Option<String>,
-    #[serde(default)]
-    identitytoken: Option<String>,
-    #[serde(default)]
-    registrytoken: Option<String>,
-}
-
-impl Entry {
-    /// An entry without any is no error: Docker leaves such where a store keeps the secret.
-    fn credential(self) -> Result<Option<Credential>, &'static str> {
-        let given = |it: Option<String>| it.filter(|it| !it.is_empty());
-        if let Some(token) = given(self.registrytoken) {
-            return Ok(Some(Credential::RegistryToken(token.into())));
+impl Raw {
+    /// Reads it as Docker does: what stands twice adds to what stood before.
+    fn read(text: &str) -> Option<Self> {
+        let mut raw = Self::default();
+        let fields = match json::read(text.as_bytes()).ok()? {
+            None => return Some(raw),
+            Some((Value::Object(fields), _)) => fields,
+            Some(_) => return None,
+        };
+        for (key, value) in fields {
+            if is_field(&key, "auths") {
+                match value {
+                    Value::Null => raw.auths.clear(),
+                    Value::Object(entries) => raw.auths.extend(entries),
+                    _ => return None,
+                }
+            } else if is_field(&key, "credhelpers") {
+                docker::texts(value, &mut raw.cred_helpers).ok()?;
+            } else if is_field(&key, "credsstore") && !value.put(&mut raw.creds_store) {
+                return None;
+            }
         }
-        if let Some(token) = given(self.identitytoken) {
-            return Ok(Some(Credential::IdentityToken(token.into())));
-        }
-        if let Some(auth) = given(self.auth) {
-            return cnb::basic(&auth)
-                .map(Some)
-                .ok_or("has an `auth` that is not base64 of name and password");
-        }
-        Ok(match (given(self.username), given(self.password)) {
-            (Some(username), Some(password)) => Some(Credential::of_pair(&username, password)),
-            _ => None,
-        })
+        Some(raw)
     }
-}
-
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

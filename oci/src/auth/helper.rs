@@ -4,11 +4,12 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
+use super::json::{self, Value, is_field};
 use super::{Credential, CredentialsError, MAX_BYTES};
 use crate::Registry;
 
@@ -25,20 +26,49 @@ pub(super) async fn get(
     name: &str,
     registry: &str,
 ) -> Result<Option<Credential>, CredentialsError> {
-    let server = server_of(registry);
-    let output = match run(name, "get", registry, server.as_bytes()).await? {
+    let pair = ask(name, registry).await?;
+    Ok(pair.map(|(username, secret)| Credential::of_pair(&username, secret)))
+}
+
+/// The same as it was said: who, and the secret. Nothing is neither of them.
+pub(super) async fn ask(
+    name: &str,
+    registry: &str,
+) -> Result<Option<(String, String)>, CredentialsError> {
+    let output = match run(name, "get", registry, server_of(registry).as_bytes()).await? {
         Ok(output) => output,
         Err(words) if words == NOT_FOUND => return Ok(None),
         Err(words) => return Err(failed(name, registry, words)),
     };
-    // The error is dropped because it may quote a secret.
-    let answer: Answer = serde_json::from_slice(&output)
-        .ok()
+    let (username, secret) = answer(&output)
         .ok_or_else(|| failed(name, registry, "its answer is malformed".to_owned()))?;
-    if answer.username.is_empty() && answer.secret.is_empty() {
-        return Ok(None);
+    Ok((!username.is_empty() || !secret.is_empty()).then_some((username, secret)))
+}
+
+/// Name and secret in an answer. As Docker reads it, whatever follows, and in whatever letters.
+fn answer(output: &[u8]) -> Option<(String, String)> {
+    let (mut server, mut username, mut secret) = Default::default();
+    match json::read(output).ok()??.0 {
+        Value::Null => {}
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                let field = [
+                    ("serverurl", &mut server),
+                    ("username", &mut username),
+                    ("secret", &mut secret),
+                ]
+                .into_iter()
+                .find(|(name, _)| is_field(&key, name));
+                if let Some((_, field)) = field
+                    && !value.put(field)
+                {
+                    return None;
+                }
+            }
+        }
+        _ => return None,
     }
-    Ok(Some(Credential::of_pair(&answer.username, answer.secret)))
+    Some((username, secret))
 }
 
 /// Has the helper keep a credential.
@@ -117,7 +147,8 @@ async fn exchange(
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            // What it tells its user, as Docker has it.
+            .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -141,15 +172,6 @@ fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
         registry: registry.to_owned(),
         problem,
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    secret: String,
 }
 
 #[derive(Serialize)]
@@ -176,6 +198,25 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_an_error() {
         assert!(get("surely-not-installed", "r.example").await.is_err());
+    }
+
+    #[test]
+    fn answers_are_read_as_docker_reads_them() {
+        let pair = |name: &str, secret: &str| Some((name.to_owned(), secret.to_owned()));
+        for (text, expected) in [
+            (
+                r#"{"ServerURL":"https://x","Username":"me","Secret":"s"} x"#,
+                pair("me", "s"),
+            ),
+            (r#"{"username":"me","SECRET":"s"}"#, pair("me", "s")),
+            (r#"{"Username":null}"#, pair("", "")),
+            (r#"{"ServerURL":1,"Username":"me","Secret":"s"}"#, None),
+            ("", None),
+            ("hello", None),
+            ("[]", None),
+        ] {
+            assert_eq!(answer(text.as_bytes()), expected, "{text}");
+        }
     }
 
     fn shell(script: &str) -> Command {

@@ -27,9 +27,9 @@ impl ConfigFile {
         if let Some(name) = helper {
             let (username, secret) = match credential {
                 Credential::Basic { username, password } => (username.as_str(), password),
-                Credential::IdentityToken(token) | Credential::RegistryToken(token) => {
-                    ("<token>", token)
-                }
+                Credential::IdentityToken(token)
+                | Credential::IdentityTokenOrBasic { token, .. }
+                | Credential::RegistryToken(token) => ("<token>", token),
             };
             helper::store(name, registry.as_str(), username, secret.reveal()).await?;
         } else {
@@ -38,7 +38,10 @@ impl ConfigFile {
                     "auth",
                     STANDARD.encode(format!("{username}:{}", password.reveal())),
                 ),
-                Credential::IdentityToken(token) => ("identitytoken", token.reveal().to_owned()),
+                Credential::IdentityToken(token)
+                | Credential::IdentityTokenOrBasic { token, .. } => {
+                    ("identitytoken", token.reveal().to_owned())
+                }
                 Credential::RegistryToken(token) => ("registrytoken", token.reveal().to_owned()),
             };
             entry.insert(key.to_owned(), Value::String(value));

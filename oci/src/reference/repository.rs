@@ -84,7 +84,7 @@ const TRANSPORTS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker-d
 
 /// Whether what stands before the first slash of a name is a registry, as Docker has it. There it is
 /// one, too, if it has an upper-case letter, which no repository has.
-fn is_host(first: &str) -> bool {
+pub(super) fn is_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
 }
 
@@ -141,6 +141,11 @@ impl Repository {
             registry,
             path: String::new(),
         }
+    }
+
+    /// One whose path is known to be harmless.
+    pub(super) fn weak(registry: Registry, path: String) -> Self {
+        Self { registry, path }
     }
 
     fn new(registry: Registry, path: &str) -> Result<Self, ReferenceError> {

@@ -58,6 +58,11 @@ impl Tag {
         }
     }
 
+    /// One that is known to be harmless.
+    pub(super) fn weak(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Whether a registry takes it, too.
     pub fn is_plain(&self) -> bool {
         self.0.parse::<Self>().is_ok()

@@ -48,7 +48,9 @@ NO_HISTORY = "a rebase of an image that does not tell how its layers were made"
 ODD_CONFIG = "a run image whose config has a media type of its own"
 NO_SIZE = "a manifest that does not say which a layer is, or how long"
 TWO_KINDS = "a document that is both a manifest and an index"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS]
+INSECURE = "-insecure-registry without a registry"
+DOTS = "a part of an image's name that is . or .."
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS, INSECURE, DOTS]
 
 
 def panicked(step):
@@ -208,6 +210,11 @@ def row_of(case, i, want, got, behaviour):
         return OWNER
     if not behaviour and "dial tcp: lookup http " in up["stdout"] and "could not parse reference: http://" in said:
         return NO_HOST
+    if re.search(r"could not parse reference: (\S*/)?\.\.?/|could not parse reference: \S*[:/]\.\.?(\s|$)", said):
+        return DOTS
+    args = case["steps"][i].get("run") or []
+    if any(pair == ("-insecure-registry", "") for pair in zip(args, args[1:])) or "-insecure-registry=" in args:
+        return INSECURE
     if "malformed `CNB_REGISTRY_AUTH`" in said:
         return AUTH
     if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith(("builder", "creator")) and other_apis(case):

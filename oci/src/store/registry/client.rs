@@ -30,15 +30,7 @@ pub struct RegistryClient {
 impl RegistryClient {
     /// Connects to nothing, and loads nothing, before the first request.
     pub fn new(options: RegistryOptions) -> Self {
-        let unreadable = options.credentials.unreadable().iter();
-        let notes: Vec<_> = unreadable
-            .map(|it| {
-                format!(
-                    "credentials in `{}` cannot be read, and are left out",
-                    it.display()
-                )
-            })
-            .collect();
+        let notes = options.credentials.notes().to_vec();
         let mut hasty = options.clone();
         hasty.retries.count = hasty.retries.count.min(1);
         Self {

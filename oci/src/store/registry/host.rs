@@ -161,7 +161,12 @@ impl Host {
         match challenge {
             None => Ok(None),
             Some(Challenge::Basic) => Ok(match self.credential(shared, repository).await? {
-                Some(Credential::Basic { username, password }) => Some(basic(&username, &password)),
+                Some(
+                    Credential::Basic { username, password }
+                    | Credential::IdentityTokenOrBasic {
+                        username, password, ..
+                    },
+                ) => Some(basic(&username, &password)),
                 Some(Credential::RegistryToken(token)) => Some(bearer(&token)),
                 Some(Credential::IdentityToken(token)) => Some(basic("<token>", &token)),
                 None => None,
@@ -309,12 +314,20 @@ impl Question<'_> {
         credential: Option<&Credential>,
     ) -> Result<TokenAnswer, StoreError> {
         let authorization = match credential {
-            Some(Credential::Basic { username, password }) => Some(basic(username, password)),
+            Some(
+                Credential::Basic { username, password }
+                | Credential::IdentityTokenOrBasic {
+                    username, password, ..
+                },
+            ) => Some(basic(username, password)),
             Some(Credential::IdentityToken(token)) => Some(basic("<token>", token)),
             Some(Credential::RegistryToken(_)) | None => None,
         };
         let mut answer = None;
-        if let Some(Credential::IdentityToken(token)) = credential {
+        if let Some(
+            Credential::IdentityToken(token) | Credential::IdentityTokenOrBasic { token, .. },
+        ) = credential
+        {
             // A server that does not know of OAuth 2 is asked as all others.
             answer = Some(self.post(shared, host, token).await?).filter(|(status, _)| {
                 !matches!(

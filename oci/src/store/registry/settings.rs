@@ -29,6 +29,8 @@ pub struct RegistrySettings {
     pub mirrors: MirrorSettings,
     /// The one file with credentials, and not those that Docker and Podman keep.
     pub authfile: Option<PathBuf>,
+    /// The credentials, if they are known: then none are looked for.
+    pub credentials: Option<Credentials>,
 }
 
 /// Where mirrors are named.
@@ -66,8 +68,11 @@ impl RegistryOptions {
         }
         let temporary = variables.get("TMPDIR").map(PathBuf::from);
         let found = Self {
-            credentials: credentials(home, variables, said.authfile.as_deref())
-                .map_err(RegistryOptionsError::Credentials)?,
+            credentials: match &said.credentials {
+                Some(known) => known.clone(),
+                None => credentials(home, variables, said.authfile.as_deref())
+                    .map_err(RegistryOptionsError::Credentials)?,
+            },
             insecure: said.insecure.clone(),
             trust,
             proxies: ProxySettings::find(variables),
