@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use oci::store::DockerDaemon;
 use oci::{
-    Digest, Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError,
+    Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError,
 };
 
 use crate::args::Access;
@@ -177,30 +177,6 @@ fn said(error: PlacesError, reference: Option<&Reference>) -> CommandError {
         | PlacesError::Blocked { .. }
         | PlacesError::Registries(_)
         | PlacesError::DaemonAddress(_) => CommandError::undecided(error),
-    }
-}
-
-/// The tags by which cosign 1 and 2 attached something to the image with this digest. That they cannot
-/// be asked for is not what a user wants to know: what proves something is elsewhere.
-pub(crate) async fn digest_tags(store: &dyn Store, image: &Digest) -> Vec<String> {
-    let mut found = Vec::new();
-    for ending in [".sig", ".att", ".sbom"] {
-        let Ok(tag) = format!("sha256-{}{ending}", image.hex()).parse() else {
-            continue;
-        };
-        if store.resolve(&Selector::Tag(tag)).await.is_ok() {
-            found.push(format!("sha256-{}{ending}", image.hex()));
-        }
-    }
-    found
-}
-
-/// What a tag of [`digest_tags`] holds.
-pub(crate) fn of_old_cosign(tag: &str) -> &'static str {
-    match tag.rsplit('.').next() {
-        Some("sig") => "signatures",
-        Some("att") => "attestations",
-        _ => "an SBOM",
     }
 }
 

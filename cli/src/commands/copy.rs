@@ -18,6 +18,7 @@ use crate::gated::Gates;
 use crate::images::{Found, Lookup, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
 use crate::ui::{Tone, Ui, counted, size};
+use crate::typed;
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.requires("policy")), after_help = "\
@@ -42,9 +43,11 @@ Examples:
 )]
 pub(crate) struct Copy {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) source: Reference,
 
     /// Where it goes. What else a layout or an archive holds stays; a tag moves.
+    #[arg(value_parser = typed::image)]
     pub(crate) destination: Reference,
 
     /// Copy the image without what is attached to it: signatures, SBOMs, provenance.

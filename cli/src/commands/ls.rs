@@ -9,6 +9,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Lookup, with_hint};
 use crate::ui::Ui;
+use crate::typed;
 
 /// List the tags of a repository, layout, archive or Docker daemon.
 #[derive(Args, Debug)]
@@ -21,6 +22,7 @@ Examples:
 pub(crate) struct Ls {
     /// The place: `HOST/REPO`, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE:NAME` or
     /// `docker-daemon:NAME`.
+    #[arg(value_parser = typed::image)]
     pub(crate) place: Reference,
 
     /// List the tags of attached proof (`sha256-…`), too.

@@ -20,6 +20,7 @@ use crate::error::{CommandError, Context as _, Message};
 use crate::files;
 use crate::images::Lookup;
 use crate::ui::{Ui, counted};
+use crate::typed;
 
 /// What can be done with SBOMs.
 #[derive(Debug, Subcommand)]
@@ -170,7 +171,7 @@ async fn generate(args: Generate, environment: &Environment, ui: &Ui) -> Result<
     if path.is_file() {
         return of_file(&path, name, &args.written, environment, ui);
     }
-    let reference: Reference = args.what.parse().map_err(|error| {
+    let reference = typed::image(&args.what).map_err(|error| {
         CommandError::undecided(error)
             .note(format!("file or folder `{}` not found either", args.what))
     })?;

@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::ui::{Tone, Ui};
+use crate::typed;
 
 #[derive(Args, Debug)]
 #[command(
@@ -19,6 +20,7 @@ use crate::ui::{Tone, Ui};
 )]
 pub(crate) struct Unpack {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// The folder; made if it is not there, and empty if it is.
