@@ -133,6 +133,19 @@ impl<'a> Lookup<'a> {
         })
     }
 
+    /// Whether who was refused by this error may have the right to write there all the same: many
+    /// registries refuse to read what is not there yet, and some names may only write. Who has no
+    /// credential at all has none to write either.
+    pub(crate) async fn may_still_write(&self, error: &CommandError, to: &Reference) -> bool {
+        match (&to.location, error.refusal()) {
+            (_, Some(403)) => true,
+            (Location::Registry(repository), Some(401)) => {
+                self.places.has_credential(repository).await
+            }
+            _ => false,
+        }
+    }
+
     /// The Docker daemon that the environment names.
     pub(crate) fn daemon(&self) -> Result<DockerDaemon, CommandError> {
         self.places.daemon().map_err(|error| said(error, None))
