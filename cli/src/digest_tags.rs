@@ -148,8 +148,11 @@ mod tests {
             (&[], false),
             (&[LAYERS[0], "application/vnd.oci.image.layer.v1.tar"], false),
         ] {
-            let layers: Vec<_> = types.iter().map(|it| json!({ "mediaType": it })).collect();
-            let manifest = Bytes::from(json!({ "layers": layers }).to_string());
+            let empty = Descriptor::of(MediaType::EMPTY, b"{}");
+            let layer = |it| json!({ "mediaType": it, "digest": empty.digest, "size": empty.size });
+            let layers: Vec<_> = types.iter().map(layer).collect();
+            let manifest = json!({ "schemaVersion": 2, "config": empty, "layers": layers });
+            let manifest = Bytes::from(manifest.to_string());
             let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
             store.push_manifest(&target, manifest).await.unwrap();
             assert_eq!(is_attached(&store, &target).await, expected, "{types:?}");

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use oci::{Reference, ReferenceError};
+use oci::{Location, Reference, ReferenceError};
 
 /// Why what was typed is no image.
 #[derive(Debug, thiserror::Error)]
@@ -16,9 +16,13 @@ pub(crate) enum NoImage {
 
 /// Parses an image that a user typed.
 pub(crate) fn image(text: &str) -> Result<Reference, NoImage> {
+    let parsed: Result<Reference, _> = text.parse();
+    let is_elsewhere = |it: &Reference| !matches!(it.location, Location::Registry(_));
     match registry(text) {
-        Some(host) => Err(NoImage::Registry(host.to_owned())),
-        None => Ok(text.parse()?),
+        Some(host) if !parsed.as_ref().is_ok_and(is_elsewhere) => {
+            Err(NoImage::Registry(host.to_owned()))
+        }
+        _ => Ok(parsed?),
     }
 }
 
@@ -44,7 +48,7 @@ fn registry(text: &str) -> Option<&str> {
 fn is_host(text: &str) -> bool {
     let is_address = text.starts_with('[') && text.ends_with(']');
     let mut labels = text.split('.');
-    let is_name = labels.clone().count() > 1 && labels.all(|it| !it.is_empty());
+    let is_name = labels.clone().count() > 1 && labels.all(|it| !it.is_empty() && !it.contains(':'));
     text == "localhost" || is_address || is_name
 }
 

@@ -93,11 +93,11 @@ pub(crate) struct CopyPlatforms {
     pub(crate) platform: Option<Platform>,
 
     /// The same for this machine's platform.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) this_platform: bool,
 
     /// Copy an index whole, so that it keeps its digest and its signatures. This is the default.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) all_platforms: bool,
 }
 
