@@ -60,7 +60,13 @@ pub(crate) struct Global {
     pub(crate) verbose: u8,
 
     /// Color what is printed.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_short_help = true
+    )]
     pub(crate) color: When,
 
     /// Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`.

@@ -146,7 +146,10 @@ mod tests {
             (&[LAYERS[0]][..], true),
             (&[LAYERS[0], LAYERS[1]], true),
             (&[], false),
-            (&[LAYERS[0], "application/vnd.oci.image.layer.v1.tar"], false),
+            (
+                &[LAYERS[0], "application/vnd.oci.image.layer.v1.tar"],
+                false,
+            ),
         ] {
             let empty = Descriptor::of(MediaType::EMPTY, b"{}");
             let layer = |it| json!({ "mediaType": it, "digest": empty.digest, "size": empty.size });

@@ -50,7 +50,7 @@ impl Stop {
                 let error = CommandError::undecided(Message(format!(
                     "`{image}` arrived without what proves it, and was not tagged"
                 )));
-                let findings = judged.verdict.findings().iter();
+                let findings = judged.verdict.causes().into_iter();
                 findings.fold(error, |error, it| {
                     error.finding(format!("{}: {}", it.rule, it.message))
                 })

@@ -103,7 +103,9 @@ fn first(examples: &str) -> String {
     let mut lines = examples.lines();
     let mut kept: Vec<&str> = lines.by_ref().take(2).collect();
     let of_first = kept.last().map_or(0, |it| depth(it));
-    let is_sentence = kept.last().is_some_and(|it| it.ends_with(':') || it.ends_with('?'));
+    let is_sentence = kept
+        .last()
+        .is_some_and(|it| it.ends_with(':') || it.ends_with('?'));
     if is_sentence {
         kept.extend(lines.take_while(|it| depth(it) > of_first));
     }
@@ -164,7 +166,10 @@ mod tests {
     #[test]
     fn the_first_example_is_whole() {
         let several = "Examples:\n  One:\n    a \\\n      b\n    c\n  Two:\n    d";
-        assert_eq!(first(several), "Examples:\n  One:\n    a \\\n      b\n    c");
+        assert_eq!(
+            first(several),
+            "Examples:\n  One:\n    a \\\n      b\n    c"
+        );
         for all in ["Example:\n  a b", "Examples:\n  Only:\n    a"] {
             assert_eq!(first(all), all);
         }

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci::store::DockerDaemon;
-use oci::{
-    Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError,
-};
+use oci::{Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError};
 
 use crate::args::Access;
 use crate::environment::Environment;

@@ -48,7 +48,8 @@ fn registry(text: &str) -> Option<&str> {
 fn is_host(text: &str) -> bool {
     let is_address = text.starts_with('[') && text.ends_with(']');
     let mut labels = text.split('.');
-    let is_name = labels.clone().count() > 1 && labels.all(|it| !it.is_empty() && !it.contains(':'));
+    let is_name =
+        labels.clone().count() > 1 && labels.all(|it| !it.is_empty() && !it.contains(':'));
     text == "localhost" || is_address || is_name
 }
 
@@ -98,6 +99,11 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_name_is_said() {
         assert!(image("").is_err());
-        assert!(image("docker://a.example/b").unwrap_err().to_string().contains("a.example/b"));
+        assert!(
+            image("docker://a.example/b")
+                .unwrap_err()
+                .to_string()
+                .contains("a.example/b")
+        );
     }
 }

@@ -37,8 +37,8 @@ use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::keys::{self, Files};
 use crate::signing::{self, Signer};
-use crate::ui::Ui;
 use crate::typed;
+use crate::ui::Ui;
 
 /// A build, as it was asked for.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use crate::files;
 use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
-use crate::ui::{Tone, Ui};
 use crate::typed;
+use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\

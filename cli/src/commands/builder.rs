@@ -20,8 +20,8 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::{self, MakingArgs, Parts};
-use crate::ui::Ui;
 use crate::typed;
+use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuilderCommand {

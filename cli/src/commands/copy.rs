@@ -17,8 +17,8 @@ use crate::error::{CommandError, Message};
 use crate::gated::Gates;
 use crate::images::{Found, Lookup, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
-use crate::ui::{Tone, Ui, counted, size};
 use crate::typed;
+use crate::ui::{Tone, Ui, counted, size};
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.requires("policy")), after_help = "\

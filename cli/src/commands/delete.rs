@@ -7,12 +7,12 @@ use oci::{Descriptor, Limits, Location, Reference, Store, StoreError};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
-use crate::digest_tags;
 use crate::images::{Lookup, with_hint};
-use crate::ui::{Tone, Ui};
 use crate::typed;
+use crate::ui::{Tone, Ui};
 
 /// Delete an image, or something that is attached to one.
 ///

@@ -8,12 +8,12 @@ use oci::{Image, Limits, Platform, Reference};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
-use crate::digest_tags;
 use crate::images::Lookup;
-use crate::ui::{Tone, Ui, size};
 use crate::typed;
+use crate::ui::{Tone, Ui, size};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  sealpack inspect registry.example/app:v1 --output json")]
@@ -176,6 +176,9 @@ fn print(ui: &Ui, report: &Report) {
     field("referrers", &report.referrers.to_string());
     for tag in &report.digest_tags {
         let holds = digest_tags::holds(tag);
-        field("cosign tag", &format!("{tag} ({holds} in cosign's old format, not verified)"));
+        field(
+            "cosign tag",
+            &format!("{tag} ({holds} in cosign's old format, not verified)"),
+        );
     }
 }

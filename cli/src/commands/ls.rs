@@ -8,8 +8,8 @@ use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Lookup, with_hint};
-use crate::ui::Ui;
 use crate::typed;
+use crate::ui::Ui;
 
 /// List the tags of a repository, layout, archive or Docker daemon.
 #[derive(Args, Debug)]

@@ -20,8 +20,8 @@ use crate::error::{CommandError, Message};
 use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
-use crate::ui::Ui;
 use crate::typed;
+use crate::ui::Ui;
 
 /// What `sealpack manifest … --output json` prints. `docs/output.md` describes it.
 #[derive(Debug, Serialize)]

@@ -13,13 +13,13 @@ use policies::Verdict;
 use serde::Serialize;
 
 use crate::args::{Access, Format, IdentityArgs, Printed};
+use crate::digest_tags;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::digest_tags;
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing, brief};
-use crate::typed;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
@@ -188,7 +188,7 @@ fn by(verdict: &Verdict, claim: &PredicateType) -> String {
 pub(crate) fn rejected(image: &str, verdict: &Verdict, notes: Vec<String>) -> CommandError {
     let mut error =
         CommandError::rejected(Message(format!("`{image}` was rejected by the policy")));
-    for finding in verdict.findings() {
+    for finding in verdict.causes() {
         let text = format!("{}: {}", finding.rule, finding.message);
         error = error.finding_with(text, finding.solution.clone());
     }

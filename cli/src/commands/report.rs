@@ -11,13 +11,13 @@ use report::image::{ImageReport, Unproven};
 
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::commands::policy;
+use crate::digest_tags;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::digest_tags;
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::Ui;
 use crate::written;
-use crate::typed;
 
 /// Report what is attached to an image, proven of it, and in it.
 ///

@@ -19,8 +19,8 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
 use crate::images::Lookup;
-use crate::ui::{Ui, counted};
 use crate::typed;
+use crate::ui::{Ui, counted};
 
 /// What can be done with SBOMs.
 #[derive(Debug, Subcommand)]

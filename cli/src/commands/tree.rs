@@ -9,12 +9,12 @@ use oci::{Descriptor, Digest, Limits, Node, Reference, Relation, Store};
 use serde::Serialize;
 
 use crate::args::{Access, IdentityArgs, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::digest_tags;
 use crate::images::Lookup;
-use crate::ui::{Tone, Ui};
 use crate::typed;
+use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
 #[command(after_help = "\

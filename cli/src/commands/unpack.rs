@@ -11,8 +11,8 @@ use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
-use crate::ui::{Tone, Ui};
 use crate::typed;
+use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
 #[command(

@@ -14,13 +14,13 @@ use serde::Serialize;
 use self::layout::{Judged, LayoutArgs};
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::claims;
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message, either};
-use crate::digest_tags;
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing};
-use crate::typed;
 
 #[derive(Args, Debug)]
 #[command(mut_group("IdentityArgs", |it| it.arg("layout").multiple(true)), after_help = "\
@@ -310,12 +310,7 @@ impl<'a> Asked<'a> {
             })
     }
 
-    fn failure(
-        &self,
-        report: &Report,
-        missing: &[String],
-        proof: &Proof,
-    ) -> CommandError {
+    fn failure(&self, report: &Report, missing: &[String], proof: &Proof) -> CommandError {
         let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
         if let (true, Some(error)) = (
             is_bare,

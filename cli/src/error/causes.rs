@@ -3,10 +3,14 @@
 
 use std::error::Error;
 
+/// How a sentence about a server that was not reached ends.
+const UNREACHED: &str = " is unreachable";
+
 /// What is said of an error, and of what led to it.
 pub(super) fn of(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut said = vec![error.to_string()];
     let mut cause = error.source();
+    let mut is_unreached = error.to_string().ends_with(UNREACHED);
     while let Some(it) = cause {
         let text = plainly(it.to_string());
         cause = it.source();
@@ -18,11 +22,14 @@ pub(super) fn of(error: &(dyn Error + 'static)) -> Vec<String> {
         }
         match said.last_mut() {
             // Who did not answer, and why: one thing.
-            Some(last) if last.ends_with(" is unreachable") => {
+            Some(last) if is_unreached => {
                 last.push_str(": ");
                 last.push_str(&text);
             }
-            _ => said.push(text),
+            _ => {
+                is_unreached = text.ends_with(UNREACHED);
+                said.push(text);
+            }
         }
     }
     without_file(said)
@@ -36,7 +43,12 @@ fn without_file(said: Vec<String>) -> Vec<String> {
         let text = text.rsplit_once(": ").map_or(text, |(_, text)| text);
         text == "No such file or directory" || text == "no such file"
     });
-    let Some(deepest) = said.iter().rev().find_map(|it| file(it)).filter(|_| is_missing) else {
+    let Some(deepest) = said
+        .iter()
+        .rev()
+        .find_map(|it| file(it))
+        .filter(|_| is_missing)
+    else {
         return said;
     };
     let Some((first, behind)) = said.split_first() else {
@@ -112,13 +124,21 @@ mod tests {
         for chain in [
             &["failed to open file `a.key`: No such file or directory (os error 2)"][..],
             &["failed to read `a.key`", gone],
-            &["failed to read the policy `a.key`", "failed to read `/home/me/a.key`", gone],
+            &[
+                "failed to read the policy `a.key`",
+                "failed to read `/home/me/a.key`",
+                gone,
+            ],
             &["failed to read certificates from `a.key`", "no such file"],
         ] {
             assert_eq!(said(chain), ["file `a.key` not found"], "{chain:?}");
         }
         assert_eq!(
-            said(&["failed to use the certificate", "failed to read `a.key`", gone]),
+            said(&[
+                "failed to use the certificate",
+                "failed to read `a.key`",
+                gone
+            ]),
             ["failed to use the certificate", "file `a.key` not found"]
         );
         // What names no file, or is not about one, stays.
@@ -131,8 +151,16 @@ mod tests {
     #[test]
     fn a_server_that_was_not_reached_is_one_cause() {
         assert_eq!(
-            said(&["failed to resolve `v1`", "`http://a` is unreachable", "tcp connect error", "refused"]),
-            ["failed to resolve `v1`", "`http://a` is unreachable: refused"]
+            said(&[
+                "failed to resolve `v1`",
+                "`http://a` is unreachable",
+                "tcp connect error",
+                "refused"
+            ]),
+            [
+                "failed to resolve `v1`",
+                "`http://a` is unreachable: refused"
+            ]
         );
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn of_parameters(
     for (name, value) in parameters {
         if name != BUILDER_LEVELS && !rules.values().any(|it| reads(it, name)) {
             return Err(match similar(name, rules) {
-                Some(other) => format!("no rule reads the parameter `{name}`; did you mean `{other}`?"),
+                Some(other) => {
+                    format!("no rule reads the parameter `{name}`; did you mean `{other}`?")
+                }
                 None => format!("no rule of the policy reads the parameter `{name}`"),
             });
         }
@@ -73,7 +75,9 @@ pub(super) fn of_namespaces(namespaces: &[ImagePattern]) -> Result<(), String> {
 /// Whether a rule reads the parameter `name`, or takes names from elsewhere, so that nobody can say.
 fn reads(rule: &str, name: &str) -> bool {
     const INPUT: &str = "input.parameters";
-    let is_quoted = ['"', '`'].iter().any(|it| rule.contains(&format!("{it}{name}{it}")));
+    let is_quoted = ['"', '`']
+        .iter()
+        .any(|it| rule.contains(&format!("{it}{name}{it}")));
     let is_open = |behind: &str| {
         let behind = behind.trim_start();
         let inner = behind.trim_start_matches([',', '[', ' ', '\t', '\n']);
@@ -87,7 +91,8 @@ fn reads(rule: &str, name: &str) -> bool {
     // Of the shipped rules it is known that they take names only from their own tables.
     let is_shipped = crate::shipped::SHIPPED.iter().any(|it| it.text == rule);
     let mut uses = rule.match_indices(INPUT);
-    is_quoted || (!is_shipped && uses.any(|(at, _)| rule.get(at + INPUT.len()..).is_some_and(is_open)))
+    is_quoted
+        || (!is_shipped && uses.any(|(at, _)| rule.get(at + INPUT.len()..).is_some_and(is_open)))
 }
 
 /// Whether `text` begins with this word.
@@ -116,7 +121,10 @@ fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str>
         BUILDER_LEVELS,
     ];
     let plain = |it: &str| {
-        let it = it.to_ascii_lowercase().replace('_', "-").replace("licence", "license");
+        let it = it
+            .to_ascii_lowercase()
+            .replace('_', "-")
+            .replace("licence", "license");
         it.trim_end_matches('s').to_owned()
     };
     let known = KNOWN.into_iter();

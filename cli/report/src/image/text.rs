@@ -21,7 +21,7 @@ pub(super) fn text(report: &ImageReport) -> String {
             "rejected"
         };
         line(format!("\nverdict: {word}"));
-        for it in verdict.findings() {
+        for it in verdict.causes() {
             line(format!("  {}: {}", it.rule, it.message));
         }
     }

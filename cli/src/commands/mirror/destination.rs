@@ -33,8 +33,8 @@ impl Destination {
                 path: path.to_owned(),
             });
         }
-        let reference = typed::image(text)
-            .context(|| format!("`{text}` is not a place for images"))?;
+        let reference =
+            typed::image(text).context(|| format!("`{text}` is not a place for images"))?;
         if reference.selector().is_some() {
             return Err(CommandError::undecided(Message(format!(
                 "`{text}` names one image, and images keep the tags that they have"

@@ -25,7 +25,12 @@ pub(crate) struct LayoutArgs {
     pub(crate) layout: Option<PathBuf>,
 
     /// The public key of an owner of the layout. Repeatable: all of them must have signed it.
-    #[arg(long = "layout-key", value_name = "FILE", requires = "layout", hide_short_help = true)]
+    #[arg(
+        long = "layout-key",
+        value_name = "FILE",
+        requires = "layout",
+        hide_short_help = true
+    )]
     pub(crate) layout_keys: Vec<PathBuf>,
 
     /// Where the links are; beside the layout without it.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use net::header::{
-    CONTENT_TYPE, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    WWW_AUTHENTICATE,
 };
 use net::{
     Method, Peer, Response, StatusCode, TransportError, Version, address, file_body, is_transient,
