@@ -213,12 +213,10 @@ Options:
   -V, --version  Print version
 
 General:
-  -q, --quiet               Print results and errors only
-  -v, --verbose...          Show the output of buildpacks and of the lifecycle, and other details
-                            (`-vv`: debug lines too)
-      --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
-                            never]
-      --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`
+  -q, --quiet       Print results and errors only
+  -v, --verbose...  Show details, such as what buildpacks and the lifecycle print
+
+All flags: --help
 "#);
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2
