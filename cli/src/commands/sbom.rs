@@ -278,7 +278,11 @@ fn of_file(
     let mut about = named(Kind::File, name, path);
     about.hashes = vec![Hash::of(&digest(path).context(failed)?)];
     // What looks into folders looks into one with nothing else in it.
-    let folder = tempfile::tempdir_in(environment.temporary()).map_err(CommandError::undecided)?;
+    let temporary = environment.temporary();
+    let folder = tempfile::tempdir_in(&temporary).context(|| {
+        let temporary = temporary.display();
+        format!("failed to make a folder in `{temporary}`, where `TMPDIR` has temporary files")
+    })?;
     let place = folder.path().join(file_name(path));
     if fs_err::hard_link(path, &place).is_err() {
         fs_err::copy(path, &place).context(failed)?;
