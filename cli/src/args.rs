@@ -55,16 +55,22 @@ pub(crate) struct Global {
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 
-    /// Show the output of buildpacks and of the lifecycle, and other details (`-vv`: debug lines too).
+    /// Show details, such as what buildpacks and the lifecycle print. Twice (`-vv`), debug lines too.
     #[arg(long, short, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
 
     /// Color what is printed.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_short_help = true
+    )]
     pub(crate) color: When,
 
     /// Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`.
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, hide_short_help = true)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -242,12 +248,12 @@ impl ServiceArgs {
 /// Whom to believe.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct IdentityArgs {
-    /// Believe whoever signs with the other half of this public key: a file, or `env://NAME` for what a
-    /// variable holds. Repeatable: any of them.
+    /// Believe whoever signs with the other half of this public key. It is a file, or `env://NAME` for
+    /// what a variable holds. Repeatable: any of them.
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) keys: Vec<PathBuf>,
 
-    /// Believe whom a certificate calls so, by the word of this issuer: an address, or the URI of a
+    /// Believe whom a certificate calls so, by the word of the issuer. It is an address, or the URI of a
     /// workflow.
     #[arg(
         long,
@@ -261,6 +267,7 @@ pub(crate) struct IdentityArgs {
     #[arg(
         long,
         value_name = "PATTERN",
+        hide_short_help = true,
         group = "certificate_subject",
         requires = "certificate_issuer",
         conflicts_with = "certificate_identity"
@@ -280,6 +287,7 @@ pub(crate) struct IdentityArgs {
     #[arg(
         long,
         value_name = "PATTERN",
+        hide_short_help = true,
         group = "certificate_issuer",
         requires = "certificate_subject",
         conflicts_with = "certificate_oidc_issuer"
@@ -288,7 +296,7 @@ pub(crate) struct IdentityArgs {
 
     /// Trust the certificate authorities, logs and timestamp authorities of this `trusted_root.json`;
     /// without it, those of Sigstore's public instance, as this program was built with them.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub(crate) trusted_root: Option<PathBuf>,
 }
 

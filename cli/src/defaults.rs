@@ -275,19 +275,39 @@ pub(crate) fn all(environment: &Environment, unnamed: bool) -> Result<Vec<Settin
     Ok(settings)
 }
 
-/// The file that nobody named: where somebody works, or beside that, as a builder is sought. Beside it may
-/// be a folder that all write to, so there it has to be the user's own, or root's.
+/// The file that nobody named: where somebody works, or beside that, as a builder is sought.
 fn found(environment: &Environment) -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt as _;
+    unnamed(environment).filter(|it| is_ours(it, environment))
+}
 
+/// The file that would count if it were not another user's. As git has it, the settings of others say
+/// nothing of what runs here: not in a folder that all write to, nor in sources that somebody else unpacked.
+pub(crate) fn ignored(environment: &Environment) -> Option<PathBuf> {
+    let is_named = environment.text(VARIABLE).is_some_and(|it| !it.is_empty());
+    let path = unnamed(environment).filter(|_| !is_named)?;
+    (!is_ours(&path, environment)).then_some(path)
+}
+
+fn unnamed(environment: &Environment) -> Option<PathBuf> {
     let here = environment.directory.join(FILE);
     if here.exists() {
         return Some(here);
     }
     let beside = environment.directory.parent()?.join(FILE);
-    let owner = fs_err::symlink_metadata(&beside).ok()?.uid();
-    let is_ours = owner == 0 || owner == rustix::process::getuid().as_raw();
-    is_ours.then_some(beside)
+    beside.exists().then_some(beside)
+}
+
+/// Whether a file is the user's own, or root's; for root also that of who became root by `sudo`.
+fn is_ours(path: &Path, environment: &Environment) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let user = rustix::process::getuid().as_raw();
+    let before = environment.text("SUDO_UID").filter(|_| user == 0);
+    let before: Option<u32> = before.and_then(|it| it.parse().ok());
+    fs_err::symlink_metadata(path).is_ok_and(|it| {
+        let owner = it.uid();
+        owner == 0 || owner == user || Some(owner) == before
+    })
 }
 
 /// All that can be set: what it is called in the file, the flag, and the variable.

@@ -1,5 +1,7 @@
 //! Turns the errors of the libraries into what a user reads: what is wrong, why, and what to do.
 
+mod causes;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -111,6 +113,18 @@ impl CommandError {
         self.kind == Kind::Rejected
     }
 
+    /// The status by which a registry refused what was asked of it, if that is what is wrong.
+    pub(crate) fn refusal(&self) -> Option<u16> {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.source);
+        while let Some(it) = cause {
+            if let Some(StoreError::Refused { source, .. }) = it.downcast_ref() {
+                return Some(source.downcast_ref::<RegistryRefusal>()?.status);
+            }
+            cause = it.source();
+        }
+        None
+    }
+
     /// Whether a signal came first.
     pub(crate) fn is_interruption(&self) -> bool {
         matches!(self.kind, Kind::Interrupted(_))
@@ -140,18 +154,12 @@ impl CommandError {
             text: text.to_owned(),
             depth,
         };
-        let mut lines = vec![line("error", &self.source.to_string(), 0)];
-        let mut cause = self.source.source();
-        while let Some(it) = cause {
-            let text = plainly(it.to_string());
-            cause = it.source();
-            // Some libraries repeat the cause in their own text.
-            let is_said = lines.iter().any(|line| line.text.contains(&text));
-            let is_a_step = cause.is_some() && is_plumbing(&text);
-            if !is_said && !is_a_step {
-                lines.push(line("cause", &text, 1));
-            }
-        }
+        let said = causes::of(&*self.source);
+        let of = |at| if at == 0 { ("error", 0) } else { ("cause", 1) };
+        let said = said.iter().enumerate().map(|(at, text)| (of(at), text));
+        let mut lines: Vec<_> = said
+            .map(|((label, depth), text)| line(label, text, depth))
+            .collect();
         for (at, it) in self.findings.iter().enumerate() {
             lines.push(line("finding", &it.text, 1));
             // Of several that have the same remedy it is said behind the last.
@@ -164,36 +172,6 @@ impl CommandError {
         lines.extend(self.hints.iter().map(|it| line("hint", it, 0)));
         lines
     }
-}
-
-/// Whether it only says at which step of a connection the client was, when something deeper failed.
-fn is_plumbing(text: &str) -> bool {
-    const STEPS: [&str; 5] = [
-        "error sending request",
-        "client error (",
-        "dns error",
-        "error resolving DNS",
-        "tcp connect error",
-    ];
-    STEPS.iter().any(|it| text.starts_with(it))
-}
-
-/// The same in words that say what it is about: a resolver names its query.
-fn plainly(text: String) -> String {
-    if text.contains("no records found for Query") {
-        return "host name not found (DNS)".to_owned();
-    }
-    if let Some((before, after)) = text.split_once("invalid peer certificate: ") {
-        let problem = match after {
-            "UnknownIssuer" => "signed by an unknown authority",
-            it if it.contains("CaUsedAsEndEntity") => {
-                "it is that of an authority, and was not named itself"
-            }
-            it => it,
-        };
-        return format!("{before}the certificate of the server is not trusted: {problem}");
-    }
-    text
 }
 
 /// What to do about an error, where its cause tells.

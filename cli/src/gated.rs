@@ -15,6 +15,7 @@ use oci::{
 use policies::Policy;
 
 use crate::commands::policy;
+use crate::digest_tags;
 use crate::error::{CommandError, Message};
 
 /// Where images are judged: what was found out in one place is no word on the other.
@@ -49,7 +50,7 @@ impl Stop {
                 let error = CommandError::undecided(Message(format!(
                     "`{image}` arrived without what proves it, and was not tagged"
                 )));
-                let findings = judged.verdict.findings().iter();
+                let findings = judged.verdict.causes().into_iter();
                 findings.fold(error, |error, it| {
                     error.finding(format!("{}: {}", it.rule, it.message))
                 })
@@ -81,9 +82,12 @@ impl Gates {
     ) -> Result<Answer, Stop> {
         let answer = ask(&self.before, found.clone(), policy, at).await?;
         if answer.judged.verdict.accepted() {
-            Ok(answer)
-        } else {
-            Err(Stop::Rejected(answer.judged))
+            return Ok(answer);
+        }
+        match digest_tags::alone(found, &found.reference.to_string()).await {
+            // Whether it is signed is not known.
+            Some(error) => Err(Stop::Undecided(error)),
+            None => Err(Stop::Rejected(answer.judged)),
         }
     }
 

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use oci::store::DockerDaemon;
-use oci::{
-    Digest, Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError,
-};
+use oci::{Location, Places, PlacesError, Reference, Registry, Selector, Store, StoreError};
 
 use crate::args::Access;
 use crate::environment::Environment;
@@ -133,6 +131,19 @@ impl<'a> Lookup<'a> {
         })
     }
 
+    /// Whether who was refused by this error may have the right to write there all the same: many
+    /// registries refuse to read what is not there yet, and some names may only write. Who has no
+    /// credential at all has none to write either.
+    pub(crate) async fn may_still_write(&self, error: &CommandError, to: &Reference) -> bool {
+        match (&to.location, error.refusal()) {
+            (_, Some(403)) => true,
+            (Location::Registry(repository), Some(401)) => {
+                self.places.has_credential(repository).await
+            }
+            _ => false,
+        }
+    }
+
     /// The Docker daemon that the environment names.
     pub(crate) fn daemon(&self) -> Result<DockerDaemon, CommandError> {
         self.places.daemon().map_err(|error| said(error, None))
@@ -177,30 +188,6 @@ fn said(error: PlacesError, reference: Option<&Reference>) -> CommandError {
         | PlacesError::Blocked { .. }
         | PlacesError::Registries(_)
         | PlacesError::DaemonAddress(_) => CommandError::undecided(error),
-    }
-}
-
-/// The tags by which cosign 1 and 2 attached something to the image with this digest. That they cannot
-/// be asked for is not what a user wants to know: what proves something is elsewhere.
-pub(crate) async fn digest_tags(store: &dyn Store, image: &Digest) -> Vec<String> {
-    let mut found = Vec::new();
-    for ending in [".sig", ".att", ".sbom"] {
-        let Ok(tag) = format!("sha256-{}{ending}", image.hex()).parse() else {
-            continue;
-        };
-        if store.resolve(&Selector::Tag(tag)).await.is_ok() {
-            found.push(format!("sha256-{}{ending}", image.hex()));
-        }
-    }
-    found
-}
-
-/// What a tag of [`digest_tags`] holds.
-pub(crate) fn of_old_cosign(tag: &str) -> &'static str {
-    match tag.rsplit('.').next() {
-        Some("sig") => "signatures",
-        Some("att") => "attestations",
-        _ => "an SBOM",
     }
 }
 

@@ -7,6 +7,7 @@ mod commands;
 mod completion;
 mod contents;
 mod defaults;
+mod digest_tags;
 mod environment;
 mod error;
 mod files;
@@ -25,6 +26,7 @@ mod registries;
 mod signing;
 mod stranger;
 mod transfer;
+mod typed;
 mod ui;
 mod unproven;
 mod written;
@@ -58,7 +60,11 @@ fn main() -> ExitCode {
         Ok(environment) => environment,
         Err(error) => {
             // There is no `Ui` yet to say it.
-            ui::log(&format!("error: the working folder was removed: {error}"));
+            let what = match error.kind() {
+                std::io::ErrorKind::NotFound => "was removed",
+                _ => "cannot be used",
+            };
+            ui::log(&format!("error: the working folder {what}: {error}"));
             return ExitCode::from(2);
         }
     };
@@ -81,7 +87,7 @@ fn main() -> ExitCode {
     // To make the texts of help takes longer than to understand the arguments, and few ask for them.
     let matches = match Cli::understood(&arguments) {
         Some(matches) => matches,
-        None => match help::command().try_get_matches_from(arguments) {
+        None => match help::command(&arguments).try_get_matches_from(arguments) {
             Ok(matches) => matches,
             Err(error) => return not_understood(error, &environment),
         },
@@ -93,6 +99,12 @@ fn main() -> ExitCode {
     };
     let name = matches.subcommand_name().unwrap_or_default();
     let ui = Ui::new(&cli.global, &environment).of_command(name, &environment);
+    if let Some(path) = defaults::ignored(&environment).filter(|_| name == "build") {
+        ui.aside(format_args!(
+            "`{}` is left out: it belongs to another user",
+            path.display()
+        ));
+    }
     let result = run(cli, format, &environment, &ui).and_then(|()| ui.written());
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::auth::{ConfigFile, Credentials};
 use crate::store::{
     ArchiveForm, ArchiveStore, DaemonAddress, DaemonAddressError, DaemonOptions, DockerDaemon,
     LayoutStore, MirrorSettings, RegistryClient, RegistryOptions, RegistryOptionsError,
@@ -81,6 +82,21 @@ impl Places {
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
+    }
+
+    /// Whether there is a credential for `repository`, as far as that can be known.
+    pub async fn has_credential(&self, repository: &Repository) -> bool {
+        let mut credentials = match &self.settings.authfile {
+            Some(_) => Credentials::default(),
+            None => Credentials::find(self.home.as_deref(), &self.variables).unwrap_or_default(),
+        };
+        if let Some(path) = &self.settings.authfile
+            && let Ok(Some(file)) = ConfigFile::read(&self.directory.join(path))
+        {
+            credentials = credentials.with_file(file);
+        }
+        let found = credentials.for_repository(repository).await;
+        found.is_ok_and(|it| it.is_some())
     }
 
     /// Opens the place that `reference` names, to read from it, or from its mirrors.

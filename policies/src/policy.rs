@@ -2,6 +2,7 @@
 
 mod file;
 mod pattern;
+mod sense;
 mod source;
 
 use std::collections::BTreeMap;
@@ -94,6 +95,10 @@ impl Policy {
                 "`{claim}` is required, but nobody is accepted for it"
             )));
         }
+        sense::of_images(&images)
+            .and_then(|()| sense::of_namespaces(&namespaces))
+            .and_then(|()| sense::of_parameters(&parameters, &texts, &accepts))
+            .map_err(|problem| error(&problem))?;
         let mut policy = Self {
             name,
             images,

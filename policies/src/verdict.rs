@@ -55,6 +55,28 @@ pub struct Ground {
     pub digest: Digest,
 }
 
+/// What shipped rules say where there is no claim to look at: the rule, how that begins, and what is said
+/// where the policy asks for the claim as well.
+const ABSENT: [(&str, &str, &str); 5] = [
+    (
+        "health",
+        "no statement about the health",
+        "no health by an accepted signer",
+    ),
+    (
+        "sbom",
+        "no SBOM (cyclonedx) by",
+        "no cyclonedx by an accepted signer",
+    ),
+    ("sbom", "no SBOM (spdx) by", "no spdx by an accepted signer"),
+    ("signature", "0 of ", "no signature by an accepted signer"),
+    (
+        "slsa",
+        "no SLSA provenance by",
+        "no provenance by an accepted signer",
+    ),
+];
+
 impl Verdict {
     /// Accepted is what has no finding.
     pub(crate) fn new(
@@ -97,6 +119,18 @@ impl Verdict {
     /// All that is wrong, by rule.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// What is wrong, each cause once: that a claim is missing which has to be there is said by the policy,
+    /// and again by the rules about such claims.
+    pub fn causes(&self) -> Vec<&Finding> {
+        let is_said = |message: &str| self.findings.iter().any(|it| it.message == message);
+        let is_repeated = |it: &&Finding| {
+            ABSENT.iter().any(|(rule, begin, said)| {
+                it.rule == *rule && it.message.starts_with(begin) && is_said(said)
+            })
+        };
+        self.findings.iter().filter(|it| !is_repeated(it)).collect()
     }
 
     /// All that was asked for and is there, by rule.

@@ -213,12 +213,10 @@ Options:
   -V, --version  Print version
 
 General:
-  -q, --quiet               Print results and errors only
-  -v, --verbose...          Show the output of buildpacks and of the lifecycle, and other details
-                            (`-vv`: debug lines too)
-      --color <WHEN>        Color what is printed [default: auto] [possible values: auto, always,
-                            never]
-      --timeout <DURATION>  Give up, with exit code 2, after so long: `90s`, `5m`, `1m30s`
+  -q, --quiet       Print results and errors only
+  -v, --verbose...  Show details, such as what buildpacks and the lifecycle print
+
+All flags: --help
 "#);
     assert_snapshot!(says(&["bild"]), @r#"
 exit: 2
@@ -365,7 +363,7 @@ fn keys_that_cannot_be_used() {
 exit: 2
 --- stdout
 --- stderr
-error: failed to open file `nowhere.key`: No such file or directory (os error 2)
+error: file `nowhere.key` not found
 "#);
     assert_snapshot!(key(&["--key", "app"], None), @r#"
 exit: 2
@@ -539,8 +537,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to resolve `v1` at `[registry]/team/app`
-  cause: `http://[registry]` is unreachable
-  cause: Connection refused (os error 111)
+  cause: `http://[registry]` is unreachable: Connection refused (os error 111)
 "#);
     assert_snapshot!(down(&["copy", "oci:out:v1", &image]), @r#"
 exit: 2
@@ -548,16 +545,14 @@ exit: 2
 --- stderr
 error: failed to copy sha256:[digest] to its destination
   cause: failed to look for sha256:[digest] at `[registry]/team/app`
-  cause: `http://[registry]` is unreachable
-  cause: Connection refused (os error 111)
+  cause: `http://[registry]` is unreachable: Connection refused (os error 111)
 "#);
     assert_snapshot!(build_says(&project, &["--tag", &image]).replace(&host, "[registry]"), @r#"
 exit: 2
 --- stdout
 --- stderr
 error: failed to resolve `v1` at `[registry]/team/app`
-  cause: `http://[registry]` is unreachable
-  cause: Connection refused (os error 111)
+  cause: `http://[registry]` is unreachable: Connection refused (os error 111)
 "#);
     assert_snapshot!(says(&project, &["tree", "--offline", "registry.example/app"]), @r#"
 exit: 2

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use oci::Digest;
 use p256::ecdsa::signature::hazmat::PrehashVerifier as _;
 use p256::pkcs8::ObjectIdentifier;
-use p256::pkcs8::der::asn1::{AnyRef, BitStringRef};
-use p256::pkcs8::der::{Decode as _, Encode as _};
+use p256::pkcs8::der::asn1::{AnyRef, BitStringRef, UintRef};
+use p256::pkcs8::der::{self, Decode as _, Encode as _, Reader as _, SliceReader};
 use p256::pkcs8::spki::AlgorithmIdentifier;
 use p256::pkcs8::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use ring::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -23,6 +23,19 @@ pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 
 const LABEL: &str = "PUBLIC KEY";
 
+/// Of PKCS#1: what older programs write for RSA, and cosign reads.
+const PKCS1: &str = "RSA PUBLIC KEY";
+
+/// Whether these are a modulus and an exponent, and nothing else.
+fn is_pkcs1(text: &[u8]) -> Result<(), der::Error> {
+    let mut reader = SliceReader::new(text)?;
+    reader.sequence(|inner| {
+        UintRef::decode(inner)?;
+        UintRef::decode(inner).map(drop)
+    })?;
+    reader.finish()
+}
+
 /// A public key. Two are equal if they are the same key of the same kind.
 ///
 /// The kind comes with the key, so no bundle can choose how its signature is checked.
@@ -36,11 +49,14 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Parses the text of a public key file: PEM, `SubjectPublicKeyInfo`.
+    /// Parses the text of a public key file: PEM, `SubjectPublicKeyInfo` or, for RSA, PKCS#1.
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
-        let (label, body) = pem::decode(text, &[LABEL])?;
+        let (label, body) = pem::decode(text, &[LABEL, PKCS1])?;
         if label == LABEL {
             Self::from_spki(&body)
+        } else if label == PKCS1 {
+            is_pkcs1(&body).map_err(|_error| KeyError::Malformed { what: "public key" })?;
+            Self::from_raw(KeyAlgorithm::Rsa, &body)
         } else {
             Err(KeyError::OtherLabel {
                 expected: "public key",

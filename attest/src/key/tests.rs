@@ -21,6 +21,18 @@ fn encrypted(text: &[u8]) -> EncryptedKey {
 }
 
 #[test]
+fn an_rsa_key_is_the_same_in_either_form() {
+    let key = PublicKey::from_pem(fixture!("rsa.pub.pem")).unwrap();
+    // What stands before it says that it is RSA, in as many bytes for each key of this size.
+    let inner = key.spki().get(24..).unwrap();
+    let text = |der: &[u8]| pem::encode("RSA PUBLIC KEY", der);
+    assert_eq!(PublicKey::from_pem(text(inner).as_bytes()), Ok(key.clone()));
+    for wrong in [key.spki(), &inner[..inner.len() - 1], b"", b"\x30\x00"] {
+        assert!(PublicKey::from_pem(text(wrong).as_bytes()).is_err());
+    }
+}
+
+#[test]
 fn a_key_that_cosign_encrypted_opens_with_its_password_only() {
     let key = encrypted(fixture!("cosign.key"));
     let public = PublicKey::from_pem(fixture!("cosign.pub")).unwrap();

@@ -43,6 +43,9 @@ pub struct ImageReport {
     pub unread: usize,
     /// The image, and what is attached: parents before children.
     pub tree: Vec<TreeNode>,
+    /// Tags by which cosign 1 and 2 attached something to the image. Nobody has checked it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub digest_tags: Vec<String>,
     /// The SBOMs whose components are shown.
     pub sboms: Vec<Listed>,
     /// What is in it.
@@ -105,6 +108,7 @@ impl ImageReport {
             unproven: Vec::new(),
             unread: 0,
             tree: Vec::new(),
+            digest_tags: Vec::new(),
             sboms: Vec::new(),
             components: Vec::new(),
             health: None,
@@ -120,6 +124,12 @@ impl ImageReport {
     /// The same with what [`oci::walk`] met.
     pub fn tree(mut self, nodes: &[oci::Node]) -> Self {
         self.tree = nodes.iter().map(TreeNode::of).collect();
+        self
+    }
+
+    /// The same with the tags by which cosign 1 and 2 attached something.
+    pub fn digest_tags(mut self, tags: Vec<String>) -> Self {
+        self.digest_tags = tags;
         self
     }
 

@@ -66,6 +66,9 @@ pub struct Entry {
     pub findings: Vec<Finding>,
     /// Why it stopped, and what is attached and proves nothing.
     pub problems: Vec<String>,
+    /// What to do about why it stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// How many statements the verdict rests on.
     pub proofs: usize,
     /// How many attachments prove nothing.
@@ -141,6 +144,7 @@ impl Entry {
             policy: None,
             findings: Vec::new(),
             problems: Vec::new(),
+            hint: None,
             proofs: 0,
             unproven: 0,
             new_manifests: 0,

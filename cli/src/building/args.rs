@@ -8,6 +8,7 @@ use oci::{Platform, Reference};
 use platform::sandbox::{Isolation, Network};
 
 use crate::args::{Access, ServiceArgs};
+use crate::typed;
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -164,7 +165,7 @@ pub(crate) struct Build {
 
     /// Keep layers between builds in this image, instead of a folder: `HOST/REPO:TAG` or `oci:DIR:TAG`.
     /// Whoever may write it has a say in what is built.
-    #[arg(long, hide_short_help = true, value_name = "IMAGE", conflicts_with_all = ["cache", "no_cache"])]
+    #[arg(long, hide_short_help = true, value_name = "IMAGE", conflicts_with_all = ["cache", "no_cache"], value_parser = typed::image)]
     pub(crate) cache_image: Option<Reference>,
 
     /// Use nothing of what is cached, and begin the cache anew.
@@ -181,7 +182,8 @@ pub(crate) struct Build {
         long,
         hide_short_help = true,
         value_name = "IMAGE",
-        conflicts_with = "no_cache"
+        conflicts_with = "no_cache",
+        value_parser = typed::image
     )]
     pub(crate) previous_image: Option<Reference>,
 

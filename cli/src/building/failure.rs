@@ -45,6 +45,10 @@ impl From<RunError> for CommandError {
                 None,
                 Some("leave out `--platform-api`: then the newest that both know is spoken"),
             ),
+            RunError::Temporary { .. } => (
+                None,
+                Some("set `TMPDIR` to a folder that is there and can be written"),
+            ),
             RunError::NoCommonApi => (None, Some(OLD_BUILDER)),
             RunError::Previous { .. } => (None, Some("`--no-cache` builds without it")),
             _ => (None, None),

@@ -200,8 +200,26 @@ pub(crate) async fn previous(
     }
     let destination = settings.destinations.first();
     match destination.filter(|_| settings.keeps()) {
-        Some(destination) => find(destination, images).await,
+        Some(destination) => find_to_replace(destination, images, ui).await,
         None => Ok(None),
+    }
+}
+
+/// The same as [`find`], but that it may not be read stops nobody who may write there.
+pub(super) async fn find_to_replace(
+    destination: &Reference,
+    images: &Lookup<'_>,
+    ui: &Ui,
+) -> Result<Option<Found>, CommandError> {
+    match find(destination, images).await {
+        Err(error) if images.may_still_write(&error, destination).await => {
+            ui.warn(format_args!(
+                "`{destination}` may not be read ({}): nothing of it is used again",
+                error.line()
+            ));
+            Ok(None)
+        }
+        found => found,
     }
 }
 

@@ -7,10 +7,11 @@ use std::path::Path;
 use oci::{LayoutStore, Location, Reference};
 use rustix::fs::{Access, access};
 
-use super::images::find;
+use super::images::find_to_replace;
 use super::settings::Settings;
 use crate::error::{CommandError, Message};
 use crate::images::Lookup;
+use crate::ui::Ui;
 
 /// Refuses what lies on this machine and cannot be written.
 pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandError> {
@@ -35,10 +36,14 @@ pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandErro
 }
 
 /// Asks each destination that nobody has asked for the image before.
-pub(crate) async fn answer(settings: &Settings, images: &Lookup<'_>) -> Result<(), CommandError> {
+pub(crate) async fn answer(
+    settings: &Settings,
+    images: &Lookup<'_>,
+    ui: &Ui,
+) -> Result<(), CommandError> {
     let is_asked = settings.previous_image.is_none() && settings.keeps();
     for destination in settings.destinations.iter().skip(usize::from(is_asked)) {
-        find(destination, images).await?;
+        find_to_replace(destination, images, ui).await?;
     }
     Ok(())
 }

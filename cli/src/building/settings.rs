@@ -37,6 +37,7 @@ use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::keys::{self, Files};
 use crate::signing::{self, Signer};
+use crate::typed;
 use crate::ui::Ui;
 
 /// A build, as it was asked for.
@@ -402,8 +403,7 @@ fn destinations(
 }
 
 fn destination(text: &str) -> Result<Reference, CommandError> {
-    let reference: Reference = text
-        .parse()
+    let reference = typed::image(text)
         .context(|| format!("`{text}` is not a place for an image"))
         .map_err(|it| it.hint("use `HOST/REPO:TAG` or `oci:DIR:TAG`"))?;
     if reference.digest.is_some() {

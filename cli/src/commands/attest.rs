@@ -18,6 +18,7 @@ use crate::files;
 use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
+use crate::typed;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -31,6 +32,7 @@ Examples:
     sealpack sign registry.example/app@sha256:… --identity-token token --signing-config signing_config.json --trusted-root trusted_root.json")]
 pub(crate) struct Sign {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// Add an annotation to what is signed. Repeatable.
@@ -55,6 +57,7 @@ Examples:
     sealpack attest registry.example/app:v1 --key release.key --type vuln --predicate scan.json --replace")]
 pub(crate) struct Attest {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// What kind of claim: a short name (`provenance`, `cyclonedx`, `spdx`, `vuln`, …) or a

@@ -175,7 +175,7 @@ async fn line(
     let temporary = environment.temporary();
     let staging = Staging::create(&temporary, &name, settings.staging.as_deref())?;
     let previous = building::previous(settings, images, ui).await?;
-    places::answer(settings, images).await?;
+    places::answer(settings, images, ui).await?;
     let chooser = Chooser::new(settings, images, ui);
     let request = settings.request(&run_image, &chooser, previous.as_ref(), cancel, target);
     let mut watcher = Watcher::new(settings.links.is_some().then(|| staging.root()));

@@ -20,6 +20,7 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::{self, MakingArgs, Parts};
+use crate::typed;
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
@@ -42,6 +43,7 @@ Examples:
     sealpack builder create oci:out:builder -c builder.toml --flatten 'example/one@1.0.0,example/two@2.0.0'")]
 pub(crate) struct Create {
     /// Where it goes: `HOST/REPO:TAG`, `oci:DIR:TAG`, `oci-archive:FILE`, `docker-daemon:NAME:TAG`.
+    #[arg(value_parser = typed::image)]
     destination: Reference,
 
     /// What it is made of: a `builder.toml`.
@@ -66,6 +68,7 @@ pub(crate) struct Create {
 #[command(after_help = "Example:\n  sealpack builder inspect registry.example/builder:v1")]
 pub(crate) struct Inspect {
     /// The builder image.
+    #[arg(value_parser = typed::image)]
     image: Reference,
 
     /// Of an index, the image for this platform; without it, for this machine's.

@@ -17,6 +17,7 @@ use crate::error::{CommandError, Message};
 use crate::gated::Gates;
 use crate::images::{Found, Lookup, NO_PLACE, with_hint};
 use crate::transfer::Transfer;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted, size};
 
 #[derive(Args, Debug)]
@@ -42,9 +43,11 @@ Examples:
 )]
 pub(crate) struct Copy {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) source: Reference,
 
     /// Where it goes. What else a layout or an archive holds stays; a tag moves.
+    #[arg(value_parser = typed::image)]
     pub(crate) destination: Reference,
 
     /// Copy the image without what is attached to it: signatures, SBOMs, provenance.
@@ -90,11 +93,11 @@ pub(crate) struct CopyPlatforms {
     pub(crate) platform: Option<Platform>,
 
     /// The same for this machine's platform.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) this_platform: bool,
 
     /// Copy an index whole, so that it keeps its digest and its signatures. This is the default.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) all_platforms: bool,
 }
 

@@ -7,9 +7,11 @@ use oci::{Descriptor, Limits, Location, Reference, Store, StoreError};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Lookup, with_hint};
+use crate::typed;
 use crate::ui::{Tone, Ui};
 
 /// Delete an image, or something that is attached to one.
@@ -27,9 +29,11 @@ Examples:
     sealpack delete registry.example/app@sha256:…")]
 pub(crate) struct Delete {
     /// The image or what is attached to one: `HOST/REPO@sha256:…`, `oci:DIR@sha256:…`.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
-    /// Delete what is attached too, and what is attached to that.
+    /// Delete what is attached too, and what is attached to that; also by cosign's old tags
+    /// (`sha256-….sig`, `.att`, `.sbom`).
     #[arg(long)]
     pub(crate) referrers: bool,
 
@@ -53,6 +57,10 @@ struct Report {
     deleted: Vec<String>,
     /// What is attached to the image and was not asked for.
     left_behind: usize,
+    /// Tags by which cosign 1 and 2 attached something to the image, and what they name: not asked for, or
+    /// not what cosign attached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    digest_tags_left_behind: Vec<String>,
 }
 
 pub(crate) async fn run(
@@ -84,10 +92,20 @@ pub(crate) async fn run(
         )));
     }
     let failed = |error| with_hint(error, &args.image);
-    let root = found.descriptor;
+    let root = found.descriptor.clone();
     let limits = Limits::default();
     let attached = attached(&*found.store, &root, args.referrers, &limits).await;
     let mut attached = attached.map_err(failed)?;
+    let mut tags_left_behind = Vec::new();
+    for tag in digest_tags::targets(&found).await.map_err(failed)? {
+        if args.referrers && digest_tags::is_attached(&*found.store, &tag.target).await {
+            if attached.iter().all(|it| it.digest != tag.target.digest) {
+                attached.push(tag.target);
+            }
+        } else {
+            tags_left_behind.push(tag.name);
+        }
+    }
     let left_behind = if args.referrers {
         0
     } else {
@@ -97,6 +115,7 @@ pub(crate) async fn run(
         image: found.reference.to_string(),
         deleted: Vec::new(),
         left_behind,
+        digest_tags_left_behind: tags_left_behind,
     };
     // From the leaves on, so that what is left when this breaks off can still be found.
     for target in attached.iter().rev().chain([&root]) {
@@ -108,6 +127,20 @@ pub(crate) async fn run(
     if left_behind > 0 {
         ui.warn(format_args!(
             "{left_behind} manifests that are attached to it stay: `--referrers` deletes them, too"
+        ));
+    }
+    if let [first, rest @ ..] = report.digest_tags_left_behind.as_slice() {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        ui.warn(format_args!(
+            "what cosign's old tags name stays (`{first}`{more}){}",
+            if args.referrers {
+                ": it is not what cosign attaches"
+            } else {
+                ": `--referrers` deletes it, too"
+            }
         ));
     }
     ui.result(args.printed.output, &report, |ui, report| {

@@ -8,15 +8,18 @@ use oci::{Image, Limits, Platform, Reference};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _};
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui, size};
 
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  sealpack inspect registry.example/app:v1 --output json")]
 pub(crate) struct Inspect {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     #[command(flatten)]
@@ -47,6 +50,9 @@ struct Report {
     layers: Vec<Layer>,
     /// How many manifests refer to it.
     referrers: usize,
+    /// Tags by which cosign 1 and 2 attached something to it. Nobody has checked it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    digest_tags: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,6 +90,11 @@ pub(crate) async fn run(
         .referrers(&image.descriptor().digest)
         .await?
         .len();
+    let mut tags = digest_tags::of(&found).await;
+    let inner = &image.descriptor().digest;
+    if *inner != found.descriptor.digest {
+        tags.extend(digest_tags::of_image(&found, inner).await);
+    }
     let config = image.config();
     let report = Report {
         image: found.reference.to_string(),
@@ -114,6 +125,7 @@ pub(crate) async fn run(
             })
             .collect(),
         referrers,
+        digest_tags: tags,
     };
     ui.result(args.printed.output, &report, print)
 }
@@ -162,4 +174,11 @@ fn print(ui: &Ui, report: &Report) {
         field("layer", &format!("{} {}", layer.digest, size(layer.size)));
     }
     field("referrers", &report.referrers.to_string());
+    for tag in &report.digest_tags {
+        let holds = digest_tags::holds(tag);
+        field(
+            "cosign tag",
+            &format!("{tag} ({holds} in cosign's old format, not verified)"),
+        );
+    }
 }

@@ -8,6 +8,7 @@ use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Lookup, with_hint};
+use crate::typed;
 use crate::ui::Ui;
 
 /// List the tags of a repository, layout, archive or Docker daemon.
@@ -21,6 +22,7 @@ Examples:
 pub(crate) struct Ls {
     /// The place: `HOST/REPO`, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE:NAME` or
     /// `docker-daemon:NAME`.
+    #[arg(value_parser = typed::image)]
     pub(crate) place: Reference,
 
     /// List the tags of attached proof (`sha256-…`), too.

@@ -20,6 +20,7 @@ use crate::error::{CommandError, Message};
 use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
+use crate::typed;
 use crate::ui::Ui;
 
 /// What `sealpack manifest … --output json` prints. `docs/output.md` describes it.
@@ -234,7 +235,7 @@ async fn inspect(
     environment: &Environment,
     ui: &Ui,
 ) -> Result<(), CommandError> {
-    let reference: Reference = args.list.parse()?;
+    let reference = typed::image(&args.list).map_err(CommandError::undecided)?;
     let is_name = matches!(reference.location, Location::Registry(_));
     let local = match (is_name, &reference.digest) {
         (true, None) => lists.find(&args.list)?,

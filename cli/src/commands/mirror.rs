@@ -395,9 +395,12 @@ fn say(entry: &mut Entry, stopped: Stop) {
 
 fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
     entry.status = status;
+    entry.problems = vec![error.line()];
     let lines = error.lines().into_iter();
-    let said = lines.filter(|it| it.label != "hint");
-    entry.problems = said.map(|it| it.text).collect();
+    entry.hint = lines
+        .filter(|it| it.label == "hint")
+        .map(|it| it.text)
+        .last();
 }
 
 fn print(ui: &Ui, report: &Mirrored) {
@@ -467,7 +470,8 @@ fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
         // Whatever strangers attached to an image that is refused is in the report.
         if entry.status != Status::Refused {
             for problem in &entry.problems {
-                error = error.finding(format!("{}: {problem}", entry.source));
+                let hint = entry.hint.clone();
+                error = error.finding_with(format!("{}: {problem}", entry.source), hint);
             }
         }
     }

@@ -13,9 +13,11 @@ use policies::Verdict;
 use serde::Serialize;
 
 use crate::args::{Access, Format, IdentityArgs, Printed};
+use crate::digest_tags;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
-use crate::images::{Lookup, digest_tags, of_old_cosign};
+use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing, brief};
 
@@ -31,6 +33,7 @@ pub(crate) enum Policy {
 #[derive(Args, Debug)]
 pub(crate) struct PolicyCheck {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// The policy: a `policy.toml`, its folder, or a folder of policies, of which the one counts whose
@@ -56,6 +59,10 @@ struct Report<'a> {
     verdict: &'a Verdict,
     /// What is attached but proves nothing.
     unproven: &'a [Unproven],
+    /// Tags by which cosign 1 and 2 attached something, of an image that was not accepted. Nobody has
+    /// checked it.
+    #[serde(rename = "digestTags", skip_serializing_if = "Vec::is_empty")]
+    digest_tags: Vec<String>,
 }
 
 pub(crate) async fn run(
@@ -74,7 +81,7 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     let images = Lookup::new(&args.access, environment, ui);
     ui.begin("policy", args.image.to_string());
     let found = images.find_provable(&args.image).await?;
-    let (store, digest) = (Arc::clone(&found.store), found.descriptor.digest.clone());
+    let there = found.clone();
     let policy = choose(&policies, &[&args.image])?;
     ui.aside(format_args!("judged by `{}`", policy.name()));
     let gate = Gate::new(GateOptions {
@@ -92,6 +99,10 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
         accepted: judged.verdict.accepted(),
         verdict: &judged.verdict,
         unproven: &judged.unproven,
+        digest_tags: match judged.verdict.accepted() {
+            true => Vec::new(),
+            false => digest_tags::of(&there).await,
+        },
     };
     if report.accepted || args.printed.output == Format::Json {
         ui.result(args.printed.output, &report, |ui, report| {
@@ -101,21 +112,12 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     if report.accepted {
         return Ok(());
     }
-    let old = digest_tags(&*store, &digest).await;
-    let is_bare = store.referrers(&digest).await.is_ok_and(|it| it.is_empty());
-    if let ([tag, ..], true) = (old.as_slice(), is_bare) {
-        return Err(CommandError::undecided(Message(format!(
-            "`{}` has {} in cosign's old format (tag `{tag}`), which cannot be verified yet",
-            report.image,
-            of_old_cosign(tag)
-        )))
-        .hint("sign it again, with cosign 3 or `sealpack sign`"));
+    if let Some(error) = digest_tags::alone(&there, &report.image).await {
+        return Err(error);
     }
-    Err(rejected(
-        &report.image,
-        &judged.verdict,
-        with_unread(&judged, Listing::Here),
-    ))
+    let mut notes = with_unread(&judged, Listing::Here);
+    notes.extend(report.digest_tags.iter().map(|it| digest_tags::note(it)));
+    Err(rejected(&report.image, &judged.verdict, notes))
 }
 
 /// Reads policies; `given` is whom they mean by `signer = "given"`.
@@ -186,7 +188,7 @@ fn by(verdict: &Verdict, claim: &PredicateType) -> String {
 pub(crate) fn rejected(image: &str, verdict: &Verdict, notes: Vec<String>) -> CommandError {
     let mut error =
         CommandError::rejected(Message(format!("`{image}` was rejected by the policy")));
-    for finding in verdict.findings() {
+    for finding in verdict.causes() {
         let text = format!("{}: {}", finding.rule, finding.message);
         error = error.finding_with(text, finding.solution.clone());
     }

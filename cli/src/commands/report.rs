@@ -11,9 +11,11 @@ use report::image::{ImageReport, Unproven};
 
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::commands::policy;
+use crate::digest_tags;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Message};
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::Ui;
 use crate::written;
 
@@ -31,6 +33,7 @@ Examples:
     sealpack report oci:out:app")]
 pub(crate) struct ReportArgs {
     /// The image.
+    #[arg(value_parser = typed::image)]
     image: Reference,
 
     /// Judge it by this policy: a `policy.toml` or its folder.
@@ -82,7 +85,8 @@ pub(crate) async fn run(
     let (store, image) = (&*found.store, &found.descriptor);
     let nodes = oci::walk(store, image, &Limits::default()).await?;
     let report = described(store, image, found.reference.to_string()).await;
-    let report = report.tree(&nodes);
+    let tags = digest_tags::of(&found).await;
+    let report = report.tree(&nodes).digest_tags(tags);
 
     let accepted: Vec<Accept> = match &policy {
         Some(policy) => policy.accepts().to_vec(),

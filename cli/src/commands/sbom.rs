@@ -19,6 +19,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Ui, counted};
 
 /// What can be done with SBOMs.
@@ -170,7 +171,7 @@ async fn generate(args: Generate, environment: &Environment, ui: &Ui) -> Result<
     if path.is_file() {
         return of_file(&path, name, &args.written, environment, ui);
     }
-    let reference: Reference = args.what.parse().map_err(|error| {
+    let reference = typed::image(&args.what).map_err(|error| {
         CommandError::undecided(error)
             .note(format!("file or folder `{}` not found either", args.what))
     })?;
@@ -277,7 +278,11 @@ fn of_file(
     let mut about = named(Kind::File, name, path);
     about.hashes = vec![Hash::of(&digest(path).context(failed)?)];
     // What looks into folders looks into one with nothing else in it.
-    let folder = tempfile::tempdir_in(environment.temporary()).map_err(CommandError::undecided)?;
+    let temporary = environment.temporary();
+    let folder = tempfile::tempdir_in(&temporary).context(|| {
+        let temporary = temporary.display();
+        format!("failed to make a folder in `{temporary}`, where `TMPDIR` has temporary files")
+    })?;
     let place = folder.path().join(file_name(path));
     if fs_err::hard_link(path, &place).is_err() {
         fs_err::copy(path, &place).context(failed)?;

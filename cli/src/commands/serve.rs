@@ -54,7 +54,7 @@ pub(crate) struct Serve {
     listen: SocketAddr,
 
     /// Where it is asked for health and figures alone, without TLS.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(hide_short_help = true, long, value_name = "ADDRESS")]
     health_listen: Option<SocketAddr>,
 
     /// What a rejection leads to.
@@ -77,6 +77,7 @@ pub(crate) struct Serve {
 
     /// What it leads to that no policy is about an image.
     #[arg(
+        hide_short_help = true,
         long,
         value_name = "MODE",
         default_value = "deny",
@@ -86,6 +87,7 @@ pub(crate) struct Serve {
 
     /// How what makes pods (Deployments, Jobs, …) is answered; their pods are asked about anyway.
     #[arg(
+        hide_short_help = true,
         long,
         value_name = "MODE",
         default_value = "deny",
@@ -95,6 +97,7 @@ pub(crate) struct Serve {
 
     /// Whose tags `/mutate` replaces by the digest that was judged (`repo:tag@sha256:…`).
     #[arg(
+        hide_short_help = true,
         long,
         value_name = "WHAT",
         default_value = "pods",
@@ -104,6 +107,7 @@ pub(crate) struct Serve {
 
     /// Where a custom kind has a pod spec. Repeatable.
     #[arg(
+        hide_short_help = true,
         long = "kind",
         value_name = "GROUP/KIND=/POINTER",
         help_heading = "Answers"
@@ -111,11 +115,11 @@ pub(crate) struct Serve {
     kinds: Vec<String>,
 
     /// Seconds within which there is an answer, if the API server does not give up sooner.
-    #[arg(long, value_name = "SECONDS", default_value = "9", value_parser = seconds, help_heading = "Answers")]
+    #[arg(hide_short_help = true, long, value_name = "SECONDS", default_value = "9", value_parser = seconds, help_heading = "Answers")]
     time_limit: Duration,
 
     /// Seconds for which, after SIGTERM, connections are still taken.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(hide_short_help = true, long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     lame_duck: Duration,
 
     #[command(flatten)]

@@ -9,9 +9,11 @@ use oci::{Descriptor, Digest, Limits, Node, Reference, Relation, Store};
 use serde::Serialize;
 
 use crate::args::{Access, IdentityArgs, Printed};
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::CommandError;
-use crate::images::{Lookup, digest_tags, of_old_cosign};
+use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -22,6 +24,7 @@ Examples:
     sealpack tree registry.example/app:v1 --key release.pub")]
 pub(crate) struct Tree {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     #[command(flatten)]
@@ -84,7 +87,7 @@ pub(crate) async fn run(
     let mut report = Report {
         image: found.reference.to_string(),
         nodes: nodes.iter().map(Entry::of).collect(),
-        digest_tags: digest_tags(&*found.store, &found.descriptor.digest).await,
+        digest_tags: digest_tags::of(&found).await,
     };
     let signers = signers(&args.identity, &*found.store, &nodes, environment).await?;
     for (entry, node) in report.nodes.iter_mut().zip(&nodes) {
@@ -228,7 +231,7 @@ fn print(ui: &Ui, report: &Report) {
         ui.line(format_args!(
             "{}  {} in cosign's old format, which cannot be verified yet",
             ui.paint(Tone::Odd, tag),
-            of_old_cosign(tag),
+            digest_tags::holds(tag),
         ));
     }
 }

@@ -11,6 +11,7 @@ use crate::args::{Access, Printed};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui};
 
 #[derive(Args, Debug)]
@@ -19,6 +20,7 @@ use crate::ui::{Tone, Ui};
 )]
 pub(crate) struct Unpack {
     /// The image.
+    #[arg(value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// The folder; made if it is not there, and empty if it is.

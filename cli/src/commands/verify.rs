@@ -14,9 +14,11 @@ use serde::Serialize;
 use self::layout::{Judged, LayoutArgs};
 use crate::args::{Access, Format, IdentityArgs, Printed};
 use crate::claims;
+use crate::digest_tags;
 use crate::environment::Environment;
 use crate::error::{CommandError, Message, either};
-use crate::images::{Lookup, digest_tags, of_old_cosign};
+use crate::images::Lookup;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted};
 use crate::unproven::{self, Listing};
 
@@ -33,7 +35,7 @@ Examples:
     sealpack verify registry.example/app:v1 --layout root.layout --layout-key owner.pub --links links")]
 pub(crate) struct Verify {
     /// The images: each has to have what is asked for.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required = true, value_parser = typed::image)]
     pub(crate) images: Vec<Reference>,
 
     #[command(flatten)]
@@ -80,6 +82,10 @@ struct Report {
     unproven: Vec<Unproven>,
     /// How many referrers were not looked at, because there are more than the limit.
     unread: usize,
+    /// Tags by which cosign 1 and 2 attached something, of an image that was not accepted. Nobody has
+    /// checked it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    digest_tags: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -270,7 +276,7 @@ impl<'a> Asked<'a> {
             .filter(|it| it.statements.is_empty())
             .map(|it| it.predicate_type.name().to_owned())
             .collect();
-        let report = Report {
+        let mut report = Report {
             image: found.reference.to_string(),
             digest: target.digest.to_string(),
             media_type: target.media_type.to_string(),
@@ -279,16 +285,17 @@ impl<'a> Asked<'a> {
             layout,
             unproven: proof.unproven(),
             unread: proof.discovered.unread,
+            digest_tags: Vec::new(),
         };
         if report.accepted {
             return Ok((report, None));
         }
+        report.digest_tags = digest_tags::of(&found).await;
         if let (true, Some(layout)) = (missing.is_empty(), &report.layout) {
             let rejection = layout.rejection(&report.image);
             return Ok((report, Some(rejection)));
         }
-        let old = digest_tags(store, &target.digest).await;
-        let failure = self.failure(&report, &missing, &proof, &old);
+        let failure = self.failure(&report, &missing, &proof);
         Ok((report, Some(failure)))
     }
 
@@ -303,25 +310,13 @@ impl<'a> Asked<'a> {
             })
     }
 
-    fn failure(
-        &self,
-        report: &Report,
-        missing: &[String],
-        proof: &Proof,
-        old: &[String],
-    ) -> CommandError {
+    fn failure(&self, report: &Report, missing: &[String], proof: &Proof) -> CommandError {
         let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
-        if let ([tag, ..], true) = (old, is_bare) {
-            let more = match old.len() - 1 {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            return CommandError::undecided(Message(format!(
-                "`{}` has {} in cosign's old format (tag `{tag}`{more}), which cannot be verified yet",
-                report.image,
-                of_old_cosign(tag)
-            )))
-            .hint("sign it again, with cosign 3 or `sealpack sign`");
+        if let (true, Some(error)) = (
+            is_bare,
+            digest_tags::all_there_is(&report.image, &report.digest_tags),
+        ) {
+            return error;
         }
         let mut error = CommandError::rejected(Message(format!(
             "no valid {} by {} on `{}`",
@@ -351,13 +346,10 @@ impl<'a> Asked<'a> {
                 counted(report.unread, "more referrer")
             ));
         }
-        for tag in old {
-            error = error.note(format!(
-                "it has {} in cosign's old format, which cannot be verified yet (tag `{tag}`)",
-                of_old_cosign(tag)
-            ));
+        for tag in &report.digest_tags {
+            error = error.note(digest_tags::note(tag));
         }
-        if is_bare && old.is_empty() {
+        if is_bare && report.digest_tags.is_empty() {
             error = error.note("nothing is attached to it");
         }
         error

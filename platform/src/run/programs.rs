@@ -174,7 +174,7 @@ impl Ended {
 
     /// Says that a phase failed, with the end of what it printed.
     pub(super) fn failed(&self, failure: PhaseFailure, what: impl Into<String>) -> RunError {
-        const LINES: usize = 30;
+        const LINES: usize = 20;
         /// One line may be long, too.
         const BYTES: usize = 8 << 10;
         let end = self.text.len().saturating_sub(BYTES);

@@ -9,10 +9,31 @@ license_ids(component) := {id |
 	id != ""
 }
 
-# `null` is no licence, as it is no list of any.
+# Identifiers of licences are compared without case (SPDX 2.3, annex D.2). `AGPL-3.0` is how
+# `AGPL-3.0-only` was written; who denies it means the licence, whatever stands behind. And who may take
+# any later version may take this one.
+is_denied(id, denied) if {
+	license_base(id) == license_base(denied)
+	not is_later(denied)
+}
+
+is_denied(id, denied) if {
+	license_base(id) == license_base(denied)
+	is_later(id)
+}
+
+license_base(id) := regex.replace(lower(trim_space(id)), `(-only|-or-later|\+)$`, "")
+
+is_later(id) if regex.match(`(-or-later|\+)$`, lower(trim_space(id)))
+
+# `null` is no licence, as it is no list of any. What was found in a component counts as what it says.
 licenses(component) := [entry |
-	is_array(component.licenses)
-	some entry in component.licenses
+	some list in [
+		object.get(component, "licenses", null),
+		object.get(component, ["evidence", "licenses"], null),
+	]
+	is_array(list)
+	some entry in list
 	is_object(entry)
 ]
 
@@ -26,27 +47,56 @@ license_texts(component) := {text |
 } | {text |
 	some field in ["licenseConcluded", "licenseDeclared"]
 	text := component[field]
+} | {text |
+	some field in ["licenseInfoFromFiles", "licenseInfoInFiles", "licenseInfoInSnippets"]
+	is_array(component[field])
+	some text in component[field]
 }
 
 purls(component) := {purl | purl := component.purl; is_string(purl)} | {r.referenceLocator |
 	is_array(component.externalRefs)
 	some r in component.externalRefs
-	r.referenceType == "purl"
+	is_purl(r)
 	is_string(r.referenceLocator)
 }
 
-# What is denied is denied in any spelling. Identifiers of licences are compared without case (SPDX
-# 2.3, annex D.2), a purl's type is, and so are names of most kinds; and some characters may be
-# encoded or not.
-plain(purl) := replace(replace(replace(replace(lower(purl), "%40", "@"), "%2f", "/"), "%2b", "+"), "%3a", ":")
+# All that may have a licence or a purl, with or without a name: components and services wherever they
+# stand, what the document is about, and in SPDX packages, files and snippets.
+judged(s) := [c |
+	some list in [
+		object.get(s.predicate, "components", []),
+		object.get(s.predicate, "services", []),
+		[object.get(s.predicate, ["metadata", "component"], null)],
+	]
+	walk(list, [path, c])
+	is_object(c)
+	is_number(path[count(path) - 1])
+]
+
+judged_spdx(s) := [c |
+	some field in ["packages", "files", "snippets"]
+	is_array(s.predicate[field])
+	some c in s.predicate[field]
+	is_object(c)
+]
+
+denied_licenses := [it |
+	some it in object.get(input.parameters, "denied-licenses", [])
+	is_string(it)
+]
+
+denied_purls := {pattern: plain_pattern(pattern) |
+	some pattern in object.get(input.parameters, "denied-purls", [])
+	is_string(pattern)
+}
 
 problem contains p if {
-	count(object.get(input.parameters, "denied-licenses", [])) > 0
+	count(denied_licenses) > 0
 	some s in sbom
-	some component in components(s)
+	some component in array.concat(judged(s), judged_spdx(s))
 	some id in license_ids(component)
-	some denied in input.parameters["denied-licenses"]
-	lower(id) == lower(denied)
+	some denied in denied_licenses
+	is_denied(id, denied)
 	p := {
 		"statement": s.digest,
 		"message": sprintf("`%s` has the denied licence `%s`", [title(component), id]),
@@ -55,12 +105,14 @@ problem contains p if {
 }
 
 problem contains p if {
-	some pattern in object.get(input.parameters, "denied-purls", [])
+	count(denied_purls) > 0
 	some s in sbom
-	some component in components(s)
+	some component in array.concat(judged(s), judged_spdx(s))
 	some purl in purls(component)
+	spelled := plain(purl)
+	some pattern, meant in denied_purls
 	# Without delimiters, so that `*` is any text: an empty list would mean `.`.
-	glob.match(plain(pattern), null, plain(purl))
+	glob.match(meant, null, spelled)
 	p := {
 		"statement": s.digest,
 		"message": sprintf("`%s` is denied by `%s`", [purl, pattern]),

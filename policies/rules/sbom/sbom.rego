@@ -73,6 +73,6 @@ components(s) := array.concat(
 )
 
 title(component) := sprintf("%s@%s", [
-	object.get(component, "name", "?"),
+	object.get(component, "name", object.get(component, "fileName", "?")),
 	object.get(component, "version", object.get(component, "versionInfo", "?")),
 ])

@@ -36,8 +36,14 @@ is_image(component) if names_hex(component.purl)
 is_image(component) if {
 	is_array(component.externalRefs)
 	some reference in component.externalRefs
-	reference.referenceType == "purl"
+	is_purl(reference)
 	names_hex(reference.referenceLocator)
+}
+
+# The type of a reference in any letters, or as RDF has it: `http://spdx.org/rdf/references/purl`.
+is_purl(reference) if {
+	is_string(reference.referenceType)
+	regex.match(`^(.*/)?purl$`, lower(reference.referenceType))
 }
 
 is_about_image(s) if is_image(s.predicate.metadata.component)

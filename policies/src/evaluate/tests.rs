@@ -98,6 +98,39 @@ fn messages(verdict: &Verdict) -> Vec<&str> {
 }
 
 #[test]
+fn what_is_missing_is_one_cause() {
+    let mut keys = Keys::default();
+    let image = image("app");
+    let claims = ["signature", "provenance", "cyclonedx", "spdx", "health"];
+    let all = claims.map(str::to_owned);
+    let sets = ["health", "sbom", "signature", "slsa"];
+    let policy = policy(&sets, None, &[keys.identity("a")], &all, Map::new());
+    let verdict = evaluate(&policy, &Evidence::about(&image, Vec::new())).unwrap();
+    let causes: Vec<_> = verdict
+        .causes()
+        .iter()
+        .map(|it| it.message.clone())
+        .collect();
+    assert_eq!(
+        verdict.findings().len(),
+        2 * claims.len(),
+        "{:?}",
+        verdict.findings()
+    );
+    let mut expected = claims
+        .map(|it| format!("no {it} by an accepted signer"))
+        .to_vec();
+    expected.sort();
+    let mut said = causes.clone();
+    said.sort();
+    assert_eq!(said, expected);
+    // Nobody else says that it is missing.
+    let policy = self::policy(&sets, None, &[keys.identity("a")], &[], Map::new());
+    let verdict = evaluate(&policy, &Evidence::about(&image, Vec::new())).unwrap();
+    assert_eq!(verdict.causes().len(), verdict.findings().len());
+}
+
+#[test]
 fn shipped_rules_find_what_their_cases_say() {
     let mut keys = Keys::default();
     let image = image("app");

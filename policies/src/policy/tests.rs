@@ -169,11 +169,133 @@ fn who_is_given_has_to_be_given() {
 }
 
 #[test]
+fn what_can_never_come_to_anything_is_a_mistake() {
+    let with = |rules: &str, parameters: &str| {
+        let own = "package sealpack.own\ndeny contains \"x\" if input.parameters.largest < 1\n";
+        let open = "package sealpack.open\ndeny contains name if some name in input.parameters\n";
+        let text = format!("{ACCEPT}[rules]\n{rules}\n[parameters]\n{parameters}\n");
+        let said = parse(&text, &[("own.rego", own), ("open.rego", open)]);
+        said.err().map(|it| it.to_string()).unwrap_or_default()
+    };
+    let shipped = "use = [\"sbom\", \"signature\", \"health\", \"slsa\"]";
+    for (rules, parameters, says) in [
+        (
+            shipped,
+            "denied-license = [\"MIT\"]",
+            "no rule reads the parameter `denied-license`; did you mean `denied-licenses`?",
+        ),
+        (
+            shipped,
+            "denied_purls = [\"pkg:a/b\"]",
+            "did you mean `denied-purls`?",
+        ),
+        (
+            shipped,
+            "nonsense = 1",
+            "no rule of the policy reads the parameter `nonsense`",
+        ),
+        (
+            "use = [\"slsa\"]",
+            "denied-licenses = [\"MIT\"]",
+            "no rule of the policy reads the parameter `denied-licenses`",
+        ),
+        (
+            "files = [\"own.rego\"]",
+            "larges = 1",
+            "no rule of the policy reads the parameter `larges`",
+        ),
+        ("files = [\"own.rego\"]", "largest = 1", ""),
+        ("files = [\"open.rego\"]", "anything = 1", ""),
+        (shipped, "builder-levels = { a = 1 }", ""),
+        (shipped, "health-commits = 1", ""),
+        (
+            shipped,
+            "denied-purls = [\"left-pad\"]",
+            "`left-pad` in `denied-purls` matches nothing: a purl begins with `pkg:`",
+        ),
+        (shipped, "denied-purls = [\"npm/*\"]", "matches nothing"),
+        (
+            shipped,
+            "denied-purls = [\"*left-pad*\", \"PKG:npm/*\", \"p*\", \"pkg:a/b\"]",
+            "",
+        ),
+        (
+            shipped,
+            "denied-purls = \"pkg:a/b\"",
+            "`denied-purls` is not a list of texts",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"MIT OR X\"]",
+            "`MIT OR X` in `denied-licenses` matches nothing",
+        ),
+        (shipped, "denied-licenses = [\"GPL-*\"]", "without patterns"),
+        (shipped, "denied-licenses = [\"\"]", "it is empty"),
+        (
+            shipped,
+            "denied-licenses = [1]",
+            "`denied-licenses` is not a list of texts: it has 1",
+        ),
+        (shipped, "signature-threshold = 1", ""),
+        (
+            shipped,
+            "signature-threshold = 0",
+            "`signature-threshold` is not a number of signers, 1 or more: 0",
+        ),
+        (
+            shipped,
+            "signature-threshold = \"2\"",
+            "`signature-threshold` is not a number",
+        ),
+        (
+            shipped,
+            "signature-threshold = 2",
+            "`signature-threshold` asks for 2 signers, and only 1 is accepted",
+        ),
+        (
+            shipped,
+            "health-signed-tags-percent = 101",
+            "`health-signed-tags-percent` is not a number from 0 to 100: 101",
+        ),
+        (shipped, "health-signed-tags-percent = 50", ""),
+    ] {
+        let said = with(rules, parameters);
+        assert!(
+            said.contains(says) && said.is_empty() == says.is_empty(),
+            "{parameters}: {said}"
+        );
+    }
+    for (line, says) in [
+        ("images = [\"app\"]", "the pattern `app` matches no image"),
+        ("images = [\"r.example/\"]", "matches no image"),
+        ("images = [\"r.example//app\"]", "matches no image"),
+        ("images = [\"r.example/app\", \"*\", \"**/app\"]", ""),
+        (
+            "namespaces = [\"prod/a\"]",
+            "the pattern `prod/a` matches no namespace",
+        ),
+        ("namespaces = [\"a_b\"]", "matches no namespace"),
+        ("namespaces = [\"prod-*\", \"a\"]", ""),
+    ] {
+        let said = parse(&format!("{line}\n{ACCEPT}{REQUIRE}"), &[]);
+        let said = said.err().map(|it| it.to_string()).unwrap_or_default();
+        assert!(
+            said.contains(says) && said.is_empty() == says.is_empty(),
+            "{line}: {said}"
+        );
+    }
+    // Identities by a pattern may be many.
+    let many = "[[accept]]\nclaims = [\"signature\"]\nsigner = { identity-regexp = \".*\", issuer = \"i\" }\n[rules]\nuse = [\"signature\"]\n[parameters]\nsignature-threshold = 3\n";
+    parse(many, &[]).unwrap();
+}
+
+#[test]
 fn the_digest_is_of_all_that_decides() {
     let mut keys = Keys::default();
     let given = [keys.identity("a")];
     let of = |text: &str, rule: &str, key: &str, given: &[SignerPattern]| {
-        let rule = format!("package sealpack.x\ndeny contains \"{rule}\" if true\n");
+        let rule =
+            format!("package sealpack.x\ndeny contains \"{rule}\" if not input.parameters.a\n");
         let policy = in_memory(text, given, &[("x.rego", &rule), ("k.pub", key)]).unwrap();
         policy.digest().clone()
     };

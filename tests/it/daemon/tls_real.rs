@@ -197,8 +197,7 @@ async fn who_is_not_known_is_told_what_to_do() {
     --- stdout
     --- stderr
     error: failed to find the Docker daemon
-      cause: failed to read `[workspace]/missing/ca.pem`
-      cause: no such file
+      cause: file `[workspace]/missing/ca.pem` not found
     hint: `DOCKER_CERT_PATH` names the folder with `ca.pem`, and with `cert.pem` and `key.pem` if the daemon wants to know who asks
     ");
     // One side speaks TLS, and the other does not.

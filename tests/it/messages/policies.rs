@@ -19,9 +19,7 @@ fn policies_that_are_broken_or_say_no() {
 exit: 2
 --- stdout
 --- stderr
-error: failed to read the policy `nowhere`
-  cause: failed to read `nowhere`
-  cause: No such file or directory (os error 2)
+error: file `nowhere` not found
 "#);
     assert_snapshot!(build_says(&with_policy("[[accept]]\nclaims = [\n"), &judged), @r#"
 exit: 2

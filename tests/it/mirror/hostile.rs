@@ -115,4 +115,15 @@ async fn what_cannot_be_asked_is_undecided() {
     assert_eq!(status(&report, &source), "mirrored");
     assert_eq!(status(&report, &image), "undecided");
     assert_eq!(status(&report, &pattern), "undecided");
+    let images = report["images"].as_array().unwrap();
+    let entry = images
+        .iter()
+        .find(|it| it["source"] == image.as_str())
+        .unwrap();
+    assert_eq!(entry["problems"].as_array().unwrap().len(), 1, "{entry}");
+    let hint = format!("log in with `sealpack login {}`", down.host());
+    assert!(
+        entry["hint"].as_str().unwrap().starts_with(&hint),
+        "{entry}"
+    );
 }

@@ -122,8 +122,7 @@ hint: use `HOST/REPO`, `oci:DIR` or `oci-archive:FILE`
 exit: 2
 --- stdout
 --- stderr
-error: failed to read `none.txt`
-  cause: failed to open file `none.txt`: No such file or directory (os error 2)
+error: file `none.txt` not found
 "#);
 
     site.policy("policies/team", &format!("images = [\"{host}/team/*\"]"));

@@ -188,9 +188,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to log the signature
-  cause: `http://[services]` is unreachable
-  cause: the connection broke off
-  cause: connection closed before message completed
+  cause: `http://[services]` is unreachable: the connection broke off: connection closed before message completed
 hint: `--service-timeout` says how long to wait
 ");
     assert_eq!(services.asked("/log/"), 1);
@@ -234,8 +232,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to log the signature
-  cause: `http://[services]` is unreachable
-  cause: the answer took too long
+  cause: `http://[services]` is unreachable: the answer took too long
 hint: `--service-timeout` says how long to wait
 ");
     assert_eq!(services.asked("/log/"), 1);

@@ -152,10 +152,15 @@ fn proof(report: &ImageReport) -> Markup {
 
 fn attached(report: &ImageReport) -> Markup {
     let mut out = Markup::new();
-    if report.tree.len() <= 1 {
+    if report.tree.len() <= 1 && report.digest_tags.is_empty() {
         out.paragraph("Nothing is attached.");
     }
     tree::write(&report.tree, &mut out);
+    for it in &report.digest_tags {
+        out.paragraph(&format!(
+            "In cosign's old format, which cannot be verified yet: {it}"
+        ));
+    }
     out.leaf(
         "p",
         "faint",

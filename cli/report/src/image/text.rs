@@ -21,7 +21,7 @@ pub(super) fn text(report: &ImageReport) -> String {
             "rejected"
         };
         line(format!("\nverdict: {word}"));
-        for it in verdict.findings() {
+        for it in verdict.causes() {
             line(format!("  {}: {}", it.rule, it.message));
         }
     }
@@ -48,6 +48,11 @@ pub(super) fn text(report: &ImageReport) -> String {
         "\nattached: {}",
         report.tree.len().saturating_sub(1)
     ));
+    for it in &report.digest_tags {
+        line(format!(
+            "  in cosign's old format, which cannot be verified yet: {it}"
+        ));
+    }
     line(format!("components: {}", report.components.len()));
     for it in &report.sboms {
         let state = if it.proven { "" } else { ", not verified" };

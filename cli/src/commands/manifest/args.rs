@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use oci::{MediaType, Reference};
 
 use crate::args::{Access, Printed, SignerArgs};
+use crate::typed;
 
 /// Put images that were built elsewhere, each for its platform, into one index.
 ///
@@ -42,7 +43,7 @@ pub(crate) struct Create {
     pub(crate) list: String,
 
     /// The images, wherever they are. Of an index, all of its images.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required = true, value_parser = typed::image)]
     pub(crate) images: Vec<Reference>,
 
     /// Whose form the index has.
@@ -70,7 +71,7 @@ pub(crate) struct Add {
     pub(crate) list: String,
 
     /// The images, wherever they are. Of an index, all of its images.
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "IMAGE", required = true, value_parser = typed::image)]
     pub(crate) images: Vec<Reference>,
 
     #[command(flatten)]
@@ -145,7 +146,7 @@ pub(crate) struct Push {
     pub(crate) list: String,
 
     /// Where it goes, if not where its name says.
-    #[arg(value_name = "DESTINATION")]
+    #[arg(value_name = "DESTINATION", value_parser = typed::image)]
     pub(crate) destination: Option<Reference>,
 
     /// Whose form the index has; without it, that with which the list was created.

@@ -6,6 +6,7 @@ use oci::{Location, Reference, Registry, Tag};
 
 use super::sources::Origin;
 use crate::error::{CommandError, Context as _, Message};
+use crate::typed;
 
 /// What a user calls the destination.
 #[derive(Debug)]
@@ -32,9 +33,8 @@ impl Destination {
                 path: path.to_owned(),
             });
         }
-        let reference: Reference = text
-            .parse()
-            .context(|| format!("`{text}` is not a place for images"))?;
+        let reference =
+            typed::image(text).context(|| format!("`{text}` is not a place for images"))?;
         if reference.selector().is_some() {
             return Err(CommandError::undecided(Message(format!(
                 "`{text}` names one image, and images keep the tags that they have"

@@ -13,6 +13,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
 use crate::images::Lookup;
+use crate::typed;
 
 /// How many images one run takes.
 pub(super) const MAX_IMAGES: usize = 10_000;
@@ -155,8 +156,7 @@ impl Source {
 }
 
 fn parse(text: &str) -> Result<Reference, CommandError> {
-    text.parse()
-        .context(|| format!("`{text}` is not an image, or images"))
+    typed::image(text).context(|| format!("`{text}` is not an image, or images"))
 }
 
 fn pattern(text: &str) -> Result<GlobMatcher, CommandError> {

@@ -6,6 +6,7 @@ use clap::Args;
 use oci::Reference;
 
 use crate::args::{Access, Printed, ServiceArgs};
+use crate::typed;
 
 /// Put an image on another run image, without building it again.
 ///
@@ -23,7 +24,7 @@ Examples:
     sealpack rebase oci:out:app --run-image oci:usb:run --key release.key --offline")]
 pub(crate) struct Rebase {
     /// The image, or the index: then each of its images.
-    #[arg(value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE", value_parser = typed::image)]
     pub(crate) image: Reference,
 
     /// The new run image. Without it, the one that the image names, or the nearest of its mirrors.
@@ -31,11 +32,11 @@ pub(crate) struct Rebase {
     pub(crate) run_image: Option<String>,
 
     /// Rebase this image, and only write IMAGE.
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", value_parser = typed::image)]
     pub(crate) previous_image: Option<Reference>,
 
     /// Where the new image goes; IMAGE itself then stays as it is. Repeatable.
-    #[arg(long = "tag", short, value_name = "IMAGE")]
+    #[arg(long = "tag", short, value_name = "IMAGE", value_parser = typed::image)]
     pub(crate) tags: Vec<Reference>,
 
     /// Do it though the run image is for another target, or none that the image names, or the image says

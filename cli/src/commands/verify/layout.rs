@@ -25,16 +25,21 @@ pub(crate) struct LayoutArgs {
     pub(crate) layout: Option<PathBuf>,
 
     /// The public key of an owner of the layout. Repeatable: all of them must have signed it.
-    #[arg(long = "layout-key", value_name = "FILE", requires = "layout")]
+    #[arg(
+        long = "layout-key",
+        value_name = "FILE",
+        requires = "layout",
+        hide_short_help = true
+    )]
     pub(crate) layout_keys: Vec<PathBuf>,
 
     /// Where the links are; beside the layout without it.
-    #[arg(long, value_name = "DIR", requires = "layout")]
+    #[arg(long, value_name = "DIR", requires = "layout", hide_short_help = true)]
     pub(crate) links: Option<PathBuf>,
 
     /// Leave out commands that the layout wants to be run on the product, with their rules. Without
     /// this, a layout that has some is not decided: commands are never run.
-    #[arg(long, requires = "layout")]
+    #[arg(long, requires = "layout", hide_short_help = true)]
     pub(crate) skip_inspections: bool,
 }
 

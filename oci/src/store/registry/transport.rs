@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use net::header::{
-    AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    WWW_AUTHENTICATE,
 };
 use net::{
     Method, Peer, Response, StatusCode, TransportError, Version, address, file_body, is_transient,
@@ -363,7 +364,22 @@ impl Endpoint {
     pub(super) async fn log_in(&self) -> Result<(), StoreError> {
         let mut request = self.request(Method::GET, "/v2/", Access::Pull, "log in");
         request.scopes = Scopes::default();
-        self.succeed(request).await
+        let response = self.send(&mut request).await?;
+        let status = response.status();
+        let kind = response.headers().get(CONTENT_TYPE);
+        let is_page = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+        // A registry that refuses may do so with a page, too.
+        if is_page && (status.is_success() || status == StatusCode::NOT_FOUND) {
+            return Err(StoreError::NoRegistry {
+                place: self.host.registry.to_string(),
+                wanted: "the API of a registry".to_owned(),
+            });
+        }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(self.refusal(&request, response, "/v2/").await)
+        }
     }
 
     async fn succeed(&self, mut request: Request) -> Result<(), StoreError> {

@@ -1,0 +1,196 @@
+//! What a policy says that can never come to anything: a parameter that no rule reads, a pattern that matches
+//! nothing, a number of signers that there are not. Said when the policy is read, since a typing error there
+//! would let through what it was to stop, or stop everything.
+
+use std::collections::BTreeMap;
+
+use attest::{Accept, SignerPattern};
+use intoto::PredicateType;
+use serde_json::{Map, Value};
+
+use super::ImagePattern;
+
+/// Read by no rule: what a verification summary says.
+const BUILDER_LEVELS: &str = "builder-levels";
+
+/// What is wrong with parameters, for rules with these texts.
+pub(super) fn of_parameters(
+    parameters: &Map<String, Value>,
+    rules: &BTreeMap<String, String>,
+    accepts: &[Accept],
+) -> Result<(), String> {
+    for (name, value) in parameters {
+        if name != BUILDER_LEVELS && !rules.values().any(|it| reads(it, name)) {
+            return Err(match similar(name, rules) {
+                Some(other) => {
+                    format!("no rule reads the parameter `{name}`; did you mean `{other}`?")
+                }
+                None => format!("no rule of the policy reads the parameter `{name}`"),
+            });
+        }
+        match name.as_str() {
+            "denied-purls" => texts(name, value, of_purl)?,
+            "denied-licenses" => texts(name, value, of_license)?,
+            "signature-threshold" => of_threshold(value, accepts)?,
+            _ if name.ends_with("-percent") && name.starts_with("health-") => {
+                if !value.as_f64().is_some_and(|it| (0.0..=100.0).contains(&it)) {
+                    return Err(format!("`{name}` is not a number from 0 to 100: {value}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with patterns of images.
+pub(super) fn of_images(images: &[ImagePattern]) -> Result<(), String> {
+    for it in images {
+        let text = it.as_str();
+        // The name of a repository has its registry in front, and no part of it is empty.
+        let is_name = text.contains('/') || text.contains('*');
+        if !is_name || text.starts_with('/') || text.ends_with('/') || text.contains("//") {
+            return Err(format!(
+                "the pattern `{text}` matches no image: write `REGISTRY/REPOSITORY`, with `*` or `**` for what may differ"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with patterns of namespaces.
+pub(super) fn of_namespaces(namespaces: &[ImagePattern]) -> Result<(), String> {
+    let is_allowed = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "-*".contains(it);
+    for it in namespaces {
+        let text = it.as_str();
+        if !text.chars().all(is_allowed) || text.starts_with('-') || text.ends_with('-') {
+            return Err(format!(
+                "the pattern `{text}` matches no namespace: these have lower-case letters, digits and `-`"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a rule reads the parameter `name`, or takes names from elsewhere, so that nobody can say.
+fn reads(rule: &str, name: &str) -> bool {
+    const INPUT: &str = "input.parameters";
+    let is_quoted = ['"', '`']
+        .iter()
+        .any(|it| rule.contains(&format!("{it}{name}{it}")));
+    let is_open = |behind: &str| {
+        let behind = behind.trim_start();
+        let inner = behind.trim_start_matches([',', '[', ' ', '\t', '\n']);
+        let is_literal = inner.starts_with(['"', '`']);
+        match behind.chars().next() {
+            Some('.') => behind.strip_prefix('.').is_some_and(|it| is_word(it, name)),
+            Some(',' | '[') => !is_literal,
+            _ => true,
+        }
+    };
+    // Of the shipped rules it is known that they take names only from their own tables.
+    let is_shipped = crate::shipped::SHIPPED.iter().any(|it| it.text == rule);
+    let mut uses = rule.match_indices(INPUT);
+    is_quoted
+        || (!is_shipped && uses.any(|(at, _)| rule.get(at + INPUT.len()..).is_some_and(is_open)))
+}
+
+/// Whether `text` begins with this word.
+fn is_word(text: &str, word: &str) -> bool {
+    text.strip_prefix(word).is_some_and(|it| {
+        let next = it.chars().next();
+        next.is_none_or(|it| !it.is_alphanumeric() && it != '_')
+    })
+}
+
+/// A parameter of the shipped rules that are used which differs in case, `_` or one letter at its end.
+fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str> {
+    const KNOWN: [&str; 13] = [
+        "allow-dirty-source",
+        "allow-forced-rebase",
+        "builder-ids",
+        "builder-signers",
+        "denied-licenses",
+        "denied-purls",
+        "external-parameters",
+        "health-files",
+        "health-of-source",
+        "isolation",
+        "sbom-types",
+        "signature-threshold",
+        BUILDER_LEVELS,
+    ];
+    let plain = |it: &str| {
+        let it = it
+            .to_ascii_lowercase()
+            .replace('_', "-")
+            .replace("licence", "license");
+        it.trim_end_matches('s').to_owned()
+    };
+    let known = KNOWN.into_iter();
+    let mut known = known.filter(|it| rules.values().any(|rule| reads(rule, it)));
+    known.find(|it| plain(it) == plain(name))
+}
+
+/// A list of texts, each of which has to make sense.
+fn texts(
+    name: &str,
+    value: &Value,
+    problem: impl Fn(&str) -> Option<&'static str>,
+) -> Result<(), String> {
+    let list = value.as_array();
+    let list = list.ok_or_else(|| format!("`{name}` is not a list of texts"))?;
+    for it in list {
+        let text = it.as_str();
+        let text = text.ok_or_else(|| format!("`{name}` is not a list of texts: it has {it}"))?;
+        if let Some(problem) = problem(text) {
+            return Err(format!("`{text}` in `{name}` matches nothing: {problem}"));
+        }
+    }
+    Ok(())
+}
+
+fn of_purl(text: &str) -> Option<&'static str> {
+    const SCHEME: &str = "pkg:";
+    let text = text.trim().to_ascii_lowercase();
+    let end = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
+    let (fixed, _) = text.split_at_checked(end)?;
+    let is_whole = end == text.len();
+    let fits = fixed.starts_with(SCHEME) || (!is_whole && SCHEME.starts_with(fixed));
+    (!fits).then_some("a purl begins with `pkg:`, and so does its pattern")
+}
+
+fn of_license(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Some("it is empty");
+    }
+    if text.contains(['*', '?']) {
+        return Some("licences are named one by one, without patterns");
+    }
+    text.contains([' ', '\t', '\n', '(', ')'])
+        .then_some("an identifier has neither blanks nor brackets; expressions are taken apart")
+}
+
+/// A number of signers that can be met. A pattern of identities may stand for any number.
+fn of_threshold(value: &Value, accepts: &[Accept]) -> Result<(), String> {
+    let number = value.as_u64().filter(|it| *it > 0).ok_or_else(|| {
+        format!("`signature-threshold` is not a number of signers, 1 or more: {value}")
+    })?;
+    let mut signers: Vec<&SignerPattern> = accepts
+        .iter()
+        .filter(|it| it.predicate_type == PredicateType::COSIGN_SIGN)
+        .map(|it| &it.signer)
+        .collect();
+    signers.sort();
+    signers.dedup();
+    let is_counted = signers.iter().all(|it| matches!(it, SignerPattern::Key(_)));
+    let count = u64::try_from(signers.len()).unwrap_or(u64::MAX);
+    if is_counted && number > count {
+        return Err(format!(
+            "`signature-threshold` asks for {number} signers, and only {count} {} accepted for signatures",
+            if count == 1 { "is" } else { "are" }
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What cosign 1 and 2 attached by tags: named by each command that shows, judges, copies or deletes.
+
+use serde_json::{Value, json};
+use testkit::{Output, Project};
+
+use oci::{Descriptor, LayoutStore, MediaType, Store as _, Upload};
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
+}
+
+/// An image without other proof, `oci:bare:v1`, and the names of its tags: one of cosign's, and one that
+/// somebody gave another image.
+async fn project() -> (Project, String, [String; 2]) {
+    let project = Project::typical();
+    project.build("oci:out:v1").expect(0);
+    let copy = ["copy", "oci:out:v1", "oci:bare:v1", "--no-referrers"];
+    project.run(&copy).expect(0);
+    let shown = json_of(
+        &project
+            .run(&["inspect", "oci:bare:v1", "-o", "json"])
+            .expect(0),
+    );
+    let digest = shown["digest"].as_str().unwrap().to_owned();
+    let tags = [".sig", ".att"].map(|it| format!("{}{it}", digest.replace(':', "-")));
+    let store = LayoutStore::open(project.join("bare")).unwrap();
+    let mut blobs = Vec::new();
+    for content in ["{}", "payload", "other"] {
+        let blob = Descriptor::of(MediaType::EMPTY, content.as_bytes());
+        let upload = Upload::Bytes(content.into());
+        store.push_blob(&blob, upload).await.unwrap();
+        blobs.push(blob);
+    }
+    let kinds = [
+        "application/vnd.dev.cosign.simplesigning.v1+json",
+        "application/vnd.oci.image.layer.v1.tar",
+    ];
+    for ((kind, tag), blob) in kinds.iter().zip(&tags).zip(&blobs[1..]) {
+        let layer = json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MediaType::IMAGE_MANIFEST, "config": blobs[0], "layers": [layer],
+        });
+        let manifest = bytes::Bytes::from(manifest.to_string());
+        let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
+        store.push_manifest(&target, manifest).await.unwrap();
+        store.tag(&target, &tag.parse().unwrap()).await.unwrap();
+    }
+    (project, digest, tags)
+}
+
+#[tokio::test]
+async fn old_proof_is_named_wherever_an_image_is_looked_at() {
+    let (project, _, tags) = project().await;
+    let judged = ["--policy", "policy", "--key", "test.pub"];
+    for (command, code) in [
+        (&["verify", "oci:bare:v1", "--key", "test.pub"][..], 2),
+        (
+            &[&["policy", "check", "oci:bare:v1"][..], &judged].concat(),
+            2,
+        ),
+        (&["inspect", "oci:bare:v1"], 0),
+        (&["tree", "oci:bare:v1"], 0),
+        (&["report", "oci:bare:v1"], 0),
+    ] {
+        let said = project.run(command).expect(code);
+        let text = format!("{}{}", said.stdout, said.stderr);
+        assert!(text.contains(&tags[0]), "{command:?}: {said:?}");
+        assert!(
+            text.contains("cosign's old format"),
+            "{command:?}: {said:?}"
+        );
+        let said = project.run(&[command, &["-o", "json"]].concat());
+        assert_eq!(
+            json_of(&said)["digestTags"],
+            json!(tags),
+            "{command:?}: {said:?}"
+        );
+    }
+    let judged = ["--policy", "policy", "--key", "test.pub"];
+    // What is not known is not refused.
+    for command in [
+        [&["copy", "oci:bare:v1", "oci:to:v1"][..], &judged].concat(),
+        [&["mirror", "oci:bare:v1", "oci:to"][..], &judged].concat(),
+    ] {
+        let said = project.run(&command).expect(2);
+        assert!(said.stderr.contains("cosign's old format"), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn old_proof_goes_with_its_image_and_nothing_else_does() {
+    let (project, digest, [signature, other]) = project().await;
+    let image = format!("oci:bare@{digest}");
+    let there = |tag: &str| project.run(&["inspect", &format!("oci:bare:{tag}")]).code;
+    let said = project
+        .run(&["delete", &image, "--referrers", "-o", "json"])
+        .expect(0);
+    assert_eq!(
+        json_of(&said)["deleted"].as_array().unwrap().len(),
+        2,
+        "{said:?}"
+    );
+    assert_eq!(json_of(&said)["digestTagsLeftBehind"], json!([other]));
+    assert!(
+        said.stderr.contains("it is not what cosign attaches"),
+        "{said:?}"
+    );
+    let tags = json_of(
+        &project
+            .run(&["ls", "oci:bare", "--all", "-o", "json"])
+            .expect(0),
+    );
+    assert_eq!(tags["tags"], json!([other]), "{signature}");
+    assert_ne!(there(&signature), 0);
+}
+
+#[tokio::test]
+async fn old_proof_stays_where_the_image_alone_is_deleted() {
+    let (project, digest, [signature, _]) = project().await;
+    let said = project
+        .run(&["delete", &format!("oci:bare@{digest}")])
+        .expect(0);
+    let says = format!("what cosign's old tags name stays (`{signature}` and 1 more)");
+    assert!(said.stderr.contains(&says), "{said:?}");
+}

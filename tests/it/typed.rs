@@ -1,0 +1,92 @@
+//! What users type where an image is wanted and name a registry alone, and what is not a registry.
+
+use testkit::{Output, Reply, Scripted, Workspace};
+
+#[test]
+fn a_registry_alone_is_not_taken_for_an_image_of_docker_hub() {
+    let workspace = Workspace::new();
+    workspace.write("policy.toml", "");
+    for command in [
+        &["inspect"][..],
+        &["tree"],
+        &["report"],
+        &["verify", "--key", "none"],
+        &["policy", "check", "--policy", "policy.toml"],
+        &["delete"],
+        &["ls"],
+        &["sbom", "generate"],
+        &["copy", "oci:out:v1"],
+        &["manifest", "create", "r.example/list:v1"],
+    ] {
+        for host in ["localhost:5000", "registry.example"] {
+            let output = Output::of(workspace.sealpack(command).arg(host)).expect(2);
+            let says =
+                format!("`{host}` names a registry, not an image; write `{host}/REPOSITORY`");
+            assert!(output.stderr.contains(&says), "{command:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_web_page_is_no_registry_to_log_in_to() {
+    for status in [200, 404] {
+        let server = Scripted::start(move |_| {
+            Reply::new(status)
+                .header("Content-Type: text/html; charset=utf-8")
+                .body("<html>")
+        });
+        let workspace = Workspace::new();
+        let login = [
+            "login",
+            &server.host(),
+            "--username",
+            "me",
+            "--password-stdin",
+        ];
+        let mut command = workspace.command("bash");
+        let script = "printf hunter2 | \"$0\" \"$@\"";
+        let command = command
+            .args(["-c", script])
+            .arg(testkit::binary("sealpack"));
+        let output = Output::of(command.args(login)).expect(2);
+        let says = "did not answer as a registry: text/html instead of";
+        assert!(output.stderr.contains(says), "{output:?}");
+        assert!(!output.stdout.contains("logged in"), "{output:?}");
+        assert!(!workspace.join("home/.docker/config.json").exists());
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_in_one_way() {
+    let workspace = Workspace::new();
+    workspace.write("app/file", "");
+    for command in [
+        &["verify", "oci:x", "--key", "none"][..],
+        &["sign", "oci:x", "--key", "none"],
+        &[
+            "attest",
+            "oci:x",
+            "--key",
+            "none",
+            "--predicate",
+            "none",
+            "--type",
+            "spdx",
+        ],
+        &["policy", "check", "oci:x", "--policy", "none"],
+        &["mirror", "oci:x", "oci:y", "--policy", "none"],
+        &["key", "public", "--key", "none"],
+        &["sbom", "convert", "none"],
+        &["inspect", "127.0.0.1:9/a", "--registry-ca", "none"],
+        &["inspect", "127.0.0.1:9/a", "--registries-conf", "none"],
+        &["inspect", "127.0.0.1:9/a", "--authfile", "none"],
+        &["report", "oci:x", "--policy", "none"],
+    ] {
+        let output = Output::of(&mut workspace.sealpack(command)).expect(2);
+        assert!(
+            output.stderr.contains("file `none` not found\n"),
+            "{command:?}: {output:?}"
+        );
+        assert!(!output.stderr.contains("os error"), "{output:?}");
+    }
+}
