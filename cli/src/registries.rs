@@ -19,6 +19,7 @@ pub(crate) fn settings(access: &Access) -> RegistrySettings {
             None => MirrorSettings::Found,
         },
         authfile: access.authfile.clone(),
+        ..RegistrySettings::default()
     }
 }
 

@@ -331,7 +331,7 @@ impl Ui {
         bar.reset();
         bar.set_length(bytes);
         bar.set_prefix(phase);
-        let window = rustix::termios::tcgetwinsize(std::io::stderr());
+        let window = rustix::termios::tcgetwinsize(io::stderr());
         let meter = if window.is_ok_and(|it| it.ws_col < 74) {
             NARROW_METER
         } else {

@@ -139,17 +139,14 @@ pub async fn restore(
     log: &dyn Log,
 ) -> Result<(), RestoreError> {
     let empty = CacheMetadata::default();
-    let cached = match cache {
-        Some(cache) => {
-            cache.announce(log);
-            let metadata = cache.readable_metadata();
-            metadata.map_err(RestoreError::CacheMetadata)?
-        }
-        None => {
-            let text = "Usable cache not provided, using empty cache metadata";
-            log.line(Level::Debug, text);
-            &empty
-        }
+    let cached = if let Some(cache) = cache {
+        cache.announce(log);
+        let metadata = cache.readable_metadata();
+        metadata.map_err(RestoreError::CacheMetadata)?
+    } else {
+        let text = "Usable cache not provided, using empty cache metadata";
+        log.line(Level::Debug, text);
+        &empty
     };
     log.line(Level::Debug, "Restoring Layer Metadata");
     let restored = restore_metadata(context, cached, log)?;

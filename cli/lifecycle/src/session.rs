@@ -209,7 +209,7 @@ fn problem(error: &RegistryOptionsError, variables: &BTreeMap<String, String>) -
             let text = variables.get(REGISTRY_AUTH).map_or("", String::as_str);
             format!(
                 "reading auth env var: failed to parse {REGISTRY_AUTH} value: {}",
-                go::json::texts_problem(text).unwrap_or_default()
+                texts_problem(text)
             )
         }
         RegistryOptionsError::Credentials(error) => chain(error),

@@ -397,10 +397,7 @@ fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
     entry.status = status;
     entry.problems = vec![error.line()];
     let lines = error.lines().into_iter();
-    entry.hint = lines
-        .filter(|it| it.label == "hint")
-        .map(|it| it.text)
-        .last();
+    entry.hint = lines.rfind(|it| it.label == "hint").map(|it| it.text);
 }
 
 fn print(ui: &Ui, report: &Mirrored) {

@@ -99,9 +99,10 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
         accepted: judged.verdict.accepted(),
         verdict: &judged.verdict,
         unproven: &judged.unproven,
-        digest_tags: match judged.verdict.accepted() {
-            true => Vec::new(),
-            false => digest_tags::of(&there).await,
+        digest_tags: if judged.verdict.accepted() {
+            Vec::new()
+        } else {
+            digest_tags::of(&there).await
         },
     };
     if report.accepted || args.printed.output == Format::Json {

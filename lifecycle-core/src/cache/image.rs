@@ -65,6 +65,7 @@ async fn look(place: &Place, limits: &Limits) -> Result<Looked, CacheError> {
             Ok(_) => Ok(Looked::Corrupt),
             Err(source) => failed(ImageError::Manifest {
                 digest: descriptor.digest.clone(),
+                media_type: descriptor.media_type.clone(),
                 source,
             }),
         };

@@ -89,11 +89,10 @@ fn check_device(text: &str) -> Result<(), Problem> {
             None => (field.to_lowercase(), None),
         };
         match (key.as_str(), value) {
-            ("required", None) => {}
             ("required", Some(value)) if parse_bool(value).is_none() => {
                 return Err(Problem(format!("invalid value for {key}: {value}")));
             }
-            ("required", Some(_)) => {}
+            ("required", _) => {}
             ("name", Some(value)) if name.is_empty() => name = value,
             ("name", Some(_)) => {
                 return Err(Problem(format!("device name already set to {name}")));

@@ -16,6 +16,7 @@ use super::tree::{Content, TreeError};
 use super::{ExportContext, ExportError};
 use crate::cache::{Cache, Note};
 use crate::files::analyzed::{BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata};
+use crate::files::layer::LayerToml;
 use crate::files::metadata::BuildMetadata;
 use crate::images::{Kind, Uneven, digest_problem};
 use crate::layers_dir::{BuildpackDir, LayerDir};
@@ -227,13 +228,7 @@ impl Layers<'_> {
                 match &layer.toml {
                     Ok(toml) if toml.types.launch => {
                         debug(format!("Processing launch layer: {}", layer.path.display()));
-                        let metadata = LayerMetadata {
-                            sha: String::new(),
-                            build: toml.types.build,
-                            launch: true,
-                            cache: toml.types.cache,
-                            data: toml.metadata.clone(),
-                        };
+                        let metadata = launched(toml);
                         let (source, candidates) =
                             self.source(layer, before, toml.types.cache, lines)?;
                         steps.push(Step {
@@ -565,6 +560,17 @@ fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {
             what: "layer 'buildpacksio/lifecycle:process-types'",
             source,
         },
+    }
+}
+
+/// What is told of a layer that is to be in the image, until it is made.
+fn launched(toml: &LayerToml) -> LayerMetadata {
+    LayerMetadata {
+        sha: String::new(),
+        build: toml.types.build,
+        launch: true,
+        cache: toml.types.cache,
+        data: toml.metadata.clone(),
     }
 }
 

@@ -158,7 +158,7 @@ fn quoted(text: &[u8]) -> String {
         match byte {
             b'"' | b'\\' => quoted.extend(['\\', char::from(*byte)]),
             b' '..=0x7f => quoted.push(char::from(*byte)),
-            _ => quoted.push_str(&format!("\\x{byte:02x}")),
+            _ => quoted.extend(format!("\\x{byte:02x}").chars()),
         }
     }
     quoted.push('"');

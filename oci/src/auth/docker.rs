@@ -146,9 +146,10 @@ impl Config {
         if !helper.is_empty() {
             let (username, secret) = helper::ask(helper, key).await?.unwrap_or_default();
             let is_token = username == "<token>";
-            let (password, token) = match is_token {
-                true => (String::new(), secret),
-                false => (secret, String::new()),
+            let (password, token) = if is_token {
+                (String::new(), secret)
+            } else {
+                (secret, String::new())
             };
             entry.username = if is_token { String::new() } else { username };
             (entry.password, entry.identity_token) = (password, token);
@@ -385,9 +386,8 @@ pub(super) fn split(encoded: &str) -> Result<(String, String), &'static str> {
 
 /// What is in [`VARIABLE`]: `auth` of registries, and nothing else. Why not is said as Docker says it.
 pub(super) fn of_variable(text: &str) -> Result<BTreeMap<String, Entry>, String> {
-    let (value, rest) = match json::read(text.as_bytes())? {
-        Some(read) => read,
-        None => return Ok(BTreeMap::new()),
+    let Some((value, rest)) = json::read(text.as_bytes())? else {
+        return Ok(BTreeMap::new());
     };
     let mut entries = BTreeMap::new();
     let mut problem = None;

@@ -21,7 +21,7 @@ impl Recorded {
         let Some(hex) = &self.hex else {
             return self.text.clone().into_bytes();
         };
-        let pair = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let pair = |at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
         (0..hex.len()).step_by(2).map(pair).collect()
     }
 

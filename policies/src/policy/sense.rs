@@ -32,10 +32,11 @@ pub(super) fn of_parameters(
             "denied-purls" => texts(name, value, of_purl)?,
             "denied-licenses" => texts(name, value, of_license)?,
             "signature-threshold" => of_threshold(value, accepts)?,
-            _ if name.ends_with("-percent") && name.starts_with("health-") => {
-                if !value.as_f64().is_some_and(|it| (0.0..=100.0).contains(&it)) {
-                    return Err(format!("`{name}` is not a number from 0 to 100: {value}"));
-                }
+            _ if name.ends_with("-percent")
+                && name.starts_with("health-")
+                && !value.as_f64().is_some_and(|it| (0.0..=100.0).contains(&it)) =>
+            {
+                return Err(format!("`{name}` is not a number from 0 to 100: {value}"));
             }
             _ => {}
         }

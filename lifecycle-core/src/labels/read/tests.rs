@@ -14,7 +14,7 @@ fn labels_are_read_as_upstream_reads_them() {
             (Some(text), _) => text.as_bytes().to_vec(),
             (None, hex) => {
                 let hex = hex.unwrap();
-                let pair = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+                let pair = |at| u8::from_str_radix(hex.get(at..at + 2).unwrap(), 16).unwrap();
                 (0..hex.len()).step_by(2).map(pair).collect()
             }
         };

@@ -135,18 +135,16 @@ impl<'a> Reader<'a> {
     fn value(&mut self, of: &Type, place: &mut Value) -> Result<(), Problem> {
         let kind = self.kind();
         match (of, kind) {
-            (Type::Pointer(to), _) => match kind {
-                Kind::Null => {
-                    self.skip();
-                    *place = Value::Null;
+            (Type::Pointer(_) | Type::List(_) | Type::Map(_) | Type::Bytes, Kind::Null) => {
+                self.skip();
+                *place = Value::Null;
+            }
+            (Type::Pointer(to), _) => {
+                if place.is_null() {
+                    *place = to.zero();
                 }
-                _ => {
-                    if place.is_null() {
-                        *place = to.zero();
-                    }
-                    self.value(to, place)?;
-                }
-            },
+                self.value(to, place)?;
+            }
             (Type::Time(_), _) => self.time(kind, place)?,
             (Type::Own(_, check), _) => {
                 let text = match kind {
@@ -161,10 +159,6 @@ impl<'a> Reader<'a> {
                 *place = Value::String(text);
             }
             (Type::Any, _) => *place = self.any(0)?,
-            (Type::List(_) | Type::Map(_) | Type::Bytes, Kind::Null) => {
-                self.skip();
-                *place = Value::Null;
-            }
             (_, Kind::Null) => self.skip(),
             (Type::Presence, _) => {
                 self.skip();
@@ -182,7 +176,7 @@ impl<'a> Reader<'a> {
                     Err(problem) => self.save(Problem(problem)),
                 }
             }
-            (Type::Bytes, Kind::Array) => self.bytes(place)?,
+            (Type::Bytes, Kind::Array) => self.bytes(place),
             (Type::Integer(name), Kind::Number) => {
                 let number = self.raw();
                 match str::from_utf8(number)
@@ -223,13 +217,12 @@ impl<'a> Reader<'a> {
     fn list(&mut self, of: &Type, items: &mut Vec<Value>) -> Result<(), Problem> {
         let mut count = 0;
         while self.item() {
-            match items.get_mut(count) {
-                Some(item) => self.value(of, item)?,
-                None => {
-                    let mut item = of.zero();
-                    self.value(of, &mut item)?;
-                    items.push(item);
-                }
+            if let Some(item) = items.get_mut(count) {
+                self.value(of, item)?;
+            } else {
+                let mut item = of.zero();
+                self.value(of, &mut item)?;
+                items.push(item);
             }
             count += 1;
         }
@@ -287,7 +280,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes as a list of numbers.
-    fn bytes(&mut self, place: &mut Value) -> Result<(), Problem> {
+    fn bytes(&mut self, place: &mut Value) {
         let mut bytes = Vec::new();
         while self.item() {
             match self.kind() {
@@ -312,7 +305,6 @@ impl<'a> Reader<'a> {
             }
         }
         *place = Value::String(to_base64(&bytes));
-        Ok(())
     }
 
     /// A value of whatever kind.
@@ -335,12 +327,11 @@ impl<'a> Reader<'a> {
             Kind::Number => {
                 let raw = self.raw();
                 let number = str::from_utf8(raw).ok().and_then(|it| it.parse().ok());
-                match number.and_then(serde_json::Number::from_f64) {
-                    Some(number) => Value::Number(number),
-                    None => {
-                        self.wrong_number(raw, "float64");
-                        Value::Null
-                    }
+                if let Some(number) = number.and_then(serde_json::Number::from_f64) {
+                    Value::Number(number)
+                } else {
+                    self.wrong_number(raw, "float64");
+                    Value::Null
                 }
             }
             Kind::Array => {
