@@ -595,7 +595,7 @@ async fn row_24_oversize_is_refused_before_it_is_read() {
     }
     // Says that it is larger than any number of bytes; nothing is fetched.
     let mut endless = Descriptor::of(MediaType::SIGSTORE_BUNDLE, b"{}");
-    endless.size = u64::MAX;
+    endless.size = i64::MAX as u64;
     push(&store, &referrer(IMAGE, &endless)).await;
     let found = discover(&store, &Limits::default()).await.unwrap();
     assert!(

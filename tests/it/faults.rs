@@ -481,7 +481,12 @@ async fn a_damaged_previous_image_is_not_used() {
         // Either it is not taken for an image, or it is said what is wrong with it, and with which; of
         // what is not JSON upstream says only that.
         if analyzed.code != 0 {
-            let said = ["app:v1", "/v2/app/", "previous image: invalid character"];
+            let said = [
+                "app:v1",
+                "/v2/app/",
+                "previous image: invalid character",
+                "previous image: missing field",
+            ];
             assert!(
                 said.iter().any(|it| analyzed.stdout.contains(it)),
                 "{manifest}: {}",

@@ -63,8 +63,7 @@ exit: 2
 --- stdout
 --- stderr
 error: failed to read the builder `[workspace]/builder.toml`
-  cause: failed to read `[workspace]/nowhere`
-  cause: failed to canonicalize path `[workspace]/nowhere`: No such file or directory (os error 2)
+  cause: file `[workspace]/nowhere` not found
 "#);
     let image = nowhere.replace("nowhere", "https://example.test/buildpack.tgz");
     assert_snapshot!(build_says(&with_builder(&image), &[]), @r#"

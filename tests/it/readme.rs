@@ -148,7 +148,7 @@ fn short_help_is_short() {
     }
     let short = help(&["build", "-h"]);
     assert!(short.lines().count() <= 52, "{short}");
-    assert!(short.contains("All flags: --help"), "{short}");
+    assert!(short.contains("All flags and examples: --help"), "{short}");
     assert!(!short.contains("--creation-time"), "{short}");
     // What all commands have stands by itself.
     let long = help(&["build", "--help"]);

@@ -396,7 +396,7 @@ fn say(entry: &mut Entry, stopped: Stop) {
 fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
     entry.status = status;
     entry.problems = vec![error.line()];
-    let lines = error.lines().into_iter();
+    let mut lines = error.lines().into_iter();
     entry.hint = lines.rfind(|it| it.label == "hint").map(|it| it.text);
 }
 

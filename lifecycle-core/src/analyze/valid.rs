@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, stream};
+use go::json::{Field, Struct, Type};
 use oci::{Descriptor, Image, ImageConfig, Limits, Manifest, Platform, Store, store};
 use serde::Deserialize;
 
@@ -35,20 +36,29 @@ async fn is_whole(store: &dyn Store, image: &Image) -> bool {
 /// Whether the config says that its root file system is one of layers: in so many words, where all else
 /// takes that for granted.
 fn says_layers(image: &Image) -> bool {
-    #[derive(Deserialize)]
+    const CONFIG: Type = Type::Struct(&Struct {
+        package: "v1",
+        name: "ConfigFile",
+        fields: &[Field::new("rootfs", &ROOT_FS)],
+    });
+    const ROOT_FS: Type = Type::Struct(&Struct {
+        package: "v1",
+        name: "RootFS",
+        fields: &[Field::new("type", &Type::STRING)],
+    });
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Config {
-        rootfs: Option<RootFs>,
+        rootfs: RootFs,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct RootFs {
         #[serde(rename = "type")]
-        kind: Option<String>,
+        kind: String,
     }
-    match serde_json::from_slice::<Config>(image.config_bytes()) {
-        Ok(config) => config
-            .rootfs
-            .and_then(|it| it.kind)
-            .is_some_and(|it| it == "layers"),
+    match go::json::decode::<Config>(image.config_bytes(), &CONFIG) {
+        Ok(config) => config.rootfs.kind == "layers",
         Err(_) => image.config().rootfs.kind == "layers",
     }
 }

@@ -144,7 +144,9 @@ impl Config {
         let mut entry = self.of_file(key);
         let helper = self.helpers.get(key).unwrap_or(&self.store);
         if !helper.is_empty() {
-            let (username, secret) = helper::ask(helper, key).await?.unwrap_or_default();
+            let (username, secret) = helper::ask(helper, key, helper::Words::Passed)
+                .await?
+                .unwrap_or_default();
             let is_token = username == "<token>";
             let (password, token) = if is_token {
                 (String::new(), secret)

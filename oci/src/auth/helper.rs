@@ -26,16 +26,27 @@ pub(super) async fn get(
     name: &str,
     registry: &str,
 ) -> Result<Option<Credential>, CredentialsError> {
-    let pair = ask(name, registry).await?;
+    let pair = ask(name, registry, Words::Kept).await?;
     Ok(pair.map(|(username, secret)| Credential::of_pair(&username, secret)))
+}
+
+/// What becomes of a helper's standard error.
+#[derive(Clone, Copy)]
+pub(super) enum Words {
+    /// Nobody sees it: there may be a secret in it.
+    Kept,
+    /// It goes where ours goes, as Docker and upstream's lifecycle have it.
+    Passed,
 }
 
 /// The same as it was said: who, and the secret. Nothing is neither of them.
 pub(super) async fn ask(
     name: &str,
     registry: &str,
+    words: Words,
 ) -> Result<Option<(String, String)>, CredentialsError> {
-    let output = match run(name, "get", registry, server_of(registry).as_bytes()).await? {
+    let server = server_of(registry).as_bytes();
+    let output = match run(name, "get", registry, server, words).await? {
         Ok(output) => output,
         Err(words) if words == NOT_FOUND => return Ok(None),
         Err(words) => return Err(failed(name, registry, words)),
@@ -86,7 +97,7 @@ pub(super) async fn store(
     let input = Zeroizing::new(
         serde_json::to_vec(&request).map_err(|error| failed(name, registry, error.to_string()))?,
     );
-    match run(name, "store", registry, &input).await? {
+    match run(name, "store", registry, &input, Words::Kept).await? {
         Ok(_) => Ok(()),
         Err(words) => Err(failed(name, registry, words)),
     }
@@ -94,7 +105,8 @@ pub(super) async fn store(
 
 /// Has the helper forget a credential. What it does not have is no error.
 pub(super) async fn erase(name: &str, registry: &str) -> Result<(), CredentialsError> {
-    match run(name, "erase", registry, server_of(registry).as_bytes()).await? {
+    let server = server_of(registry).as_bytes();
+    match run(name, "erase", registry, server, Words::Kept).await? {
         Ok(_) => Ok(()),
         Err(words) if words == NOT_FOUND => Ok(()),
         Err(words) => Err(failed(name, registry, words)),
@@ -121,6 +133,7 @@ async fn run(
     action: &str,
     registry: &str,
     input: &[u8],
+    words: Words,
 ) -> Result<Result<Zeroizing<Vec<u8>>, String>, CredentialsError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(plain) {
@@ -128,7 +141,10 @@ async fn run(
         return Err(failed(name, registry, "its name is malformed".to_owned()));
     }
     let mut command = Command::new(program(name));
-    command.arg(action);
+    command.arg(action).stderr(match words {
+        Words::Kept => Stdio::null(),
+        Words::Passed => Stdio::inherit(),
+    });
     match exchange(command, input, TIMEOUT).await {
         Ok((status, output)) if status.success() => Ok(Ok(output)),
         Ok((_, output)) => Ok(Err(String::from_utf8_lossy(&output).trim().to_owned())),
@@ -147,8 +163,6 @@ async fn exchange(
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // What it tells its user, as Docker has it.
-            .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {

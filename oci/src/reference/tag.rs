@@ -63,10 +63,16 @@ impl Tag {
         Self(text.to_owned())
     }
 
-    /// Whether a registry takes it, too.
+    /// Whether a registry can be asked for it: whatever letters of tags stand first, as upstream's
+    /// lifecycle has it, but nothing that is another path once it stands in an address.
     pub fn is_plain(&self) -> bool {
-        self.0.parse::<Self>().is_ok()
+        is_plain(&self.0)
     }
+}
+
+pub(super) fn is_plain(text: &str) -> bool {
+    let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-' | b'.');
+    (1..=128).contains(&text.len()) && text.bytes().all(is_letter) && !matches!(text, "." | "..")
 }
 
 /// The longest name of an image in a layout that is read, in bytes.

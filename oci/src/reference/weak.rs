@@ -7,6 +7,7 @@
 //! go-containerregistry 0.21.9, `pkg/name`.
 
 use super::repository::is_host;
+use super::tag::is_plain;
 use super::{Location, Reference, ReferenceError, Registry, Repository, Tag};
 
 impl Reference {
@@ -34,8 +35,7 @@ fn is_lost(part: &str) -> bool {
 }
 
 fn weak_tag(text: &str) -> Result<Tag, ReferenceError> {
-    let is_letter = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-' | b'.');
-    if (1..=128).contains(&text.len()) && text.bytes().all(is_letter) && !is_lost(text) {
+    if is_plain(text) {
         Ok(Tag::weak(text))
     } else {
         Err(ReferenceError::Tag {

@@ -9,22 +9,22 @@ license_ids(component) := {id |
 	id != ""
 }
 
-# Identifiers of licences are compared without case (SPDX 2.3, annex D.2). `AGPL-3.0` is how
-# `AGPL-3.0-only` was written; who denies it means the licence, whatever stands behind. And who may take
-# any later version may take this one.
+# Identifiers of licences are compared without case (SPDX 2.3, annex D.2). Who denies `AGPL-3.0`, as it
+# was written before there was `-only`, means the licence, whatever stands behind. Who writes `-only` or
+# `-or-later` means that one, in its newer spelling and in the older ones.
 is_denied(id, denied) if {
 	license_base(id) == license_base(denied)
-	not is_later(denied)
+	lower(trim_space(denied)) == license_base(denied)
 }
 
 is_denied(id, denied) if {
 	license_base(id) == license_base(denied)
-	is_later(id)
+	is_later(id) == is_later(denied)
 }
 
 license_base(id) := regex.replace(lower(trim_space(id)), `(-only|-or-later|\+)$`, "")
 
-is_later(id) if regex.match(`(-or-later|\+)$`, lower(trim_space(id)))
+is_later(id) := regex.match(`(-or-later|\+)$`, lower(trim_space(id)))
 
 # `null` is no licence, as it is no list of any. What was found in a component counts as what it says.
 licenses(component) := [entry |

@@ -103,6 +103,7 @@ undecided registry.example/team/none:v1 to oci:out:v1
 --- stderr
 error: 1 of 1 images could not be judged or copied
   finding: registry.example/team/none:v1: tag `v1` not found in `registry.example/team/none`
+    hint: `sealpack ls registry.example/team/none` lists what is there
 "#);
     assert_snapshot!(says("HOST/team/good:v1 oci:out:v1"), @r#"
 exit: 2

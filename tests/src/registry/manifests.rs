@@ -264,7 +264,7 @@ fn page_of(
     let rest = all.len().saturating_sub(start);
     let page = all.into_iter().skip(start).take(size).collect();
     let next = if switches.endless_pages {
-        start
+        start + 1
     } else if rest > size {
         start + size
     } else {
