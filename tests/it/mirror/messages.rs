@@ -137,7 +137,9 @@ refused   registry.example/team/bad:v1 to oci:out/registry.example/team/bad:v1
 --- stderr
 error: 2 of 3 images could not be judged or copied, and 1 was refused
   finding: registry.example/team/good:v1: the policies `policies/more/policy.toml` and `policies/team/policy.toml` are both about `registry.example/team/good`, and neither is about less than the other
+    hint: make the `images` of one of them narrower
   finding: registry.example/other/bad:v1: tag `v1` not found in `registry.example/other/bad`
+    hint: `sealpack ls registry.example/other/bad` lists what is there
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
 hint: `--output json` or `--html FILE` says all that is known of each
 "#);
