@@ -29,17 +29,21 @@ pub(crate) struct DigestTag {
     pub(crate) target: Descriptor,
 }
 
-/// The tags of the image `found`. That they cannot be asked for is not what a user wants to know: what
-/// proves something is elsewhere.
+/// The tags of the image `found` that name what cosign attached; anybody may give such a name to anything.
+/// That they cannot be asked for is not what a user wants to know: what proves something is elsewhere.
 pub(crate) async fn of(found: &Found) -> Vec<String> {
     of_image(found, &found.descriptor.digest).await
 }
 
 /// The same of an image beside it, such as one of an index.
 pub(crate) async fn of_image(found: &Found, image: &Digest) -> Vec<String> {
-    let tags = resolved(found, image).await;
-    let tags = tags.into_iter().filter_map(Result::ok);
-    tags.map(|it| it.name).collect()
+    let mut names = Vec::new();
+    for tag in resolved(found, image).await.into_iter().flatten() {
+        if is_attached(&*found.store, &tag.target).await {
+            names.push(tag.name);
+        }
+    }
+    names
 }
 
 /// The same with what they name, where it matters that none is missed.
@@ -124,11 +128,16 @@ pub(crate) fn all_there_is(image: &str, tags: &[String]) -> Option<CommandError>
 
 /// Whether nothing but such tags is attached to `found`, and what is said of it then.
 pub(crate) async fn alone(found: &Found, image: &str) -> Option<CommandError> {
-    let referrers = found.store.referrers(&found.descriptor.digest).await;
-    if !referrers.is_ok_and(|it| it.is_empty()) {
+    if has_referrers(found).await {
         return None;
     }
     all_there_is(image, &of(found).await)
+}
+
+/// Whether anything is attached to `found` as a referrer, or that is not known.
+pub(crate) async fn has_referrers(found: &Found) -> bool {
+    let referrers = found.store.referrers(&found.descriptor.digest).await;
+    !referrers.is_ok_and(|it| it.is_empty())
 }
 
 #[cfg(test)]

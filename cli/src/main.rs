@@ -100,8 +100,8 @@ fn main() -> ExitCode {
     let name = matches.subcommand_name().unwrap_or_default();
     let ui = Ui::new(&cli.global, &environment).of_command(name, &environment);
     if let Some(path) = defaults::ignored(&environment).filter(|_| name == "build") {
-        ui.aside(format_args!(
-            "`{}` is left out: it belongs to another user",
+        ui.warn(format_args!(
+            "`{}` is left out: it belongs to another user (`SEALPACK_CONFIG` uses it all the same)",
             path.display()
         ));
     }

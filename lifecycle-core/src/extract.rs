@@ -117,17 +117,29 @@ fn failed(error: oci::ExtractError, staging: &TempDir) -> ExtractError {
 
 /// Moves what was unpacked to its place: of each buildpack its layers, of `sbom` its kinds. The
 /// folders of buildpacks are not the layer's.
+///
+/// None of the two may be a link: what lies at its end would be moved, or written over.
 fn commit(staging: &TempDir, layers_dir: &LayersDir) -> Result<(), ExtractError> {
     let failed = |source| ExtractError::write(&layers_dir.path, source);
     for owner in list(staging.path()).map_err(failed)? {
-        open_mode(&owner).map_err(failed)?;
         let target = layers_dir.path.join(owner.file_name().unwrap_or_default());
-        std::fs::create_dir_all(&target).map_err(|source| ExtractError::write(&target, source))?;
+        if open_mode(&owner).map_err(failed)?.is_none() {
+            return Err(ExtractError::NoFolder { path: target });
+        }
+        make_folder(&target).map_err(|source| ExtractError::write(&target, source))?;
         for layer in list(&owner).map_err(failed)? {
             place::put(&layer, &target.join(layer.file_name().unwrap_or_default()))?;
         }
     }
     Ok(())
+}
+
+/// Makes a folder, also in place of a link: a buildpack may have left it.
+fn make_folder(path: &Path) -> io::Result<()> {
+    if std::fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) {
+        std::fs::remove_file(path)?;
+    }
+    std::fs::create_dir_all(path)
 }
 
 /// Why a layer could not be restored. The texts are upstream's where it has one.
@@ -137,6 +149,12 @@ pub enum ExtractError {
     /// The file of the layer cannot be read to its end.
     #[error("hashing layer")]
     Hash(#[source] PathError),
+    /// Where the folder of a buildpack belongs it has a file or a link.
+    #[error("{} is not a folder in the layer", path.display())]
+    NoFolder {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is not the layer that it should be.
     #[error("expected layer contents to have SHA '{expected}'; found '{presented}'")]
     OtherContent {
@@ -350,6 +368,36 @@ mod tests {
         assert!(matches!(device, Err(ExtractError::UnknownType { .. })));
         assert!(names(&outside).is_empty());
         assert!(names(&layers).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_moved_or_written_through_a_link_in_place_of_a_buildpacks_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layers, other) = (folder.path().join("layers"), folder.path().join("other"));
+        for it in [&layers, &other] {
+            std::fs::create_dir(it).unwrap();
+        }
+        std::fs::write(other.join("f"), "mine").unwrap();
+        let name = |path: &str| format!("{}/{path}", layers.display());
+        // In the layer.
+        let refused = Maker::new()
+            .add(
+                &name("bp"),
+                EntryType::Symlink,
+                &other.display().to_string(),
+            )
+            .extract(&layers);
+        assert!(matches!(refused, Err(ExtractError::NoFolder { .. })));
+        assert_eq!(names(&other), ["f"]);
+        // In the layers directory.
+        std::os::unix::fs::symlink(&other, layers.join("bp")).unwrap();
+        Maker::new()
+            .add(&name("bp/l"), EntryType::Directory, "")
+            .add(&name("bp/l/f"), EntryType::Regular, "content")
+            .extract(&layers)
+            .unwrap();
+        assert_eq!(names(&other), ["f"]);
+        assert_eq!(names(&layers.join("bp/l")), ["f"]);
     }
 
     #[test]

@@ -332,7 +332,9 @@ fn restore_metadata(
         let in_image = layers_of(&context.metadata.buildpacks, buildpack);
         if let Some(store) = in_image.and_then(|it| it.store.as_ref()) {
             let folder = context.layers_dir.join(buildpack.escaped_id());
-            files::write(&folder.join("store.toml"), store).map_err(RestoreError::File)?;
+            if let Some(file) = names::metadata_file(&folder, "store") {
+                files::write(&file, store).map_err(RestoreError::File)?;
+            }
         }
     }
     if context.skip_layers {

@@ -65,12 +65,22 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
-    /// Reads the config at the beginning of `text`.
+    /// Reads a config. One that has a field twice, or something after its end, is refused: it has two
+    /// meanings.
     ///
     /// # Errors
     ///
-    /// If there is none, in the words of Go's library.
+    /// If it is none, in the words of Go's library.
     pub fn parse(text: &[u8]) -> Result<Self, Problem> {
+        go::json::unambiguous(text, &wire::CONFIG)
+    }
+
+    /// The same as go-containerregistry reads it, whatever meanings it has besides: for the lifecycle.
+    ///
+    /// # Errors
+    ///
+    /// If `text` does not begin with a config, in the words of Go's library.
+    pub fn parse_loosely(text: &[u8]) -> Result<Self, Problem> {
         go::json::decode(text, &wire::CONFIG)
     }
 
@@ -273,7 +283,8 @@ mod tests {
             "config":{"Volumes":{"/v":{}},"Labels":{"b":"<","a":""},"Env":["A=b=c"],"User":"u","Cmd":null,
             "Own":true,"StopSignal":"S"}} and more"#;
         let text = text.replace("\"t\"", "\"2020-01-01T0:00:00Z\"");
-        let config = ImageConfig::parse(text.as_bytes()).unwrap();
+        assert!(ImageConfig::parse(text.as_bytes()).is_err());
+        let config = ImageConfig::parse_loosely(text.as_bytes()).unwrap();
         assert_eq!(
             go::json::to_string(&config).unwrap(),
             r#"{"architecture":"arm64","created":"2020-01-01T00:00:00Z","history":[{"created":"2020-01-01T00:00:00Z","created_by":"a","empty_layer":true}],"os":"linux","rootfs":{"type":"layers","diff_ids":[]},"config":{"Env":["A=b=c"],"Labels":{"a":"","b":"\u003c"},"User":"u","Volumes":{"/v":{}},"StopSignal":"S"},"variant":"v8"}"#

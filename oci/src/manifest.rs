@@ -90,22 +90,43 @@ pub struct Index {
 }
 
 impl Manifest {
-    /// Parses the document that `bytes` begin with, which the store says are of `media_type`: as
-    /// go-containerregistry does, since all that run images are made with it or read alike.
+    /// Parses `bytes`, which the store says are of `media_type`. What programs in Go read otherwise than
+    /// others is read as they do, since they are what pulls and runs images: keys in other letters, `null`,
+    /// text that is no Unicode.
     ///
-    /// A document that could be read as both kinds is refused (CVE-2021-41190), as is one whose
-    /// own `mediaType` is another than the one it came with, in whatever case its keys are written.
+    /// A document that has two meanings is refused: one that could be read as both kinds
+    /// (CVE-2021-41190), that has a field twice or something after its end, or whose own `mediaType` is
+    /// another than the one it came with.
     pub fn parse(
         media_type: &MediaType,
         bytes: &[u8],
         limits: &Limits,
+    ) -> Result<Self, ManifestError> {
+        Self::read(media_type, bytes, limits, Doubt::Refused)
+    }
+
+    /// The same of a document that has a field twice or something after its end, as
+    /// go-containerregistry reads it: for the lifecycle, which has to find in an image what upstream's does.
+    pub fn parse_loosely(
+        media_type: &MediaType,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Self, ManifestError> {
+        Self::read(media_type, bytes, limits, Doubt::AsGo)
+    }
+
+    fn read(
+        media_type: &MediaType,
+        bytes: &[u8],
+        limits: &Limits,
+        doubt: Doubt,
     ) -> Result<Self, ManifestError> {
         if bytes.len() as u64 > limits.manifest_bytes {
             return Err(ManifestError::TooLarge {
                 limit: limits.manifest_bytes,
             });
         }
-        let probe: Probe = decode(bytes, &wire::KIND)?;
+        let probe: Probe = doubt.decode(bytes, &wire::KIND)?;
         let has_image = probe.config || probe.layers;
         if has_image && (probe.manifests || media_type.is_index()) {
             return Err(ManifestError::Ambiguous);
@@ -119,7 +140,7 @@ impl Manifest {
             });
         }
         if media_type.is_index() {
-            let mut index: Index = decode(bytes, &wire::INDEX)?;
+            let mut index: Index = doubt.decode(bytes, &wire::INDEX)?;
             // What an index does not say of a manifest is that it is an index.
             for it in &mut index.manifests {
                 if it.media_type.as_str().is_empty() {
@@ -133,7 +154,7 @@ impl Manifest {
             }
             Ok(Self::Index(index))
         } else if media_type.is_image_manifest() {
-            let image: ImageManifest = decode(bytes, &wire::MANIFEST)?;
+            let image: ImageManifest = doubt.decode(bytes, &wire::MANIFEST)?;
             if image.layers.len() > limits.layers {
                 return Err(ManifestError::TooMany {
                     limit: limits.layers,
@@ -200,8 +221,21 @@ struct Probe {
     manifests: bool,
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], of: &Type) -> Result<T, ManifestError> {
-    go::json::decode(bytes, of).map_err(ManifestError::Malformed)
+/// What becomes of a document that readers understand differently.
+#[derive(Clone, Copy)]
+enum Doubt {
+    Refused,
+    AsGo,
+}
+
+impl Doubt {
+    fn decode<T: DeserializeOwned>(self, bytes: &[u8], of: &Type) -> Result<T, ManifestError> {
+        let read = match self {
+            Self::Refused => go::json::unambiguous(bytes, of),
+            Self::AsGo => go::json::decode(bytes, of),
+        };
+        read.map_err(ManifestError::Malformed)
+    }
 }
 
 /// A media type without its parameters; an empty one is none.
@@ -303,6 +337,16 @@ mod tests {
             parse(&MediaType::DOCKER_MANIFEST_LIST, other),
             Err(ManifestError::OtherType { .. })
         ));
+        // What has a field twice, or more behind its end, has two meanings, too.
+        let twice = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[],"layers":[]}}"#);
+        let more = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"layers":[]}} {{}}"#);
+        let folded = twice.replacen("layers", "LAYERS", 1);
+        for text in [&twice, &more, &folded] {
+            let image = &MediaType::IMAGE_MANIFEST;
+            assert!(parse(image, text).is_err(), "{text}");
+            let read = Manifest::parse_loosely(image, text.as_bytes(), &Limits::default());
+            assert!(read.is_ok(), "{text}");
+        }
         let hidden = format!(r#"{{"schemaVersion":2,"config":{CONFIG},"MANIFESTS":[]}}"#);
         assert!(matches!(
             parse(&MediaType::IMAGE_MANIFEST, &hidden),

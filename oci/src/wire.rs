@@ -178,7 +178,9 @@ fn hash(text: &str) -> Result<(), String> {
     }
     let is_hex = |it: &u8| matches!(it, b'0'..=b'9' | b'a'..=b'f');
     if let Some(other) = hex.bytes().find(|it| !is_hex(it)) {
-        let other = char::from(other);
+        // Whoever reads this sits at a terminal.
+        let other = Some(char::from(other)).filter(|it| !it.is_control());
+        let other = other.unwrap_or(char::REPLACEMENT_CHARACTER);
         return Err(format!("found non-hex character in hash: {other}"));
     }
     let len = match algorithm {

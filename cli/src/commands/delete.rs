@@ -98,6 +98,10 @@ pub(crate) async fn run(
     let mut attached = attached.map_err(failed)?;
     let mut tags_left_behind = Vec::new();
     for tag in digest_tags::targets(&found).await.map_err(failed)? {
+        // A name of the image itself goes with it.
+        if tag.target.digest == root.digest {
+            continue;
+        }
         if args.referrers && digest_tags::is_attached(&*found.store, &tag.target).await {
             if attached.iter().all(|it| it.digest != tag.target.digest) {
                 attached.push(tag.target);

@@ -113,7 +113,9 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     if report.accepted {
         return Ok(());
     }
-    if let Some(error) = digest_tags::alone(&there, &report.image).await {
+    if let Some(error) = digest_tags::all_there_is(&report.image, &report.digest_tags)
+        && !digest_tags::has_referrers(&there).await
+    {
         return Err(error);
     }
     let mut notes = with_unread(&judged, Listing::Here);

@@ -73,7 +73,8 @@ async fn is_valid_index(
     let Ok(bytes) = store::read(store, target, limits.manifest_bytes).await else {
         return false;
     };
-    let Ok(Manifest::Index(index)) = Manifest::parse(&target.media_type, &bytes, limits) else {
+    let Ok(Manifest::Index(index)) = Manifest::parse_loosely(&target.media_type, &bytes, limits)
+    else {
         return false;
     };
     for it in &index.manifests {

@@ -60,7 +60,7 @@ async fn look(place: &Place, limits: &Limits) -> Result<Looked, CacheError> {
             Ok(bytes) => bytes,
             Err(error) => return failed(error.into()),
         };
-        return match Manifest::parse(&descriptor.media_type, &bytes, limits) {
+        return match Manifest::parse_loosely(&descriptor.media_type, &bytes, limits) {
             Ok(Manifest::Index(index)) if index.manifests.is_empty() => Ok(Looked::Empty),
             Ok(_) => Ok(Looked::Corrupt),
             Err(source) => failed(ImageError::Manifest {

@@ -46,6 +46,11 @@ pub(super) fn unasked(context: &ExportContext<'_>) -> Result<Option<Extended>, E
     let Some(folder) = context.extended_dir.filter(|_it| context.api.has_targets()) else {
         return Ok(None);
     };
+    // A buildpack may be called so, and have a layer `run`.
+    let mut group = context.group.group.iter();
+    if group.any(|it| context.layers_dir.join(it.escaped_id()) == *folder) {
+        return Ok(None);
+    }
     let found = hand_over::read_extended(&folder.join("run"), context.limits);
     let found = found.map_err(ExportError::ExtendedLayers)?;
     Ok(found.map(|(image, folder)| Extended { image, folder }))

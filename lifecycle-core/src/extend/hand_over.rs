@@ -90,7 +90,7 @@ pub fn read_extended(
         problem,
     };
     let bytes = content(&only.join("index.json"), limits.manifest_bytes)?;
-    let index = Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, limits);
+    let index = Manifest::parse_loosely(&MediaType::IMAGE_INDEX, &bytes, limits);
     let Manifest::Index(index) = index.map_err(|error| malformed(error.to_string()))? else {
         return Err(malformed("it has no index".to_owned()));
     };
@@ -99,12 +99,13 @@ pub fn read_extended(
         return Err(malformed(format!("it has {count} manifests, not one")));
     };
     let bytes = blob(only, &target.digest, limits.manifest_bytes)?;
-    let manifest = Manifest::parse(&target.media_type, &bytes, limits);
+    let manifest = Manifest::parse_loosely(&target.media_type, &bytes, limits);
     let Manifest::Image(manifest) = manifest.map_err(|error| malformed(error.to_string()))? else {
         return Err(malformed("it is an index".to_owned()));
     };
     let bytes = blob(only, &manifest.config.digest, limits.metadata_bytes)?;
-    let config = ImageConfig::parse(&bytes).map_err(|error| malformed(error.to_string()))?;
+    let config =
+        ImageConfig::parse_loosely(&bytes).map_err(|error| malformed(error.to_string()))?;
     let image = Image::new(&manifest, config, manifest.layers.clone());
     let image = image.map_err(|source| HandOverError::Image {
         path: only.clone(),

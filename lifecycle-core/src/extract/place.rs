@@ -68,8 +68,9 @@ fn overwrite(from: &Path, old: &Metadata, to: &Path) -> io::Result<()> {
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let opened = OpenOptions::new().write(true).custom_flags(flags).open(to);
     let mut file = opened?;
-    if old.nlink() > 1 {
-        // Its other names may be anywhere.
+    let opened = file.metadata()?;
+    if (opened.dev(), opened.ino()) != (old.dev(), old.ino()) || opened.nlink() > 1 {
+        // Its other names may be anywhere, and what was put there meanwhile may be anything.
         fs::set_permissions(from, old.permissions())?;
         return fs::rename(from, to);
     }
@@ -244,6 +245,15 @@ mod tests {
                 assert!(!room.path().join("gone").exists());
             }
         }
+    }
+
+    #[test]
+    fn what_would_be_waited_for_is_replaced() {
+        let outcomes = over(|to, _room| {
+            nix::unistd::mkfifo(to, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        });
+        assert!(outcomes.iter().all(|it| it.0 == Ok(())));
+        assert_eq!(fs::read(&outcomes[0].1).unwrap(), b"new");
     }
 
     #[test]

@@ -61,10 +61,10 @@ impl LayoutImages {
         let Location::Registry(repository) = &reference.location else {
             return Err(unnameable());
         };
-        let base = self
-            .folder
-            .join(repository.registry().as_str())
-            .join(repository.path());
+        // A path that begins with a slash, as it may in a name that is read weakly, would be another one.
+        let parts = repository.path().split('/').filter(|it| !it.is_empty());
+        let mut base = self.folder.join(repository.registry().as_str());
+        base.extend(parts);
         match reference.selector() {
             // It is the image's name in the layout, whatever digest the image has.
             Some(Selector::Digest(digest)) => Ok((
@@ -143,7 +143,7 @@ async fn only(path: &Path, layout: &LayoutStore) -> Result<Digest, StoreError> {
         .and_then(|it| oci::read_at_most(it, limits.manifest_bytes));
     if let Ok(Some(bytes)) = read
         && let Ok(Manifest::Index(index)) =
-            Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, &limits)
+            Manifest::parse_loosely(&MediaType::IMAGE_INDEX, &bytes, &limits)
         && let Some(image) = index.pick(&Platform::host())
     {
         return Ok(image.digest.clone());
@@ -200,7 +200,8 @@ fn is_there(path: &Path) -> Result<bool, PlaceError> {
             return failed(format!("failed to load index: {error}"));
         }
     };
-    let Ok(Manifest::Index(listed)) = Manifest::parse(&MediaType::IMAGE_INDEX, &bytes, &limits)
+    let Ok(Manifest::Index(listed)) =
+        Manifest::parse_loosely(&MediaType::IMAGE_INDEX, &bytes, &limits)
     else {
         return Ok(true);
     };
@@ -218,7 +219,8 @@ fn is_there(path: &Path) -> Result<bool, PlaceError> {
         Err(problem) => return config_unread(problem),
         Ok(bytes) => bytes.unwrap_or_default(),
     };
-    if let Ok(Manifest::Image(image)) = Manifest::parse(&manifest.media_type, &bytes, &limits)
+    if let Ok(Manifest::Image(image)) =
+        Manifest::parse_loosely(&manifest.media_type, &bytes, &limits)
         && let Err(problem) = blob(path, &image.config.digest, limits.metadata_bytes)
     {
         return config_unread(problem);
@@ -293,6 +295,9 @@ mod tests {
         let shown = |name: &str| images.shown(name).ok();
         let at = |path: &str| Some(format!("/layouts/{path}"));
         assert_eq!(shown("myrun"), at("index.docker.io/library/myrun/latest"));
+        // Empty parts of a name lead nowhere else.
+        assert_eq!(shown("r.test//srv/x:v1"), at("r.test/srv/x/v1"));
+        assert_eq!(shown("r.test/a//b/:v1"), at("r.test/a/b/v1"));
         assert_eq!(shown("shop/app:v1"), at("index.docker.io/shop/app/v1"));
         assert_eq!(
             shown(&format!("shop/app@{digest}")),

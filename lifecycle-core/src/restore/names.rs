@@ -12,6 +12,10 @@ pub(super) fn metadata_file(folder: &Path, name: &str) -> Option<PathBuf> {
     let below = path.strip_prefix(go::files::join(folder, "")).ok()?;
     let mut parts = below.components().peekable();
     parts.peek()?;
+    let is_link = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink());
+    if is_link(folder) {
+        return None;
+    }
     let mut above = folder.to_owned();
     while let Some(Component::Normal(part)) = parts.next() {
         if parts.peek().is_none() {
@@ -20,7 +24,7 @@ pub(super) fn metadata_file(folder: &Path, name: &str) -> Option<PathBuf> {
             return Some(above.join(file));
         }
         above.push(part);
-        if std::fs::symlink_metadata(&above).is_ok_and(|it| it.is_symlink()) {
+        if is_link(&above) {
             return None;
         }
     }
@@ -51,6 +55,7 @@ mod tests {
         ] {
             assert_eq!(file(name).as_deref(), Some(lies_at), "{name}");
         }
+        assert_eq!(metadata_file(&folder.join("link"), "deps"), None);
         for name in [
             "",
             ".",

@@ -29,10 +29,12 @@ fn put_beside(
     for kind in ["cache", "launch"] {
         for buildpack in &context.group.group {
             let target = context.layers_dir.join(buildpack.escaped_id());
-            if !target.is_dir() {
+            let of_kind = sboms.join(kind);
+            // Layers and SBOMs come from wherever the image or the cache does, with links in them.
+            if ![&*target, sboms, &*of_kind].into_iter().all(is_folder) {
                 continue;
             }
-            for layer in list(&sboms.join(kind).join(buildpack.escaped_id()))? {
+            for layer in list(&of_kind.join(buildpack.escaped_id()))? {
                 if layer.file_name().is_some_and(|it| is_lost(buildpack, it)) {
                     continue;
                 }
@@ -43,14 +45,7 @@ fn put_beside(
                     let mut beside = layer.to_owned();
                     beside.push(".");
                     beside.push(name);
-                    let is_plain =
-                        |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|it| it.is_file());
-                    if is_plain(&file) {
-                        let bytes = std::fs::read(&file)
-                            .map_err(|source| RestoreError::sbom(&file, source))?;
-                        files::write_bytes(&target.join(beside), &bytes)
-                            .map_err(RestoreError::SbomFile)?;
-                    }
+                    copy(&file, &target.join(beside))?;
                 }
             }
         }
@@ -58,13 +53,50 @@ fn put_beside(
     Ok(())
 }
 
+/// Copies an SBOM. Neither is read from a link nor written through one.
+fn copy(file: &Path, beside: &Path) -> Result<(), RestoreError> {
+    if !std::fs::symlink_metadata(file).is_ok_and(|it| it.is_file()) {
+        return Ok(());
+    }
+    let bytes = std::fs::read(file).map_err(|source| RestoreError::sbom(file, source))?;
+    if std::fs::symlink_metadata(beside).is_ok_and(|it| it.is_symlink()) {
+        std::fs::remove_file(beside).map_err(|source| RestoreError::sbom(beside, source))?;
+    }
+    files::write_bytes(beside, &bytes).map_err(RestoreError::SbomFile)
+}
+
+/// Whether it is a folder, and not a link to one, which would lead elsewhere.
+fn is_folder(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+}
+
 /// What is in `folder`; nothing, if it is not a folder.
 fn list(folder: &Path) -> Result<Vec<PathBuf>, RestoreError> {
-    // A link would lead elsewhere.
-    if !std::fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir()) {
+    if !is_folder(folder) {
         return Ok(Vec::new());
     }
     std::fs::read_dir(folder)
         .and_then(|entries| entries.map(|entry| entry.map(|it| it.path())).collect())
         .map_err(|source| RestoreError::sbom(folder, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_sbom_is_not_written_through_a_link_nor_read_from_one() {
+        let room = tempfile::tempdir().unwrap();
+        let path = |name: &str| room.path().join(name);
+        std::fs::write(path("sbom"), "new").unwrap();
+        std::fs::write(path("other"), "mine").unwrap();
+        std::os::unix::fs::symlink(path("other"), path("beside")).unwrap();
+        copy(&path("sbom"), &path("beside")).unwrap();
+        assert_eq!(std::fs::read(path("beside")).unwrap(), b"new");
+        assert_eq!(std::fs::read(path("other")).unwrap(), b"mine");
+        std::os::unix::fs::symlink(path("other"), path("link")).unwrap();
+        copy(&path("link"), &path("copied")).unwrap();
+        assert!(!path("copied").exists());
+        assert!(is_folder(room.path()) && !is_folder(&path("link")));
+    }
 }

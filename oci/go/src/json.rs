@@ -13,9 +13,10 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-pub use decode::{Problem, decode, unmarshal};
+pub use decode::{Problem, decode, unambiguous, unmarshal};
+pub use literal::unquoted;
 pub use syntax::{problem, stream_problem};
-pub use types::{Field, Struct, Type};
+pub use types::{Field, Struct, Type, is_folded};
 
 /// The JSON of `value`.
 ///

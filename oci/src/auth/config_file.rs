@@ -172,6 +172,17 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsErro
     }
 }
 
+/// The names under which a file has lists of registries: `auths`, in whatever letters, each time it is there.
+pub(super) fn lists(text: &str) -> Vec<String> {
+    match json::read(text.as_bytes()) {
+        Ok(Some((Value::Object(fields), _))) => {
+            let keys = fields.into_iter().map(|(key, _)| key);
+            keys.filter(|key| is_field(key, "auths")).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What a file says, as far as it is for us.
 #[derive(Default)]
 struct Raw {

@@ -380,7 +380,8 @@ pub(super) fn split(encoded: &str) -> Result<(String, String), &'static str> {
     let text = Zeroizing::new(encoded.replace(['\r', '\n'], ""));
     let decoded = BASE64.decode(text.as_bytes()).map(Zeroizing::new);
     let decoded = decoded.map_err(|_secret| "illegal base64 data")?;
-    let decoded = Zeroizing::new(String::from_utf8_lossy(&decoded).into_owned());
+    // Mended, it would be another password.
+    let decoded = std::str::from_utf8(&decoded).map_err(|_secret| NO_PAIR)?;
     let (username, password) = decoded.split_once(':').ok_or(NO_PAIR)?;
     // Docker pads what it writes with zero bytes.
     Ok((username.to_owned(), password.trim_matches('\0').to_owned()))

@@ -1,12 +1,13 @@
-//! JSON as programs in Go read it: of a file its first value, keys in any letters, text that is none mended.
+//! JSON of files with credentials, read as programs in Go read it: the first value of a file, keys in any
+//! letters, broken text mended.
 //!
-//! Only for what files of credentials have; what is too deep is refused.
+//! `go::json` reads into types, of which the first wrong entry fails all. Here it is looked at entry by
+//! entry, since our own commands pass over the odd ones. What is too deep is refused.
 
 /// How deep values may lie in each other. Those of Docker lie three deep.
 const MAX_DEPTH: usize = 64;
 
-/// A value, of which only texts are kept.
-#[derive(Debug)]
+/// A value, of which only texts are kept. It may hold secrets, so it cannot be printed.
 pub(super) enum Value {
     Null,
     Bool,
@@ -31,14 +32,9 @@ pub(super) fn read(text: &[u8]) -> Result<Option<(Value, &[u8])>, String> {
     Ok(Some((value, reader.rest)))
 }
 
-/// Whether `key` means the field `name`, which is in lower-case letters.
+/// Whether `key` means the field `name`, in whatever letters.
 pub(super) fn is_field(key: &str, name: &str) -> bool {
-    let folded = key.chars().map(|it| match it {
-        'ſ' => 's',
-        '\u{212a}' => 'k',
-        it => it.to_ascii_lowercase(),
-    });
-    folded.eq(name.chars())
+    go::json::is_folded(name, key)
 }
 
 impl Value {
@@ -133,61 +129,21 @@ impl Reader<'_> {
         value
     }
 
-    /// A text. What is no text in it, as half of a pair, is the letter that stands for such.
+    /// A text.
     fn text(&mut self) -> Option<String> {
         self.peek()?;
         self.skip(1);
-        let mut bytes = Vec::new();
-        loop {
-            let byte = *self.rest.first()?;
-            self.skip(1);
-            match byte {
-                b'"' => return Some(String::from_utf8_lossy(&bytes).into_owned()),
-                b'\\' => {
-                    let letter = self.escaped()?;
-                    bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-                byte => bytes.push(byte),
-            }
+        let mut end = 0;
+        while *self.rest.get(end)? != b'"' {
+            end += if self.rest.get(end) == Some(&b'\\') {
+                2
+            } else {
+                1
+            };
         }
-    }
-
-    fn escaped(&mut self) -> Option<char> {
-        let byte = *self.rest.first()?;
-        self.skip(1);
-        Some(match byte {
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let first = self.unit()?;
-                let mut ahead = Reader { rest: self.rest };
-                let second = ahead.second();
-                let pair = second.map(|it| char::decode_utf16([first, it]).next());
-                match pair {
-                    Some(Some(Ok(letter))) if u32::from(letter) > 0xffff => {
-                        self.rest = ahead.rest;
-                        letter
-                    }
-                    _ => char::from_u32(first.into()).unwrap_or(char::REPLACEMENT_CHARACTER),
-                }
-            }
-            byte => char::from(byte),
-        })
-    }
-
-    fn unit(&mut self) -> Option<u16> {
-        let digits = std::str::from_utf8(self.rest.get(..4)?).ok()?;
-        let unit = u16::from_str_radix(digits, 16).ok()?;
-        self.skip(4);
-        Some(unit)
-    }
-
-    fn second(&mut self) -> Option<u16> {
-        self.rest = self.rest.strip_prefix(b"\\u")?;
-        self.unit()
+        let text = go::json::unquoted(self.rest.get(..end)?);
+        self.skip(end + 1);
+        Some(text)
     }
 }
 
@@ -201,17 +157,20 @@ mod tests {
         let (value, rest) = read(text).unwrap().unwrap();
         assert_eq!(rest, b" x");
         let Value::Object(entries) = value else {
-            panic!("{value:?}")
+            panic!("{}", value.kind())
         };
         let keys: Vec<_> = entries.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["a", "\u{fffd}A\u{fffd}"]);
         assert!(matches!(&entries[1].1, Value::Text(it) if it == "🦀\n"));
         assert!(matches!(&entries[0].1, Value::Array(it) if it.len() == 5));
+        // As Go mends it: each byte that is none, by itself.
+        let cut = read(b"\"\xe2\x82\"").unwrap().unwrap().0;
+        assert!(matches!(cut, Value::Text(it) if it == "\u{fffd}\u{fffd}"));
         assert!(read(b" \n").unwrap().is_none());
-        assert_eq!(read(b"{").unwrap_err(), "unexpected EOF");
+        assert_eq!(read(b"{").err().unwrap(), "unexpected EOF");
         assert!(read("[".repeat(5000).as_bytes()).is_err());
         let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
-        assert_eq!(read(deep.as_bytes()).unwrap_err(), "exceeded max depth");
+        assert_eq!(read(deep.as_bytes()).err().unwrap(), "exceeded max depth");
     }
 
     #[test]

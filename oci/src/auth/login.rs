@@ -93,6 +93,16 @@ fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
     let Some(text) = config_file::read_text(path)? else {
         return Ok(Map::new());
     };
+    // What is read from a file with several lists would not be what is written back.
+    let lists = config_file::lists(&text);
+    if lists.len() > 1 || lists.iter().any(|it| it != "auths") {
+        return Err(CredentialsError::File {
+            path: path.to_owned(),
+            problem:
+                "it has several `auths`, or has it in other letters; make it one `auths` first"
+                    .to_owned(),
+        });
+    }
     // The error is dropped because it may quote a secret.
     serde_json::from_str(&text)
         .ok()
@@ -327,7 +337,14 @@ mod tests {
         let path = folder.path().join("config.json");
         let registry: Registry = "r.example".parse().unwrap();
         let credential = Credential::basic("me", "x");
-        for broken in ["{", "[]", r#"{"auths":[]}"#, r#"{"credHelpers":"x"}"#] {
+        for broken in [
+            "{",
+            "[]",
+            r#"{"auths":[]}"#,
+            r#"{"credHelpers":"x"}"#,
+            r#"{"AUTHS":{"r.example":{}}}"#,
+            r#"{"auths":{"a.example":{}},"auths":{"r.example":{}}}"#,
+        ] {
             fs_err::write(&path, broken).unwrap();
             let kept = ConfigFile::log_in(&path, &registry, &credential).await;
             assert!(kept.is_err(), "{broken}");

@@ -12,8 +12,8 @@ use crate::{Descriptor, Digest, ImageConfig, Limits, Manifest, Platform};
 pub(super) enum Reading {
     /// What descriptors have in them is not looked at.
     Strict,
-    /// As go-containerregistry: content in descriptors has to be the right one, and each digest is
-    /// SHA-256.
+    /// As go-containerregistry: content in descriptors has to be the right one, each digest is SHA-256,
+    /// and a field that is there twice has its last value.
     Loose,
 }
 
@@ -36,14 +36,19 @@ pub(super) async fn read(
             }
             bytes => bytes?,
         };
-        let parsed = Manifest::parse(&descriptor.media_type, &bytes, limits);
+        let parse = if is_loose {
+            Manifest::parse_loosely
+        } else {
+            Manifest::parse
+        };
+        let parsed = parse(&descriptor.media_type, &bytes, limits);
         let parsed = parsed.map_err(|source| ImageError::Manifest {
             digest: descriptor.digest.clone(),
             media_type: descriptor.media_type.clone(),
             source,
         })?;
         if is_loose {
-            for it in parsed.successors() {
+            for it in parsed.successors().into_iter().chain(parsed.subject()) {
                 known_hash(&it.digest)?;
             }
         }
@@ -69,7 +74,12 @@ pub(super) async fn read(
         check_data(&manifest.config)?;
     }
     let config_bytes = store::read(store, &manifest.config, limits.metadata_bytes).await?;
-    let config = ImageConfig::parse(&config_bytes).map_err(|source| ImageError::Config {
+    let parse = if is_loose {
+        ImageConfig::parse_loosely
+    } else {
+        ImageConfig::parse
+    };
+    let config = parse(&config_bytes).map_err(|source| ImageError::Config {
         digest: manifest.config.digest.clone(),
         source,
     })?;

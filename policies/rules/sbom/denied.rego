@@ -5,7 +5,8 @@ package sealpack.sbom
 license_ids(component) := {id |
 	some text in license_texts(component)
 	is_string(text)
-	some id in regex.split(`[()\s]+`, text)
+	# `MIT/Apache-2.0` is how Cargo once wrote an alternative.
+	some id in regex.split(`[()\s,;/|&]+`, text)
 	id != ""
 }
 
@@ -109,7 +110,7 @@ problem contains p if {
 	some s in sbom
 	some component in array.concat(judged(s), judged_spdx(s))
 	some purl in purls(component)
-	spelled := plain(purl)
+	some spelled in spellings(plain(purl))
 	some pattern, meant in denied_purls
 	# Without delimiters, so that `*` is any text: an empty list would mean `.`.
 	glob.match(meant, null, spelled)

@@ -11,6 +11,10 @@ plain_pattern(pattern) := shortened(decoded(
 	{"%2a": "?", "%5b": "?", "%5c": "?", "%5d": "?", "%7b": "?", "%7d": "?"},
 ))
 
+# With the qualifiers and the path that may stand behind the version (`?arch=amd64`, `#sub/path`), and
+# without: who denies a version means it for each architecture.
+spellings(purl) := {purl, trim_right(regex.replace(purl, `[?#].*$`, ""), "/")}
+
 shortened(purl) := trim_right(
 	regex.replace(regex.replace(purl, `^pkg:/+`, "pkg:"), `/+`, "/"),
 	"/",

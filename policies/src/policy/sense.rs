@@ -13,6 +13,23 @@ use super::ImagePattern;
 /// Read by no rule: what a verification summary says.
 const BUILDER_LEVELS: &str = "builder-levels";
 
+/// The parameters of the shipped rules; those of `health` begin with that word.
+const KNOWN: [&str; 13] = [
+    "allow-dirty-source",
+    "allow-forced-rebase",
+    "builder-ids",
+    "builder-signers",
+    "denied-licenses",
+    "denied-purls",
+    "external-parameters",
+    "health-files",
+    "health-of-source",
+    "isolation",
+    "sbom-types",
+    "signature-threshold",
+    BUILDER_LEVELS,
+];
+
 /// What is wrong with parameters, for rules with these texts.
 pub(super) fn of_parameters(
     parameters: &Map<String, Value>,
@@ -28,7 +45,13 @@ pub(super) fn of_parameters(
                 None => format!("no rule of the policy reads the parameter `{name}`"),
             });
         }
+        // What a name means to rules of one's own is for them to say.
+        let mut shipped = rules.values().filter(|it| is_shipped(it));
+        if !shipped.any(|it| reads(it, name)) {
+            continue;
+        }
         match name.as_str() {
+            "sbom-types" => of_types(value)?,
             "denied-purls" => texts(name, value, of_purl)?,
             "denied-licenses" => texts(name, value, of_license)?,
             "signature-threshold" => of_threshold(value, accepts)?,
@@ -76,9 +99,14 @@ pub(super) fn of_namespaces(namespaces: &[ImagePattern]) -> Result<(), String> {
 /// Whether a rule reads the parameter `name`, or takes names from elsewhere, so that nobody can say.
 fn reads(rule: &str, name: &str) -> bool {
     const INPUT: &str = "input.parameters";
-    let is_quoted = ['"', '`']
-        .iter()
-        .any(|it| rule.contains(&format!("{it}{name}{it}")));
+    // Of the shipped rules it is known which names they take.
+    let is_shipped = is_shipped(rule);
+    if is_shipped && !KNOWN.contains(&name) && !name.starts_with("health-") {
+        return false;
+    }
+    // There are many ways to take a field; what is nowhere in a rule is not taken by its name.
+    let mut words = rule.match_indices(name);
+    let is_said = words.any(|(at, _)| rule.get(at..).is_some_and(|it| is_word(it, name)));
     let is_open = |behind: &str| {
         let behind = behind.trim_start();
         let inner = behind.trim_start_matches([',', '[', ' ', '\t', '\n']);
@@ -89,11 +117,24 @@ fn reads(rule: &str, name: &str) -> bool {
             _ => true,
         }
     };
-    // Of the shipped rules it is known that they take names only from their own tables.
-    let is_shipped = crate::shipped::SHIPPED.iter().any(|it| it.text == rule);
     let mut uses = rule.match_indices(INPUT);
-    is_quoted
+    is_said
         || (!is_shipped && uses.any(|(at, _)| rule.get(at + INPUT.len()..).is_some_and(is_open)))
+}
+
+fn is_shipped(rule: &str) -> bool {
+    crate::shipped::SHIPPED.iter().any(|it| it.text == rule)
+}
+
+/// What is wrong with the kinds of SBOMs that are asked for. None would be asked for by an empty list.
+fn of_types(value: &Value) -> Result<(), String> {
+    let is_kind = |it: &Value| matches!(it.as_str(), Some("cyclonedx" | "spdx"));
+    match value.as_array() {
+        Some(list) if !list.is_empty() && list.iter().all(is_kind) => Ok(()),
+        _ => Err(format!(
+            "`sbom-types` is not a list of `cyclonedx`, `spdx` or both: {value}"
+        )),
+    }
 }
 
 /// Whether `text` begins with this word.
@@ -106,21 +147,6 @@ fn is_word(text: &str, word: &str) -> bool {
 
 /// A parameter of the shipped rules that are used which differs in case, `_` or one letter at its end.
 fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str> {
-    const KNOWN: [&str; 13] = [
-        "allow-dirty-source",
-        "allow-forced-rebase",
-        "builder-ids",
-        "builder-signers",
-        "denied-licenses",
-        "denied-purls",
-        "external-parameters",
-        "health-files",
-        "health-of-source",
-        "isolation",
-        "sbom-types",
-        "signature-threshold",
-        BUILDER_LEVELS,
-    ];
     let plain = |it: &str| {
         let it = it
             .to_ascii_lowercase()

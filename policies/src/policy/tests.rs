@@ -172,9 +172,17 @@ fn who_is_given_has_to_be_given() {
 fn what_can_never_come_to_anything_is_a_mistake() {
     let with = |rules: &str, parameters: &str| {
         let own = "package sealpack.own\ndeny contains \"x\" if input.parameters.largest < 1\n";
+        let other = "package sealpack.other\np := input\ndeny contains \"x\" if p.parameters.largest < count(object.get(p, \"parameters\", {})[\"denied-licenses\"])\n";
         let open = "package sealpack.open\ndeny contains name if some name in input.parameters\n";
         let text = format!("{ACCEPT}[rules]\n{rules}\n[parameters]\n{parameters}\n");
-        let said = parse(&text, &[("own.rego", own), ("open.rego", open)]);
+        let said = parse(
+            &text,
+            &[
+                ("own.rego", own),
+                ("other.rego", other),
+                ("open.rego", open),
+            ],
+        );
         said.err().map(|it| it.to_string()).unwrap_or_default()
     };
     let shipped = "use = [\"sbom\", \"signature\", \"health\", \"slsa\"]";
@@ -205,6 +213,35 @@ fn what_can_never_come_to_anything_is_a_mistake() {
             "no rule of the policy reads the parameter `larges`",
         ),
         ("files = [\"own.rego\"]", "largest = 1", ""),
+        ("files = [\"other.rego\"]", "largest = 1", ""),
+        (
+            "files = [\"other.rego\"]",
+            "denied-licenses = [\"GPL-*\"]",
+            "",
+        ),
+        (
+            "files = [\"other.rego\"]",
+            "larges = 1",
+            "no rule of the policy reads the parameter `larges`",
+        ),
+        // A word that shipped rules have for something else.
+        (
+            shipped,
+            "licenses = [\"MIT\"]",
+            "no rule of the policy reads the parameter `licenses`",
+        ),
+        (shipped, "sbom-types = [\"spdx\"]", ""),
+        (shipped, "sbom-types = []", "`sbom-types` is not a list"),
+        (
+            shipped,
+            "sbom-types = \"spdx\"",
+            "`sbom-types` is not a list",
+        ),
+        (
+            shipped,
+            "sbom-types = [\"spxd\"]",
+            "`sbom-types` is not a list",
+        ),
         ("files = [\"open.rego\"]", "anything = 1", ""),
         (shipped, "builder-levels = { a = 1 }", ""),
         (shipped, "health-commits = 1", ""),

@@ -15,6 +15,9 @@ use super::types::{Struct, Type};
 /// holds such values goes through them on the stack, and files of the phases have 100 at most.
 const MAX_KEPT: usize = 80;
 
+/// How many values there may be in one document. A million of them are held in some hundred megabytes.
+const MAX_VALUES: usize = 1_000_000;
+
 /// Why text cannot be read, in Go's words.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
@@ -28,7 +31,20 @@ pub struct Problem(String);
 pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
         Some(problem) => Err(Problem(problem)),
-        None => read(text, of),
+        None => read(text, of, Doubles::LastCounts),
+    }
+}
+
+/// The same where it matters that whoever reads `text` finds the same in it: a field that is there twice,
+/// of which other readers take the first or none, is an error.
+///
+/// # Errors
+///
+/// If it is no JSON, or another than `of` takes, or has a field twice.
+pub fn unambiguous<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
+    match syntax::problem(text) {
+        Some(problem) => Err(Problem(problem)),
+        None => read(text, of, Doubles::Fail),
     }
 }
 
@@ -40,16 +56,25 @@ pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Probl
 pub fn decode<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::stream_problem(text) {
         Some(problem) => Err(Problem(problem)),
-        None => read(text, of),
+        None => read(text, of, Doubles::LastCounts),
     }
 }
 
+/// What becomes of a field of a struct that is there twice.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Doubles {
+    Fail,
+    LastCounts,
+}
+
 /// Reads the first value of `text`, which is JSON up to its end.
-fn read<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
+fn read<T: DeserializeOwned>(text: &[u8], of: &Type, doubles: Doubles) -> Result<T, Problem> {
     let mut reader = Reader {
         rest: text,
         context: Context::default(),
         saved: None,
+        doubles,
+        values: 0,
     };
     let mut value = of.zero();
     reader.value(of, &mut value)?;
@@ -64,6 +89,9 @@ struct Reader<'a> {
     context: Context,
     /// What is told at the end: the first value that has another type.
     saved: Option<Problem>,
+    doubles: Doubles,
+    /// How many values were read.
+    values: usize,
 }
 
 /// In which field of which struct the reader is.
@@ -133,6 +161,7 @@ impl<'a> Reader<'a> {
     /// Reads a value of type `of` into `place`, which holds what was read before. An error of a type that
     /// reads itself ends everything; others are told at the end.
     fn value(&mut self, of: &Type, place: &mut Value) -> Result<(), Problem> {
+        self.count()?;
         let kind = self.kind();
         match (of, kind) {
             (Type::Pointer(_) | Type::List(_) | Type::Map(_) | Type::Bytes, Kind::Null) => {
@@ -242,11 +271,18 @@ impl<'a> Reader<'a> {
 
     fn fields(&mut self, of: &Struct, entries: &mut Map<String, Value>) -> Result<(), Problem> {
         let before = self.context.mark();
+        let mut seen = Vec::new();
         while let Some(key) = self.key() {
             let Some(field) = of.field(&key) else {
                 self.skip();
                 continue;
             };
+            if self.doubles == Doubles::Fail {
+                if seen.contains(&field.key) {
+                    return Err(Problem(format!("`{}` is there twice", field.key)));
+                }
+                seen.push(field.key);
+            }
             self.context.name = of.name;
             self.context.path.extend(field.within);
             self.context.path.push(field.key);
@@ -259,6 +295,14 @@ impl<'a> Reader<'a> {
                 entries.insert(field.key.to_owned(), value);
             }
             self.context.go_back(before);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Problem> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(Problem(format!("more than {MAX_VALUES} values")));
         }
         Ok(())
     }
@@ -309,6 +353,7 @@ impl<'a> Reader<'a> {
 
     /// A value of whatever kind.
     fn any(&mut self, depth: usize) -> Result<Value, Problem> {
+        self.count()?;
         if depth > MAX_KEPT {
             return Err(Problem(format!(
                 "values lie in each other more than {MAX_KEPT} deep"

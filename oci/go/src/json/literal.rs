@@ -3,7 +3,7 @@
 use std::str;
 
 /// Reads what stands between the quotes of a text: what is no Unicode becomes U+FFFD, byte by byte.
-pub(super) fn unquoted(text: &[u8]) -> String {
+pub fn unquoted(text: &[u8]) -> String {
     let mut read = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.iter().position(|it| *it == b'\\') {

@@ -86,7 +86,7 @@ impl Struct {
 
 /// Whether two keys differ in nothing but the case of letters; `name` is ASCII. Two letters beyond ASCII
 /// are others of it in Unicode: the sign of Kelvin, and the long s.
-fn is_folded(name: &str, key: &str) -> bool {
+pub fn is_folded(name: &str, key: &str) -> bool {
     let fold = |letter: char| match letter {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

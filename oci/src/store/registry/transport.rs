@@ -367,7 +367,10 @@ impl Endpoint {
         let response = self.send(&mut request).await?;
         let status = response.status();
         let kind = response.headers().get(CONTENT_TYPE);
-        let is_page = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/html"));
+        let is_page = kind.is_some_and(|it| {
+            let own = it.as_bytes().get(..b"text/html".len());
+            own.is_some_and(|it| it.eq_ignore_ascii_case(b"text/html"))
+        });
         // A registry that refuses may do so with a page, too.
         if is_page && (status.is_success() || status == StatusCode::NOT_FOUND) {
             return Err(StoreError::NoRegistry {
