@@ -117,6 +117,17 @@ def args(case, i):
     return runs[i] if i < len(runs) else []
 
 
+def is_of_lost(up, us):
+    """Whether what differs below the layers is of layers that ours did not restore, or comes of that in a later build."""
+    theirs, ours = up.get("tree") or {}, us.get("tree") or {}
+    odd = [p for p in {*theirs, *ours} if theirs.get(p) != ours.get(p)]
+    if not up["name"].startswith("restorer"):
+        return True
+    lost = re.findall(r"Skipping restore for (?:layer )?(\S+?):? ", us["stdout"] + "\n")
+    ends = [it.rsplit(":", 1)[-1] for it in lost]
+    return all("/sbom" in p or any("/" + it in p for it in ends if it) for p in odd)
+
+
 def of_caches(case, i, up, us, behaviour):
     """The row about caches, restored layers or layouts that explains what differs."""
     above, said = up["stdout"], us["stdout"]
@@ -124,7 +135,7 @@ def of_caches(case, i, up, us, behaviour):
     if same and ANY_ORDER.sub("", above) == ANY_ORDER.sub("", said) and sorted(ANY_ORDER.findall(above)) == sorted(ANY_ORDER.findall(said)) \
             and not behaviour:
         return RANDOM
-    if same and up["exit"] == 42 and FAILED.search(above) and not PUT.search(above) \
+    if same and up["exit"] == 42 and FAILED.search(above) and not PUT.search(above) and len(re.findall("(?m)^Restoring data for ", above + said)) > 1 \
             and FAILED.sub(r"\1", ANY_ORDER.sub("", above)) == FAILED.sub(r"\1", ANY_ORDER.sub("", said)):
         return RANDOM
     # What was written before a file that may not be written is random, too.
@@ -136,11 +147,11 @@ def of_caches(case, i, up, us, behaviour):
         return FIFO
     if "Skipping restore for " in said and ("Skipping restore for " in above or "error extracting from archive" in above
                                             or "expected layer contents to have SHA" in said):
-        return LOST
+        return LOST if us["exit"] == 0 and is_of_lost(up, us) else None
     if "failed to get cache layer with SHA" in above and "Ignoring cache image" in said:
         return LAYERS_DIFFER
-    # None, `.`, one that begins with a slash or has `..` in it.
-    if same and re.search(r'Restoring metadata for "[^"\n]*:(|\.|/[^"\n]*|([^"\n]*/)?\.\.(/[^"\n]*)?)" from', said):
+    # None, `.`, a slash alone, or one that has `..` in it.
+    if same and re.search(r'Restoring metadata for "[^"\n]*:(|\.|/|([^"\n]*/)?\.\.(/[^"\n]*)?)" from', said):
         return OUTSIDE
     if any("committed-backup" in t for t in texts(case)) and "Restoring data for" in said:
         return BROKEN_OFF
@@ -155,7 +166,7 @@ def of_caches(case, i, up, us, behaviour):
     first = r"/(bin|lib|include|pkgconfig)(?=: not a directory)"
     if not behaviour and re.sub(first, "", above) == re.sub(first, "", said):
         return RANDOM
-    if "to have only 1 item; found" in above:
+    if "to have only 1 item; found" in above and us["exit"] == 0:
         return EXTENDED_ID
     ids = [m.replace("/", "_") for m in re.findall(r"(?m)^(?:Adding|Reusing) layer '(.*)'$", said)]
     if same and len(set(ids)) < len(ids):
@@ -169,6 +180,12 @@ def of_caches(case, i, up, us, behaviour):
             and re.sub(r"(?m)^.*Failed to open remote image \(attempt .*\n", "", above) == said:
         return NO_NAME
     return None
+
+
+def is_part(some, all_of_them):
+    """Whether each of `some` is among the others, in that order."""
+    rest = iter(all_of_them)
+    return all(it in rest for it in some)
 
 
 def images_of(case, i, want, got):
@@ -193,14 +210,19 @@ def row_of(case, i, want, got, behaviour):
         if "vnd.oci.image.config" not in str(ups["manifest"]) and "vnd.docker.container.image" not in str(ups["manifest"]):
             return ODD_CONFIG
         if up["name"].startswith("rebaser") and len(ups["layers"]) != len(ours["layers"]):
-            return TWICE if len(ups["layers"]) > len(ours["layers"]) else NO_HISTORY
+            above, below = [[layer["diffID"] for layer in it["layers"]] for it in (ups, ours)]
+            # One has all that the other has, in that order; without a history it is one layer that is lost.
+            if is_part(below, above) and len(set(above)) < len(above):
+                return TWICE
+            if is_part(above, below) and len(below) == len(above) + 1:
+                return NO_HISTORY
     if "document is both an image manifest and an index" in said:
         return TWO_KINDS
     if re.search(r"malformed manifest: (missing field `(digest|size)`|invalid value: integer `-)", said):
         return NO_SIZE
     theirs, ours = up.get("tree") or {}, us.get("tree") or {}
     odd = [p for p in {*theirs, *ours} if theirs.get(p) != ours.get(p)]
-    if up["exit"] == us["exit"] and odd and all(re.search("/kaniko/cache/base/[^/]+/blobs/", p) for p in odd):
+    if up["exit"] == us["exit"] and odd and all(re.search("/kaniko/cache/base/[^/]+/blobs/", p) and p not in ours for p in odd):
         return EXTENDED
     # Neither a failure of the same kind, nor a panic, nor a signal.
     if "failed to create symlink" in up["stdout"] and "file exists" in up["stdout"] \
