@@ -5,7 +5,7 @@ use std::path::Path;
 
 use oci::{Location, Reference, ReferenceError};
 
-/// Why what was typed is no image.
+/// Why what was typed does not name an image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoImage {
     #[error(transparent)]

@@ -397,7 +397,7 @@ pub enum BuildError {
         /// Which.
         path: PathBuf,
     },
-    /// A buildpack declares an SBOM format that is no media type.
+    /// A buildpack declares an SBOM format that is not a media type.
     #[error(
         "failed to build: validating SBOM file '{}' for buildpack: '{buildpack}': parsing declared media type: {problem}",
         path.display()

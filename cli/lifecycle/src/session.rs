@@ -39,8 +39,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As `malformed` puts it, when the credentials of the environment are that. A file that is
-    /// malformed is none: registries that want no credentials work still, as where a desktop's helper is
+    /// As `malformed` puts it, when the credentials of the environment are that. A malformed file
+    /// counts as absent: registries that want no credentials work still, as where a desktop's helper is
     /// configured and not there.
     pub(crate) fn open(
         inputs: &Inputs,
@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Looks up the credentials for `images`: later the files and programs that have them may be out of
-    /// reach. What is no name is passed over.
+    /// reach. What does not name an image is passed over.
     pub(crate) fn look_up<'a>(&self, images: impl IntoIterator<Item = &'a str>) {
         for image in images {
             let reference = parse_name(image).map(|it| it.location);
