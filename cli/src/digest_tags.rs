@@ -29,21 +29,17 @@ pub(crate) struct DigestTag {
     pub(crate) target: Descriptor,
 }
 
-/// The tags of the image `found` that name what cosign attached; anybody may give such a name to anything.
-/// That they cannot be asked for is not what a user wants to know: what proves something is elsewhere.
+/// The tags of the image `found`. That they cannot be asked for is not what a user wants to know: what
+/// proves something is elsewhere.
 pub(crate) async fn of(found: &Found) -> Vec<String> {
     of_image(found, &found.descriptor.digest).await
 }
 
 /// The same of an image beside it, such as one of an index.
 pub(crate) async fn of_image(found: &Found, image: &Digest) -> Vec<String> {
-    let mut names = Vec::new();
-    for tag in resolved(found, image).await.into_iter().flatten() {
-        if is_attached(&*found.store, &tag.target).await {
-            names.push(tag.name);
-        }
-    }
-    names
+    let tags = resolved(found, image).await;
+    let tags = tags.into_iter().filter_map(Result::ok);
+    tags.map(|it| it.name).collect()
 }
 
 /// The same with what they name, where it matters that none is missed.
@@ -112,8 +108,29 @@ pub(crate) fn note(tag: &str) -> String {
     format!("it has {holds} in cosign's old format, which cannot be verified yet (tag `{tag}`)")
 }
 
-/// What is said of an image that has nothing else: whether it is signed is not known.
-pub(crate) fn all_there_is(image: &str, tags: &[String]) -> Option<CommandError> {
+/// What is said of an image that has nothing else than `tags`: whether it is signed is not known.
+///
+/// Only if they name what cosign attached. Anybody may give such a name to anything, and a rejection would
+/// become a doubt by it.
+pub(crate) async fn all_there_is(
+    found: &Found,
+    image: &str,
+    tags: &[String],
+) -> Option<CommandError> {
+    let mut attached = Vec::new();
+    for name in tags {
+        let tag = name.parse().ok().map(Selector::Tag)?;
+        let target = found.store.resolve(&tag).await;
+        if let Ok(target) = target
+            && is_attached(&*found.store, &target).await
+        {
+            attached.push(name.as_str());
+        }
+    }
+    doubt(image, &attached)
+}
+
+fn doubt(image: &str, tags: &[&str]) -> Option<CommandError> {
     let first = tags.first()?;
     let more = match tags.len() - 1 {
         0 => String::new(),
@@ -131,7 +148,7 @@ pub(crate) async fn alone(found: &Found, image: &str) -> Option<CommandError> {
     if has_referrers(found).await {
         return None;
     }
-    all_there_is(image, &of(found).await)
+    all_there_is(found, image, &of(found).await).await
 }
 
 /// Whether anything is attached to `found` as a referrer, or that is not known.
@@ -176,6 +193,6 @@ mod tests {
         assert_eq!(holds("sha256-00.sig"), "signatures");
         assert_eq!(holds("sha256-00.att"), "attestations");
         assert_eq!(holds("sha256-00.sbom"), "an SBOM");
-        assert!(all_there_is("app", &[]).is_none());
+        assert!(doubt("app", &[]).is_none());
     }
 }

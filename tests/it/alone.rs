@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{Output, Project, Workspace, binary};
+use testkit::{Output, Project, Workspace, binary, copy_binary};
 
 use crate::build::json;
 
@@ -49,7 +49,7 @@ fn it_is_the_lifecycle_by_the_name_of_a_phase() {
 fn alone(workspace: &Workspace) -> std::path::PathBuf {
     fs_err::create_dir_all(workspace.join("alone")).unwrap();
     let program = workspace.join("alone/sealpack");
-    fs_err::copy(binary("sealpack"), &program).unwrap();
+    copy_binary("sealpack", &program);
     program
 }
 
@@ -79,16 +79,16 @@ fn it_builds_with_nothing_but_a_launcher() {
     assert_eq!(doctor()["state"], "bad");
 
     fs_err::create_dir(project.join("programs")).unwrap();
-    fs_err::copy(binary("launcher"), project.join("programs/launcher")).unwrap();
+    copy_binary("launcher", project.join("programs/launcher"));
     let named = json(&build(&program, &["--lifecycle", "programs"]).expect(0));
-    fs_err::copy(binary("launcher"), project.join("alone/launcher")).unwrap();
+    copy_binary("launcher", project.join("alone/launcher"));
     let beside = json(&build(&program, &[]).expect(0));
     assert_eq!(doctor()["state"], "good");
     let whole = json(&build(&binary("sealpack"), &[]).expect(0));
     assert_eq!(named["digest"], whole["digest"]);
     assert_eq!(beside["digest"], whole["digest"]);
     // Another lifecycle is one that was named.
-    fs_err::copy(binary("lifecycle"), project.join("programs/lifecycle")).unwrap();
+    copy_binary("lifecycle", project.join("programs/lifecycle"));
     let other = json(&build(&program, &["--lifecycle", "programs"]).expect(0));
     assert_eq!(other["digest"], whole["digest"]);
 }

@@ -62,7 +62,7 @@ fn ask(port: u16) -> Option<String> {
 }
 
 /// Whether this user may change the root of a process; says so if not.
-fn may_chroot() -> bool {
+pub(crate) fn may_chroot() -> bool {
     let is_root = fs_err::read_to_string("/proc/self/status")
         .unwrap()
         .lines()

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use testkit::{BuilderImage, LayerFiles, Output, Workspace, binary, repository, skipped};
+use testkit::{BuilderImage, LayerFiles, Output, Workspace, copy_binary, repository, skipped};
 
 use crate::build::json;
 
@@ -66,7 +66,7 @@ impl Fixture {
         let policy = repository().join("examples/policy/policy.toml");
         workspace.write("policy/policy.toml", fs_err::read(policy).unwrap());
         for name in ["sealpack", "lifecycle", "launcher"] {
-            fs_err::copy(binary(name), folder.join(name)).unwrap();
+            copy_binary(name, folder.join(name));
         }
         Some(Self { workspace, folder })
     }

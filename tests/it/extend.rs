@@ -15,7 +15,7 @@ use oci::{
     Store as _,
 };
 use testkit::registry::{Switches, TestRegistry};
-use testkit::{binary, peer, repository, skipped};
+use testkit::{binary, copy_binary, peer, repository, skipped};
 
 /// A root file system as a container has it, and how programs run in it.
 struct Root {
@@ -245,7 +245,7 @@ async fn a_run_image_is_extended_exported_and_extended_again_from_the_cache() {
 
         // The exporter puts the layers upon the run image.
         root.write("layers/config/metadata.toml", "");
-        fs::copy(binary("launcher"), root.path("cnb/lifecycle/launcher")).unwrap();
+        copy_binary("launcher", root.path("cnb/lifecycle/launcher"));
         let host = registry.host();
         let exporter = format!("/cnb/lifecycle/exporter -uid 1000 -gid 1000 {host}/app");
         let (code, text) = root.run(api, &exporter);

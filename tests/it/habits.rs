@@ -233,3 +233,35 @@ fn settings_that_are_not_there_are_shown_and_found_beside_the_app() {
     assert!(built.stderr.contains("attest"), "{built:?}");
     assert!(project.join("out/index.json").exists());
 }
+
+/// Somebody else's settings could name another key or policy. A checkout of another user is common, so what
+/// is left out is said.
+#[test]
+fn settings_of_another_user_do_not_count_unless_they_are_named() {
+    if !crate::build::may_chroot() {
+        return;
+    }
+    let project = Project::typical();
+    let settings = "key = \"test.key\"\nbuilder = \"builder.toml\"\ntags = [\"oci:out:v1\"]\n";
+    let path = project.write("sealpack.toml", settings);
+    let build = || project.sealpack(["build", "app"]);
+    std::os::unix::fs::chown(&path, Some(1234), None).unwrap();
+    let left_out = Output::of(&mut build()).expect(2);
+    assert!(!project.join("out").exists(), "{left_out:?}");
+    let given = [
+        "--builder",
+        "builder.toml",
+        "--unsigned",
+        "--tag",
+        "oci:other:v1",
+    ];
+    let built = Output::of(build().args(given)).expect(0);
+    let says = "is left out: it belongs to another user";
+    assert!(built.stderr.contains(says), "{built:?}");
+    assert!(built.stderr.contains("SEALPACK_CONFIG"), "{built:?}");
+    // Of whoever called sudo it is ours.
+    let called = Output::of(build().env("SUDO_UID", "1234")).expect(0);
+    assert!(!called.stderr.contains(says), "{called:?}");
+    let named = Output::of(build().env("SEALPACK_CONFIG", &path)).expect(0);
+    assert!(!named.stderr.contains(says), "{named:?}");
+}

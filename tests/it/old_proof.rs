@@ -1,5 +1,7 @@
 //! What cosign 1 and 2 attached by tags: named by each command that shows, judges, copies or deletes.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use testkit::{Output, Project};
 
@@ -23,29 +25,34 @@ async fn project() -> (Project, String, [String; 2]) {
     );
     let digest = shown["digest"].as_str().unwrap().to_owned();
     let tags = [".sig", ".att"].map(|it| format!("{}{it}", digest.replace(':', "-")));
-    let store = LayoutStore::open(project.join("bare")).unwrap();
-    let mut blobs = Vec::new();
-    for content in ["{}", "payload", "other"] {
-        let blob = Descriptor::of(MediaType::EMPTY, content.as_bytes());
-        let upload = Upload::Bytes(content.into());
-        store.push_blob(&blob, upload).await.unwrap();
-        blobs.push(blob);
+    for (kind, tag) in tags.iter().enumerate() {
+        attach(&project.join("bare"), tag, kind).await;
     }
+    (project, digest, tags)
+}
+
+/// Gives a manifest in a layout this tag: of a signature as cosign wrote it, or of an image.
+pub(crate) async fn attach(layout: &Path, tag: &str, kind: usize) {
     let kinds = [
         "application/vnd.dev.cosign.simplesigning.v1+json",
         "application/vnd.oci.image.layer.v1.tar",
     ];
-    for ((kind, tag), blob) in kinds.iter().zip(&tags).zip(&blobs[1..]) {
-        let layer = json!({ "mediaType": kind, "digest": blob.digest, "size": blob.size });
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": MediaType::IMAGE_MANIFEST, "config": blobs[0], "layers": [layer],
-        });
-        let manifest = bytes::Bytes::from(manifest.to_string());
-        let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
-        store.push_manifest(&target, manifest).await.unwrap();
-        store.tag(&target, &tag.parse().unwrap()).await.unwrap();
+    let store = LayoutStore::open(layout).unwrap();
+    let content = format!("payload {kind}");
+    let blobs = ["{}", content.as_str()].map(|it| Descriptor::of(MediaType::EMPTY, it.as_bytes()));
+    for (blob, content) in blobs.iter().zip(["{}", &content]) {
+        let upload = Upload::Bytes(content.to_owned().into());
+        store.push_blob(blob, upload).await.unwrap();
     }
-    (project, digest, tags)
+    let [config, blob] = &blobs;
+    let layer = json!({ "mediaType": kinds[kind], "digest": blob.digest, "size": blob.size });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MediaType::IMAGE_MANIFEST, "config": config, "layers": [layer],
+    });
+    let manifest = bytes::Bytes::from(manifest.to_string());
+    let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
+    store.push_manifest(&target, manifest).await.unwrap();
+    store.tag(&target, &tag.parse().unwrap()).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use oci::{Descriptor, Image, LayoutStore, Limits, Platform, Store as _};
 use serde_json::Value;
 use testkit::{
-    FakeBuildpack, LayerFiles, Output, Project, binary, docker_registry, olareg, peer, repository,
-    write_image,
+    FakeBuildpack, LayerFiles, Output, Project, binary, copy_binary, docker_registry, olareg, peer,
+    repository, write_image,
 };
 
 use crate::build::json;
@@ -29,7 +29,7 @@ async fn two() -> Project {
     for_two(&project.join("run")).await;
     for name in ["lifecycle", "launcher"] {
         fs_err::create_dir_all(project.join("programs/linux-arm64")).unwrap();
-        fs_err::copy(binary(name), project.join("programs").join(name)).unwrap();
+        copy_binary(name, project.join("programs").join(name));
     }
     // Nobody starts it here, so it need only say that it is for that machine.
     let mut launcher = fs_err::read(binary("launcher")).unwrap();

@@ -10,7 +10,7 @@ use std::process::Command;
 use oci::{Image, LayoutStore, Limits, Platform, Selector, Store as _};
 use serde_json::{Value, json};
 use testkit::registry::{Switches, TestRegistry};
-use testkit::{LayerFiles, Output, Workspace, binary, peer, skipped, write_image_with};
+use testkit::{LayerFiles, Output, Workspace, copy_binary, peer, skipped, write_image_with};
 
 use crate::tracing::{Span, decode, hangs_together};
 
@@ -90,7 +90,7 @@ impl Pod {
         }
         // Where the programs were built need not be open to others.
         for name in ["lifecycle", "launcher"] {
-            fs_err::copy(binary(name), pod.workspace.join(name)).unwrap();
+            copy_binary(name, pod.workspace.join(name));
         }
         for phase in ["analyzer", "detector", "restorer", "builder", "exporter"] {
             symlink("lifecycle", pod.workspace.join(phase)).unwrap();

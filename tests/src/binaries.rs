@@ -58,3 +58,16 @@ fn build() -> PathBuf {
     assert!(status.success(), "the programs under test do not build");
     folder
 }
+
+/// Copies a program under test to `to`, by a process of its own: where this one had it open for writing
+/// while another test starts a program, that would hold it open, and it could not be run.
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn copy_binary(name: &str, to: impl AsRef<Path>) {
+    let status = Command::new("cp")
+        .arg(binary(name))
+        .arg(to.as_ref())
+        .status();
+    assert!(status.is_ok_and(|it| it.success()), "{name} is not copied");
+}

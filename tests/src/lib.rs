@@ -30,7 +30,7 @@ mod tokens;
 mod webhook;
 mod workspace;
 
-pub use binaries::{binary, repository};
+pub use binaries::{binary, copy_binary, repository};
 pub use browser::Browser;
 pub use builder_image::BuilderImage;
 pub use certificates::Certificates;

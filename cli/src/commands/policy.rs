@@ -113,8 +113,10 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     if report.accepted {
         return Ok(());
     }
-    if let Some(error) = digest_tags::all_there_is(&report.image, &report.digest_tags)
+    if !report.digest_tags.is_empty()
         && !digest_tags::has_referrers(&there).await
+        && let Some(error) =
+            digest_tags::all_there_is(&there, &report.image, &report.digest_tags).await
     {
         return Err(error);
     }

@@ -295,7 +295,13 @@ impl<'a> Asked<'a> {
             let rejection = layout.rejection(&report.image);
             return Ok((report, Some(rejection)));
         }
-        let failure = self.failure(&report, &missing, &proof);
+        let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
+        let doubt = if is_bare {
+            digest_tags::all_there_is(&found, &report.image, &report.digest_tags).await
+        } else {
+            None
+        };
+        let failure = doubt.unwrap_or_else(|| self.failure(&report, &missing, &proof, is_bare));
         Ok((report, Some(failure)))
     }
 
@@ -310,14 +316,13 @@ impl<'a> Asked<'a> {
             })
     }
 
-    fn failure(&self, report: &Report, missing: &[String], proof: &Proof) -> CommandError {
-        let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
-        if let (true, Some(error)) = (
-            is_bare,
-            digest_tags::all_there_is(&report.image, &report.digest_tags),
-        ) {
-            return error;
-        }
+    fn failure(
+        &self,
+        report: &Report,
+        missing: &[String],
+        proof: &Proof,
+        is_bare: bool,
+    ) -> CommandError {
         let mut error = CommandError::rejected(Message(format!(
             "no valid {} by {} on `{}`",
             either(missing),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use testkit::registry::{Switches, TestRegistry};
-use testkit::{BuilderImage, Dockerd, Output, Workspace, binary, peer, write_image_with};
+use testkit::{BuilderImage, Dockerd, Output, Workspace, copy_binary, peer, write_image_with};
 
 /// What the builder is made of; `HOST` is the registry.
 const BUILDER: &str = r#"
@@ -95,7 +95,7 @@ impl Fixture {
         // The lifecycle by itself, as it is released beside `sealpack`.
         fs_err::create_dir(self.workspace.join("programs")).unwrap();
         for name in ["lifecycle", "launcher"] {
-            fs_err::copy(binary(name), self.workspace.join("programs").join(name)).unwrap();
+            copy_binary(name, self.workspace.join("programs").join(name));
         }
         for arguments in [
             &["buildpack", "package", "greeter.cnb", "--path", "greeter"][..],
