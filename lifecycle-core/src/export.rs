@@ -537,20 +537,17 @@ pub enum ExportError {
     /// The same, where nobody said that it was extended.
     #[error(transparent)]
     ExtendedLayers(HandOverError),
-    /// A layer of a buildpack could not be made.
-    #[error("creating layer")]
-    Layer(#[source] oci::layer::LayerError<TreeError>),
-    /// Layers cannot be kept.
-    #[error(transparent)]
-    LaunchCache(CacheError),
-    /// A layer of the lifecycle's own could not be made.
-    #[error("creating {what}")]
-    OwnLayer {
-        /// Which.
-        what: &'static str,
+    /// A layer could not be made.
+    #[error("{doing}")]
+    Layer {
+        /// What upstream calls the making of this layer.
+        doing: &'static str,
         /// Why.
         source: oci::layer::LayerError<TreeError>,
     },
+    /// Layers cannot be kept.
+    #[error(transparent)]
+    LaunchCache(CacheError),
     /// The links of the process types could not be made.
     #[error("creating layer ''")]
     ProcessTypes(#[source] TreeError),

@@ -5,6 +5,7 @@
 //! the bytes that the Go lifecycle writes: `config/metadata.toml` is part of the image.
 
 pub mod analyzed;
+pub mod any;
 pub mod build_toml;
 pub mod extend_config;
 pub mod launch_toml;

@@ -224,10 +224,10 @@ impl OpenError {
             | ImageError::Refused { .. } => true,
             ImageError::Store(error) => self.strict && words::of_store(error).is_some(),
             ImageError::Manifest {
-                source: ManifestError::Malformed(_),
+                source: ManifestError::Malformed(problem),
                 ..
-            }
-            | ImageError::Config { .. } => self.strict,
+            } => self.strict && !problem.go_reads_on(),
+            ImageError::Config { .. } => self.strict,
             _ => false,
         }
     }

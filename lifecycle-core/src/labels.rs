@@ -267,6 +267,7 @@ mod tests {
 
     use super::*;
     use crate::files::analyzed::LayerMetadata;
+    use crate::files::any::Any;
     use crate::files::store::Store;
 
     /// As the Go lifecycle 0.21.17 made it of `METADATA`.
@@ -279,7 +280,7 @@ mod tests {
         let layer = LayerMetadata {
             sha: "s".to_owned(),
             launch: true,
-            data: Some(toml::Value::Table(data)),
+            data: Some(data.into()),
             ..LayerMetadata::default()
         };
         LayersMetadata {
@@ -331,7 +332,11 @@ mod tests {
     fn numbers_come_back_as_floats() {
         let label = lifecycle_metadata(&metadata(toml::from_str(METADATA).unwrap())).unwrap();
         let back = parse_lifecycle_metadata(&label).unwrap();
-        let data = back.buildpacks[0].layers["l"].data.as_ref().unwrap();
+        let data = back.buildpacks[0].layers["l"]
+            .data
+            .as_ref()
+            .and_then(Any::to_toml);
+        let data = data.unwrap();
         assert_eq!(data["int"], toml::Value::Float(-42.0));
         assert_eq!(data["day"].as_str(), Some("1979-05-27T00:00:00Z"));
         assert!(

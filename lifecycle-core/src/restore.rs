@@ -21,6 +21,7 @@ use crate::extract::LayersDir;
 use crate::files::analyzed::{
     Analyzed, BuildpackLayersMetadata, LayerMetadata, LayersMetadata, TargetMetadata,
 };
+use crate::files::any::Any;
 use crate::files::group::{Group, GroupElement, exec_env_of, is_for};
 use crate::files::layer::LayerToml;
 use crate::files::run::Run;
@@ -362,7 +363,8 @@ fn restore_metadata(
             }
         };
         let is_elsewhere = |layer: &LayerMetadata| {
-            let exec_env = layer.data.as_ref().and_then(|it| it.get("exec-env"));
+            let data = layer.data.as_ref().and_then(Any::to_toml);
+            let exec_env = data.as_ref().and_then(|it| it.get("exec-env"));
             let exec_env = exec_env.map(exec_env_of).unwrap_or_default();
             context.api.has_exec_env() && !is_for(&exec_env, context.exec_env)
         };

@@ -114,14 +114,14 @@ impl Save<'_> {
         for line in lines {
             log.line(Level::Info, &line);
         }
-        if !failed.is_empty() {
-            return Err(SaveError::Names { failed });
-        }
         if self.images.kind() == Kind::Registry {
             log.line(Level::Debug, &format!("\n*** Digest: {identifier}"));
         }
         let size = self.image.descriptor().size;
         log.line(Level::Debug, &format!("\n*** Manifest Size: {size}"));
+        if !failed.is_empty() {
+            return Err(SaveError::Names { failed });
+        }
         Ok(Saved {
             names: written,
             image_id: None,

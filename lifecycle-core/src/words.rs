@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use oci::store::{RegistryContent, RegistryRefusal, RegistryRequest, RegistrySilence};
+use oci::store::{RegistryContent, RegistryRefusal, RegistryRequest};
 use oci::{ImageError, ManifestError, StoreError};
 use serde_json::Value;
 
@@ -18,6 +18,10 @@ use crate::extract::ExtractError;
 use crate::images::{OpenError, PlaceError, registry};
 use crate::rebase::RebaseError;
 use crate::restore::RestoreError;
+
+mod connection;
+
+use connection::of_silence;
 
 /// An error with its causes, one after the other; what a registry did in upstream's words.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
@@ -147,7 +151,7 @@ fn push_check(name: &str, status: Option<u16>, words: &str) -> String {
 }
 
 /// Whether `url` is part of a registry's API, not of a token server's or wherever a redirect leads.
-fn is_of_registry(url: &str) -> bool {
+pub(super) fn is_of_registry(url: &str) -> bool {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     path.split_once('/')
         .is_some_and(|(_, path)| path.starts_with("v2/"))
@@ -384,77 +388,6 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// `url.Error`, or what reading the body gives.
-fn of_silence(silence: &RegistrySilence) -> String {
-    let RegistryRequest { method, url, .. } = &silence.request;
-    let why = || match silence.io() {
-        Some(error) => go::words::io_cause(error),
-        None => go::words::chain(silence),
-    };
-    if silence.began {
-        return if silence.is_cut_off() {
-            "unexpected EOF".to_owned()
-        } else {
-            why()
-        };
-    }
-    if !silence.is_connected() && is_of_registry(url) {
-        return not_connected(url, &why(), silence.io().is_some());
-    }
-    let why = if silence.is_cut_off() {
-        "EOF".to_owned()
-    } else if !silence.is_connected() {
-        dialled(url, &why(), silence.io().is_some())
-    } else {
-        why()
-    };
-    format!("{} \"{url}\": {why}", operation(method))
-}
-
-/// Upstream asks for `/v2/` first, by HTTPS, and where plain HTTP will do by that, too.
-fn not_connected(url: &str, why: &str, by_system: bool) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let host = rest.split('/').next().unwrap_or(rest);
-    let schemes: &[&str] = match scheme {
-        "http" => &["https", "http"],
-        _ => &["https"],
-    };
-    let one = |scheme: &&str| {
-        let url = format!("{scheme}://{host}/v2/");
-        let why = dialled(&url, why, by_system);
-        format!("Get \"{url}\": {why}")
-    };
-    schemes.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// Why nobody could be reached at `url`.
-fn dialled(url: &str, why: &str, by_system: bool) -> String {
-    if !by_system {
-        return why.to_owned();
-    }
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let host = rest.split('/').next().unwrap_or(rest);
-    let port = if scheme == "http" { 80 } else { 443 };
-    let address = match host.strip_prefix("localhost") {
-        Some(port) if port.is_empty() || port.starts_with(':') => format!("127.0.0.1{port}"),
-        _ => host.to_owned(),
-    };
-    let address = match address.rsplit_once(':') {
-        Some((_, port)) if port.parse::<u16>().is_ok() => address,
-        _ => format!("{address}:{port}"),
-    };
-    format!("dial tcp {address}: connect: {why}")
-}
-
-/// The method as Go's client writes it: `Get`.
-fn operation(method: &str) -> String {
-    let mut letters = method.chars();
-    match letters.next() {
-        Some(first) => format!("{first}{}", letters.as_str().to_ascii_lowercase()),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -547,25 +480,6 @@ mod tests {
     }
 
     #[test]
-    fn upstream_asks_for_the_api_first() {
-        let refused = "connection refused";
-        assert_eq!(
-            not_connected(
-                "http://localhost:5079/v2/app/manifests/latest",
-                refused,
-                true
-            ),
-            "Get \"https://localhost:5079/v2/\": dial tcp 127.0.0.1:5079: connect: connection refused; \
-             Get \"http://localhost:5079/v2/\": dial tcp 127.0.0.1:5079: connect: connection refused"
-        );
-        assert_eq!(
-            not_connected("https://10.0.0.1/v2/app/manifests/latest", refused, true),
-            "Get \"https://10.0.0.1/v2/\": dial tcp 10.0.0.1:443: connect: connection refused"
-        );
-        assert_eq!(operation("HEAD"), "Head");
-    }
-
-    #[test]
     fn what_a_token_server_says_is_told_as_upstream_tells_it() {
         for (body, words) in [
             ("", "unexpected end of JSON input"),
@@ -605,10 +519,6 @@ mod tests {
         }
         assert!(is_of_registry("http://r.test/v2/app/blobs/uploads/"));
         assert!(!is_of_registry("http://r.test/token?x=/v2/"));
-        assert_eq!(
-            dialled("http://localhost:9/token", "connection refused", true),
-            "dial tcp 127.0.0.1:9: connect: connection refused"
-        );
     }
 
     #[test]

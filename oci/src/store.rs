@@ -27,10 +27,10 @@ pub use daemon::{
 pub use layout::{GcRoots, LayoutStore};
 pub use memory::MemoryStore;
 pub use registry::{
-    ClientCertificate, LoginCheck, MirrorSettings, MirroredStore, Mirrors, MirrorsError,
-    ProxySettings, RegistryClient, RegistryContent, RegistryOptions, RegistryOptionsError,
+    ClientCertificate, LoginCheck, MirrorSettings, MirroredStore, Mirrors, MirrorsError, NameError,
+    NoName, ProxySettings, RegistryClient, RegistryContent, RegistryOptions, RegistryOptionsError,
     RegistryRefusal, RegistryRequest, RegistrySettings, RegistrySilence, RegistryStore, Retries,
-    TrustSettings,
+    TlsProblem, TrustSettings,
 };
 
 /// A place that holds content by digest, names some of it by tag, and knows what is attached to

@@ -537,30 +537,15 @@ fn make(
     Ok((Outcome::Added(Box::new(layer)), tar.or(kept)))
 }
 
+/// As upstream tells it, which knows no name of a layer that it could not make.
 fn failed(role: &Role, source: LayerError<TreeError>) -> ExportError {
-    match role {
-        Role::Buildpack(..) => ExportError::Layer(source),
-        Role::Sbom => ExportError::OwnLayer {
-            what: "layer 'buildpacksio/lifecycle:launch.sbom'",
-            source,
-        },
-        Role::App => ExportError::OwnLayer {
-            what: "app layers",
-            source,
-        },
-        Role::Launcher => ExportError::OwnLayer {
-            what: "launcher layers",
-            source,
-        },
-        Role::Config => ExportError::OwnLayer {
-            what: "layer 'buildpacksio/lifecycle:config'",
-            source,
-        },
-        Role::ProcessTypes => ExportError::OwnLayer {
-            what: "layer 'buildpacksio/lifecycle:process-types'",
-            source,
-        },
-    }
+    let doing = match role {
+        Role::Buildpack(..) | Role::Sbom => "creating layer",
+        Role::App => "exporting app layers: creating app layers",
+        Role::Launcher => "creating launcher layers",
+        Role::Config | Role::ProcessTypes => "creating layer ''",
+    };
+    ExportError::Layer { doing, source }
 }
 
 /// What is told of a layer that is to be in the image, until it is made.

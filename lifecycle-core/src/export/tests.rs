@@ -614,7 +614,7 @@ async fn a_cached_layer_comes_back_if_the_image_has_the_same() {
         let mut analyzed = world.analyze().await;
         let data = format!("exec-env = {exec_env}").parse::<toml::Table>();
         let layer = analyzed.metadata.buildpacks[0].layers.get_mut("dep");
-        layer.unwrap().data = Some(toml::Value::Table(data.unwrap()));
+        layer.unwrap().data = Some(data.unwrap().into());
         std::fs::remove_dir_all(&layers).unwrap();
         std::fs::create_dir(&layers).unwrap();
         let context = RestoreContext {

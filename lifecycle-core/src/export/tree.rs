@@ -106,12 +106,12 @@ impl Content {
                     put_parent(layer, parent, view)?;
                 }
                 for file in files {
-                    put(
-                        layer,
-                        file,
-                        &view.name(file),
-                        &look(file)?,
-                        Some(view.owner),
+                    let metadata = look(file)?;
+                    put(layer, file, &view.name(file), &metadata, Some(view.owner)).map_err(
+                        |source| TreeError::Add {
+                            path: file.clone(),
+                            source: Box::new(source),
+                        },
                     )?;
                 }
                 Ok(())
@@ -273,8 +273,11 @@ fn put_file(
 /// the archive, and what shrinks is an error.
 fn open(path: &Path) -> Result<(File, Metadata), TreeError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())
-        .map_err(|error| TreeError::system("open", path, error.into()))?;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| {
+        // Upstream looks first: it does not get as far where the folder is closed.
+        let looked = look(path).err();
+        looked.unwrap_or_else(|| TreeError::system("open", path, error.into()))
+    })?;
     let file = File::from(file);
     let metadata = file
         .metadata()
@@ -309,6 +312,12 @@ fn put_launcher(layer: &mut Writer<Sink>, launcher: &Path) -> Result<(), TreeErr
         Err(TreeError::Swapped { .. }) if real.is_dir() => {
             return Err(TreeError::LauncherFolder {
                 path: launcher.to_owned(),
+            });
+        }
+        Err(TreeError::System { source, .. }) => {
+            return Err(TreeError::LauncherClosed {
+                path: launcher.to_owned(),
+                source,
             });
         }
         opened => opened?,
@@ -351,6 +360,22 @@ pub enum TreeError {
         path: PathBuf,
         /// Why.
         source: OsError,
+    },
+    /// The launcher cannot be read.
+    #[error("failed to open launcher at path '{}': open {}", path.display(), path.display())]
+    LauncherClosed {
+        /// Where it was sought.
+        path: PathBuf,
+        /// Why.
+        source: OsError,
+    },
+    /// A file of the app could not be put into its layer.
+    #[error("failed to add file {} to archive", path.display())]
+    Add {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Box<TreeError>,
     },
     /// The launcher is a folder.
     #[error("failed to write launcher to layer: read {}: is a directory", path.display())]

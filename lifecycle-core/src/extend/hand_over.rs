@@ -22,10 +22,7 @@ use crate::images::{PlaceError, create_layout};
 
 /// Leaves `image`, without layers, below `folder`.
 pub async fn leave_base(folder: &Path, image: &Image) -> Result<(), HandOverError> {
-    fs::create_dir_all(folder).map_err(|source| HandOverError::Folder {
-        folder: folder.to_owned(),
-        source,
-    })?;
+    go::files::create_dir_all(folder).map_err(HandOverError::Mkdir)?;
     write(
         &folder.join(image.descriptor().digest.to_string()),
         image,
@@ -193,6 +190,9 @@ pub enum HandOverError {
         /// Why not.
         source: PlaceError,
     },
+    /// A folder could not be made.
+    #[error(transparent)]
+    Mkdir(go::words::PathError),
     /// A folder cannot be used.
     #[error("failed to use `{}`", folder.display())]
     Folder {

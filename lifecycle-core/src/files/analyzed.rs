@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::any::Any;
 use super::run::RunImages;
 use super::store::Store;
 
@@ -189,7 +190,7 @@ pub struct LayerMetadata {
     pub cache: bool,
     /// What the buildpack says of it.
     #[serde(default, rename = "metadata", skip_serializing_if = "Option::is_none")]
-    pub data: Option<toml::Value>,
+    pub data: Option<Any>,
 }
 
 /// What an image says of the run image below it: all that a rebase needs.

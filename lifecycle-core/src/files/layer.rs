@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::any::Any;
 use super::group::is_false;
 use super::{FileError, read_required};
 
@@ -18,7 +19,7 @@ pub struct LayerToml {
     pub types: LayerTypes,
     /// Whatever the buildpack wants to see again at the next build.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<toml::Value>,
+    pub metadata: Option<Any>,
 }
 
 /// What a layer is for. Any combination is valid; none at all means that it is set aside.

@@ -1,6 +1,8 @@
 //! `store.toml`: what a buildpack wants to be told in the next build.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::any::Any;
 
 /// All of the file.
 ///
@@ -10,8 +12,13 @@ pub struct Store {
     /// Whatever the buildpack likes.
     #[serde(
         default,
-        deserialize_with = "super::table",
+        deserialize_with = "table",
         skip_serializing_if = "Option::is_none"
     )]
-    pub metadata: Option<toml::Table>,
+    pub metadata: Option<Any>,
+}
+
+fn table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Any>, D::Error> {
+    let table: Option<toml::Table> = super::table(deserializer)?;
+    Ok(table.map(Any::from))
 }

@@ -11,6 +11,7 @@ use crate::files::analyzed::{
     BuildpackLayersMetadata, LayerMetadata, LayerSha, LayersMetadata, RunImageMetadata,
     StackMetadata,
 };
+use crate::files::any::Any;
 use crate::files::group::GroupElement;
 use crate::files::metadata::{BomEntry, Command, Process};
 use crate::files::run::RunImages;
@@ -71,23 +72,12 @@ fn to_go_time(time: &Datetime) -> String {
     full.to_string()
 }
 
-/// What Go makes of a JSON value on its way to TOML: every number is a float, nothing is left out.
-fn to_toml(value: Value) -> Option<toml::Value> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(truth) => toml::Value::Boolean(truth),
-        Value::Number(number) => toml::Value::Float(number.as_f64().unwrap_or_default()),
-        Value::String(text) => toml::Value::String(text),
-        Value::Array(list) => toml::Value::Array(list.into_iter().filter_map(to_toml).collect()),
-        Value::Object(entries) => toml::Value::Table(to_toml_table(entries)),
-    })
-}
-
-fn to_toml_table(entries: serde_json::Map<String, Value>) -> toml::Table {
-    entries
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, to_toml(value)?)))
-        .collect()
+/// The value as a label has it.
+fn free(value: &Any) -> Result<Value, LabelError> {
+    match value {
+        Any::Toml(value) => to_json(value),
+        Any::Json(value) => Ok(value.clone()),
+    }
 }
 
 /// Reads `null` as nothing, as Go does.
@@ -224,7 +214,7 @@ impl BuildpackJson {
         let layers = buildpack.layers.iter().map(|(name, layer)| {
             let layer = LayerJson {
                 sha: layer.sha.clone(),
-                data: layer.data.as_ref().map(to_json).transpose()?,
+                data: layer.data.as_ref().map(free).transpose()?,
                 build: layer.build,
                 launch: layer.launch,
                 cache: layer.cache,
@@ -233,7 +223,7 @@ impl BuildpackJson {
         });
         let store = match &buildpack.store {
             Some(store) => Some(StoreJson {
-                metadata: store.metadata.as_ref().map(table).transpose()?,
+                metadata: store.metadata.as_ref().map(free).transpose()?,
             }),
             None => None,
         };
@@ -254,7 +244,7 @@ pub(super) fn into_list(buildpacks: Option<Vec<BuildpackJson>>) -> Vec<Buildpack
             build: layer.build,
             launch: layer.launch,
             cache: layer.cache,
-            data: layer.data.and_then(to_toml),
+            data: layer.data.map(Any::Json),
         };
         (name, layer)
     };
@@ -264,7 +254,7 @@ pub(super) fn into_list(buildpacks: Option<Vec<BuildpackJson>>) -> Vec<Buildpack
             version: buildpack.version,
             layers: buildpack.layers.into_iter().map(layer).collect(),
             store: buildpack.store.map(|store| Store {
-                metadata: store.metadata.map(to_toml_table),
+                metadata: store.metadata.map(Any::Json),
             }),
         })
         .collect()
@@ -287,7 +277,7 @@ pub(super) struct LayerJson {
 #[derive(Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct StoreJson {
-    pub(super) metadata: Option<serde_json::Map<String, Value>>,
+    pub(super) metadata: Option<Value>,
 }
 
 #[derive(Default, Deserialize, Serialize)]

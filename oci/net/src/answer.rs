@@ -98,6 +98,85 @@ impl TransportError {
         matches!(self, Self::Http { source, .. }
             if matches!(tls_error(source), Some(rustls::Error::InvalidCertificate(_))))
     }
+
+    /// Why TLS did not come about, if that is why.
+    pub fn tls_problem(&self) -> Option<TlsProblem> {
+        match self {
+            Self::Http { source, .. } => tls_error(source).map(TlsProblem::of),
+            _ => None,
+        }
+    }
+}
+
+/// Why TLS did not come about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TlsProblem {
+    /// The server does not speak TLS.
+    NotSpoken,
+    /// An authority that is not trusted signed the certificate.
+    UnknownAuthority,
+    /// The certificate is for other hosts.
+    OtherHosts {
+        /// For which: names of hosts, and addresses.
+        named: Vec<String>,
+    },
+    /// The certificate is no longer valid. Times are seconds since 1970.
+    Expired {
+        /// Now.
+        now: u64,
+        /// Until when it was.
+        until: u64,
+    },
+    /// The certificate is not valid yet. Times are seconds since 1970.
+    TooEarly {
+        /// Now.
+        now: u64,
+        /// From when it is.
+        from: u64,
+    },
+    /// The server does not want to speak: the number of its alert (RFC 8446, section 6).
+    Alert(u8),
+    /// Something else, in the words of the library.
+    Other(String),
+}
+
+impl TlsProblem {
+    fn of(error: &rustls::Error) -> Self {
+        use rustls::{CertificateError, InvalidMessage};
+
+        let certificate = match error {
+            rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                return Self::NotSpoken;
+            }
+            rustls::Error::AlertReceived(alert) => return Self::Alert(u8::from(*alert)),
+            rustls::Error::InvalidCertificate(certificate) => certificate,
+            other => return Self::Other(other.to_string()),
+        };
+        match certificate {
+            CertificateError::UnknownIssuer => Self::UnknownAuthority,
+            CertificateError::NotValidForNameContext { presented, .. } => Self::OtherHosts {
+                named: presented.iter().map(|it| bare(it)).collect(),
+            },
+            CertificateError::ExpiredContext { time, not_after } => Self::Expired {
+                now: time.as_secs(),
+                until: not_after.as_secs(),
+            },
+            CertificateError::NotValidYetContext { time, not_before } => Self::TooEarly {
+                now: time.as_secs(),
+                from: not_before.as_secs(),
+            },
+            // An authority's own certificate, which nobody named.
+            other if other.to_string().contains("CaUsedAsEndEntity") => Self::UnknownAuthority,
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+/// The name in `DnsName("name")`, the address in `IpAddress(address)`.
+fn bare(presented: &str) -> String {
+    let inner = presented.split_once('(').map_or(presented, |(_, it)| it);
+    inner.trim_end_matches(')').trim_matches('"').to_owned()
 }
 
 /// Whether plain HTTP was tried stands in the address.

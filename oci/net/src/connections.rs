@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Proxy};
 use url::Url;
 
 use crate::address;
+use crate::names::Names;
 use crate::tls::{self, HostFolder, TlsError};
 use crate::{Options, Secret, TrustSettings};
 
@@ -25,6 +26,7 @@ pub struct Connections {
     clients: Mutex<BTreeMap<Kind, Client>>,
     /// By `host[:port]`: the folder that is set up for it, if one is.
     folders: Mutex<BTreeMap<String, Option<PathBuf>>>,
+    names: Names,
 }
 
 /// Whom we are about to speak to.
@@ -81,7 +83,8 @@ impl Connections {
             return Ok(client.clone());
         }
         let tls = kind.tls.config(&options.trust, proxy);
-        let client = build(options, tls.map_err(ConnectionsError::Tls)?, proxy)?;
+        let tls = tls.map_err(ConnectionsError::Tls)?;
+        let client = build(options, tls, proxy, &self.names)?;
         clients.insert(kind, client.clone());
         Ok(client)
     }
@@ -137,6 +140,7 @@ fn build(
     options: &Options,
     tls: rustls::ClientConfig,
     proxy: Option<&Secret>,
+    names: &Names,
 ) -> Result<Client, ConnectionsError> {
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
@@ -154,6 +158,7 @@ fn build(
         .connect_timeout(options.connect_timeout)
         .read_timeout(options.silence_timeout)
         .http2_adaptive_window(true)
+        .dns_resolver(Arc::new(names.clone()))
         // This machine, whatever a name server says (RFC 6761); so none is needed.
         .resolve_to_addrs("localhost", &LOCALHOST);
     if let Some(proxy) = proxy {

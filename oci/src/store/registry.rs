@@ -44,7 +44,9 @@ use crate::{
     Content, Descriptor, Digest, Manifest, Repository, Selector, Store, StoreError, Tag, Upload,
 };
 
-pub use net::{ClientCertificate, ProxySettings, Retries, TrustSettings};
+pub use net::{
+    ClientCertificate, NameError, NoName, ProxySettings, Retries, TlsProblem, TrustSettings,
+};
 
 pub use client::{LoginCheck, RegistryClient};
 pub use mirrored::MirroredStore;

@@ -20,8 +20,26 @@ const MAX_VALUES: usize = 1_000_000;
 
 /// Why text cannot be read, in Go's words.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
+#[error("{text}")]
+pub struct Problem {
+    text: String,
+    go_reads_on: bool,
+}
+
+impl Problem {
+    fn of(text: String) -> Self {
+        Self {
+            text,
+            go_reads_on: false,
+        }
+    }
+
+    /// Whether Go takes the text, and only the value that it was to become does not: it has a field that
+    /// may be missing there, or a number that is out of range here.
+    pub fn go_reads_on(&self) -> bool {
+        self.go_reads_on
+    }
+}
 
 /// Reads `text` as `json.Unmarshal` does.
 ///
@@ -30,7 +48,7 @@ pub struct Problem(String);
 /// If it is no JSON, or another than `of` takes.
 pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
-        Some(problem) => Err(Problem(problem)),
+        Some(problem) => Err(Problem::of(problem)),
         None => read(text, of, Doubles::LastCounts),
     }
 }
@@ -43,7 +61,7 @@ pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Probl
 /// If it is no JSON, or another than `of` takes, or has a field twice.
 pub fn unambiguous<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
-        Some(problem) => Err(Problem(problem)),
+        Some(problem) => Err(Problem::of(problem)),
         None => read(text, of, Doubles::Fail),
     }
 }
@@ -55,7 +73,7 @@ pub fn unambiguous<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Pro
 /// If it does not begin with a value, or with another than `of` takes.
 pub fn decode<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::stream_problem(text) {
-        Some(problem) => Err(Problem(problem)),
+        Some(problem) => Err(Problem::of(problem)),
         None => read(text, of, Doubles::LastCounts),
     }
 }
@@ -80,7 +98,10 @@ fn read<T: DeserializeOwned>(text: &[u8], of: &Type, doubles: Doubles) -> Result
     reader.value(of, &mut value)?;
     match reader.saved {
         Some(problem) => Err(problem),
-        None => serde_json::from_value(value).map_err(|error| Problem(error.to_string())),
+        None => serde_json::from_value(value).map_err(|error| Problem {
+            text: error.to_string(),
+            go_reads_on: true,
+        }),
     }
 }
 
@@ -127,7 +148,7 @@ impl Context {
         } else {
             format!("Go struct field {}.{}", self.name, self.path.join("."))
         };
-        Problem(format!(
+        Problem::of(format!(
             "json: cannot unmarshal {found} into {place} of type {wanted}"
         ))
     }
@@ -184,7 +205,7 @@ impl<'a> Reader<'a> {
                     }
                     _ => return Err(self.context.mismatch(kind.name(), "string")),
                 };
-                check(&text).map_err(Problem)?;
+                check(&text).map_err(Problem::of)?;
                 *place = Value::String(text);
             }
             (Type::Any, _) => *place = self.any(0)?,
@@ -202,7 +223,7 @@ impl<'a> Reader<'a> {
                 let text = unquoted(self.text());
                 match base64(text.as_bytes()) {
                     Ok(bytes) => *place = Value::String(to_base64(&bytes)),
-                    Err(problem) => self.save(Problem(problem)),
+                    Err(problem) => self.save(Problem::of(problem)),
                 }
             }
             (Type::Bytes, Kind::Array) => self.bytes(place),
@@ -279,7 +300,7 @@ impl<'a> Reader<'a> {
             };
             if self.doubles == Doubles::Fail {
                 if seen.contains(&field.key) {
-                    return Err(Problem(format!("`{}` is there twice", field.key)));
+                    return Err(Problem::of(format!("`{}` is there twice", field.key)));
                 }
                 seen.push(field.key);
             }
@@ -302,7 +323,7 @@ impl<'a> Reader<'a> {
     fn count(&mut self) -> Result<(), Problem> {
         self.values += 1;
         if self.values > MAX_VALUES {
-            return Err(Problem(format!("more than {MAX_VALUES} values")));
+            return Err(Problem::of(format!("more than {MAX_VALUES} values")));
         }
         Ok(())
     }
@@ -312,12 +333,12 @@ impl<'a> Reader<'a> {
         match kind {
             Kind::Null => self.skip(),
             Kind::Text => {
-                let time = crate::time::normal(self.text()).map_err(Problem)?;
+                let time = crate::time::normal(self.text()).map_err(Problem::of)?;
                 *place = Value::String(time);
             }
             _ => {
                 let problem = "Time.UnmarshalJSON: input is not a JSON string";
-                return Err(Problem(problem.to_owned()));
+                return Err(Problem::of(problem.to_owned()));
             }
         }
         Ok(())
@@ -355,7 +376,7 @@ impl<'a> Reader<'a> {
     fn any(&mut self, depth: usize) -> Result<Value, Problem> {
         self.count()?;
         if depth > MAX_KEPT {
-            return Err(Problem(format!(
+            return Err(Problem::of(format!(
                 "values lie in each other more than {MAX_KEPT} deep"
             )));
         }

@@ -4,7 +4,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::Bytes;
-use hickory_resolver::TokioResolver;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -75,12 +74,7 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
         Err(_) if host == "localhost" => {
             vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
         }
-        Err(_) => {
-            let resolver = TokioResolver::builder_tokio().map_err(io::Error::other)?;
-            let resolver = resolver.build().map_err(io::Error::other)?;
-            let found = resolver.lookup_ip(host).await;
-            found.map_err(io::Error::other)?.iter().collect()
-        }
+        Err(_) => net::addresses(host).await.map_err(io::Error::other)?,
     };
     let mut failed = io::Error::other("the name has no address");
     for address in addresses {

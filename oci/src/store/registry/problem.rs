@@ -167,6 +167,16 @@ impl RegistrySilence {
         self.cause.is_about_certificate()
     }
 
+    /// Why TLS did not come about, if that is why.
+    pub fn tls_problem(&self) -> Option<net::TlsProblem> {
+        self.cause.tls_problem()
+    }
+
+    /// Why the name of the host has no address, if that is why.
+    pub fn name_error(&self) -> Option<&net::NameError> {
+        self.causes().find_map(|it| it.downcast_ref())
+    }
+
     /// Whether the connection was closed before the answer was complete.
     pub fn is_cut_off(&self) -> bool {
         self.causes().any(|it| {
