@@ -116,7 +116,7 @@ pub enum FileError {
         limit: u64,
     },
     /// It cannot be said in TOML.
-    #[error("encode {}", path.display())]
+    #[error("{source}")]
     Unwritable {
         /// Which.
         path: PathBuf,
