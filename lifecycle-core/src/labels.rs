@@ -304,6 +304,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rebase_keeps_what_buildpacks_said() {
+        let data = r#"{"l":[1,null,{}],"n":1e+21,"z":null}"#;
+        let label = format!(
+            r#"{{"buildpacks":[{{"key":"k","version":"1","layers":{{"l":{{"sha":"s","data":{data}}}}},"store":{{"metadata":{data}}}}}]}}"#
+        );
+        let rebased = rebase_lifecycle_metadata::<LabelError>(&label, |_, _| Ok(())).unwrap();
+        assert_eq!(rebased.matches(data).count(), 2, "{rebased}");
+    }
+
+    #[test]
     fn lists_that_are_missing_are_null_and_empty_ones_are_not() {
         let label = |metadata: &str| {
             let metadata = toml::from_str(metadata).unwrap();

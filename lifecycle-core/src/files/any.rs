@@ -1,6 +1,5 @@
 //! Whatever a buildpack says of a layer or wants to be told: as its file has it, or a label.
 
-use serde::ser::{Error as _, SerializeMap as _, SerializeSeq as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that buildpacks make up. TOML has dates and integers, which JSON has not; JSON has `null`.
@@ -58,46 +57,10 @@ impl<'de> Deserialize<'de> for Any {
     }
 }
 
-/// For TOML, as Go writes it there: an entry that is `null` is left out, an element cannot be.
+/// For TOML. `null` is left out, also of lists, where upstream fails: the app could not be built again.
 impl Serialize for Any {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Toml(value) => value.serialize(serializer),
-            Self::Json(value) => Json(value).serialize(serializer),
-        }
-    }
-}
-
-struct Json<'a>(&'a serde_json::Value);
-
-impl Serialize for Json<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde_json::Value;
-
-        match self.0 {
-            Value::Null => serializer.serialize_none(),
-            Value::Bool(truth) => serializer.serialize_bool(*truth),
-            Value::Number(number) => serializer.serialize_f64(number.as_f64().unwrap_or_default()),
-            Value::String(text) => serializer.serialize_str(text),
-            Value::Array(list) => {
-                if list.iter().any(Value::is_null) {
-                    let problem = "toml: cannot encode array with nil element";
-                    return Err(S::Error::custom(problem));
-                }
-                let mut items = serializer.serialize_seq(Some(list.len()))?;
-                for it in list {
-                    items.serialize_element(&Self(it))?;
-                }
-                items.end()
-            }
-            Value::Object(entries) => {
-                let mut map = serializer.serialize_map(None)?;
-                for (key, it) in entries.iter().filter(|(_, it)| !it.is_null()) {
-                    map.serialize_entry(key, &Self(it))?;
-                }
-                map.end()
-            }
-        }
+        self.to_toml().serialize(serializer)
     }
 }
 
@@ -106,18 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn null_is_left_out_of_tables_and_cannot_be_in_lists() {
-        let of = |json: &str| Any::Json(serde_json::from_str(json).unwrap());
-        let written = |json: &str| go::toml::to_string(&of(json));
-        let text = written(r#"{"b":null,"a":[1,{"c":null}],"n":2}"#).unwrap();
+    fn null_is_left_out_of_files() {
+        let json = r#"{"b":null,"a":[1,null,{"c":null}],"n":2}"#;
+        let any = Any::Json(serde_json::from_str(json).unwrap());
+        let text = go::toml::to_string(&any).unwrap();
         assert_eq!(text, "a = [1.0, {}]\nn = 2.0\n");
-        let error = written(r#"{"a":[{"b":[null]}]}"#).unwrap_err();
-        let problem = "toml: cannot encode array with nil element";
-        assert_eq!(error.to_string(), problem);
-        let toml = of(r#"{"a":[null,1],"b":null}"#).to_toml();
-        assert_eq!(
-            toml,
-            Some("a = [1.0]".parse::<toml::Table>().unwrap().into())
-        );
     }
 }
