@@ -25,6 +25,7 @@ mod publishing;
 mod registries;
 mod signing;
 mod stranger;
+mod superseded;
 mod transfer;
 mod typed;
 mod ui;

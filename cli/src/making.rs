@@ -31,7 +31,9 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Lookup, NO_PLACE};
 use crate::keys;
+use crate::publishing;
 use crate::signing::Signer;
+use crate::superseded;
 use crate::transfer::Transfer;
 use crate::ui::{Tone, Ui, counted, size};
 
@@ -282,7 +284,8 @@ pub(crate) async fn publish(
         ui.warn("it is not signed: give `--key` to sign it");
     }
     let verdict = judge(args, &folder, destination, &root, signer).await?;
-    let name = move_to(destination, &staged, &root, images, ui).await?;
+    let moved = (&*staged, all.as_slice(), &root);
+    let name = move_to(destination, moved, (images, signer), ui).await?;
     if matches!(destination.location, Location::DockerDaemon(_)) {
         attached.clear();
     }
@@ -465,12 +468,11 @@ async fn judge(
     ))
 }
 
-/// Moves the staged image; says where it is then.
+/// Moves the staged image `root`, which is or has `all`; says where it is then.
 async fn move_to(
     destination: &Reference,
-    staged: &LayoutStore,
-    root: &Descriptor,
-    images: &Lookup<'_>,
+    (staged, all, root): (&LayoutStore, &[(Platform, Descriptor)], &Descriptor),
+    (images, signer): (&Lookup<'_>, Option<&Signer>),
     ui: &Ui,
 ) -> Result<String, CommandError> {
     ui.begin("publish", destination.to_string());
@@ -515,6 +517,16 @@ async fn move_to(
         .await
         .context(failed)?;
     store.tag(root, &name).await?;
+    if let Some(signer) = signer {
+        let parts = all.iter().map(|(_, it)| it).filter(|it| *it != root);
+        for target in parts.chain([root]) {
+            let moved = publishing::Staged {
+                store: staged,
+                target,
+            };
+            superseded::delete(&*store, moved, None, signer, ui).await;
+        }
+    }
     store.finish().await?;
     let new = size(copied.new.bytes);
     ui.done("publish", format_args!("{destination} ({new} written)"));

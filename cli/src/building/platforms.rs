@@ -301,7 +301,8 @@ async fn publish(
         let store = begun.images.create(destination).await?;
         let verdict = settings.verdict(verdicts.get(at), destination);
         let to = (destination, &*store);
-        attached.extend(publishing::publish(&parts, index, to, verdict, ui).await?);
+        let signer = settings.signer.as_ref();
+        attached.extend(publishing::publish(&parts, index, to, verdict, signer, ui).await?);
     }
     let first = settings.destinations.first();
     let image = first.map_or_else(String::new, |it| it.at(root.digest.clone()).to_string());
