@@ -156,6 +156,7 @@ async fn line(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     places::are_writable(&settings.destinations)?;
+    places::let_us_write(&settings.destinations, images, ui).await?;
     let run_image = building::run_image(settings, images, ui).await?;
     let gate = gate(settings)?;
     let targets = settings.targets()?;
