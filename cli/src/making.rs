@@ -35,6 +35,7 @@ use crate::publishing;
 use crate::signing::Signer;
 use crate::superseded;
 use crate::transfer::Transfer;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted, size};
 
 /// Who signs what was made, and who judges it.
@@ -177,6 +178,7 @@ impl Parts<'_> {
                 package.context(failed)
             }
             Locator::Image(reference) => {
+                typed::module_image(text).context(failed)?;
                 let found = self.images.find(&reference).await?;
                 let package =
                     Package::of_image(kind, found.store, &found.descriptor, text, &platform).await;
@@ -189,9 +191,7 @@ impl Parts<'_> {
     /// The image that `text` names, where nothing but an image can be meant.
     pub(crate) async fn image(&self, text: &str) -> Result<Found, CommandError> {
         let name = text.strip_prefix("docker://").unwrap_or(text);
-        let reference: Reference = name
-            .parse()
-            .context(|| format!("`{text}` is not an image"))?;
+        let reference = typed::image(name).context(|| format!("`{text}` is not an image"))?;
         self.images.find(&reference).await
     }
 }

@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::unknown;
+use crate::typed;
 use crate::ui::Ui;
 
 /// Where modules are looked for.
@@ -206,6 +207,7 @@ impl Finder<'_> {
                 package.context(failed)?
             }
             Locator::Image(reference) => {
+                typed::module_image(text).context(failed)?;
                 self.ui.begin(what, text);
                 let by = (self.inputs, self.images, self.ui);
                 let found = self.resolved.find(what, &reference, by).await?;

@@ -11,6 +11,7 @@ use platform::base;
 use super::settings::Settings;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::Ui;
 
 /// The run images that were found so far, by name.
@@ -81,9 +82,8 @@ impl Bases {
         }
         ui.begin("run image", name.to_owned());
         let found = {
-            let mut reference: Reference = name
-                .parse()
-                .context(|| format!("`{name}` is not a run image"))?;
+            let failed = || format!("`{name}` is not a run image");
+            let mut reference = typed::image(name).context(failed)?;
             let is_registry = matches!(reference.location, Location::Registry(_));
             if is_registry && reference.selector().is_none() {
                 reference.tag = Some(oci::Tag::latest());
