@@ -34,6 +34,7 @@ use crate::keys;
 use crate::publishing;
 use crate::signing::Signer;
 use crate::superseded;
+use crate::temporary;
 use crate::transfer::Transfer;
 use crate::typed;
 use crate::ui::{Tone, Ui, counted, size};
@@ -116,9 +117,7 @@ struct OneImage {
 
 /// A folder for what is made, which is gone at the end.
 pub(crate) fn scratch(environment: &Environment) -> Result<TempDir, CommandError> {
-    let temporary = environment.temporary();
-    TempDir::with_prefix_in("sealpack-make-", &temporary)
-        .context(|| format!("failed to make a folder in `{}`", temporary.display()))
+    temporary::folder(environment, "sealpack-make-")
 }
 
 /// Where parts are had from.

@@ -37,6 +37,14 @@ fn nor_where_a_file_or_a_list_may_be_named() {
     let build = ["build", "app", "--key", "test.key", "--tag", "oci:out:v1"];
     let with_builder = [&build[..], &["--builder", "builder.toml"]].concat();
     let buildpack = ["buildpack", "package"];
+    let mirror = [
+        "mirror",
+        "--policy",
+        "policy",
+        "--key",
+        "test.pub",
+        "oci:out:v1",
+    ];
     for host in ["localhost:5000", "docker.io"] {
         let prefixed = format!("docker://{host}");
         for command in [
@@ -57,7 +65,7 @@ fn nor_where_a_file_or_a_list_may_be_named() {
             ],
             &["manifest", "rm", "r.example/list:v1", host],
             &["buildpack", "inspect", &prefixed],
-            &["mirror", "oci:out:v1", host, "--policy", "policy"],
+            &[&mirror[..], &[host]].concat(),
         ] {
             let output = project.run(command).expect(2);
             let says =

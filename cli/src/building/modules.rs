@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::unknown;
+use crate::temporary;
 use crate::typed;
 use crate::ui::Ui;
 
@@ -167,14 +168,10 @@ impl Finder<'_> {
                 self.part(kind, text, locator).await
             }
             What::Script(script) => {
-                let temporary = self.environment.temporary();
                 let scripts = if let Some(scripts) = scripts {
                     scripts
                 } else {
-                    let made = TempDir::with_prefix_in("sealpack-scripts-", &temporary);
-                    scripts.insert(made.context(|| {
-                        format!("failed to make a folder in `{}`", temporary.display())
-                    })?)
+                    scripts.insert(temporary::folder(self.environment, "sealpack-scripts-")?)
                 };
                 let place = scripts.path().join(wanted.line.to_string());
                 script.write(&place).map_err(CommandError::undecided)?;

@@ -31,6 +31,7 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::publishing;
+use crate::temporary;
 use crate::ui::{Tone, Ui};
 
 /// A build that has begun: what it needs is there.
@@ -174,6 +175,7 @@ async fn run_images_are_there(
 async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, CommandError> {
     let settings = begun.settings;
     let name = settings.build_name(target);
+    temporary::check(begun.environment)?;
     let staging = Staging::create(&begun.environment.temporary(), &name, None)?;
     let previous = previous(settings, begun.images, ui).await?;
     let previous = previous_for(previous, target).await;

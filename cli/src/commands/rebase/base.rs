@@ -11,6 +11,7 @@ use platform::base;
 use super::settings::Settings;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::temporary;
 use crate::typed;
 use crate::ui::Ui;
 
@@ -99,7 +100,10 @@ impl Bases {
 
 /// The base that this program makes itself.
 async fn made(settings: &Settings, platform: &Platform) -> Result<Found, CommandError> {
-    let scratch = tempfile::tempdir_in(&settings.temporary).map_err(CommandError::undecided)?;
+    let folder = &settings.temporary;
+    let scratch = tempfile::tempdir_in(folder)
+        .context(|| format!("failed to make a folder in `{}`", folder.display()))
+        .map_err(|it| it.hint(temporary::HINT))?;
     let store = Arc::new(MemoryStore::new());
     let descriptor = base::make(&*store, scratch.path(), platform)
         .await
