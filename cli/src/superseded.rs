@@ -84,12 +84,11 @@ async fn find(
     let discovered = discovered.map_err(|it| go::words::chain(&it))?;
     let verifier = signer.verifier();
     // Whom a certificate names is compared below, to whom that of the new claims names.
-    let pattern = match signer.key() {
-        Some(key) => SignerPattern::Key(key.public_key().clone()),
-        None => {
-            let any = || TextPattern::anchored(".*").map_err(|it| it.to_string());
-            SignerPattern::Identity(IdentityPattern::new(any()?, any()?))
-        }
+    let pattern = if let Some(key) = signer.key() {
+        SignerPattern::Key(key.public_key().clone())
+    } else {
+        let any = || TextPattern::anchored(".*").map_err(|it| it.to_string());
+        SignerPattern::Identity(IdentityPattern::new(any()?, any()?))
     };
     let accepted = KINDS.map(|predicate_type| Accept {
         predicate_type,

@@ -148,21 +148,7 @@ pub(crate) async fn run(
             "{left_behind} manifests that are attached to it stay: `--referrers` deletes them, too"
         ));
     }
-    if args.referrers {
-        for (tag, reason) in report.digest_tags_left_behind.iter().zip(reasons) {
-            ui.warn(format_args!(
-                "what cosign's old tag `{tag}` names stays: {reason}"
-            ));
-        }
-    } else if let [first, rest @ ..] = report.digest_tags_left_behind.as_slice() {
-        let more = match rest.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        ui.warn(format_args!(
-            "what cosign's old tags name stays (`{first}`{more}): `--referrers` deletes it, too"
-        ));
-    }
+    warn_of_tags(&report.digest_tags_left_behind, &reasons, ui);
     ui.result(args.printed.output, &report, |ui, report| {
         let done = ui.paint(Tone::Good, "deleted");
         match report.deleted.len() - 1 {
@@ -173,6 +159,24 @@ pub(crate) async fn run(
             )),
         }
     })
+}
+
+/// Says which of cosign's tags name what stays, and of those that were asked for why.
+fn warn_of_tags(tags: &[String], reasons: &[String], ui: &Ui) {
+    for (tag, reason) in tags.iter().zip(reasons) {
+        ui.warn(format_args!(
+            "what cosign's old tag `{tag}` names stays: {reason}"
+        ));
+    }
+    if let ([first, rest @ ..], []) = (tags, reasons) {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        ui.warn(format_args!(
+            "what cosign's old tags name stays (`{first}`{more}): `--referrers` deletes it, too"
+        ));
+    }
 }
 
 /// What is attached to `root`, and if `all`, to that and so on: what is attached after what it is

@@ -1,7 +1,7 @@
 //! What is built again: the newest proof by the same signer stands in the place of the one before, and
 //! nothing else goes.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
 use testkit::{Output, Project};
@@ -18,9 +18,7 @@ fn referrers(project: &Project, image: &str) -> usize {
 
 /// Builds once the clock shows another second: claims of the same second are of the same time.
 fn build_later(project: &Project, image: &str) -> Output {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let part = now.unwrap().subsec_millis();
-    std::thread::sleep(Duration::from_millis(1010 - u64::from(part)));
+    std::thread::sleep(Duration::from_millis(1010));
     project.build_with(image, &["--verbose"]).expect(0)
 }
 
@@ -126,7 +124,9 @@ fn a_registry_that_deletes_nothing_is_only_warned_of() {
             "{again:?}"
         );
         let asked = registry.requests();
-        let asked = asked.iter().filter(|it| it.starts_with("DELETE"));
+        let asked = asked
+            .iter()
+            .filter(|it| it.starts_with("DELETE") && it.contains("/manifests/"));
         assert_eq!(asked.count(), 1, "{status}");
         assert_eq!(referrers(&project, &image), 7);
         is_proven(&project, &image);
