@@ -52,7 +52,7 @@ pub(crate) async fn delete(
         if let Err(error) = store.delete(manifest).await {
             let error = go::words::chain(&error);
             ui.warn(format_args!(
-                "{} of an earlier build not deleted, only added to: {error}",
+                "{} of an earlier build stay beside the new: {error}",
                 counted(old.len() - done, "claim")
             ));
             return;
