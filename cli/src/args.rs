@@ -162,7 +162,7 @@ fn seconds(text: &str) -> Option<u64> {
 
 #[derive(Args, Debug)]
 pub(crate) struct Printed {
-    /// The form of what is printed.
+    /// Output format.
     #[arg(long, short, value_name = "FORMAT", default_value = "text", help_heading = None)]
     pub(crate) output: Format,
 }
@@ -248,13 +248,12 @@ impl ServiceArgs {
 /// Whom to believe.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct IdentityArgs {
-    /// Believe whoever signs with the other half of this public key. It is a file, or `env://NAME` for
-    /// what a variable holds. Repeatable: any of them.
+    /// Accept signatures that verify with this public key. It is a file, or `env://NAME` for what a
+    /// variable holds. Repeatable: any of them.
     #[arg(long = "key", value_name = "FILE")]
     pub(crate) keys: Vec<PathBuf>,
 
-    /// Believe whom a certificate calls so, by the word of the issuer. It is an address, or the URI of a
-    /// workflow.
+    /// Accept signers whose certificate names this identity. It is an address, or the URI of a workflow.
     #[arg(
         long,
         value_name = "NAME",
@@ -263,7 +262,7 @@ pub(crate) struct IdentityArgs {
     )]
     pub(crate) certificate_identity: Option<String>,
 
-    /// The same for all names that this regular expression matches from beginning to end.
+    /// The same for all identities that this regular expression matches from beginning to end.
     #[arg(
         long,
         value_name = "PATTERN",
@@ -274,7 +273,7 @@ pub(crate) struct IdentityArgs {
     )]
     pub(crate) certificate_identity_regexp: Option<String>,
 
-    /// Who has to have issued the identity token that the certificate was given for.
+    /// The OIDC issuer that vouches for this identity.
     #[arg(
         long,
         value_name = "URL",

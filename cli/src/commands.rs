@@ -76,7 +76,7 @@ pub(crate) enum Command {
     /// Make and inspect packages of image extensions.
     #[command(subcommand)]
     Extension(ExtensionCommand),
-    /// Make keys, and show public ones.
+    /// Generate key pairs, and print public keys.
     #[command(subcommand)]
     Key(Key),
     /// Sign an image.
@@ -89,7 +89,7 @@ pub(crate) enum Command {
     Tree(Tree),
     /// Show what an image is and how it was built.
     Inspect(Inspect),
-    /// Say what is in an image, and work with what others say.
+    /// Generate, convert and merge SBOMs.
     #[command(subcommand)]
     Sbom(Sbom),
     /// Judge images by policies.

@@ -1,11 +1,14 @@
 //! Tags made of an image's digest, `sha256-<hex>.sig`, `.att` and `.sbom`: by them cosign 1 and 2 attached
 //! signatures, attestations and SBOMs. They are seen, named and carried along; nothing of it is verified.
 
+pub(crate) mod subject;
+
 use futures_util::future::join_all;
 use oci::store::read;
 use oci::{Descriptor, Digest, Found, Limits, Location, Selector, Store, StoreError};
 use serde::Deserialize;
 
+use self::subject::Subject;
 use crate::error::{CommandError, Message};
 
 /// What stands behind the digest.
@@ -71,26 +74,17 @@ async fn resolved(found: &Found, image: &Digest) -> Vec<Result<DigestTag, StoreE
     join_all(asked).await
 }
 
-/// Whether what a tag names is nothing but what cosign attached, and no image that somebody gave the name.
-pub(crate) async fn is_attached(store: &dyn Store, target: &Descriptor) -> bool {
+/// What cosign attached by a tag, if the tag names nothing else.
+async fn layers(store: &dyn Store, target: &Descriptor) -> Option<Vec<Descriptor>> {
     #[derive(Deserialize)]
     struct Attached {
-        layers: Vec<Layer>,
+        layers: Vec<Descriptor>,
     }
 
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Layer {
-        media_type: String,
-    }
-
-    let Ok(bytes) = read(store, target, Limits::default().manifest_bytes).await else {
-        return false;
-    };
-    serde_json::from_slice::<Attached>(&bytes).is_ok_and(|it| {
-        let mut layers = it.layers.iter();
-        !it.layers.is_empty() && layers.all(|it| LAYERS.contains(&it.media_type.as_str()))
-    })
+    let bytes = read(store, target, Limits::default().manifest_bytes).await;
+    let Attached { layers } = serde_json::from_slice(&bytes.ok()?).ok()?;
+    let mut types = layers.iter().map(|it| it.media_type.as_str());
+    (!layers.is_empty() && types.all(|it| LAYERS.contains(&it))).then_some(layers)
 }
 
 /// What a tag holds.
@@ -110,7 +104,7 @@ pub(crate) fn note(tag: &str) -> String {
 
 /// What is said of an image that has nothing else than `tags`: whether it is signed is not known.
 ///
-/// Only if they name what cosign attached. Anybody may give such a name to anything, and a rejection would
+/// Only if they name what cosign attached to it. Anybody may give such a name to anything, and a rejection would
 /// become a doubt by it.
 pub(crate) async fn all_there_is(
     found: &Found,
@@ -122,7 +116,10 @@ pub(crate) async fn all_there_is(
         let tag = name.parse().ok().map(Selector::Tag)?;
         let target = found.store.resolve(&tag).await;
         if let Ok(target) = target
-            && is_attached(&*found.store, &target).await
+            && subject::of(&*found.store, &target, &found.descriptor.digest)
+                .await
+                .ok()
+                == Some(Subject::Image)
         {
             attached.push(name.as_str());
         }
@@ -184,7 +181,11 @@ mod tests {
             let manifest = Bytes::from(manifest.to_string());
             let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
             store.push_manifest(&target, manifest).await.unwrap();
-            assert_eq!(is_attached(&store, &target).await, expected, "{types:?}");
+            assert_eq!(
+                super::layers(&store, &target).await.is_some(),
+                expected,
+                "{types:?}"
+            );
         }
     }
 

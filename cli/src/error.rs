@@ -76,12 +76,7 @@ impl CommandError {
         }
     }
 
-    /// Adds one of several things that are wrong.
-    pub(crate) fn finding(self, finding: impl Into<String>) -> Self {
-        self.finding_with(finding, None)
-    }
-
-    /// The same, with what to do about it.
+    /// Adds one of several things that are wrong, with what to do about it.
     pub(crate) fn finding_with(mut self, finding: impl Into<String>, hint: Option<String>) -> Self {
         self.findings.push(Finding {
             text: finding.into(),
@@ -428,7 +423,7 @@ mod tests {
         let error = CommandError::rejected(Message("no".to_owned()))
             .finding_with("a", hint("mend"))
             .finding_with("b", hint("mend"))
-            .finding("c")
+            .finding_with("c", None)
             .finding_with("d", hint("mend"))
             .note("e");
         assert_eq!(

@@ -32,6 +32,8 @@ pub(crate) enum Stop {
     Rejected(Arc<Judged>),
     /// It is not known what the policy says.
     Undecided(CommandError),
+    /// The policy says no, and it is not known whether it would, had all proof been readable.
+    Doubted(CommandError, Arc<Judged>),
     /// It could not be copied.
     Broken(CommandError),
     /// It arrived, but not what proves it.
@@ -46,14 +48,12 @@ impl Stop {
                 policy::rejected(&image.to_string(), &judged.verdict, policy::notes(&judged))
             }
             Self::Undecided(error) | Self::Broken(error) => error,
+            Self::Doubted(error, judged) => policy::with_findings(error, &judged.verdict),
             Self::Lost(judged) => {
                 let error = CommandError::undecided(Message(format!(
                     "`{image}` arrived without what proves it, and was not tagged"
                 )));
-                let findings = judged.verdict.causes().into_iter();
-                findings.fold(error, |error, it| {
-                    error.finding(format!("{}: {}", it.rule, it.message))
-                })
+                policy::with_findings(error, &judged.verdict)
             }
         }
     }
@@ -86,7 +86,7 @@ impl Gates {
         }
         match digest_tags::alone(found, &found.reference.to_string()).await {
             // Whether it is signed is not known.
-            Some(error) => Err(Stop::Undecided(error)),
+            Some(error) => Err(Stop::Doubted(error, answer.judged)),
             None => Err(Stop::Rejected(answer.judged)),
         }
     }

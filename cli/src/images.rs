@@ -131,16 +131,19 @@ impl<'a> Lookup<'a> {
         })
     }
 
-    /// Whether who was refused by this error may have the right to write there all the same: many
-    /// registries refuse to read what is not there yet, and some names may only write. Who has no
-    /// credential at all has none to write either.
-    pub(crate) async fn may_still_write(&self, error: &CommandError, to: &Reference) -> bool {
-        match (&to.location, error.refusal()) {
-            (_, Some(403)) => true,
-            (Location::Registry(repository), Some(401)) => {
-                self.places.has_credential(repository).await
-            }
-            _ => false,
+    /// Refused if the registry of `destination` says that who has our credentials, or none, may not write
+    /// there. What else goes wrong with the question is said where something is written.
+    pub(crate) async fn may_write(&self, destination: &Reference) -> Result<(), CommandError> {
+        let Location::Registry(repository) = &destination.location else {
+            return Ok(());
+        };
+        let Err(error) = self.places.check_write(repository).await else {
+            return Ok(());
+        };
+        let error = said(error, Some(destination));
+        match error.refusal() {
+            Some(401 | 403) => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -25,6 +25,8 @@ mod publishing;
 mod registries;
 mod signing;
 mod stranger;
+mod superseded;
+mod temporary;
 mod transfer;
 mod typed;
 mod ui;
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let error = temporary::explained(error, &environment);
             ui.failed(&error, format);
             error.exit_code()
         }

@@ -31,8 +31,12 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Lookup, NO_PLACE};
 use crate::keys;
+use crate::publishing;
 use crate::signing::Signer;
+use crate::superseded;
+use crate::temporary;
 use crate::transfer::Transfer;
+use crate::typed;
 use crate::ui::{Tone, Ui, counted, size};
 
 /// Who signs what was made, and who judges it.
@@ -113,9 +117,7 @@ struct OneImage {
 
 /// A folder for what is made, which is gone at the end.
 pub(crate) fn scratch(environment: &Environment) -> Result<TempDir, CommandError> {
-    let temporary = environment.temporary();
-    TempDir::with_prefix_in("sealpack-make-", &temporary)
-        .context(|| format!("failed to make a folder in `{}`", temporary.display()))
+    temporary::folder(environment, "sealpack-make-")
 }
 
 /// Where parts are had from.
@@ -175,6 +177,7 @@ impl Parts<'_> {
                 package.context(failed)
             }
             Locator::Image(reference) => {
+                typed::module_image(text).context(failed)?;
                 let found = self.images.find(&reference).await?;
                 let package =
                     Package::of_image(kind, found.store, &found.descriptor, text, &platform).await;
@@ -187,9 +190,7 @@ impl Parts<'_> {
     /// The image that `text` names, where nothing but an image can be meant.
     pub(crate) async fn image(&self, text: &str) -> Result<Found, CommandError> {
         let name = text.strip_prefix("docker://").unwrap_or(text);
-        let reference: Reference = name
-            .parse()
-            .context(|| format!("`{text}` is not an image"))?;
+        let reference = typed::image(name).context(|| format!("`{text}` is not an image"))?;
         self.images.find(&reference).await
     }
 }
@@ -282,7 +283,8 @@ pub(crate) async fn publish(
         ui.warn("it is not signed: give `--key` to sign it");
     }
     let verdict = judge(args, &folder, destination, &root, signer).await?;
-    let name = move_to(destination, &staged, &root, images, ui).await?;
+    let moved = (&*staged, all.as_slice(), &root);
+    let name = move_to(destination, moved, (images, signer), ui).await?;
     if matches!(destination.location, Location::DockerDaemon(_)) {
         attached.clear();
     }
@@ -465,12 +467,11 @@ async fn judge(
     ))
 }
 
-/// Moves the staged image; says where it is then.
+/// Moves the staged image `root`, which is or has `all`; says where it is then.
 async fn move_to(
     destination: &Reference,
-    staged: &LayoutStore,
-    root: &Descriptor,
-    images: &Lookup<'_>,
+    (staged, all, root): (&LayoutStore, &[(Platform, Descriptor)], &Descriptor),
+    (images, signer): (&Lookup<'_>, Option<&Signer>),
     ui: &Ui,
 ) -> Result<String, CommandError> {
     ui.begin("publish", destination.to_string());
@@ -515,6 +516,16 @@ async fn move_to(
         .await
         .context(failed)?;
     store.tag(root, &name).await?;
+    if let Some(signer) = signer {
+        let parts = all.iter().map(|(_, it)| it).filter(|it| *it != root);
+        for target in parts.chain([root]) {
+            let moved = publishing::Staged {
+                store: staged,
+                target,
+            };
+            superseded::delete(&*store, moved, None, signer, ui).await;
+        }
+    }
     store.finish().await?;
     let new = size(copied.new.bytes);
     ui.done("publish", format_args!("{destination} ({new} written)"));

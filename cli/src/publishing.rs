@@ -1,5 +1,5 @@
 //! Moves what is staged to one destination: blobs, manifests, all that is attached to them, and the tag last;
-//! then the verdict.
+//! then the verdict, and what all that is newer than goes.
 
 use oci::{CopyOptions, Descriptor, Reference, Store, copy_graph};
 use policies::Verdict;
@@ -7,6 +7,8 @@ use policies::Verdict;
 use crate::claims::{self, Attached, Verifier};
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
+use crate::signing::Signer;
+use crate::superseded;
 use crate::transfer::Transfer;
 use crate::ui::{Ui, size};
 
@@ -18,12 +20,13 @@ pub(crate) struct Staged<'a> {
 }
 
 /// Publishes `parts`, images of an index, and then `root`, which gets the tag, to `store`, which is at
-/// `destination`. What was attached is the verdict, if there is one.
+/// `destination`. What was attached is the verdict, if there is one. What `signer` said of them before goes.
 pub(crate) async fn publish(
     parts: &[Staged<'_>],
     root: Staged<'_>,
     (destination, store): (&Reference, &dyn Store),
     verdict: Option<(&Verdict, Verifier<'_>)>,
+    signer: Option<&Signer>,
     ui: &Ui,
 ) -> Result<Option<Attached>, CommandError> {
     ui.begin("publish", destination.to_string());
@@ -35,6 +38,13 @@ pub(crate) async fn publish(
     let mut attached = None;
     if let Some((verdict, by)) = verdict {
         attached = Some(claims::attach_verdict(store, root.target, verdict, by, ui).await?);
+    }
+    if let Some(signer) = signer {
+        let later = attached.as_ref().and_then(|it| it.manifest.parse().ok());
+        for part in parts {
+            superseded::delete(store, *part, None, signer, ui).await;
+        }
+        superseded::delete(store, root, later.as_ref(), signer, ui).await;
     }
     store.finish().await?;
     ui.done(

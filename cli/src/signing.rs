@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use attest::key::PrivateKey;
-use attest::{Bundle, Payload, SignedBy};
+use attest::{Bundle, Payload, SignedBy, Verifier};
 use intoto::Statement;
 use keyless::token::{self, AmbientError, Surroundings, TokenError};
 use keyless::{
@@ -119,6 +119,14 @@ impl Signer {
         match &self.holder {
             Holder::Key(key) => Some(key),
             Holder::Token(_) => None,
+        }
+    }
+
+    /// What verifies what is signed here, as a stranger would.
+    pub(crate) fn verifier(&self) -> Verifier {
+        match &self.seen {
+            Some(seen) => seen.stranger.verifier().clone(),
+            None => Verifier::of_keys(),
         }
     }
 

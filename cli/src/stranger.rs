@@ -46,6 +46,11 @@ impl Stranger {
         })
     }
 
+    /// What it verifies by.
+    pub(crate) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
     /// Whether `bundle` is proof to a stranger, and whose. Who the certificate names, its authority
     /// decides; that it is for our key, the signature shows.
     pub(crate) fn verify(

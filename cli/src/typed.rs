@@ -26,6 +26,15 @@ pub(crate) fn image(text: &str) -> Result<Reference, NoImage> {
     }
 }
 
+/// Refuses a registry alone where a buildpack is named by its image: `docker://HOST`, or without that.
+pub(crate) fn module_image(text: &str) -> Result<(), NoImage> {
+    let name = text.strip_prefix("docker://").unwrap_or(text);
+    match registry(name.trim_start_matches('/')) {
+        Some(host) => Err(NoImage::Registry(host.to_owned())),
+        None => Ok(()),
+    }
+}
+
 /// The registry that `text` names without a repository in it.
 fn registry(text: &str) -> Option<&str> {
     let name = text.split_once('@').map_or(text, |(name, _)| name);

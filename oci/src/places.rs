@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::auth::{ConfigFile, Credentials};
 use crate::store::{
     ArchiveForm, ArchiveStore, DaemonAddress, DaemonAddressError, DaemonOptions, DockerDaemon,
     LayoutStore, MirrorSettings, RegistryClient, RegistryOptions, RegistryOptionsError,
@@ -84,21 +83,6 @@ impl Places {
         self
     }
 
-    /// Whether there is a credential for `repository`, as far as that can be known.
-    pub async fn has_credential(&self, repository: &Repository) -> bool {
-        let mut credentials = match &self.settings.authfile {
-            Some(_) => Credentials::default(),
-            None => Credentials::find(self.home.as_deref(), &self.variables).unwrap_or_default(),
-        };
-        if let Some(path) = &self.settings.authfile
-            && let Ok(Some(file)) = ConfigFile::read(&self.directory.join(path))
-        {
-            credentials = credentials.with_file(file);
-        }
-        let found = credentials.for_repository(repository).await;
-        found.is_ok_and(|it| it.is_some())
-    }
-
     /// Opens the place that `reference` names, to read from it, or from its mirrors.
     pub async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, PlacesError> {
         let reference = &self.meant(reference);
@@ -132,6 +116,12 @@ impl Places {
                 self.client_for(repository)?.repository(repository),
             )),
         }
+    }
+
+    /// Whether `repository` may be written to: begins an upload, and cancels it.
+    pub async fn check_write(&self, repository: &Repository) -> Result<(), PlacesError> {
+        let client = self.client_for(repository)?;
+        Ok(client.repository(repository).check_write().await?)
     }
 
     /// Opens the place that `reference` names, to see what is to be replaced there, if it is there:

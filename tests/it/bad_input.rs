@@ -224,7 +224,9 @@ fn a_full_disk_is_said_and_nothing_is_half_there() {
     // Where temporary files are:
     let arguments = ["--key", "test.key", "--tag", "oci:out:v1"];
     let mut command = project.build_command(arguments);
-    full(Output::of(command.env("TMPDIR", &tiny.0)));
+    let output = Output::of(command.env("TMPDIR", &tiny.0));
+    assert!(output.stderr.contains("hint: set `TMPDIR`"), "{output:?}");
+    full(output);
     assert_eq!(fs_err::read_dir(&tiny.0).unwrap().count(), 0);
     // The cache alone costs time, not the image.
     let project_cache = [

@@ -71,6 +71,7 @@ mod sbom;
 mod secrets;
 mod services;
 mod tamper;
+mod temporary;
 mod tidy;
 mod tracing;
 mod traps;

@@ -79,7 +79,9 @@ built oci:out@sha256:[digest]
     // Blobs are copied in no certain order.
     let copied = |line: &&str| {
         let line = line.trim_start();
-        !line.starts_with("exists ") && !line.starts_with("copied ")
+        // Of builds within a second, which claim is the newer one is up to their digests.
+        let words = ["exists ", "copied ", "deleted "];
+        !words.iter().any(|it| line.starts_with(it))
     };
     let verbose = build_says(&project, &["--policy", "policy", "-v", "--no-cache"]);
     let verbose: Vec<_> = verbose.lines().filter(copied).collect();
@@ -177,29 +179,28 @@ Commands:
   builder     Make and inspect builder images
   buildpack   Make and inspect packages of buildpacks
   extension   Make and inspect packages of image extensions
-  key         Make keys, and show public ones
+  key         Generate key pairs, and print public keys
   sign        Sign an image
   attest      Attach a signed claim to an image
   verify      Verify that an image is signed, or has other claims by an accepted signer
   tree        Show what is attached to an image
   inspect     Show what an image is and how it was built
-  sbom        Say what is in an image, and work with what others say
+  sbom        Generate, convert and merge SBOMs
   policy      Judge images by policies
   copy        Copy an image, and the signatures, SBOMs and provenance that are attached to it
               [alias: cp]
-  config      Show what is set by variables and by `sealpack.toml`, and which of them says so
+  config      Show the settings from variables and `sealpack.toml`, and where each comes from
               [alias: env]
-  manifest    Put images that were built elsewhere, each for its platform, into one index
+  manifest    Combine images for several platforms into one index
   mirror      Mirror images that a policy accepts
   rebase      Put an image on another run image, without building it again
-  serve       Answer a Kubernetes API server whether images may run: an admission webhook
+  serve       Run a Kubernetes admission webhook that admits only images that a policy accepts
   unpack      Unpack the root file system of an image into a folder
   delete      Delete an image, or something that is attached to one
-  doctor      Look at what builds and registries need on this machine, and say what to do about what
-              is missing
+  doctor      Check what builds and registries need on this machine, and say what to do
   gc          Remove unreferenced content from an OCI layout
   health      Measure the community health of a source repository
-  report      Report what is attached to an image, proven of it, and in it
+  report      Report what is in an image, what is attached to it, and what of that is verified
   login       Log in to a registry
   ls          List the tags of a repository, layout, archive or Docker daemon
   logout      Log out of a registry

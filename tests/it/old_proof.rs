@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use testkit::{Output, Project};
 
@@ -33,12 +35,26 @@ async fn project() -> (Project, String, [String; 2]) {
 
 /// Gives a manifest in a layout this tag: of a signature as cosign wrote it, or of an image.
 pub(crate) async fn attach(layout: &Path, tag: &str, kind: usize) {
+    let digest = tag.split('.').next().unwrap().replace('-', ":");
+    attach_about(layout, tag, (kind, &digest)).await;
+}
+
+/// The same, of a signature of this image.
+async fn attach_about(layout: &Path, tag: &str, (kind, digest): (usize, &str)) {
     let kinds = [
         "application/vnd.dev.cosign.simplesigning.v1+json",
         "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.dsse.envelope.v1+json",
     ];
     let store = LayoutStore::open(layout).unwrap();
-    let content = format!("payload {kind}");
+    let (_, hex) = digest.split_once(':').unwrap();
+    let statement = json!({ "subject": [{ "name": "app", "digest": { "sha256": hex } }] });
+    let payloads = [
+        json!({ "critical": { "image": { "docker-manifest-digest": digest } } }),
+        json!("a layer"),
+        json!({ "payload": BASE64_STANDARD.encode(statement.to_string()) }),
+    ];
+    let content = payloads[kind].to_string();
     let blobs = ["{}", content.as_str()].map(|it| Descriptor::of(MediaType::EMPTY, it.as_bytes()));
     for (blob, content) in blobs.iter().zip(["{}", &content]) {
         let upload = Upload::Bytes(content.to_owned().into());
@@ -129,4 +145,51 @@ async fn old_proof_stays_where_the_image_alone_is_deleted() {
         .expect(0);
     let says = format!("what cosign's old tags name stays (`{signature}` and 1 more)");
     assert!(said.stderr.contains(&says), "{said:?}");
+}
+
+/// Anybody may give such a name to the proof of another image, which is not to go with this one.
+#[tokio::test]
+async fn what_proves_another_image_is_not_deleted() {
+    let (project, digest, [signature, attestation]) = project().await;
+    let image = format!("oci:bare@{digest}");
+    let layout = project.join("bare");
+    let other = format!("sha256:{}", "0".repeat(64));
+    attach_about(&layout, &signature, (0, &other)).await;
+    attach_about(&layout, &attestation, (2, &other)).await;
+    let sbom = signature.replace(".sig", ".sbom");
+    let judged = ["policy", "check", "oci:bare:v1", "--policy", "policy"];
+    let judged = [&judged[..], &["--key", "test.pub"]].concat();
+    project.run(&judged).expect(1);
+    attach_about(&layout, &sbom, (2, &digest)).await;
+    project.run(&judged).expect(2);
+    let said = project.run(&["delete", &image, "--referrers", "-o", "json"]);
+    let said = said.expect(0);
+    assert_eq!(
+        json_of(&said)["digestTagsLeftBehind"],
+        json!([signature, attestation]),
+        "{said:?}"
+    );
+    assert!(
+        said.stderr.contains("it is about another image"),
+        "{said:?}"
+    );
+    assert_eq!(json_of(&said)["deleted"].as_array().unwrap().len(), 2);
+}
+
+/// That proof of the old kind may say yes is no reason to keep silent about what is missing.
+#[tokio::test]
+async fn what_is_missing_is_said_where_old_proof_is_all_there_is() {
+    let (project, _, _) = project().await;
+    let judged = ["--policy", "policy", "--key", "test.pub"];
+    for command in [
+        &["policy", "check", "oci:bare:v1"][..],
+        &["copy", "oci:bare:v1", "oci:there:v1"],
+        &["mirror", "oci:bare:v1", "oci:there"],
+    ] {
+        let said = project.run(&[command, &judged].concat()).expect(2);
+        let count = said.stderr.matches("no signature by").count();
+        assert_eq!(count, 1, "{command:?}: {said:?}");
+        let count = said.stderr.matches("no cyclonedx").count();
+        assert_eq!(count, 1, "{command:?}: {said:?}");
+    }
 }

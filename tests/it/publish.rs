@@ -1,5 +1,8 @@
 //! `sealpack build` to registries, and what others make of it there.
 
+mod again;
+mod refused;
+
 use std::process::Command;
 
 use testkit::registry::{Fault, FaultKind, Switches, TestRegistry};
@@ -182,7 +185,10 @@ fn nothing_is_written_when_the_policy_rejects() {
     let output = project
         .build(&format!("{}/team/app:v1", registry.host()))
         .expect(1);
-    assert_eq!(writes(&registry), Vec::<String>::new());
+    // Whether one may write was asked, and that is all.
+    let written = writes(&registry);
+    assert_eq!(written, ["POST /v2/team/app/blobs/uploads/"]);
+    assert_eq!(registry.open_uploads(), 0);
     let kept = output
         .stderr
         .lines()

@@ -51,7 +51,7 @@ fn it_says_what_is_proven_and_what_is_not() {
     };
     let nobody = report(&[]);
     assert!(
-        nobody.contains("nobody to believe was named, so nothing is verified"),
+        nobody.contains("nothing is verified: no key, identity or policy was given"),
         "{nobody}"
     );
     assert!(nobody.contains("signature       not verified"), "{nobody}");

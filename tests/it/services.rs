@@ -1,5 +1,6 @@
 //! Signing without a key of one's own.
 
+mod again;
 mod faults;
 mod peers;
 mod real;

@@ -1,6 +1,6 @@
 //! What users type where an image is wanted and name a registry alone, and what is not a registry.
 
-use testkit::{Output, Reply, Scripted, Workspace};
+use testkit::{Output, Project, Reply, Scripted, Workspace};
 
 #[test]
 fn a_registry_alone_is_not_taken_for_an_image_of_docker_hub() {
@@ -20,6 +20,54 @@ fn a_registry_alone_is_not_taken_for_an_image_of_docker_hub() {
     ] {
         for host in ["localhost:5000", "registry.example"] {
             let output = Output::of(workspace.sealpack(command).arg(host)).expect(2);
+            let says =
+                format!("`{host}` names a registry, not an image; write `{host}/REPOSITORY`");
+            assert!(output.stderr.contains(&says), "{command:?}: {output:?}");
+        }
+    }
+}
+
+/// Of those that take other things than images, too.
+#[test]
+fn nor_where_a_file_or_a_list_may_be_named() {
+    let project = Project::typical();
+    project.build("oci:out:v1").expect(0);
+    let create = ["manifest", "create", "r.example/list:v1", "oci:out:v1"];
+    project.run(&create).expect(0);
+    let build = ["build", "app", "--key", "test.key", "--tag", "oci:out:v1"];
+    let with_builder = [&build[..], &["--builder", "builder.toml"]].concat();
+    let buildpack = ["buildpack", "package"];
+    let mirror = [
+        "mirror",
+        "--policy",
+        "policy",
+        "--key",
+        "test.pub",
+        "oci:out:v1",
+    ];
+    for host in ["localhost:5000", "docker.io"] {
+        let prefixed = format!("docker://{host}");
+        for command in [
+            &[&build[..], &["--builder", host]].concat()[..],
+            &[&with_builder[..], &["--run-image", host]].concat(),
+            &[&with_builder[..], &["--buildpack", &prefixed]].concat(),
+            &["rebase", "oci:out:v1", "--run-image", host, "--unsigned"],
+            &[&buildpack[..], &[host, "--path", "buildpacks/test/typical"]].concat(),
+            &["manifest", "create", host, "oci:out:v1"],
+            &["manifest", "inspect", host],
+            &[
+                "manifest",
+                "annotate",
+                "r.example/list:v1",
+                host,
+                "--os",
+                "linux",
+            ],
+            &["manifest", "rm", "r.example/list:v1", host],
+            &["buildpack", "inspect", &prefixed],
+            &[&mirror[..], &[host]].concat(),
+        ] {
+            let output = project.run(command).expect(2);
             let says =
                 format!("`{host}` names a registry, not an image; write `{host}/REPOSITORY`");
             assert!(output.stderr.contains(&says), "{command:?}: {output:?}");

@@ -115,9 +115,12 @@ impl ImageReport {
         }
     }
 
-    /// The same with a fact about the image.
+    /// The same with a fact about the image, if there is something to say.
     pub fn fact(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.facts.push((name.to_owned(), value.into()));
+        let value = value.into();
+        if !value.is_empty() {
+            self.facts.push((name.to_owned(), value));
+        }
         self
     }
 

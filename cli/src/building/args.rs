@@ -82,7 +82,7 @@ pub(crate) struct Build {
     #[arg(long, short, value_name = "IMAGE", required_unless_present = "output")]
     pub(crate) tag: Vec<String>,
 
-    /// The form of what is printed: `text` or `json`. Until the next release an image is taken here,
+    /// Output format: `text` or `json`. Until the next release an image is taken here,
     /// too, as by `--tag`, and goes before those.
     #[arg(long, short, value_name = "FORMAT")]
     pub(crate) output: Vec<String>,

@@ -16,6 +16,7 @@ use crate::commands::policy;
 use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::typed;
 use crate::ui::Ui;
 
 /// What a user means by the name of a builder.
@@ -55,8 +56,7 @@ pub(crate) fn find(
                 ),
             );
         }
-        let reference: Reference = name
-            .parse()
+        let reference = typed::image(name)
             .context(|| format!("`{name}` is neither a file nor an image"))
             .map_err(|it| {
                 it.hint("name a `builder.toml`, or an image: `HOST/REPO:TAG`, `oci:DIR:TAG`")

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use crate::commands::copy::tag;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::{Lookup, with_hint};
+use crate::typed;
 use crate::ui::Ui;
 
 /// Finds what the app is to run on.
@@ -42,9 +43,7 @@ async fn find_run_image(
         return Ok(RunImage::Static);
     }
     ui.begin("run image", name);
-    let reference: Reference = name
-        .parse()
-        .context(|| format!("`{name}` is not a run image"))?;
+    let reference = typed::image(name).context(|| format!("`{name}` is not a run image"))?;
     let inputs = Inputs {
         policies: settings.input_policies.as_ref(),
         trusted_root: settings.trusted_root.as_deref(),
@@ -205,14 +204,15 @@ pub(crate) async fn previous(
     }
 }
 
-/// The same as [`find`], but that it may not be read stops nobody who may write there.
+/// The same as [`find`], but that it may not be read stops nobody: whoever comes here may write there, many
+/// registries refuse to read what is not there yet, and some names may only write.
 pub(super) async fn find_to_replace(
     destination: &Reference,
     images: &Lookup<'_>,
     ui: &Ui,
 ) -> Result<Option<Found>, CommandError> {
     match find(destination, images).await {
-        Err(error) if images.may_still_write(&error, destination).await => {
+        Err(error) if matches!(error.refusal(), Some(401 | 403)) => {
             ui.warn(format_args!(
                 "`{destination}` may not be read ({}): nothing of it is used again",
                 error.line()

@@ -16,6 +16,8 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::unknown;
+use crate::temporary;
+use crate::typed;
 use crate::ui::Ui;
 
 /// Where modules are looked for.
@@ -166,14 +168,10 @@ impl Finder<'_> {
                 self.part(kind, text, locator).await
             }
             What::Script(script) => {
-                let temporary = self.environment.temporary();
                 let scripts = if let Some(scripts) = scripts {
                     scripts
                 } else {
-                    let made = TempDir::with_prefix_in("sealpack-scripts-", &temporary);
-                    scripts.insert(made.context(|| {
-                        format!("failed to make a folder in `{}`", temporary.display())
-                    })?)
+                    scripts.insert(temporary::folder(self.environment, "sealpack-scripts-")?)
                 };
                 let place = scripts.path().join(wanted.line.to_string());
                 script.write(&place).map_err(CommandError::undecided)?;
@@ -206,6 +204,7 @@ impl Finder<'_> {
                 package.context(failed)?
             }
             Locator::Image(reference) => {
+                typed::module_image(text).context(failed)?;
                 self.ui.begin(what, text);
                 let by = (self.inputs, self.images, self.ui);
                 let found = self.resolved.find(what, &reference, by).await?;

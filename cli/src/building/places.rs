@@ -1,6 +1,7 @@
 //! What can be known of destinations before anything is built: that they cannot take an image is better
 //! said now than when all is done.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -30,6 +31,25 @@ pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandErro
                 at.display()
             )))
             .hint("name a folder that you may write to"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses registries that do not let us write: a credential that is wrong, has run out or may only read.
+pub(crate) async fn let_us_write(
+    destinations: &[Reference],
+    images: &Lookup<'_>,
+    ui: &Ui,
+) -> Result<(), CommandError> {
+    let mut asked = BTreeSet::new();
+    for destination in destinations {
+        if let Location::Registry(repository) = &destination.location
+            && asked.insert(repository.to_string())
+        {
+            ui.begin("access", repository.to_string());
+            let allowed = images.may_write(destination).await;
+            allowed.map_err(|it| it.note("nothing was built"))?;
         }
     }
     Ok(())

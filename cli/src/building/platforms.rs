@@ -31,6 +31,7 @@ use crate::environment::{self, Environment};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::publishing;
+use crate::temporary;
 use crate::ui::{Tone, Ui};
 
 /// A build that has begun: what it needs is there.
@@ -174,6 +175,7 @@ async fn run_images_are_there(
 async fn stage(begun: &Begun<'_>, target: &Target, ui: &Ui) -> Result<Staged, CommandError> {
     let settings = begun.settings;
     let name = settings.build_name(target);
+    temporary::check(begun.environment)?;
     let staging = Staging::create(&begun.environment.temporary(), &name, None)?;
     let previous = previous(settings, begun.images, ui).await?;
     let previous = previous_for(previous, target).await;
@@ -301,7 +303,8 @@ async fn publish(
         let store = begun.images.create(destination).await?;
         let verdict = settings.verdict(verdicts.get(at), destination);
         let to = (destination, &*store);
-        attached.extend(publishing::publish(&parts, index, to, verdict, ui).await?);
+        let signer = settings.signer.as_ref();
+        attached.extend(publishing::publish(&parts, index, to, verdict, signer, ui).await?);
     }
     let first = settings.destinations.first();
     let image = first.map_or_else(String::new, |it| it.at(root.digest.clone()).to_string());

@@ -50,7 +50,8 @@ pub(crate) async fn run(
         };
         let verdict = settings.verdict(verdicts.get(at), destination);
         let to = (destination, &*store);
-        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
+        let attached =
+            publishing::publish(&[], staged, to, verdict, settings.signer.as_ref(), ui).await?;
         published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(image.digest.clone()).to_string();

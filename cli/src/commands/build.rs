@@ -33,6 +33,7 @@ use crate::error::CommandError;
 use crate::images::Lookup;
 use crate::interrupts::Interrupts;
 use crate::signing::Signer;
+use crate::temporary;
 use crate::ui::{Tone, Ui};
 
 /// What `sealpack build --output json` prints. `docs/output.md` describes it.
@@ -156,6 +157,7 @@ async fn line(
     ui: &Ui,
 ) -> Result<(), CommandError> {
     places::are_writable(&settings.destinations)?;
+    places::let_us_write(&settings.destinations, images, ui).await?;
     let run_image = building::run_image(settings, images, ui).await?;
     let gate = gate(settings)?;
     let targets = settings.targets()?;
@@ -172,8 +174,8 @@ async fn line(
         return Box::pin(platforms::line(&begun, &targets, ui)).await;
     };
     let name = settings.build_name(target);
-    let temporary = environment.temporary();
-    let staging = Staging::create(&temporary, &name, settings.staging.as_deref())?;
+    temporary::check(environment)?;
+    let staging = Staging::create(&environment.temporary(), &name, settings.staging.as_deref())?;
     let previous = building::previous(settings, images, ui).await?;
     places::answer(settings, images, ui).await?;
     let chooser = Chooser::new(settings, images, ui);

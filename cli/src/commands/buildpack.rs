@@ -18,6 +18,7 @@ use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
 use crate::making::{self, About, MakingArgs, Parts};
 use crate::signing::Signer;
+use crate::typed;
 use crate::ui::Ui;
 
 #[derive(Debug, Subcommand)]
@@ -239,9 +240,7 @@ async fn deliver(
     };
     let asked = (&args.making, signer);
     if !is_file {
-        let destination: Reference = args
-            .destination
-            .parse()
+        let destination = typed::image(&args.destination)
             .context(|| format!("`{}` is not a place for an image", args.destination))?;
         let made: Vec<_> = made
             .into_iter()

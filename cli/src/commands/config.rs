@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::ui::{Tone, Ui};
 
-/// Show what is set by variables and by `sealpack.toml`, and which of them says so.
+/// Show the settings from variables and `sealpack.toml`, and where each comes from.
 ///
 /// The file lies where the command is called or beside that folder, or is named by `SEALPACK_CONFIG`. Flags
 /// win over variables, and these over the file. A file that was not named holds for `build` alone. Whom to

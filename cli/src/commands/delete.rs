@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::args::{Access, Printed};
 use crate::digest_tags;
+use crate::digest_tags::subject::{self, Subject};
 use crate::environment::Environment;
 use crate::error::{CommandError, Message};
 use crate::images::{Lookup, with_hint};
@@ -57,8 +58,8 @@ struct Report {
     deleted: Vec<String>,
     /// What is attached to the image and was not asked for.
     left_behind: usize,
-    /// Tags by which cosign 1 and 2 attached something to the image, and what they name: not asked for, or
-    /// not what cosign attached.
+    /// Tags by which cosign 1 and 2 attached something to the image: not asked for, or what they name is
+    /// about another image, or not what cosign attached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     digest_tags_left_behind: Vec<String>,
 }
@@ -97,18 +98,32 @@ pub(crate) async fn run(
     let attached = attached(&*found.store, &root, args.referrers, &limits).await;
     let mut attached = attached.map_err(failed)?;
     let mut tags_left_behind = Vec::new();
+    // Of those that were asked for: why they stay.
+    let mut reasons = Vec::new();
     for tag in digest_tags::targets(&found).await.map_err(failed)? {
         // A name of the image itself goes with it.
         if tag.target.digest == root.digest {
             continue;
         }
-        if args.referrers && digest_tags::is_attached(&*found.store, &tag.target).await {
-            if attached.iter().all(|it| it.digest != tag.target.digest) {
-                attached.push(tag.target);
-            }
-        } else {
-            tags_left_behind.push(tag.name);
+        if args.referrers {
+            let subject = subject::of(&*found.store, &tag.target, &root.digest).await;
+            let reason = match subject {
+                Ok(Subject::Image) => {
+                    if attached.iter().all(|it| it.digest != tag.target.digest) {
+                        attached.push(tag.target);
+                    }
+                    continue;
+                }
+                Ok(Subject::Other) => "it is about another image".to_owned(),
+                Ok(Subject::Nothing) => "it is not what cosign attaches".to_owned(),
+                Err(error) => format!(
+                    "which image it is about is not known: {}",
+                    go::words::chain(&error)
+                ),
+            };
+            reasons.push(reason);
         }
+        tags_left_behind.push(tag.name);
     }
     let left_behind = if args.referrers {
         0
@@ -133,20 +148,7 @@ pub(crate) async fn run(
             "{left_behind} manifests that are attached to it stay: `--referrers` deletes them, too"
         ));
     }
-    if let [first, rest @ ..] = report.digest_tags_left_behind.as_slice() {
-        let more = match rest.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        ui.warn(format_args!(
-            "what cosign's old tags name stays (`{first}`{more}){}",
-            if args.referrers {
-                ": it is not what cosign attaches"
-            } else {
-                ": `--referrers` deletes it, too"
-            }
-        ));
-    }
+    warn_of_tags(&report.digest_tags_left_behind, &reasons, ui);
     ui.result(args.printed.output, &report, |ui, report| {
         let done = ui.paint(Tone::Good, "deleted");
         match report.deleted.len() - 1 {
@@ -157,6 +159,24 @@ pub(crate) async fn run(
             )),
         }
     })
+}
+
+/// Says which of cosign's tags name what stays, and of those that were asked for why.
+fn warn_of_tags(tags: &[String], reasons: &[String], ui: &Ui) {
+    for (tag, reason) in tags.iter().zip(reasons) {
+        ui.warn(format_args!(
+            "what cosign's old tag `{tag}` names stays: {reason}"
+        ));
+    }
+    if let ([first, rest @ ..], []) = (tags, reasons) {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        ui.warn(format_args!(
+            "what cosign's old tags name stays (`{first}`{more}): `--referrers` deletes it, too"
+        ));
+    }
 }
 
 /// What is attached to `root`, and if `all`, to that and so on: what is attached after what it is

@@ -19,9 +19,10 @@ use crate::defaults::{self, Setting};
 use crate::environment::Environment;
 use crate::error::CommandError;
 use crate::machine::{self, Lacks};
+use crate::temporary;
 use crate::ui::{Tone, Ui, size};
 
-/// Look at what builds and registries need on this machine, and say what to do about what is missing.
+/// Check what builds and registries need on this machine, and say what to do.
 ///
 /// Nothing is changed, and nobody is connected to. Exit code 0, whatever is found.
 #[derive(Args, Debug)]
@@ -93,7 +94,7 @@ pub(crate) fn run(args: &Doctor, environment: &Environment, ui: &Ui) -> Result<(
     findings.extend(credentials(environment));
     findings.push(mirrors(environment));
     findings.extend(proxies(environment));
-    findings.extend(temporary(environment));
+    findings.extend(of_temporary(environment));
     findings.push(cache(environment));
     findings.extend(settings(environment));
     ui.result(args.printed.output, &Report { findings }, |ui, report| {
@@ -294,25 +295,33 @@ fn proxies(environment: &Environment) -> Option<Finding> {
 }
 
 /// Whether there is room where images are staged, and what killed builds left there.
-fn temporary(environment: &Environment) -> Vec<Finding> {
+fn of_temporary(environment: &Environment) -> Vec<Finding> {
     const ABOUT: &str = "temporary";
     /// A small image with its compiler needs as much.
     const ROOM: u64 = 1 << 30;
     let folder = environment.temporary();
     let shown = folder.display();
-    let mut findings = vec![match room(&folder) {
-        Ok(free) if free < ROOM => Finding::odd(
+    let bad = |problem: String| {
+        let text = format!("`{shown}` cannot be used: {problem}");
+        Finding::bad(ABOUT, text, temporary::HINT)
+    };
+    let mut findings = vec![match (temporary::problem(&folder), room(&folder)) {
+        (Some(problem), _) => bad(problem),
+        (None, Err(error)) => bad(error.to_string()),
+        (None, Ok(free)) if free < ROOM => Finding::odd(
             ABOUT,
             format!("only {} are free in `{shown}`", size(free)),
-            "set `TMPDIR` to a folder with more room",
+            temporary::ROOM,
         ),
-        Ok(free) => Finding::good(ABOUT, format!("{} are free in `{shown}`", size(free))),
-        Err(error) => Finding::bad(
-            ABOUT,
-            format!("`{shown}` cannot be used: {error}"),
-            "set `TMPDIR` to a folder that can be written",
-        ),
+        (None, Ok(free)) => Finding::good(ABOUT, format!("{} are free in `{shown}`", size(free))),
     }];
+    if temporary::relative(environment).is_some() {
+        findings.push(Finding::odd(
+            ABOUT,
+            format!("{}, so `{shown}` is used", temporary::said_by(environment)),
+            "set `TMPDIR` to an absolute path",
+        ));
+    }
     let stale = platform::run::stale(&folder).len();
     if stale > 0 {
         findings.push(Finding::odd(

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::args::Printed;
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
+use crate::temporary;
 use crate::ui::Ui;
 use crate::written;
 
@@ -97,10 +98,7 @@ fn measured(args: &HealthArgs, environment: &Environment, ui: &Ui) -> Result<Hea
             .into());
         }
         RepositoryPlace::Remote(url) => {
-            let folder = tempfile::Builder::new()
-                .prefix("sealpack-health-")
-                .tempdir_in(environment.temporary())
-                .context(|| "failed to create a temporary folder".to_owned())?;
+            let folder = temporary::folder(environment, "sealpack-health-")?;
             ui.begin("clone", args.source.clone());
             let target = folder.path().join("repository");
             health::clone(Path::new("git"), &url, &target).map_err(CommandError::undecided)?;

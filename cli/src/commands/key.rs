@@ -25,7 +25,7 @@ pub(crate) enum Key {
         #[command(flatten)]
         printed: Printed,
     },
-    /// Print the public half of a private key (PEM).
+    /// Print the public key that belongs to a private key (PEM).
     #[command(after_help = "\
 Examples:
   sealpack key public --key release.key > release.pub

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt as _};
 use gate::{Judged, PolicySet};
 use oci::{Copied, Found, Location, Reference, Repository, Store};
-use policies::Policy;
+use policies::{Finding, Policy};
 use report::mirror::{Entry, Mirrored, Status};
 
 pub(crate) use self::args::Mirror;
@@ -40,6 +40,8 @@ struct Item {
     destination: Option<Reference>,
     /// What is to be copied: none, if it stopped somewhere.
     accepted: Option<Accepted>,
+    /// What the policy has against it, each cause once.
+    causes: Vec<Finding>,
 }
 
 struct Accepted {
@@ -97,16 +99,14 @@ pub(crate) async fn run(
             item.entry.status = Status::Held;
         }
     }
-    let report = Mirrored::new(
-        to,
-        args.dry_run,
-        items.into_iter().map(|it| it.entry).collect(),
-    );
+    let (entries, causes) = items.into_iter().map(|it| (it.entry, it.causes)).unzip();
+    let causes: Vec<_> = causes;
+    let report = Mirrored::new(to, args.dry_run, entries);
     if let Some(path) = &args.html {
         written::write(path, &report.page(), ui)?;
     }
     ui.result(args.printed.output, &report, print)?;
-    outcome(&report, &args)
+    outcome(&report, &causes, &args)
 }
 
 /// All images that are meant, each with where it goes. What cannot be listed is one that could not be
@@ -130,6 +130,7 @@ async fn plan(
                     name: None,
                     destination: None,
                     accepted: None,
+                    causes: Vec::new(),
                 });
                 continue;
             }
@@ -196,7 +197,7 @@ async fn judge(
             seen(entry, &answer.judged);
             item.accepted = Some(Accepted { found, policy });
         }
-        Err(stopped) => say(entry, stopped),
+        Err(stopped) => say(&mut item, stopped),
     }
     item
 }
@@ -288,7 +289,7 @@ impl Run<'_> {
                         .done("mirror", format_args!("{destination} ({new} written)"));
                 }
             }
-            Err(stopped) => say(&mut item.entry, stopped),
+            Err(stopped) => say(&mut item, stopped),
         }
         item
     }
@@ -351,6 +352,7 @@ impl Item {
             name: origin.name.clone(),
             destination: Some(destination),
             accepted: None,
+            causes: Vec::new(),
         }
     }
 }
@@ -375,22 +377,32 @@ fn count(entry: &mut Entry, copied: &Copied) {
 }
 
 /// Notes where an image stopped, and why.
-fn say(entry: &mut Entry, stopped: Stop) {
-    match stopped {
+fn say(item: &mut Item, stopped: Stop) {
+    let entry = &mut item.entry;
+    let judged = match stopped {
+        Stop::Undecided(error) => return stop(entry, Status::Undecided, &error),
+        Stop::Broken(error) => return stop(entry, Status::Failed, &error),
         Stop::Rejected(judged) => {
             seen(entry, &judged);
             entry.status = Status::Refused;
             entry.problems = policy::notes(&judged);
+            judged
         }
-        Stop::Undecided(error) => stop(entry, Status::Undecided, &error),
-        Stop::Broken(error) => stop(entry, Status::Failed, &error),
+        Stop::Doubted(error, judged) => {
+            seen(entry, &judged);
+            stop(entry, Status::Undecided, &error);
+            judged
+        }
         Stop::Lost(judged) => {
             entry.findings = judged.verdict.findings().to_vec();
             entry.status = Status::Failed;
             entry.problems =
                 vec!["it arrived without what proves it, and was not tagged".to_owned()];
+            judged
         }
-    }
+    };
+    let causes = judged.verdict.causes().into_iter();
+    item.causes = causes.cloned().collect();
 }
 
 fn stop(entry: &mut Entry, status: Status, error: &CommandError) {
@@ -433,7 +445,7 @@ fn were(count: usize) -> &'static str {
 
 /// What the run as a whole comes to: 2 if something is not known or went wrong, 1 if something was
 /// refused.
-fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
+fn outcome(report: &Mirrored, causes: &[Vec<Finding>], args: &Mirror) -> Result<(), CommandError> {
     let (refused, stuck) = (
         report.count(Status::Refused),
         report.count(Status::Undecided) + report.count(Status::Failed),
@@ -457,12 +469,10 @@ fn outcome(report: &Mirrored, args: &Mirror) -> Result<(), CommandError> {
             were(refused)
         )))
     };
-    for entry in &report.images {
-        for finding in &entry.findings {
-            if matches!(entry.status, Status::Refused | Status::Failed) {
-                let (rule, message) = (&finding.rule, &finding.message);
-                error = error.finding(format!("{}: {rule}: {message}", entry.source));
-            }
+    for (entry, causes) in report.images.iter().zip(causes) {
+        for it in causes {
+            let text = format!("{}: {}: {}", entry.source, it.rule, it.message);
+            error = error.finding_with(text, it.solution.clone());
         }
         // Whatever strangers attached to an image that is refused is in the report.
         if entry.status != Status::Refused {

@@ -118,7 +118,7 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
         && let Some(error) =
             digest_tags::all_there_is(&there, &report.image, &report.digest_tags).await
     {
-        return Err(error);
+        return Err(with_findings(error, &judged.verdict));
     }
     let mut notes = with_unread(&judged, Listing::Here);
     notes.extend(report.digest_tags.iter().map(|it| digest_tags::note(it)));
@@ -191,11 +191,15 @@ fn by(verdict: &Verdict, claim: &PredicateType) -> String {
 
 /// Says why an image was rejected.
 pub(crate) fn rejected(image: &str, verdict: &Verdict, notes: Vec<String>) -> CommandError {
-    let mut error =
-        CommandError::rejected(Message(format!("`{image}` was rejected by the policy")));
-    for finding in verdict.causes() {
-        let text = format!("{}: {}", finding.rule, finding.message);
-        error = error.finding_with(text, finding.solution.clone());
-    }
+    let error = CommandError::rejected(Message(format!("`{image}` was rejected by the policy")));
+    let error = with_findings(error, verdict);
     notes.into_iter().fold(error, CommandError::note)
+}
+
+/// Adds to `error` what `verdict` has against an image, each cause once.
+pub(crate) fn with_findings(error: CommandError, verdict: &Verdict) -> CommandError {
+    verdict.causes().into_iter().fold(error, |error, it| {
+        let text = format!("{}: {}", it.rule, it.message);
+        error.finding_with(text, it.solution.clone())
+    })
 }

@@ -19,7 +19,7 @@ use crate::typed;
 use crate::ui::Ui;
 use crate::written;
 
-/// Report what is attached to an image, proven of it, and in it.
+/// Report what is in an image, what is attached to it, and what of that is verified.
 ///
 /// As text, as JSON, or as one page that needs nothing but itself. With a policy, exit code and
 /// page say what it says; with a key alone, what is by it is proven; with neither, nothing is, and
@@ -43,7 +43,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     identity: IdentityArgs,
 
-    /// Write a page into this file, `-` for standard output.
+    /// Write an HTML page to this file, `-` for standard output.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 

@@ -19,6 +19,7 @@ use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::files;
 use crate::images::Lookup;
+use crate::temporary;
 use crate::typed;
 use crate::ui::{Ui, counted};
 
@@ -278,11 +279,7 @@ fn of_file(
     let mut about = named(Kind::File, name, path);
     about.hashes = vec![Hash::of(&digest(path).context(failed)?)];
     // What looks into folders looks into one with nothing else in it.
-    let temporary = environment.temporary();
-    let folder = tempfile::tempdir_in(&temporary).context(|| {
-        let temporary = temporary.display();
-        format!("failed to make a folder in `{temporary}`, where `TMPDIR` has temporary files")
-    })?;
+    let folder = temporary::folder(environment, "sealpack-sbom-")?;
     let place = folder.path().join(file_name(path));
     if fs_err::hard_link(path, &place).is_err() {
         fs_err::copy(path, &place).context(failed)?;

@@ -20,7 +20,7 @@ use crate::error::{CommandError, Context as _};
 use crate::identities::MAX_ROOT;
 use crate::{files, registries, ui};
 
-/// Answer a Kubernetes API server whether images may run: an admission webhook.
+/// Run a Kubernetes admission webhook that admits only images that a policy accepts.
 ///
 /// Serves `/validate`, `/mutate` and `/v1/verify` by HTTPS, beside `/healthz`, `/readyz` and
 /// `/metrics`. Certificates, policies and credentials are read again when their files change, and on

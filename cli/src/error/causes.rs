@@ -35,33 +35,36 @@ pub(super) fn of(error: &(dyn Error + 'static)) -> Vec<String> {
     without_file(said)
 }
 
-/// The same in one line where all of it comes down to a file that is not there: which that is, by the first
-/// name that it has, since deeper ones have the working folder in them.
+/// The same in one line where all of it comes down to a file that is not there: which that is, by the shortest
+/// of its names, since deeper ones have the working folder in them.
 fn without_file(said: Vec<String>) -> Vec<String> {
-    let is_missing = said.last().is_some_and(|it| {
-        let text = it.strip_suffix(" (os error 2)").unwrap_or(it);
-        let text = text.rsplit_once(": ").map_or(text, |(_, text)| text);
-        text == "No such file or directory" || text == "no such file"
-    });
-    let Some(deepest) = said
-        .iter()
-        .rev()
-        .find_map(|it| file(it))
-        .filter(|_| is_missing)
-    else {
+    let Some(missing) = missing(&said) else {
         return said;
     };
     let Some((first, behind)) = said.split_first() else {
         return said;
     };
-    let names = |it: &str| deepest == it || deepest.ends_with(&format!("/{it}"));
+    let names = |it: &str| is_same(it, missing);
     let shown = said.iter().filter_map(|it| file(it));
     let shown = shown.filter(|it| names(it)).min_by_key(|it| it.len());
-    let line = format!("file `{}` not found", shown.unwrap_or(deepest));
+    let line = format!("file `{}` not found", shown.unwrap_or(missing));
     if behind.is_empty() || file(first).is_some_and(names) {
         return vec![line];
     }
     vec![first.clone(), line]
+}
+
+/// The file that is not there, if that is the end of it: the last that is named, and only if somebody tried
+/// to read it. Where a program was not found, or a folder to write to, it is none that was read before.
+fn missing(said: &[String]) -> Option<&str> {
+    let (last, before) = said.split_last()?;
+    let text = last.strip_suffix(" (os error 2)").unwrap_or(last);
+    let (context, text) = text.rsplit_once(": ").unwrap_or(("", text));
+    if text != "No such file or directory" && text != "no such file" {
+        return None;
+    }
+    let mut contexts = before.iter().map(String::as_str).chain([context]);
+    file(contexts.rfind(|it| it.contains('`'))?)
 }
 
 /// The file that could not be read, by a sentence of ours or of the library that opens files.
@@ -70,8 +73,16 @@ fn file(text: &str) -> Option<&str> {
     if !TRIED.iter().any(|it| text.starts_with(it)) {
         return None;
     }
-    let (_, behind) = text.split_once('`')?;
-    behind.split_once('`').map(|(name, _)| name)
+    let mut parts = text.split('`');
+    let name = parts.nth(1)?;
+    // Of several, which is meant is not known.
+    (parts.count() == 1).then_some(name)
+}
+
+/// Whether both name one file, from the working folder.
+fn is_same(one: &str, other: &str) -> bool {
+    let absolute = |it| std::path::absolute(it).ok();
+    one == other || absolute(one).is_some_and(|it| Some(it) == absolute(other))
 }
 
 /// Whether it only says at which step of a connection the client was, when something deeper failed.
@@ -124,11 +135,6 @@ mod tests {
         for chain in [
             &["failed to open file `a.key`: No such file or directory (os error 2)"][..],
             &["failed to read `a.key`", gone],
-            &[
-                "failed to read the policy `a.key`",
-                "failed to read `/home/me/a.key`",
-                gone,
-            ],
             &["failed to read certificates from `a.key`", "no such file"],
         ] {
             assert_eq!(said(chain), ["file `a.key` not found"], "{chain:?}");
@@ -141,11 +147,36 @@ mod tests {
             ]),
             ["failed to use the certificate", "file `a.key` not found"]
         );
+        let absolute = std::path::absolute("a.key").unwrap();
+        let inner = format!("failed to read `{}`", absolute.display());
+        assert_eq!(
+            said(&["failed to read the policy `a.key`", inner.leak(), gone]),
+            ["file `a.key` not found"]
+        );
         // What names no file, or is not about one, stays.
-        let others = ["failed to start `ssh`", gone];
-        assert_eq!(said(&others), others);
+        for others in [
+            &["failed to start `ssh`", gone][..],
+            &["failed to read `a.key`", "failed to start `ssh`", gone],
+            &["failed to read `a.key` of `b`", gone],
+        ] {
+            assert_eq!(said(others), others);
+        }
         let denied = ["failed to read `a.key`", "Permission denied (os error 13)"];
         assert_eq!(said(&denied), denied);
+    }
+
+    #[test]
+    fn a_file_is_not_missing_because_one_of_the_same_name_is() {
+        let gone = "No such file or directory (os error 2)";
+        let outer = "failed to read the policy `a.key`";
+        assert_eq!(
+            said(&[outer, "failed to read `/elsewhere/a.key`", gone]),
+            [outer, "file `/elsewhere/a.key` not found"]
+        );
+        assert_eq!(
+            said(&[outer, "failed to read `b/a.key`", gone]),
+            [outer, "file `b/a.key` not found"]
+        );
     }
 
     #[test]

@@ -265,6 +265,7 @@ impl Store for LayoutStore {
                     answer: None,
                 });
             }
+            layout.blobs.own_folder(target.digest.algorithm())?;
             layout
                 .snapshots
                 .update(|index| Ok(index.remove(&target.digest)))?;
@@ -421,6 +422,11 @@ impl Source for Layout {
     }
 }
 
+/// What `path`, of the layout at `root`, is or leads to, if there is anything.
+fn kind_behind(root: &Path, path: &Path) -> Result<Option<Metadata>, StoreError> {
+    found(root, fs_err::metadata(path))
+}
+
 /// How the layout at `path` is called in errors.
 fn place(path: &Path) -> String {
     format!("oci:{}", path.display())
@@ -428,12 +434,16 @@ fn place(path: &Path) -> String {
 
 /// What `path`, of the layout at `root`, is, if there is anything; links are not followed.
 fn kind_of(root: &Path, path: &Path) -> Result<Option<Metadata>, StoreError> {
-    let found = if root == path {
+    let metadata = if root == path {
         fs_err::metadata(path)
     } else {
         fs_err::symlink_metadata(path)
     };
-    match found {
+    found(root, metadata)
+}
+
+fn found(root: &Path, metadata: io::Result<Metadata>) -> Result<Option<Metadata>, StoreError> {
+    match metadata {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::io(place(root), "look around", error)),

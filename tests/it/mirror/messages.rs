@@ -42,6 +42,7 @@ refused   registry.example/team/bad:v1 to oci:out/registry.example/team/bad:v1
 --- stderr
 error: 1 of 2 images was refused
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
+    hint: attach one, or accept its signer in the policy
   note: 1 was accepted and held back: it is all or none
 hint: `--keep-going` mirrors those that are accepted
 hint: `--output json` or `--html FILE` says all that is known of each
@@ -55,6 +56,7 @@ refused   registry.example/team/bad:v1 to oci:out/registry.example/team/bad:v1
    mirror  oci:out/registry.example/team/good:v1 (1.8 kB written)
 error: 1 of 2 images was refused
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
+    hint: attach one, or accept its signer in the policy
 hint: `--output json` or `--html FILE` says all that is known of each
 "#);
     assert_snapshot!(says("HOST/team/good:v1 oci:out/"), @r#"
@@ -141,6 +143,7 @@ error: 2 of 3 images could not be judged or copied, and 1 was refused
   finding: registry.example/other/bad:v1: tag `v1` not found in `registry.example/other/bad`
     hint: `sealpack ls registry.example/other/bad` lists what is there
   finding: registry.example/team/bad:v1: require: no signature by an accepted signer
+    hint: attach one, or accept its signer in the policy
 hint: `--output json` or `--html FILE` says all that is known of each
 "#);
 }

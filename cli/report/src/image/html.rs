@@ -8,8 +8,8 @@ use policies::Verdict;
 use super::{ImageReport, tree};
 use crate::page::{Cell, Column, Markup, Page, Table, Tone};
 
-/// What is said where nobody to believe was named.
-const NOBODY: &str = "Nobody to believe was named (by a key, an identity or a policy), so nothing here is proven: what is attached is shown by its own word.";
+/// What is said where nobody said whom to accept.
+const NOBODY: &str = "No key, identity or policy was given, so nothing here is verified: what is attached is shown by its own word.";
 
 pub(super) fn page(report: &ImageReport) -> Page {
     let (tone, word) = match (&report.verdict, report.believed) {

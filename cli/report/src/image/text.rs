@@ -27,9 +27,9 @@ pub(super) fn text(report: &ImageReport) -> String {
     }
     line("\nproof".to_owned());
     if !report.believed {
-        line("  nobody to believe was named, so nothing is verified".to_owned());
+        line("  nothing is verified: no key, identity or policy was given".to_owned());
     } else if report.claims.is_empty() {
-        line("  nothing is by somebody who was named".to_owned());
+        line("  nothing is signed by an accepted signer".to_owned());
     }
     for it in &report.claims {
         let signer = it.signer.as_deref().unwrap_or("not verified");

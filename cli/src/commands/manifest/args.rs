@@ -6,7 +6,7 @@ use oci::{MediaType, Reference};
 use crate::args::{Access, Printed, SignerArgs};
 use crate::typed;
 
-/// Put images that were built elsewhere, each for its platform, into one index.
+/// Combine images for several platforms into one index.
 ///
 /// An index is put together as a list on this machine, kept where pack keeps its own
 /// (`$XDG_RUNTIME_DIR`, else `$PACK_HOME/manifests`, else `~/.pack/manifests`) and in the same form, and

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 use crate::error::{CommandError, Context as _, Message};
 use crate::ui::Ui;
-use crate::{files, written};
+use crate::{files, typed, written};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
@@ -187,9 +187,8 @@ impl Lists {
 
     /// What the index is called, and the folder of its list.
     fn parse(&self, name: &str) -> Result<(Reference, PathBuf), CommandError> {
-        let reference: Reference = name
-            .parse()
-            .context(|| format!("`{name}` is not a name for a manifest list"))?;
+        let reference =
+            typed::image(name).context(|| format!("`{name}` is not a name for a manifest list"))?;
         let is_name = matches!(reference.location, Location::Registry(_));
         if !is_name || reference.digest.is_some() {
             return Err(CommandError::undecided(Message(format!(

@@ -5,6 +5,7 @@ use oci::{Descriptor, Digest, Found, Image, Index, Limits, Manifest, Platform, R
 use super::list::{List, Member};
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::typed;
 
 /// What `reference` names: an image, or the images of an index.
 pub(super) async fn find(
@@ -101,7 +102,7 @@ pub(super) async fn of_list(
     if let Ok(digest) = name.parse::<Digest>() {
         return member(name, &digest, list);
     }
-    let reference: Reference = name.parse()?;
+    let reference = typed::image(name).map_err(CommandError::undecided)?;
     if let Some(digest) = &reference.digest {
         return member(name, digest, list);
     }

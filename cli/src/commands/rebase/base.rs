@@ -11,6 +11,8 @@ use platform::base;
 use super::settings::Settings;
 use crate::error::{CommandError, Context as _, Message};
 use crate::images::Lookup;
+use crate::temporary;
+use crate::typed;
 use crate::ui::Ui;
 
 /// The run images that were found so far, by name.
@@ -81,9 +83,8 @@ impl Bases {
         }
         ui.begin("run image", name.to_owned());
         let found = {
-            let mut reference: Reference = name
-                .parse()
-                .context(|| format!("`{name}` is not a run image"))?;
+            let failed = || format!("`{name}` is not a run image");
+            let mut reference = typed::image(name).context(failed)?;
             let is_registry = matches!(reference.location, Location::Registry(_));
             if is_registry && reference.selector().is_none() {
                 reference.tag = Some(oci::Tag::latest());
@@ -99,7 +100,10 @@ impl Bases {
 
 /// The base that this program makes itself.
 async fn made(settings: &Settings, platform: &Platform) -> Result<Found, CommandError> {
-    let scratch = tempfile::tempdir_in(&settings.temporary).map_err(CommandError::undecided)?;
+    let folder = &settings.temporary;
+    let scratch = tempfile::tempdir_in(folder)
+        .context(|| format!("failed to make a folder in `{}`", folder.display()))
+        .map_err(|it| it.hint(temporary::HINT))?;
     let store = Arc::new(MemoryStore::new());
     let descriptor = base::make(&*store, scratch.path(), platform)
         .await

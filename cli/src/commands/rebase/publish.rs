@@ -63,7 +63,8 @@ pub(super) async fn run(
             (verdict, by)
         });
         let to = (destination, &*store);
-        let attached = publishing::publish(&[], staged, to, verdict, ui).await?;
+        let attached =
+            publishing::publish(&[], staged, to, verdict, settings.signer.as_ref(), ui).await?;
         published.attached.extend(attached);
         if published.image.is_empty() {
             published.image = destination.at(root.digest.clone()).to_string();

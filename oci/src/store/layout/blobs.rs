@@ -1,4 +1,10 @@
 //! Content by digest: `blobs/<algorithm>/<hex>`.
+//!
+//! A file, or a folder of them, may be a symbolic link: so Bazel and Nix make layouts, and all tools of the
+//! field read through them. What is read has a digest, wherever it lies. Nothing is written through a link,
+//! not even a time: what is behind one is somebody else's. So a blob that is a link is not counted on where
+//! it is pushed, and becomes a file of the layout; and where a folder is a link, nothing is pushed, deleted
+//! or collected.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -10,7 +16,7 @@ use bytes::Bytes;
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use tempfile::NamedTempFile;
 
-use super::{kind_of, place};
+use super::{kind_behind, kind_of, place};
 use crate::store::check;
 use crate::{Algorithm, Descriptor, Digest, Hasher, StoreError};
 
@@ -42,50 +48,68 @@ impl Blobs {
         self.folder(digest.algorithm()).join(digest.hex())
     }
 
-    /// The folders are folders: through a link we would write into another place.
+    /// The folders are folders, or links to some.
     pub(super) fn check_folders(&self) -> Result<(), StoreError> {
         let malformed = |problem: &str| StoreError::Malformed {
             place: place(&self.root),
             problem: problem.to_owned(),
         };
-        match kind_of(&self.root, &self.root.join("blobs"))? {
+        match kind_behind(&self.root, &self.root.join("blobs"))? {
             Some(it) if it.is_dir() => {}
             Some(_) => return Err(malformed("`blobs` is not a folder")),
             None => return Err(malformed("it has no folder `blobs`")),
         }
         for algorithm in ALGORITHMS {
-            if kind_of(&self.root, &self.folder(algorithm))?.is_some_and(|it| !it.is_dir()) {
+            if kind_behind(&self.root, &self.folder(algorithm))?.is_some_and(|it| !it.is_dir()) {
                 return Err(malformed("a folder in `blobs` is not a folder"));
             }
         }
         Ok(())
     }
 
+    /// The folder of this algorithm, which is the layout's own, to change what is in it. It may be missing.
+    pub(super) fn own_folder(&self, algorithm: Algorithm) -> Result<PathBuf, StoreError> {
+        let folder = self.folder(algorithm);
+        for path in [&self.root.join("blobs"), &folder] {
+            if kind_of(&self.root, path)?.is_some_and(|it| it.is_symlink()) {
+                return Err(StoreError::Malformed {
+                    place: place(&self.root),
+                    problem: format!(
+                        "`{}` is a link, and nothing is written through one",
+                        path.strip_prefix(&self.root).unwrap_or(path).display()
+                    ),
+                });
+            }
+        }
+        Ok(folder)
+    }
+
     pub(super) fn create_folders(&self) -> Result<(), StoreError> {
-        fs_err::create_dir_all(self.folder(Algorithm::Sha256))
+        fs_err::create_dir_all(self.own_folder(Algorithm::Sha256)?)
             .map_err(|source| StoreError::io(place(&self.root), "make `blobs`", source))
     }
 
     /// Whether there is a file of the right size.
     pub(super) fn has(&self, target: &Descriptor) -> Result<bool, StoreError> {
-        Ok(kind_of(&self.root, &self.path(&target.digest))?
+        Ok(kind_behind(&self.root, &self.path(&target.digest))?
             .is_some_and(|it| it.is_file() && it.len() == target.size))
     }
 
-    /// As [`has`](Self::has), but not if it was condemned; and makes the file look new, so that a
+    /// As [`has`](Self::has), but not if it was condemned or is a link; and makes the file look new, so that a
     /// collection of garbage leaves it to whoever asked because they are about to refer to it. Where
     /// that may not be written, there is no such collection either.
     pub(super) fn freshen(&self, target: &Descriptor) -> Result<bool, StoreError> {
         if !self.has(target)? {
             return Ok(false);
         }
-        if let Ok(Some(file)) = self.open_file(&target.digest) {
-            if is_condemned(&file) {
-                return Ok(false);
+        match self.open_file(&target.digest) {
+            Ok(Some(found)) if found.is_link || is_condemned(&found.file) => Ok(false),
+            Ok(Some(found)) => {
+                set_modified(&found.file, UTIME_NOW);
+                Ok(true)
             }
-            set_modified(&file, UTIME_NOW);
+            Ok(None) | Err(_) => Ok(true),
         }
-        Ok(true)
     }
 
     /// Whether its file was last written or pushed before that, or is not there.
@@ -97,43 +121,36 @@ impl Blobs {
         Ok(modified.map_err(|error| self.failed("look at", digest, error))? < before)
     }
 
-    fn open_file(&self, digest: &Digest) -> Result<Option<File>, StoreError> {
-        // Not to hang on a pipe is why it is opened without blocking.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let opened = File::options()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(self.path(digest));
-        let file = match opened {
-            Ok(file) => file,
+    fn open_file(&self, digest: &Digest) -> Result<Option<Opened>, StoreError> {
+        let found = match Opened::at(&self.path(digest)) {
+            Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.failed("open", digest, error)),
         };
-        let metadata = file
-            .metadata()
-            .map_err(|error| self.failed("open", digest, error))?;
+        let metadata = found.file.metadata();
+        let metadata = metadata.map_err(|error| self.failed("open", digest, error))?;
         if !metadata.is_file() {
             return Err(StoreError::Malformed {
                 place: place(&self.root),
                 problem: format!("{digest} is not a plain file"),
             });
         }
-        Ok(Some(file))
+        Ok(Some(found))
     }
 
     /// Opens `target`; it is hashed as it is read. What is found to be wrong is condemned.
     pub(super) fn open(&self, target: &Descriptor) -> Result<Reader, StoreError> {
         let digest = &target.digest;
-        let file = self
+        let found = self
             .open_file(digest)?
             .ok_or_else(|| StoreError::NotFound {
                 what: digest.to_string(),
                 place: place(&self.root),
                 answer: None,
             })?;
-        let reader = self.reader(file, target, Hashed::Never)?;
+        let reader = self.reader(found.file, target, Hashed::Never)?;
         Ok(Reader {
-            is_ours: true,
+            is_ours: !found.is_link,
             ..reader
         })
     }
@@ -185,10 +202,10 @@ impl Blobs {
 
     /// Reads the content of `digest`, of whatever size up to `limit`, checked.
     pub(super) fn read(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>, StoreError> {
-        let Some(file) = self.open_file(digest)? else {
+        let Some(found) = self.open_file(digest)? else {
             return Ok(None);
         };
-        let content = crate::read_at_most(&file, limit)
+        let content = crate::read_at_most(&found.file, limit)
             .map_err(|error| self.failed("read", digest, error))?
             .ok_or_else(|| StoreError::TooLarge {
                 digest: digest.clone(),
@@ -198,7 +215,9 @@ impl Blobs {
         hasher.update(&content);
         let presented = hasher.finish();
         if presented != *digest {
-            condemn(&file);
+            if !found.is_link {
+                condemn(&found.file);
+            }
             return Err(StoreError::DigestMismatch {
                 expected: digest.clone(),
                 presented,
@@ -211,7 +230,7 @@ impl Blobs {
     /// Gives the file at `path`, which was hashed when it was written and is `target`, another name
     /// here. False if that cannot be done, as between disks: then it has to be copied.
     pub(super) fn adopt(&self, path: &Path, target: &Descriptor) -> Result<bool, StoreError> {
-        let folder = self.folder(target.digest.algorithm());
+        let folder = self.own_folder(target.digest.algorithm())?;
         let linked = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .make_in(&folder, |name| {
@@ -243,7 +262,7 @@ impl Blobs {
 
     /// Starts to write `target`, whose bytes are checked by whom they come from.
     pub(super) fn writer(&self, target: &Descriptor) -> Result<Writer, StoreError> {
-        let folder = self.folder(target.digest.algorithm());
+        let folder = self.own_folder(target.digest.algorithm())?;
         let failed = |error| self.failed("write", &target.digest, error);
         if target.digest.algorithm() != Algorithm::Sha256 {
             fs_err::create_dir_all(&folder).map_err(failed)?;
@@ -280,7 +299,8 @@ impl Blobs {
 
     /// Removes the file of `digest`, if there is one.
     pub(super) fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
-        match fs_err::remove_file(self.path(digest)) {
+        let folder = self.own_folder(digest.algorithm())?;
+        match fs_err::remove_file(folder.join(digest.hex())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(self.failed("delete", digest, error))
             }
@@ -290,6 +310,37 @@ impl Blobs {
 
     fn failed(&self, action: &str, digest: &Digest, source: io::Error) -> StoreError {
         StoreError::io(place(&self.root), format!("{action} {digest}"), source)
+    }
+}
+
+/// A file that was opened to be read.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    /// Whether it lies behind a link, and so may be anybody's.
+    pub(super) is_link: bool,
+}
+
+impl Opened {
+    /// Opens what is at `path`, also a file behind a link: a device there is not even touched.
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
+        // Not to hang on a pipe is why it is opened without blocking.
+        let open = |flags: OFlags| {
+            File::options()
+                .read(true)
+                .custom_flags((flags | OFlags::NONBLOCK).bits().cast_signed())
+                .open(path)
+        };
+        let (file, is_link) = match open(OFlags::NOFOLLOW) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                if !std::fs::metadata(path)?.is_file() {
+                    return Err(io::Error::other("a link to what is not a plain file"));
+                }
+                (open(OFlags::empty())?, true)
+            }
+            opened => (opened?, false),
+        };
+        Ok(Self { file, is_link })
     }
 }
 

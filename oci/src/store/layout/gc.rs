@@ -27,6 +27,9 @@ pub(super) fn collect(
     roots: GcRoots,
     before: SystemTime,
 ) -> Result<u64, StoreError> {
+    for algorithm in ALGORITHMS {
+        layout.blobs.own_folder(algorithm)?;
+    }
     let _lock = layout.snapshots.lock()?;
     let snapshot = layout.snapshots.current()?;
     if !snapshot.index.odd.is_empty() {
@@ -72,7 +75,7 @@ pub(super) fn collect(
             Some(digest) => !live.contains(&digest),
             None => name.starts_with(TEMPORARY),
         };
-        freed += sweep(&layout.blobs.folder(algorithm), before, is_dead)
+        freed += sweep(&layout.blobs.own_folder(algorithm)?, before, is_dead)
             .map_err(|error| StoreError::io(layout.place(), "collect garbage", error))?;
     }
     Ok(freed)

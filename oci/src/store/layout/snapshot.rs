@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, OFlags};
 
-use super::blobs::{ALGORITHMS, TEMPORARY};
+use super::blobs::{ALGORITHMS, Opened, TEMPORARY};
 use super::index::IndexFile;
 use super::place;
 use crate::StoreError;
@@ -237,13 +237,8 @@ pub(super) fn read_small(
 
 fn open_plain(root: &Path, path: &Path) -> Result<Option<(File, Stamp)>, StoreError> {
     let failed = |error| StoreError::io(place(root), "open it", error);
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
+    let file = match Opened::at(path) {
+        Ok(opened) => opened.file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
