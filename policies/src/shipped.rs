@@ -29,6 +29,7 @@ pub(crate) const SHIPPED: &[Shipped] = shipped![
     "health" / "source.rego",
     "sbom" / "components.rego",
     "sbom" / "denied.rego",
+    "sbom" / "licenses.rego",
     "sbom" / "purls.rego",
     "sbom" / "sbom.rego",
     "sbom" / "subject.rego",

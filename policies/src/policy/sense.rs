@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use attest::{Accept, SignerPattern};
+use globset::GlobBuilder;
 use intoto::PredicateType;
 use serde_json::{Map, Value};
 
@@ -163,7 +164,7 @@ fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str>
 fn texts(
     name: &str,
     value: &Value,
-    problem: impl Fn(&str) -> Option<&'static str>,
+    problem: impl Fn(&str) -> Option<String>,
 ) -> Result<(), String> {
     let list = value.as_array();
     let list = list.ok_or_else(|| format!("`{name}` is not a list of texts"))?;
@@ -177,26 +178,38 @@ fn texts(
     Ok(())
 }
 
-fn of_purl(text: &str) -> Option<&'static str> {
+fn of_purl(text: &str) -> Option<String> {
     const SCHEME: &str = "pkg:";
-    let text = text.trim().to_ascii_lowercase();
+    let text = text.trim().to_lowercase();
+    // As the rules match: one pattern for all of it, in lower case, in which `/` is like any other character.
+    let glob = text.replace('/', "\0");
+    if let Err(error) = GlobBuilder::new(&glob).literal_separator(true).build() {
+        return Some(error.kind().to_string());
+    }
+    if text.split('[').skip(1).any(|it| {
+        let class = it.split(']').next();
+        class.is_some_and(|it| it.contains('%'))
+    }) {
+        return Some("between brackets characters stand as they are, not encoded".to_owned());
+    }
     let end = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
     let (fixed, _) = text.split_at_checked(end)?;
     let is_whole = end == text.len();
     let fits = fixed.starts_with(SCHEME) || (!is_whole && SCHEME.starts_with(fixed));
-    (!fits).then_some("a purl begins with `pkg:`, and so does its pattern")
+    (!fits).then(|| "a purl begins with `pkg:`, and so does its pattern".to_owned())
 }
 
-fn of_license(text: &str) -> Option<&'static str> {
+fn of_license(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
-        return Some("it is empty");
+        return Some("it is empty".to_owned());
     }
     if text.contains(['*', '?']) {
-        return Some("licences are named one by one, without patterns");
+        return Some("licences are named one by one, without patterns".to_owned());
     }
-    text.contains([' ', '\t', '\n', '(', ')'])
-        .then_some("an identifier has neither blanks nor brackets; expressions are taken apart")
+    text.contains([' ', '\t', '\n', '(', ')']).then(|| {
+        "an identifier has neither blanks nor brackets; expressions are taken apart".to_owned()
+    })
 }
 
 /// A number of signers that can be met. A pattern of identities may stand for any number.

@@ -253,6 +253,26 @@ fn what_can_never_come_to_anything_is_a_mistake() {
         (shipped, "denied-purls = [\"npm/*\"]", "matches nothing"),
         (
             shipped,
+            "denied-purls = [\"pkg:npm/left-[pad@*\"]",
+            "`pkg:npm/left-[pad@*` in `denied-purls` matches nothing: unclosed character class",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/[b%2da]\"]",
+            "matches nothing: between brackets characters stand as they are",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/{a,b\"]",
+            "matches nothing: unclosed alternate group",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/[Z-a]\"]",
+            "matches nothing: invalid range; 'z' > 'a'",
+        ),
+        (
+            shipped,
             "denied-purls = [\"*left-pad*\", \"PKG:npm/*\", \"p*\", \"pkg:a/b\"]",
             "",
         ),
