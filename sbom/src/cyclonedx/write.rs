@@ -26,9 +26,15 @@ pub(crate) fn write(merging: &Merging) -> Object {
     writer.name_others();
     writer.name_components();
     let components = writer.components();
-    let dependencies = writer.dependencies();
     let (mut metadata, mut root) = writer.rest();
     set(&mut metadata, "component", writer.about());
+    // What was merged away, or stands as a text now, takes the names in it along.
+    let mut defined = BTreeSet::new();
+    let written = metadata.values().chain(root.values()).chain(&components);
+    for value in written {
+        names_in(value, &mut defined);
+    }
+    let dependencies = writer.dependencies(&defined);
     if let Some(completeness) = merging.completeness {
         let aggregate = match completeness {
             Completeness::Complete => "complete",
@@ -244,8 +250,8 @@ impl<'a> Writer<'a> {
         about
     }
 
-    /// What depends on what. The subject depends on what nothing else depends on.
-    fn dependencies(&self) -> Vec<Value> {
+    /// What depends on what, of all that is `defined`. The subject depends on what nothing else depends on.
+    fn dependencies(&self, defined: &BTreeSet<String>) -> Vec<Value> {
         let mut graph: BTreeMap<String, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
         for (index, part) in self.natives() {
             let renames = self.renames.get(index);
@@ -255,7 +261,7 @@ impl<'a> Writer<'a> {
                 };
                 // A name that the document does not define could mean something else in another.
                 let target = |old: &str| match renames.and_then(|it| it.get(old)) {
-                    Some(new) => Some(new.clone()),
+                    Some(new) => defined.contains(new).then(|| new.clone()),
                     None => old.starts_with("urn:cdx:").then(|| old.to_owned()),
                 };
                 let Some(from) = text(entry, "ref").and_then(target) else {
