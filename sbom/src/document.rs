@@ -143,11 +143,12 @@ fn check_cyclonedx(root: &Map<String, Value>) -> Result<(), DocumentError> {
     check_version(root, "specVersion", &CYCLONEDX_VERSIONS)?;
     check_components(root)?;
     check_list(root, "dependencies", &["ref"])?;
-    if let Some(metadata) = root.get("metadata") {
+    let is_there = |it: &&Value| !it.is_null();
+    if let Some(metadata) = root.get("metadata").filter(is_there) {
         let metadata = metadata
             .as_object()
             .ok_or_else(|| malformed("metadata", "is not an object"))?;
-        if let Some(component) = metadata.get("component") {
+        if let Some(component) = metadata.get("component").filter(is_there) {
             let component = component
                 .as_object()
                 .ok_or_else(|| malformed("metadata.component", "is not an object"))?;

@@ -1,6 +1,7 @@
 //! What comes of several documents about one image.
 
 mod any;
+mod converted;
 
 use std::collections::BTreeSet;
 
