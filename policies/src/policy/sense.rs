@@ -11,25 +11,10 @@ use serde_json::{Map, Value};
 
 use super::ImagePattern;
 
-/// Read by no rule: what a verification summary says.
-const BUILDER_LEVELS: &str = "builder-levels";
+pub(super) mod values;
 
-/// The parameters of the shipped rules; those of `health` begin with that word.
-const KNOWN: [&str; 13] = [
-    "allow-dirty-source",
-    "allow-forced-rebase",
-    "builder-ids",
-    "builder-signers",
-    "denied-licenses",
-    "denied-purls",
-    "external-parameters",
-    "health-files",
-    "health-of-source",
-    "isolation",
-    "sbom-types",
-    "signature-threshold",
-    BUILDER_LEVELS,
-];
+/// Read by no rule: what a verification summary says where the rules `slsa` hold.
+const BUILDER_LEVELS: &str = "builder-levels";
 
 /// What is wrong with parameters, for rules with these texts.
 pub(super) fn of_parameters(
@@ -38,7 +23,14 @@ pub(super) fn of_parameters(
     accepts: &[Accept],
 ) -> Result<(), String> {
     for (name, value) in parameters {
-        if name != BUILDER_LEVELS && !rules.values().any(|it| reads(it, name)) {
+        let is_read = if name == BUILDER_LEVELS {
+            rules
+                .values()
+                .any(|it| it.contains("package sealpack.slsa"))
+        } else {
+            rules.values().any(|it| reads(it, name))
+        };
+        if !is_read {
             return Err(match similar(name, rules) {
                 Some(other) => {
                     format!("no rule reads the parameter `{name}`; did you mean `{other}`?")
@@ -48,20 +40,15 @@ pub(super) fn of_parameters(
         }
         // What a name means to rules of one's own is for them to say.
         let mut shipped = rules.values().filter(|it| is_shipped(it));
-        if !shipped.any(|it| reads(it, name)) {
+        if name != BUILDER_LEVELS && !shipped.any(|it| reads(it, name)) {
             continue;
         }
+        values::of(name, value, parameters)?;
         match name.as_str() {
             "sbom-types" => of_types(value)?,
             "denied-purls" => texts(name, value, of_purl)?,
             "denied-licenses" => texts(name, value, of_license)?,
             "signature-threshold" => of_threshold(value, accepts)?,
-            _ if name.ends_with("-percent")
-                && name.starts_with("health-")
-                && !value.as_f64().is_some_and(|it| (0.0..=100.0).contains(&it)) =>
-            {
-                return Err(format!("`{name}` is not a number from 0 to 100: {value}"));
-            }
             _ => {}
         }
     }
@@ -102,12 +89,20 @@ fn reads(rule: &str, name: &str) -> bool {
     const INPUT: &str = "input.parameters";
     // Of the shipped rules it is known which names they take.
     let is_shipped = is_shipped(rule);
-    if is_shipped && !KNOWN.contains(&name) && !name.starts_with("health-") {
+    if is_shipped && !values::names().any(|it| it == name) {
         return false;
     }
     // There are many ways to take a field; what is nowhere in a rule is not taken by its name.
     let mut words = rule.match_indices(name);
-    let is_said = words.any(|(at, _)| rule.get(at..).is_some_and(|it| is_word(it, name)));
+    let is_said = words.any(|(at, _)| {
+        let before = rule.get(..at).and_then(|it| it.chars().next_back());
+        let quote = before.filter(|it| matches!(it, '"' | '`'));
+        rule.get(at..).is_some_and(|it| {
+            // A text is the whole name or another one: `health-age` is not `"health-age-days"`.
+            let behind = it.strip_prefix(name);
+            is_word(it, name) && quote.is_none_or(|it| behind.is_some_and(|b| b.starts_with(it)))
+        })
+    });
     let is_open = |behind: &str| {
         let behind = behind.trim_start();
         let inner = behind.trim_start_matches([',', '[', ' ', '\t', '\n']);
@@ -155,8 +150,7 @@ fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str>
             .replace("licence", "license");
         it.trim_end_matches('s').to_owned()
     };
-    let known = KNOWN.into_iter();
-    let mut known = known.filter(|it| rules.values().any(|rule| reads(rule, it)));
+    let mut known = values::names().filter(|it| rules.values().any(|rule| reads(rule, it)));
     known.find(|it| plain(it) == plain(name))
 }
 

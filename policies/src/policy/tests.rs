@@ -243,7 +243,81 @@ fn what_can_never_come_to_anything_is_a_mistake() {
             "`sbom-types` is not a list",
         ),
         ("files = [\"open.rego\"]", "anything = 1", ""),
-        (shipped, "builder-levels = { a = 1 }", ""),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-levels = { a = 1 }",
+            "",
+        ),
+        (
+            shipped,
+            "builder-levels = { a = 1 }",
+            "`builder-levels` names the builder `a`, which is not one of `builder-ids`",
+        ),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-levels = { a = \"3\" }",
+            "`builder-levels` of `a`: a level is 1, 2 or 3, not \"3\"",
+        ),
+        (
+            "use = [\"sbom\"]",
+            "builder-levels = { a = 1 }",
+            "no rule of the policy reads the parameter `builder-levels`",
+        ),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-signers = { a = [\"sha256:00\", { identity = \"x\", issuer = \"y\" }] }",
+            "",
+        ),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-signers = { b = [\"sha256:00\"] }",
+            "which is not one of `builder-ids`",
+        ),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-signers = { a = [{ identity = \"x\", isuer = \"y\" }] }",
+            "`builder-signers` of `a`: a signer is the fingerprint of a key",
+        ),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-signers = { a = \"sha256:00\" }",
+            "`builder-signers` of `a`: its signers are not a list",
+        ),
+        (
+            shipped,
+            "builder-ids = \"a\"",
+            "`builder-ids` is not a list of texts: \"a\"",
+        ),
+        (
+            shipped,
+            "isolation = \"network\"",
+            "`isolation` is not a list of texts: \"network\"",
+        ),
+        (
+            shipped,
+            "allow-dirty-source = \"yes\"",
+            "`allow-dirty-source` is not `true` or `false`: \"yes\"",
+        ),
+        (
+            shipped,
+            "health-of-source = \"true\"",
+            "`health-of-source` is not `true` or `false`",
+        ),
+        (
+            shipped,
+            "health-files = [\"licence\"]",
+            "`health-files` is not a list of kinds of files (changelog, ",
+        ),
+        (
+            shipped,
+            "health-commits = \"5\"",
+            "`health-commits` is not a number, 0 or more: \"5\"",
+        ),
+        (
+            shipped,
+            "health-age = 5",
+            "no rule of the policy reads the parameter `health-age`",
+        ),
         (shipped, "health-commits = 1", ""),
         (
             shipped,
@@ -344,6 +418,34 @@ fn what_can_never_come_to_anything_is_a_mistake() {
     // Identities by a pattern may be many.
     let many = "[[accept]]\nclaims = [\"signature\"]\nsigner = { identity-regexp = \".*\", issuer = \"i\" }\n[rules]\nuse = [\"signature\"]\n[parameters]\nsignature-threshold = 3\n";
     parse(many, &[]).unwrap();
+}
+
+/// What is written about parameters, what is looked at, and what the rules read.
+#[test]
+fn each_parameter_is_documented_known_and_read() {
+    let readme = include_str!("../../README.md");
+    let (_, shipped) = readme.split_once("### Shipped").unwrap();
+    let (shipped, _) = shipped.split_once("## Shortcomings").unwrap();
+    let rules = crate::shipped::SHIPPED;
+    for name in sense::values::names() {
+        assert!(shipped.contains(&format!("`{name}`")), "{name}");
+        let is_read = rules
+            .iter()
+            .any(|it| it.text.contains(&format!("\"{name}\"")));
+        assert!(is_read || name == "builder-levels", "{name}");
+    }
+    // The other way round: each text with a dash that stands where a parameter does.
+    for rule in rules {
+        for rest in rule.text.split("input.parameters").skip(1) {
+            let quoted = rest.split('"').nth(1).unwrap_or_default();
+            let is_name = quoted.contains('-') && !rest.starts_with('[') || rest.starts_with("[\"");
+            assert!(
+                !is_name || sense::values::names().any(|it| it == quoted),
+                "{}: {quoted}",
+                rule.name
+            );
+        }
+    }
 }
 
 #[test]
