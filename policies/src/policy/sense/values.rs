@@ -159,3 +159,89 @@ fn is_signer(signer: &Value) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_has_its_type() {
+        let signers = |it: Value| ("builder-signers", json!({ "a": it }));
+        let levels = |it: Value| ("builder-levels", json!({ "a": it }));
+        for (name, good) in [
+            ("isolation", json!(["network"])),
+            ("allow-dirty-source", json!(true)),
+            ("health-files", json!(["license"])),
+            ("health-commits", json!(5)),
+            ("health-signed-tags-percent", json!(99.5)),
+            signers(json!(["sha256:00", { "identity": "x", "issuer": "y" }])),
+            levels(json!(3)),
+            ("of-my-own", json!("anything")),
+        ] {
+            let all = json!({ "builder-ids": ["a"] });
+            let said = of(name, &good, all.as_object().unwrap());
+            assert_eq!(said, Ok(()), "{name}");
+        }
+        let other = "which is not one of `builder-ids`";
+        for ((name, bad), says) in [
+            (
+                ("isolation", json!("network")),
+                "is not a list of texts: \"network\"",
+            ),
+            (("builder-ids", json!([""])), "is not a list of texts"),
+            (
+                ("external-parameters", json!([1])),
+                "is not a list of texts",
+            ),
+            (
+                ("allow-dirty-source", json!("yes")),
+                "is not `true` or `false`: \"yes\"",
+            ),
+            (
+                ("health-of-source", json!("true")),
+                "is not `true` or `false`",
+            ),
+            (
+                ("health-files", json!("license")),
+                "is not a list of kinds of files (changelog, ",
+            ),
+            (
+                ("health-files", json!(["licence"])),
+                "is not a list of kinds of files",
+            ),
+            (
+                ("health-commits", json!("5")),
+                "is not a number, 0 or more: \"5\"",
+            ),
+            (
+                ("health-age-days", json!(-1)),
+                "is not a number, 0 or more: -1",
+            ),
+            (
+                signers(json!("sha256:00")),
+                "of `a`: its signers are not a list",
+            ),
+            (
+                signers(json!(["00"])),
+                "a signer is the fingerprint of a key",
+            ),
+            (
+                signers(json!([{ "identity": "x", "isuer": "y" }])),
+                "not {\"identity\":\"x\",\"isuer\":\"y\"}",
+            ),
+            (("builder-signers", json!({ "b": ["sha256:00"] })), other),
+            (("builder-levels", json!({ "b": 1 })), other),
+            (levels(json!("3")), "a level is 1, 2 or 3, not \"3\""),
+            (levels(json!(4)), "a level is 1, 2 or 3, not 4"),
+        ] {
+            let all = json!({ "builder-ids": ["a"] });
+            let said = of(name, &bad, all.as_object().unwrap()).unwrap_err();
+            assert!(
+                said.contains(&format!("`{name}`")) && said.contains(says),
+                "{said}"
+            );
+        }
+    }
+}
