@@ -41,6 +41,13 @@ pub(crate) const SHIPPED: &[Shipped] = shipped![
     "slsa" / "source.rego",
 ];
 
+/// The names of the sets.
+pub(crate) fn sets() -> Vec<&'static str> {
+    let mut sets: Vec<_> = SHIPPED.iter().map(|it| it.set).collect();
+    sets.dedup();
+    sets
+}
+
 /// The rules of the set called `name`; none if there is no such set.
 pub(crate) fn set(name: &str) -> impl Iterator<Item = &'static Shipped> {
     SHIPPED.iter().filter(move |it| it.set == name)

@@ -87,7 +87,7 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             format!("{ACCEPT}[[require]]\nclaim = \"sig\"\n"),
-            "policy.toml:5: predicate type `sig` is neither a URI nor a known short name",
+            "policy.toml:5: unknown claim `sig`: known are provenance, signature, custom, cyclonedx, health, link, openvex, slsaprovenance1, provenance-v0.2, slsaprovenance02, slsaprovenance, spdx, spdxjson, vsa, vuln, and URIs of predicate types",
         ),
         (
             "[[accept]]\nclaims = [\"vsa\"]\nsigner = \"anyone\"".to_owned(),
@@ -127,7 +127,7 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             format!("{ACCEPT}[rules]\nuse = [\"slsa\",\n\"typo\"]"),
-            "policy.toml:6: there are no rules called `typo`",
+            "policy.toml:6: unknown rules `typo`; known: health, sbom, signature, slsa",
         ),
         (
             format!("{ACCEPT}[rules]\nfiles = [\"none/*.rego\"]"),
