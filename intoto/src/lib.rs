@@ -3,6 +3,7 @@
 //! A [`Statement`] binds a claim, its [`Predicate`], to the artifacts that it is about. This crate
 //! knows what statements look like; it must never know how one is signed or stored.
 
+mod document;
 pub mod json;
 mod predicate;
 mod provenance;
@@ -11,6 +12,7 @@ mod statement;
 mod summary;
 mod timestamp;
 
+pub use document::Misfit;
 pub use predicate::{Predicate, PredicateType, PredicateTypeError};
 pub use provenance::{BuildDefinition, BuildMetadata, Builder, Provenance, RunDetails};
 pub use resource::{DigestSet, ResourceDescriptor};

@@ -29,6 +29,7 @@ pub(crate) const SHIPPED: &[Shipped] = shipped![
     "health" / "source.rego",
     "sbom" / "components.rego",
     "sbom" / "denied.rego",
+    "sbom" / "licenses.rego",
     "sbom" / "purls.rego",
     "sbom" / "sbom.rego",
     "sbom" / "subject.rego",
@@ -39,6 +40,13 @@ pub(crate) const SHIPPED: &[Shipped] = shipped![
     "slsa" / "slsa.rego",
     "slsa" / "source.rego",
 ];
+
+/// The names of the sets.
+pub(crate) fn sets() -> Vec<&'static str> {
+    let mut sets: Vec<_> = SHIPPED.iter().map(|it| it.set).collect();
+    sets.dedup();
+    sets
+}
 
 /// The rules of the set called `name`; none if there is no such set.
 pub(crate) fn set(name: &str) -> impl Iterator<Item = &'static Shipped> {

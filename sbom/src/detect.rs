@@ -22,7 +22,11 @@ pub fn read(
     match bytes.iter().find(|it| !it.is_ascii_whitespace()) {
         Some(b'{') => {
             let marks: Marks = serde_json::from_slice(bytes).map_err(DocumentError::Json)?;
-            let format = marks.format().ok_or(DocumentError::UnknownFormat)?;
+            let format = marks.format().ok_or(if marks.graph.is_some() {
+                DocumentError::Spdx3
+            } else {
+                DocumentError::UnknownFormat
+            })?;
             Document::parse(format, bytes, origin, limits)
         }
         Some(b'<') => {
@@ -54,6 +58,9 @@ struct Marks {
     bom_format: Option<IgnoredAny>,
     spdx_version: Option<IgnoredAny>,
     artifacts: Option<IgnoredAny>,
+    /// What SPDX 3 has instead.
+    #[serde(rename = "@graph")]
+    graph: Option<IgnoredAny>,
 }
 
 impl Marks {
@@ -89,6 +96,10 @@ mod tests {
             let read = read(content.as_bytes(), "test", &Limits::default());
             assert_eq!(read.unwrap().format(), expected, "{content}");
         }
+        let spdx_3 =
+            br#"{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[]}"#;
+        let read_3 = read(spdx_3, "test", &Limits::default());
+        assert!(matches!(read_3, Err(DocumentError::Spdx3)));
         for content in ["", "{}", "words", "\u{0}"] {
             let read = read(content.as_bytes(), "test", &Limits::default());
             assert!(

@@ -143,11 +143,12 @@ fn check_cyclonedx(root: &Map<String, Value>) -> Result<(), DocumentError> {
     check_version(root, "specVersion", &CYCLONEDX_VERSIONS)?;
     check_components(root)?;
     check_list(root, "dependencies", &["ref"])?;
-    if let Some(metadata) = root.get("metadata") {
+    let is_there = |it: &&Value| !it.is_null();
+    if let Some(metadata) = root.get("metadata").filter(is_there) {
         let metadata = metadata
             .as_object()
             .ok_or_else(|| malformed("metadata", "is not an object"))?;
-        if let Some(component) = metadata.get("component") {
+        if let Some(component) = metadata.get("component").filter(is_there) {
             let component = component
                 .as_object()
                 .ok_or_else(|| malformed("metadata.component", "is not an object"))?;
@@ -230,7 +231,7 @@ fn check_strings(
         if !entry.get(*name).is_some_and(Value::is_string) {
             return Err(malformed(
                 &format!("{at}.{name}"),
-                "is missing or no string",
+                "is missing or not a string",
             ));
         }
     }
@@ -241,6 +242,17 @@ fn malformed(field: &str, problem: &'static str) -> DocumentError {
     DocumentError::Malformed {
         field: field.to_owned(),
         problem,
+    }
+}
+
+fn unsupported(field: &str, version: &str) -> String {
+    let supported = match field {
+        "specVersion" => "1.2 to 1.7",
+        _ => "SPDX-2.2 and SPDX-2.3",
+    };
+    match version {
+        "" => format!("`{field}` is missing or not a string; supported are {supported}"),
+        version => format!("`{field}` is `{version}`; supported are {supported}"),
     }
 }
 
@@ -259,6 +271,9 @@ pub enum DocumentError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// It is SPDX of the next major version, which has another form.
+    #[error("SPDX 3 is not supported yet; SPDX 2.2 and 2.3 are")]
+    Spdx3,
     /// It is no tag-value document.
     #[error("malformed tag-value document")]
     TagValue(#[source] TagValueError),
@@ -275,10 +290,10 @@ pub enum DocumentError {
         limit: usize,
     },
     /// It is of no format that is known.
-    #[error("not an SBOM of a format that is known")]
+    #[error("not an SBOM in CycloneDX (JSON, XML), SPDX 2 (JSON, tag-value) or Syft JSON")]
     UnknownFormat,
     /// The version of the format is not one that is known.
-    #[error("`{field}` is `{version}`, which is not supported")]
+    #[error("{}", unsupported(field, version))]
     UnsupportedVersion {
         /// Where the version stands.
         field: &'static str,
@@ -314,7 +329,12 @@ mod tests {
             (
                 Format::CycloneDx,
                 r#"{"bomFormat":"CycloneDX","specVersion":"2.0"}"#,
-                "`specVersion` is `2.0`, which is not supported",
+                "`specVersion` is `2.0`; supported are 1.2 to 1.7",
+            ),
+            (
+                Format::CycloneDx,
+                r#"{"bomFormat":"CycloneDX"}"#,
+                "`specVersion` is missing or not a string; supported are 1.2 to 1.7",
             ),
             (
                 Format::CycloneDx,
@@ -329,12 +349,12 @@ mod tests {
             (
                 Format::CycloneDx,
                 r#"{"bomFormat":"CycloneDX","specVersion":"1.5","components":[{"type":"library"}]}"#,
-                "`components[0].name` is missing or no string",
+                "`components[0].name` is missing or not a string",
             ),
             (
                 Format::CycloneDx,
                 r#"{"bomFormat":"CycloneDX","specVersion":"1.5","metadata":{"component":{}}}"#,
-                "`metadata.component.name` is missing or no string",
+                "`metadata.component.name` is missing or not a string",
             ),
             (
                 Format::CycloneDx,
@@ -344,12 +364,12 @@ mod tests {
             (
                 Format::Spdx,
                 r#"{"spdxVersion":"SPDX-3.0"}"#,
-                "`spdxVersion` is `SPDX-3.0`, which is not supported",
+                "`spdxVersion` is `SPDX-3.0`; supported are SPDX-2.2 and SPDX-2.3",
             ),
             (
                 Format::Spdx,
                 r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"a"}]}"#,
-                "`packages[0].SPDXID` is missing or no string",
+                "`packages[0].SPDXID` is missing or not a string",
             ),
             (Format::Syft, "{}", "`artifacts` is missing"),
         ] {

@@ -9,6 +9,7 @@
 
 mod component;
 pub(crate) mod fields;
+pub(crate) mod makers;
 pub(crate) mod names;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use time::OffsetDateTime;
 
 use self::fields::Other;
 use crate::component::{
-    By, Completeness, Component, Evidence, Gap, Inventory, Kind, Node, Party, RelationKind, Tool,
+    By, Completeness, Component, Evidence, Gap, Inventory, Kind, Node, Party, RelationKind,
 };
 use crate::cyclonedx::{self, CycloneDx};
 use crate::document::Document;
@@ -148,12 +149,6 @@ impl Sources<'_> {
             part.nodes = nodes;
         }
         let found = || self.found.iter();
-        // Documents of the formats that are written name their tools themselves.
-        let tools = parts
-            .iter()
-            .filter(|it| matches!(it.format, None | Some(Format::Syft)))
-            .flat_map(|it| it.reading.inventory.tools.iter().cloned())
-            .collect();
         Merging {
             about,
             groups,
@@ -161,7 +156,6 @@ impl Sources<'_> {
             created: self.created,
             completeness: found().map(|it| it.completeness).max(),
             gaps: found().flat_map(|it| it.gaps.iter().cloned()).collect(),
-            tools,
             authors: found().flat_map(|it| it.authors.iter().cloned()).collect(),
             parts,
         }
@@ -260,7 +254,6 @@ pub(crate) struct Merging {
     /// Whether what was found is all there is; none if nobody looked.
     pub(crate) completeness: Option<Completeness>,
     pub(crate) gaps: BTreeSet<Gap>,
-    pub(crate) tools: BTreeSet<Tool>,
     pub(crate) authors: BTreeSet<Party>,
     pub(crate) parts: Vec<Part>,
 }

@@ -283,7 +283,15 @@ fn what_is_attested_are_the_bytes_that_were_given() {
     );
 
     // What is not the document that it is said to be.
-    for (kind, field) in [("cyclonedx", "bomFormat"), ("spdx", "spdxVersion")] {
+    for (kind, field) in [
+        ("cyclonedx", "bomFormat"),
+        ("spdx", "spdxVersion"),
+        ("provenance", "buildDefinition.buildType"),
+        ("slsaprovenance", "builder.id"),
+        ("vsa", "verifier.id"),
+        ("vuln", "scanner"),
+        ("openvex", "@context"),
+    ] {
         let all = [
             "attest",
             "oci:out:v1",
@@ -295,8 +303,18 @@ fn what_is_attested_are_the_bytes_that_were_given() {
         let output = project
             .run(&[&all[..], &["--type", kind]].concat())
             .expect(2);
-        assert!(output.stderr.contains(field), "{output:?}");
+        let said = format!("`{field}` is missing");
+        assert!(output.stderr.contains(&said), "{output:?}");
     }
+    // What it is instead is said.
+    project.write("claim.json", r#"{"spdxVersion": "SPDX-2.3"}"#);
+    let attest = "attest oci:out:v1 --key test.key --type vuln --predicate claim.json";
+    let arguments: Vec<&str> = attest.split(' ').collect();
+    let output = project.run(&arguments).expect(2);
+    assert!(
+        output.stderr.contains("it looks like `--type spdx`"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]

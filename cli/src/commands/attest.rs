@@ -154,31 +154,12 @@ fn predicate(path: &Path, kind: &PredicateType) -> Result<Box<RawValue>, Command
     let name = path.display();
     let parsed: serde_json::Value =
         intoto::json::from_slice(&bytes).context(|| format!("`{name}` is not a JSON object"))?;
-    let is_such = |field: &str, begins: &str| {
-        let text = parsed.get(field).and_then(serde_json::Value::as_str);
-        text.is_some_and(|it| it.starts_with(begins))
-    };
-    let (ok, document, field) = if *kind == PredicateType::CYCLONEDX {
-        (
-            is_such("bomFormat", "CycloneDX"),
-            "a CycloneDX",
-            "bomFormat",
-        )
-    } else if *kind == PredicateType::SPDX {
-        let is_3 = parsed.get("@context").is_some() && parsed.get("@graph").is_some();
-        (
-            is_such("spdxVersion", "SPDX-") || is_3,
-            "an SPDX",
-            "spdxVersion",
-        )
-    } else {
-        (true, "", "")
-    };
-    if !ok {
-        return Err(CommandError::undecided(Message(format!(
-            "`{name}` is not {document} document: `{field}` is missing"
-        )))
-        .hint("`--type` says what kind of claim the file is"));
+    if let Some(misfit) = kind.misfit(&parsed) {
+        let error = CommandError::undecided(Message(format!("`{name}` is {misfit}")));
+        return Err(match PredicateType::of_document(&parsed) {
+            Some(other) => error.hint(format!("it looks like `--type {}`", other.name())),
+            None => error.hint("`--type` says what kind of claim the file is"),
+        });
     }
     serde_json::from_slice(&bytes).context(|| format!("`{name}` is not JSON"))
 }

@@ -66,7 +66,13 @@ impl PolicyFile {
                 other => other.parse(),
             };
             claim.map_err(|error: intoto::PredicateTypeError| {
-                error_at(Some(it.span()), error.to_string())
+                let known: Vec<_> = PredicateType::short_names().collect();
+                let problem = format!(
+                    "unknown claim `{}`: known are {}, and URIs of predicate types",
+                    error.text,
+                    known.join(", ")
+                );
+                error_at(Some(it.span()), problem)
             })
         };
         let mut accepts = Vec::new();

@@ -5,30 +5,16 @@
 use std::collections::BTreeMap;
 
 use attest::{Accept, SignerPattern};
+use globset::GlobBuilder;
 use intoto::PredicateType;
 use serde_json::{Map, Value};
 
 use super::ImagePattern;
 
-/// Read by no rule: what a verification summary says.
-const BUILDER_LEVELS: &str = "builder-levels";
+pub(super) mod values;
 
-/// The parameters of the shipped rules; those of `health` begin with that word.
-const KNOWN: [&str; 13] = [
-    "allow-dirty-source",
-    "allow-forced-rebase",
-    "builder-ids",
-    "builder-signers",
-    "denied-licenses",
-    "denied-purls",
-    "external-parameters",
-    "health-files",
-    "health-of-source",
-    "isolation",
-    "sbom-types",
-    "signature-threshold",
-    BUILDER_LEVELS,
-];
+/// Read by no rule: what a verification summary says where the rules `slsa` hold.
+const BUILDER_LEVELS: &str = "builder-levels";
 
 /// What is wrong with parameters, for rules with these texts.
 pub(super) fn of_parameters(
@@ -37,7 +23,14 @@ pub(super) fn of_parameters(
     accepts: &[Accept],
 ) -> Result<(), String> {
     for (name, value) in parameters {
-        if name != BUILDER_LEVELS && !rules.values().any(|it| reads(it, name)) {
+        let is_read = if name == BUILDER_LEVELS {
+            rules
+                .values()
+                .any(|it| it.contains("package sealpack.slsa"))
+        } else {
+            rules.values().any(|it| reads(it, name))
+        };
+        if !is_read {
             return Err(match similar(name, rules) {
                 Some(other) => {
                     format!("no rule reads the parameter `{name}`; did you mean `{other}`?")
@@ -47,20 +40,15 @@ pub(super) fn of_parameters(
         }
         // What a name means to rules of one's own is for them to say.
         let mut shipped = rules.values().filter(|it| is_shipped(it));
-        if !shipped.any(|it| reads(it, name)) {
+        if name != BUILDER_LEVELS && !shipped.any(|it| reads(it, name)) {
             continue;
         }
+        values::of(name, value, parameters)?;
         match name.as_str() {
             "sbom-types" => of_types(value)?,
             "denied-purls" => texts(name, value, of_purl)?,
             "denied-licenses" => texts(name, value, of_license)?,
             "signature-threshold" => of_threshold(value, accepts)?,
-            _ if name.ends_with("-percent")
-                && name.starts_with("health-")
-                && !value.as_f64().is_some_and(|it| (0.0..=100.0).contains(&it)) =>
-            {
-                return Err(format!("`{name}` is not a number from 0 to 100: {value}"));
-            }
             _ => {}
         }
     }
@@ -101,12 +89,20 @@ fn reads(rule: &str, name: &str) -> bool {
     const INPUT: &str = "input.parameters";
     // Of the shipped rules it is known which names they take.
     let is_shipped = is_shipped(rule);
-    if is_shipped && !KNOWN.contains(&name) && !name.starts_with("health-") {
+    if is_shipped && !values::names().any(|it| it == name) {
         return false;
     }
     // There are many ways to take a field; what is nowhere in a rule is not taken by its name.
     let mut words = rule.match_indices(name);
-    let is_said = words.any(|(at, _)| rule.get(at..).is_some_and(|it| is_word(it, name)));
+    let is_said = words.any(|(at, _)| {
+        let before = rule.get(..at).and_then(|it| it.chars().next_back());
+        let quote = before.filter(|it| matches!(it, '"' | '`'));
+        rule.get(at..).is_some_and(|it| {
+            // A text is the whole name or another one: `health-age` is not `"health-age-days"`.
+            let behind = it.strip_prefix(name);
+            is_word(it, name) && quote.is_none_or(|it| behind.is_some_and(|b| b.starts_with(it)))
+        })
+    });
     let is_open = |behind: &str| {
         let behind = behind.trim_start();
         let inner = behind.trim_start_matches([',', '[', ' ', '\t', '\n']);
@@ -154,8 +150,7 @@ fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str>
             .replace("licence", "license");
         it.trim_end_matches('s').to_owned()
     };
-    let known = KNOWN.into_iter();
-    let mut known = known.filter(|it| rules.values().any(|rule| reads(rule, it)));
+    let mut known = values::names().filter(|it| rules.values().any(|rule| reads(rule, it)));
     known.find(|it| plain(it) == plain(name))
 }
 
@@ -163,7 +158,7 @@ fn similar(name: &str, rules: &BTreeMap<String, String>) -> Option<&'static str>
 fn texts(
     name: &str,
     value: &Value,
-    problem: impl Fn(&str) -> Option<&'static str>,
+    problem: impl Fn(&str) -> Option<String>,
 ) -> Result<(), String> {
     let list = value.as_array();
     let list = list.ok_or_else(|| format!("`{name}` is not a list of texts"))?;
@@ -177,26 +172,38 @@ fn texts(
     Ok(())
 }
 
-fn of_purl(text: &str) -> Option<&'static str> {
+fn of_purl(text: &str) -> Option<String> {
     const SCHEME: &str = "pkg:";
-    let text = text.trim().to_ascii_lowercase();
+    let text = text.trim().to_lowercase();
+    // As the rules match: one pattern for all of it, in lower case, in which `/` is like any other character.
+    let glob = text.replace('/', "\0");
+    if let Err(error) = GlobBuilder::new(&glob).literal_separator(true).build() {
+        return Some(error.kind().to_string());
+    }
+    if text.split('[').skip(1).any(|it| {
+        let class = it.split(']').next();
+        class.is_some_and(|it| it.contains('%'))
+    }) {
+        return Some("between brackets characters stand as they are, not encoded".to_owned());
+    }
     let end = text.find(['*', '?', '[', '{']).unwrap_or(text.len());
     let (fixed, _) = text.split_at_checked(end)?;
     let is_whole = end == text.len();
     let fits = fixed.starts_with(SCHEME) || (!is_whole && SCHEME.starts_with(fixed));
-    (!fits).then_some("a purl begins with `pkg:`, and so does its pattern")
+    (!fits).then(|| "a purl begins with `pkg:`, and so does its pattern".to_owned())
 }
 
-fn of_license(text: &str) -> Option<&'static str> {
+fn of_license(text: &str) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
-        return Some("it is empty");
+        return Some("it is empty".to_owned());
     }
     if text.contains(['*', '?']) {
-        return Some("licences are named one by one, without patterns");
+        return Some("licences are named one by one, without patterns".to_owned());
     }
-    text.contains([' ', '\t', '\n', '(', ')'])
-        .then_some("an identifier has neither blanks nor brackets; expressions are taken apart")
+    text.contains([' ', '\t', '\n', '(', ')']).then(|| {
+        "an identifier has neither blanks nor brackets; expressions are taken apart".to_owned()
+    })
 }
 
 /// A number of signers that can be met. A pattern of identities may stand for any number.

@@ -122,7 +122,10 @@ impl PolicySource {
             if !source.add_shipped(value) {
                 return Err(error_at(
                     *line,
-                    format!("there are no rules called `{value}`"),
+                    format!(
+                        "unknown rules `{value}`; known: {}",
+                        shipped::sets().join(", ")
+                    ),
                 ));
             }
         }

@@ -87,7 +87,7 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             format!("{ACCEPT}[[require]]\nclaim = \"sig\"\n"),
-            "policy.toml:5: predicate type `sig` is neither a URI nor a known short name",
+            "policy.toml:5: unknown claim `sig`: known are provenance, signature, custom, cyclonedx, health, link, openvex, slsaprovenance1, provenance-v0.2, slsaprovenance02, slsaprovenance, spdx, spdxjson, vsa, vuln, and URIs of predicate types",
         ),
         (
             "[[accept]]\nclaims = [\"vsa\"]\nsigner = \"anyone\"".to_owned(),
@@ -127,7 +127,7 @@ fn mistakes_are_named_with_file_and_line() {
         ),
         (
             format!("{ACCEPT}[rules]\nuse = [\"slsa\",\n\"typo\"]"),
-            "policy.toml:6: there are no rules called `typo`",
+            "policy.toml:6: unknown rules `typo`; known: health, sbom, signature, slsa",
         ),
         (
             format!("{ACCEPT}[rules]\nfiles = [\"none/*.rego\"]"),
@@ -243,7 +243,21 @@ fn what_can_never_come_to_anything_is_a_mistake() {
             "`sbom-types` is not a list",
         ),
         ("files = [\"open.rego\"]", "anything = 1", ""),
-        (shipped, "builder-levels = { a = 1 }", ""),
+        (
+            shipped,
+            "builder-ids = [\"a\"]\nbuilder-levels = { a = 1 }",
+            "",
+        ),
+        (
+            "use = [\"sbom\"]",
+            "builder-levels = { a = 1 }",
+            "no rule of the policy reads the parameter `builder-levels`",
+        ),
+        (
+            shipped,
+            "health-age = 5",
+            "no rule of the policy reads the parameter `health-age`",
+        ),
         (shipped, "health-commits = 1", ""),
         (
             shipped,
@@ -251,6 +265,26 @@ fn what_can_never_come_to_anything_is_a_mistake() {
             "`left-pad` in `denied-purls` matches nothing: a purl begins with `pkg:`",
         ),
         (shipped, "denied-purls = [\"npm/*\"]", "matches nothing"),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/left-[pad@*\"]",
+            "`pkg:npm/left-[pad@*` in `denied-purls` matches nothing: unclosed character class",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/[b%2da]\"]",
+            "matches nothing: between brackets characters stand as they are",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/{a,b\"]",
+            "matches nothing: unclosed alternate group",
+        ),
+        (
+            shipped,
+            "denied-purls = [\"pkg:npm/[Z-a]\"]",
+            "matches nothing: invalid range; 'z' > 'a'",
+        ),
         (
             shipped,
             "denied-purls = [\"*left-pad*\", \"PKG:npm/*\", \"p*\", \"pkg:a/b\"]",
@@ -302,6 +336,10 @@ fn what_can_never_come_to_anything_is_a_mistake() {
             "{parameters}: {said}"
         );
     }
+}
+
+#[test]
+fn a_pattern_that_can_match_nothing_is_a_mistake() {
     for (line, says) in [
         ("images = [\"app\"]", "the pattern `app` matches no image"),
         ("images = [\"r.example/\"]", "matches no image"),
@@ -324,6 +362,34 @@ fn what_can_never_come_to_anything_is_a_mistake() {
     // Identities by a pattern may be many.
     let many = "[[accept]]\nclaims = [\"signature\"]\nsigner = { identity-regexp = \".*\", issuer = \"i\" }\n[rules]\nuse = [\"signature\"]\n[parameters]\nsignature-threshold = 3\n";
     parse(many, &[]).unwrap();
+}
+
+/// What is written about parameters, what is looked at, and what the rules read.
+#[test]
+fn each_parameter_is_documented_known_and_read() {
+    let readme = include_str!("../../README.md");
+    let (_, shipped) = readme.split_once("### Shipped").unwrap();
+    let (shipped, _) = shipped.split_once("## Shortcomings").unwrap();
+    let rules = crate::shipped::SHIPPED;
+    for name in sense::values::names() {
+        assert!(shipped.contains(&format!("`{name}`")), "{name}");
+        let is_read = rules
+            .iter()
+            .any(|it| it.text.contains(&format!("\"{name}\"")));
+        assert!(is_read || name == "builder-levels", "{name}");
+    }
+    // The other way round: each text with a dash that stands where a parameter does.
+    for rule in rules {
+        for rest in rule.text.split("input.parameters").skip(1) {
+            let quoted = rest.split('"').nth(1).unwrap_or_default();
+            let is_name = quoted.contains('-') && !rest.starts_with('[') || rest.starts_with("[\"");
+            assert!(
+                !is_name || sense::values::names().any(|it| it == quoted),
+                "{}: {quoted}",
+                rule.name
+            );
+        }
+    }
 }
 
 #[test]

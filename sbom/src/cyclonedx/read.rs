@@ -17,8 +17,20 @@ pub(crate) fn read(root: &mut Object, origin: &str) -> Reading {
     let mut reading = Reading::default();
     let metadata = root.get_mut("metadata").and_then(Value::as_object_mut);
     if let Some(metadata) = metadata {
-        let tools: Vec<Tool> = objects(metadata, "tools").filter_map(tool).collect();
-        reading.inventory.tools = tools;
+        // A list, or as of 1.5 components and services.
+        let current = metadata.get("tools").and_then(Value::as_object);
+        let lists = ["components", "services"].into_iter();
+        let current = current.into_iter().flat_map(|it| {
+            let lists = lists.clone();
+            lists.flat_map(move |list| objects(it, list))
+        });
+        let tools = objects(metadata, "tools").chain(current);
+        reading.inventory.tools = tools.filter_map(tool).collect();
+        let people = objects(metadata, "authors").filter_map(|it| party(it, true));
+        let makers = ["manufacture", "manufacturer"].into_iter();
+        let makers = makers.filter_map(|it| metadata.get(it)?.as_object());
+        let makers = makers.filter_map(|it| party(it, false));
+        reading.inventory.authors = people.chain(makers).collect();
         if let Some(Value::Object(main)) = metadata.remove("component") {
             reading.root = Some(0);
             add(&mut reading, main, None, origin);
@@ -72,7 +84,8 @@ fn component(fields: &Object, origin: &str) -> Component {
         .next()
         .and_then(|it| party(it, true))
         .or_else(|| text(fields, "author").and_then(Party::parse))
-        .or_else(|| text(fields, "publisher").and_then(Party::parse));
+        .or_else(|| text(fields, "publisher").and_then(Party::parse))
+        .or_else(|| party(fields.get("manufacturer")?.as_object()?, false));
     let mut evidence = vec![Evidence {
         layer: None,
         path: None,
@@ -175,7 +188,9 @@ fn licenses(fields: &Object) -> Licenses {
 
 fn tool(fields: &Object) -> Option<Tool> {
     Some(Tool {
-        vendor: text(fields, "vendor").map(str::to_owned),
+        vendor: text(fields, "vendor")
+            .or_else(|| text(fields, "publisher"))
+            .map(str::to_owned),
         name: text(fields, "name")?.to_owned(),
         version: text(fields, "version").map(str::to_owned),
     })

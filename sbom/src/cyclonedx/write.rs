@@ -9,6 +9,7 @@ use crate::component::{Completeness, Node, RelationKind};
 use crate::format::Format;
 use crate::json::{Object, list, object, push, set, sort, take_list, text, texts};
 use crate::merge::fields::{self, Other};
+use crate::merge::makers;
 use crate::merge::{Group, Merging, Part, TOOL, TOOL_VERSION, fill, names, timestamp, uuid};
 use crate::purl::Purl;
 
@@ -26,9 +27,15 @@ pub(crate) fn write(merging: &Merging) -> Object {
     writer.name_others();
     writer.name_components();
     let components = writer.components();
-    let dependencies = writer.dependencies();
     let (mut metadata, mut root) = writer.rest();
     set(&mut metadata, "component", writer.about());
+    // What was merged away, or stands as a text now, takes the names in it along.
+    let mut defined = BTreeSet::new();
+    let written = metadata.values().chain(root.values()).chain(&components);
+    for value in written {
+        names_in(value, &mut defined);
+    }
+    let dependencies = writer.dependencies(&defined);
     if let Some(completeness) = merging.completeness {
         let aggregate = match completeness {
             Completeness::Complete => "complete",
@@ -244,8 +251,8 @@ impl<'a> Writer<'a> {
         about
     }
 
-    /// What depends on what. The subject depends on what nothing else depends on.
-    fn dependencies(&self) -> Vec<Value> {
+    /// What depends on what, of all that is `defined`. The subject depends on what nothing else depends on.
+    fn dependencies(&self, defined: &BTreeSet<String>) -> Vec<Value> {
         let mut graph: BTreeMap<String, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
         for (index, part) in self.natives() {
             let renames = self.renames.get(index);
@@ -255,7 +262,7 @@ impl<'a> Writer<'a> {
                 };
                 // A name that the document does not define could mean something else in another.
                 let target = |old: &str| match renames.and_then(|it| it.get(old)) {
-                    Some(new) => Some(new.clone()),
+                    Some(new) => defined.contains(new).then(|| new.clone()),
                     None => old.starts_with("urn:cdx:").then(|| old.to_owned()),
                 };
                 let Some(from) = text(entry, "ref").and_then(target) else {
@@ -343,6 +350,16 @@ impl<'a> Writer<'a> {
         if merging.created.is_none() {
             properties.push(json!({ "name": "sealpack:created", "value": "unknown" }));
         }
+        for author in makers::authors(merging, Format::CycloneDx) {
+            let kind = if author.is_person {
+                "Person"
+            } else {
+                "Organization"
+            };
+            let mail = author.email.as_ref().map(|it| format!(" ({it})"));
+            let value = format!("{kind}: {}{}", author.name, mail.unwrap_or_default());
+            properties.push(json!({ "name": "sealpack:metadata:creator", "value": value }));
+        }
         for gap in &merging.gaps {
             let value = format!("{}: {}", gap.path, gap.reason);
             properties.push(json!({ "name": "sealpack:gap", "value": value }));
@@ -416,14 +433,16 @@ fn rewrite_value(value: &mut Value, is_reference: bool, renames: &BTreeMap<Strin
 /// Metadata that name us and all the tools that `roots` and what was found name. Takes what it uses
 /// out of `roots`.
 fn tools<'a>(merging: &Merging, roots: impl Iterator<Item = &'a mut Object>) -> Object {
-    let mut tools = vec![json!({ "type": "application", "name": TOOL, "version": TOOL_VERSION })];
-    for tool in &merging.tools {
+    let us = json!({ "type": "application", "name": TOOL, "version": TOOL_VERSION });
+    let mut tools = Vec::new();
+    let mut others = vec![us];
+    for tool in makers::tools(merging, Format::CycloneDx) {
         let mut component = object(json!({ "type": "application", "name": tool.name }));
         let version = tool.version.as_deref().unwrap_or_default();
         set(&mut component, "version", version);
         let vendor = tool.vendor.as_deref().unwrap_or_default();
         set(&mut component, "publisher", vendor);
-        tools.push(component.into());
+        others.push(component.into());
     }
     let mut services = Vec::new();
     for root in roots {
@@ -451,6 +470,11 @@ fn tools<'a>(merging: &Merging, roots: impl Iterator<Item = &'a mut Object>) -> 
         }
     }
     tools.retain(|it| it.get("name").is_some_and(Value::is_string));
+    // A tool that wrote both formats is one tool, and says more of itself in this one.
+    let said = |it: &Value| (it.get("name").cloned(), it.get("version").cloned());
+    let native: Vec<_> = tools.iter().map(said).collect();
+    others.retain(|it| !native.contains(&said(it)));
+    tools.extend(others);
     for tool in &mut tools {
         if let Some(tool) = tool.as_object_mut() {
             // Nothing refers to a tool, and the names of tools are not unique.

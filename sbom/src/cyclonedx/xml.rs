@@ -139,7 +139,8 @@ impl Reader<'_> {
         if place.is_list() && (fields.is_empty() || place.name != "tools") {
             return Ok(Value::Array(entries));
         }
-        if fields.is_empty() && !place.is_attachment() {
+        let is_empty = fields.is_empty() && text.is_empty();
+        if fields.is_empty() && !place.is_attachment() && !(is_empty && place.is_object()) {
             return place.leaf(text.to_owned());
         }
         if !text.is_empty() {

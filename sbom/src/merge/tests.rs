@@ -1,6 +1,7 @@
 //! What comes of several documents about one image.
 
 mod any;
+mod converted;
 
 use std::collections::BTreeSet;
 
@@ -630,6 +631,44 @@ fn is_whole(merged: &Merged) {
 fn an_entry_of_the_dependencies_gives_no_name() {
     let document = cyclonedx(&json!([]), &json!([{ "ref": "b", "bom-ref": "b" }]));
     is_whole(&merge(&subject(), OffsetDateTime::UNIX_EPOCH, &[document]));
+}
+
+/// A name that is defined where nothing is carried over, or by what becomes a text, defines nothing.
+#[test]
+fn a_dependency_leads_to_what_is_written() {
+    let dependencies = json!([
+        {"ref": "a", "dependsOn": ["c"]},
+        {"ref": "c", "dependsOn": ["a"], "provides": ["a"]},
+    ]);
+    let merge_any = |it: &[Document]| merge(&subject(), OffsetDateTime::UNIX_EPOCH, it);
+    let name = json!({"bom-ref": "a", "name": "tool"});
+    for (field, value) in [
+        ("version", name.clone()),
+        ("signature", name.clone()),
+        ("metadata", json!({"tools": {"components": [name]}})),
+        ("metadata", json!({"manufacture": name})),
+    ] {
+        let mut root = cyclonedx(
+            &json!([{"type": "library", "name": "c", "bom-ref": "c"}]),
+            &dependencies,
+        )
+        .root()
+        .clone();
+        root.insert(field.to_owned(), value);
+        let merged = merge_any(&[document(Format::CycloneDx, &Value::from(root))]);
+        is_whole(&merged);
+        let entries = crate::json::list(merged.cyclonedx.root(), "dependencies");
+        assert!(entries.iter().any(|it| it["ref"] == "c"), "{field}");
+    }
+    // Of two values one stands.
+    let definition = |name: &str| {
+        let mut root = cyclonedx(&json!([]), &json!([{ "ref": name }]))
+            .root()
+            .clone();
+        root.insert("definitions".to_owned(), json!({"text": {"bom-ref": name}}));
+        document(Format::CycloneDx, &Value::from(root))
+    };
+    is_whole(&merge_any(&[definition("a"), definition("b")]));
 }
 
 proptest! {

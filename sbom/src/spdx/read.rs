@@ -11,6 +11,7 @@ use crate::component::{
 };
 use crate::json::{Object, object, objects, take_list, text, texts};
 use crate::license::NOASSERTION;
+use crate::merge::makers;
 use crate::purl::Purl;
 use crate::reading::Reading;
 
@@ -32,6 +33,12 @@ pub(crate) fn read(root: &mut Object, origin: &str) -> Reading {
         reading.add(component, &reference, fields);
     }
 
+    if let Some(creation) = root.get("creationInfo").and_then(Value::as_object) {
+        reading.inventory.tools = makers::spdx_tools(creation).collect();
+        let authors = texts(creation, "creators").filter(|it| !it.starts_with("Tool:"));
+        reading.inventory.authors = authors.filter_map(party).collect();
+    }
+
     let names = reading.names();
     let mut described: BTreeSet<&str> = texts(root, "documentDescribes").collect();
     let mut relations = Vec::new();
@@ -42,10 +49,12 @@ pub(crate) fn read(root: &mut Object, origin: &str) -> Reading {
         if kind == "DESCRIBES" && from == "SPDXRef-DOCUMENT" {
             described.insert(to);
         }
-        if let Some(kind) = relation_kind(kind)
-            && let (Some(from), Some(to)) = (names.get(from), names.get(to))
-        {
-            relations.push((*from, kind, *to));
+        if let (Some(from), Some(to)) = (names.get(from), names.get(to)) {
+            relations.extend(match kind {
+                // The other way round, and written so again.
+                "BUILD_DEPENDENCY_OF" => Some((*to, RelationKind::NeedsToBuild, *from)),
+                kind => relation_kind(kind).map(|it| (*from, it, *to)),
+            });
         }
     }
     let described: Vec<Node> = described
@@ -102,7 +111,12 @@ fn component(package: &Object, extracted: &BTreeMap<&str, &Object>, origin: &str
     let owned = |field| known(package, field).map(str::to_owned);
     let locators = |wanted: &'static [&'static str]| {
         objects(package, "externalRefs")
-            .filter(move |it| text(it, "referenceType").is_some_and(|it| wanted.contains(&it)))
+            .filter(move |it| {
+                // In any letters, or as RDF has it: `http://spdx.org/rdf/references/purl`.
+                let kind = text(it, "referenceType").unwrap_or_default();
+                let kind = kind.rsplit('/').next().unwrap_or_default();
+                wanted.iter().any(|it| it.eq_ignore_ascii_case(kind))
+            })
             .filter_map(|it| text(it, "referenceLocator"))
     };
     let mut urls = Vec::new();

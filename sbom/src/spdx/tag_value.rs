@@ -22,7 +22,7 @@ pub(crate) fn read(document: &str) -> Result<Object, TagValueError> {
             problem,
         };
         if number > LINES {
-            return Err(malformed("is one of too many"));
+            return Err(malformed("is beyond the limit on lines"));
         }
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -40,7 +40,9 @@ pub(crate) fn read(document: &str) -> Result<Object, TagValueError> {
                 }
                 whole.push_str(line);
                 whole.push('\n');
-                (_, line) = lines.next().ok_or(malformed("starts a text without end"))?;
+                (_, line) = lines
+                    .next()
+                    .ok_or(malformed("starts a text (`<text>`) that has no end"))?;
             }
             value = whole;
         }
@@ -234,7 +236,7 @@ impl Reader {
     fn take(&mut self, tag: &str, value: &str) -> Result<(), &'static str> {
         if let Some((_, at, field, kind)) = FIELDS.iter().find(|(it, ..)| *it == tag) {
             if *at != self.at {
-                return Err("stands where nothing is that it could be about");
+                return Err("belongs to another kind of element than the one before it");
             }
             let element = self.element().ok_or("is about nothing")?;
             match kind {
@@ -497,9 +499,12 @@ AnnotationComment: looked at
             ("Odd: x", "line 1 has a tag that is not known"),
             (
                 "PackageVersion: 1",
-                "line 1 stands where nothing is that it could be about",
+                "line 1 belongs to another kind of element than the one before it",
             ),
-            ("PackageName: <text>a", "line 1 starts a text without end"),
+            (
+                "PackageName: <text>a",
+                "line 1 starts a text (`<text>`) that has no end",
+            ),
             ("Relationship: a b", "line 1 is no relationship"),
             ("ExternalRef: a b c", "line 1 is about nothing"),
         ] {

@@ -65,16 +65,18 @@ pub(super) fn hex_digits(algorithm: HashAlgorithm) -> Option<usize> {
     })
 }
 
-/// Whether `location` is one that SPDX allows as a download location.
+/// Whether `location` is one that SPDX allows as a download location: an address, or one of a version
+/// control system, such as `git+https://example.test/app.git@v1`.
 pub(super) fn is_download_location(location: &str) -> bool {
-    let has_scheme = [
-        "https://",
-        "http://",
-        "ftp://",
-        "git+https://",
-        "git+ssh://",
-    ]
-    .iter()
-    .any(|it| location.starts_with(it));
+    let scheme = location.split_once("://").map_or("", |(scheme, _)| scheme);
+    let (system, transport) = scheme.split_once('+').unwrap_or((scheme, ""));
+    let has_scheme = match system {
+        "http" | "https" | "ftp" => transport.is_empty(),
+        "bzr" | "git" | "hg" | "svn" => matches!(
+            transport,
+            "" | "ftp" | "git" | "http" | "https" | "lp" | "sftp" | "ssh" | "static-http" | "svn"
+        ),
+        _ => false,
+    };
     has_scheme && location.bytes().all(|b| b.is_ascii_graphic())
 }

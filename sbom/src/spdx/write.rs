@@ -11,6 +11,7 @@ use crate::format::Format;
 use crate::json::{Object, object, objects, push, set, short_hash, sort, take_list, text, texts};
 use crate::license::NOASSERTION;
 use crate::merge::fields::{self, Other};
+use crate::merge::makers;
 use crate::merge::{Group, Merging, Part, TOOL, TOOL_VERSION, fill, names, timestamp, uuid};
 
 const DOCUMENT: &str = "SPDXRef-DOCUMENT";
@@ -434,12 +435,13 @@ impl<'a> Writer<'a> {
             .map(str::to_owned)
             .collect();
         creators.insert(format!("Tool: {TOOL}-{TOOL_VERSION}"));
-        for tool in &self.merging.tools {
+        for tool in makers::tools(self.merging, Format::Spdx) {
             let version = tool.version.as_ref().map(|it| format!("-{it}"));
             let version = version.unwrap_or_default();
             creators.insert(format!("Tool: {}{version}", tool.name));
         }
-        for author in &self.merging.authors {
+        let authors = makers::authors(self.merging, Format::Spdx);
+        for author in self.merging.authors.iter().chain(authors) {
             creators.insert(super::package::party(author));
         }
         let mut comments: BTreeSet<&str> = infos().filter_map(|it| text(it, "comment")).collect();

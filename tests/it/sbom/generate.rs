@@ -228,7 +228,7 @@ fn older_forms_are_read_and_what_is_none_is_named() {
         (["convert", "laughs.xml"], "a document type is not allowed"),
         (
             ["convert", "odd.json"],
-            "not an SBOM of a format that is known",
+            "not an SBOM in CycloneDX (JSON, XML), SPDX 2 (JSON, tag-value) or Syft JSON",
         ),
         (
             ["generate", "no/such:@place"],

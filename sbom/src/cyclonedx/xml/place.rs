@@ -164,6 +164,33 @@ const ATTACHMENTS: &[(&str, &str)] = &[
     ("swid", "text"),
 ];
 
+/// Objects that may have nothing in them, where no text may stand.
+const OBJECTS: &[&str] = &[
+    "address",
+    "analysis",
+    "contact",
+    "credits",
+    "diff",
+    "individual",
+    "manufacture",
+    "manufacturer",
+    "metadata",
+    "organization",
+    "pedigree",
+    "provider",
+    "supplier",
+];
+const OBJECTS_IN: &[(&str, &str)] = &[
+    ("authors", "author"),
+    ("commit", "author"),
+    ("commit", "committer"),
+    ("component", "evidence"),
+    ("issue", "source"),
+    ("rating", "source"),
+    ("reference", "source"),
+    ("vulnerability", "source"),
+];
+
 const NUMBERS: &[&str] = &[
     "classicalSecurityLevel",
     "column",
@@ -239,6 +266,11 @@ impl<'a> Place<'a> {
         self.name == "attachment" || self.is_in(ATTACHMENTS)
     }
 
+    /// Whether it is an object, whatever is in it.
+    pub(super) fn is_object(self) -> bool {
+        OBJECTS.contains(&self.name) || self.is_in(OBJECTS_IN)
+    }
+
     /// Whether it only says which other element is meant.
     pub(super) fn is_reference(self) -> bool {
         match self.name {
@@ -281,8 +313,9 @@ impl<'a> Place<'a> {
         }
         if BOOLEANS.contains(&self.name) {
             return match text.as_str() {
-                "true" | "1" => Ok(Value::Bool(true)),
-                "false" | "0" => Ok(Value::Bool(false)),
+                // With a capital as Python has them, and so its library for CycloneDX.
+                "true" | "True" | "1" => Ok(Value::Bool(true)),
+                "false" | "False" | "0" => Ok(Value::Bool(false)),
                 _ => Err(XmlError::Parse(format!(
                     "<{}> is neither true nor false",
                     self.name

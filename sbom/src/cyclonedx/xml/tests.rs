@@ -241,3 +241,28 @@ fn numbers_of_xml_are_numbers_of_json() {
         assert!(number("score", text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn an_object_may_be_empty() {
+    let document = r#"<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><metadata>
+  <authors><author/></authors><supplier/>
+  <component type="library"><supplier><contact/></supplier><author/><name>a</name>
+    <swid tagId="t" name="n" patch="True"/><modified>False</modified></component>
+</metadata></bom>"#;
+    let json: Value = serde_json::from_slice(&read(document).unwrap()).unwrap();
+    assert_eq!(
+        json["metadata"],
+        json!({
+            "authors": [{}],
+            "supplier": {},
+            "component": {
+                "type": "library",
+                "supplier": {"contact": [{}]},
+                "author": "",
+                "name": "a",
+                "swid": {"tagId": "t", "name": "n", "patch": true},
+                "modified": false,
+            },
+        })
+    );
+}
