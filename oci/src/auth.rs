@@ -7,9 +7,9 @@ mod cnb;
 mod config_file;
 mod docker;
 mod helper;
-mod json;
 mod lock;
 mod login;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;

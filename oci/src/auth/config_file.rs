@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::json::{self, Value, is_field};
-use super::{Credential, CredentialsError, MAX_BYTES, docker, helper, normalise};
+use serde::Deserialize;
+
+use super::{Credential, CredentialsError, MAX_BYTES, docker, helper, normalise, wire};
 
 /// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
 /// keep more.
@@ -38,7 +39,7 @@ impl ConfigFile {
             problem,
         };
         // A file of nothing is one without configuration, as for Docker.
-        let raw = Raw::read(text).ok_or_else(|| {
+        let raw: Raw = wire::first(text.as_bytes(), &wire::ENTRIES).map_err(|_secret| {
             // Where, but not what: the error may quote a secret.
             let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
             malformed(match error {
@@ -53,9 +54,9 @@ impl ConfigFile {
         let mut credentials = BTreeMap::new();
         let mut of_addresses = Vec::new();
         for (key, entry) in raw.auths {
-            let credential = match docker::Entry::of(entry) {
-                Ok(entry) => entry.tolerantly().transpose(),
-                Err(()) => Some(Err("is not of the expected shape")),
+            let credential = match docker::Entry::read(&entry) {
+                Some(entry) => entry.tolerantly().transpose(),
+                None => Some(Err("is not of the expected shape")),
             };
             let is_address = key.contains("://");
             if let Some(credential) = credential {
@@ -172,49 +173,13 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsErro
     }
 }
 
-/// The names under which a file has lists of registries: `auths`, in whatever letters, each time it is there.
-pub(super) fn lists(text: &str) -> Vec<String> {
-    match json::read(text.as_bytes()) {
-        Ok(Some((Value::Object(fields), _))) => {
-            let keys = fields.into_iter().map(|(key, _)| key);
-            keys.filter(|key| is_field(key, "auths")).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What a file says, as far as it is for us.
-#[derive(Default)]
+/// What a file says, as far as it is for us; of each entry the text.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Raw {
-    auths: BTreeMap<String, Value>,
+    auths: BTreeMap<String, String>,
     cred_helpers: BTreeMap<String, String>,
     creds_store: String,
-}
-
-impl Raw {
-    /// Reads it as Docker does: what stands twice adds to what stood before.
-    fn read(text: &str) -> Option<Self> {
-        let mut raw = Self::default();
-        let fields = match json::read(text.as_bytes()).ok()? {
-            None => return Some(raw),
-            Some((Value::Object(fields), _)) => fields,
-            Some(_) => return None,
-        };
-        for (key, value) in fields {
-            if is_field(&key, "auths") {
-                match value {
-                    Value::Null => raw.auths.clear(),
-                    Value::Object(entries) => raw.auths.extend(entries),
-                    _ => return None,
-                }
-            } else if is_field(&key, "credhelpers") {
-                docker::texts(value, &mut raw.cred_helpers).ok()?;
-            } else if is_field(&key, "credsstore") && !value.put(&mut raw.creds_store) {
-                return None;
-            }
-        }
-        Some(raw)
-    }
 }
 
 #[cfg(test)]

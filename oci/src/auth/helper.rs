@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::json::{self, Value, is_field};
-use super::{Credential, CredentialsError, MAX_BYTES};
+use super::{Credential, CredentialsError, MAX_BYTES, wire};
 use crate::Registry;
 
 /// A helper that unlocks a keyring may wait for its user; one that hangs may not.
@@ -51,35 +50,9 @@ pub(super) async fn ask(
         Err(words) if words == NOT_FOUND => return Ok(None),
         Err(words) => return Err(failed(name, registry, words)),
     };
-    let (username, secret) = answer(&output)
+    let (username, secret) = wire::answer(&output)
         .ok_or_else(|| failed(name, registry, "its answer is malformed".to_owned()))?;
     Ok((!username.is_empty() || !secret.is_empty()).then_some((username, secret)))
-}
-
-/// Name and secret in an answer. As Docker reads it, whatever follows, and in whatever letters.
-fn answer(output: &[u8]) -> Option<(String, String)> {
-    let (mut server, mut username, mut secret) = Default::default();
-    match json::read(output).ok()??.0 {
-        Value::Null => {}
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let field = [
-                    ("serverurl", &mut server),
-                    ("username", &mut username),
-                    ("secret", &mut secret),
-                ]
-                .into_iter()
-                .find(|(name, _)| is_field(&key, name));
-                if let Some((_, field)) = field
-                    && !value.put(field)
-                {
-                    return None;
-                }
-            }
-        }
-        _ => return None,
-    }
-    Some((username, secret))
 }
 
 /// Has the helper keep a credential.
@@ -212,25 +185,6 @@ mod tests {
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_an_error() {
         assert!(get("surely-not-installed", "r.example").await.is_err());
-    }
-
-    #[test]
-    fn answers_are_read_as_docker_reads_them() {
-        let pair = |name: &str, secret: &str| Some((name.to_owned(), secret.to_owned()));
-        for (text, expected) in [
-            (
-                r#"{"ServerURL":"https://x","Username":"me","Secret":"s"} x"#,
-                pair("me", "s"),
-            ),
-            (r#"{"username":"me","SECRET":"s"}"#, pair("me", "s")),
-            (r#"{"Username":null}"#, pair("", "")),
-            (r#"{"ServerURL":1,"Username":"me","Secret":"s"}"#, None),
-            ("", None),
-            ("hello", None),
-            ("[]", None),
-        ] {
-            assert_eq!(answer(text.as_bytes()), expected, "{text}");
-        }
     }
 
     fn shell(script: &str) -> Command {

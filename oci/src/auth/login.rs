@@ -5,9 +5,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, Credential, CredentialsError, config_file, helper, lock, normalise};
+use super::{ConfigFile, Credential, CredentialsError, config_file, helper, lock, normalise, wire};
 use crate::Registry;
 
 impl ConfigFile {
@@ -93,9 +94,14 @@ fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
     let Some(text) = config_file::read_text(path)? else {
         return Ok(Map::new());
     };
+    // The error is dropped because it may quote a secret.
+    let document: Map<String, Value> = serde_json::from_str(&text)
+        .ok()
+        .ok_or_else(|| no_object(path, "it"))?;
     // What is read from a file with several lists would not be what is written back.
-    let lists = config_file::lists(&text);
-    if lists.len() > 1 || lists.iter().any(|it| it != "auths") {
+    let is_one = go::json::unambiguous::<IgnoredAny>(text.as_bytes(), &wire::LISTS).is_ok();
+    let is_other = |key: &String| key != wire::AUTHS && go::json::is_folded(wire::AUTHS, key);
+    if !is_one || document.keys().any(is_other) {
         return Err(CredentialsError::File {
             path: path.to_owned(),
             problem:
@@ -103,10 +109,7 @@ fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
                     .to_owned(),
         });
     }
-    // The error is dropped because it may quote a secret.
-    serde_json::from_str(&text)
-        .ok()
-        .ok_or_else(|| no_object(path, "it"))
+    Ok(document)
 }
 
 fn auths_of<'a>(
