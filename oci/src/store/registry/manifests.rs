@@ -13,8 +13,7 @@ use super::link;
 use super::problem::RegistryContent;
 use super::token::Access;
 use super::transport::{Body, Document, Endpoint, Target};
-use crate::store::layout::source::media_type_of;
-use crate::{Descriptor, Digest, Hasher, MediaType, Selector, StoreError, Tag};
+use crate::{Descriptor, Digest, Hasher, Manifest, MediaType, Selector, StoreError, Tag};
 
 /// All that we read as a manifest.
 pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static(
@@ -59,7 +58,7 @@ impl Endpoint {
         let (digest, document) = self.read_any(selector, action).await?;
         let media_type = media_type(&document.headers)
             .filter(MediaType::is_manifest)
-            .or_else(|| own_media_type(&document.bytes))
+            .or_else(|| Manifest::media_type_of(&document.bytes).filter(MediaType::is_manifest))
             .ok_or_else(|| {
                 if is_web_page(&document) {
                     self.web_page("a manifest")
@@ -399,11 +398,6 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<MediaType> {
     Some(media_type.trim().into())
 }
 
-/// What a manifest says it is, where the registry does not.
-fn own_media_type(content: &[u8]) -> Option<MediaType> {
-    media_type_of(content).filter(MediaType::is_manifest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -422,30 +416,6 @@ mod tests {
             recent.keep(&Digest::of(&content(19)), content(19));
         }
         assert!(recent.find(&Digest::of(&content(12))).is_some());
-    }
-
-    #[test]
-    fn what_has_no_media_type_is_what_it_looks_like() {
-        let index = r#"{"mediaType":"application/vnd.oci.image.index.v1+json"}"#;
-        for (text, expected) in [
-            (index, Some(MediaType::IMAGE_INDEX)),
-            (r#"{"manifests":[]}"#, Some(MediaType::IMAGE_INDEX)),
-            (r#"{"layers":[]}"#, Some(MediaType::IMAGE_MANIFEST)),
-            (r#"{"mediaType":"text/plain","layers":[]}"#, None),
-            (r#"{"mediaType":1,"layers":[]}"#, None),
-            (
-                r#"{"mediaType":"","manifests":null,"layers":[]}"#,
-                Some(MediaType::IMAGE_MANIFEST),
-            ),
-            (
-                r#"{"mediaType":null,"config":{"digest":"sha256:0"}}"#,
-                Some(MediaType::IMAGE_MANIFEST),
-            ),
-            ("{}", None),
-            ("[]", None),
-        ] {
-            assert_eq!(own_media_type(text.as_bytes()), expected, "{text}");
-        }
     }
 
     #[test]
