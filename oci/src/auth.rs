@@ -3,6 +3,7 @@
 //! In order: what was given for a registry, `CNB_REGISTRY_AUTH`, and the file that Docker or Podman
 //! keeps, before which goes `DOCKER_AUTH_CONFIG`. Nothing is looked up, and no helper program runs, before a registry asks for credentials.
 
+mod asked;
 mod cnb;
 mod config_file;
 mod docker;
@@ -63,7 +64,7 @@ impl Credential {
     }
 
     /// What Docker's files and helpers mean by a pair: the name `<token>` marks an identity token.
-    fn of_pair(username: &str, secret: String) -> Self {
+    fn of_pair(username: &str, secret: impl Into<Secret>) -> Self {
         if username == "<token>" {
             Self::IdentityToken(secret.into())
         } else {
@@ -81,6 +82,7 @@ pub struct Credentials {
     files: Vec<ConfigFile>,
     notes: Vec<String>,
     as_upstream: Option<AsUpstream>,
+    asked: asked::Asked,
 }
 
 /// What is looked up for registries as a whole, as the lifecycle of the Go project does it.
@@ -190,7 +192,10 @@ impl Credentials {
     pub async fn look_up(&self, registry: &Registry) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(upstream) = &self.as_upstream {
-            let found = upstream.keychain.credential(registry, &mut notes).await;
+            let found = upstream
+                .keychain
+                .credential(registry, &self.asked, &mut notes)
+                .await;
             let mut known = upstream.known();
             let known = known.entry(registry.clone()).or_default();
             *known = found.or_else(|| known.take());
@@ -204,7 +209,7 @@ impl Credentials {
     }
 
     /// The credential for `repository`: the one for the longest path that contains it. May run a
-    /// credential helper.
+    /// credential helper, but not twice within minutes for one registry, whichever copy is asked.
     pub async fn for_repository(
         &self,
         repository: &Repository,
@@ -223,13 +228,13 @@ impl Credentials {
                 None => {
                     upstream
                         .keychain
-                        .credential(registry, &mut Vec::new())
+                        .credential(registry, &self.asked, &mut Vec::new())
                         .await
                 }
             });
         }
         for file in &self.files {
-            if let Some(credential) = file.credential(&keys).await? {
+            if let Some(credential) = file.credential(&keys, &self.asked).await? {
                 return Ok(Some(credential));
             }
         }

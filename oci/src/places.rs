@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::auth::{ConfigFile, Credentials};
 use crate::store::{
     ArchiveForm, ArchiveStore, DaemonAddress, DaemonAddressError, DaemonOptions, DockerDaemon,
     LayoutStore, MirrorSettings, RegistryClient, RegistryOptions, RegistryOptionsError,
@@ -84,19 +83,13 @@ impl Places {
         self
     }
 
-    /// Whether there is a credential for `repository`, as far as that can be known.
+    /// Whether there is a credential for `repository`, as far as that can be known: what was found when it
+    /// was asked counts.
     pub async fn has_credential(&self, repository: &Repository) -> bool {
-        let mut credentials = match &self.settings.authfile {
-            Some(_) => Credentials::default(),
-            None => Credentials::find(self.home.as_deref(), &self.variables).unwrap_or_default(),
-        };
-        if let Some(path) = &self.settings.authfile
-            && let Ok(Some(file)) = ConfigFile::read(&self.directory.join(path))
-        {
-            credentials = credentials.with_file(file);
+        match self.client() {
+            Ok(client) => client.has_credential(repository).await,
+            Err(_) => false,
         }
-        let found = credentials.for_repository(repository).await;
-        found.is_ok_and(|it| it.is_some())
     }
 
     /// Opens the place that `reference` names, to read from it, or from its mirrors.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Credential, CredentialsError, MAX_BYTES, docker, helper, normalise, wire};
+use super::asked::Asked;
+use super::{Credential, CredentialsError, MAX_BYTES, docker, normalise, wire};
 
 /// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
 /// keep more.
@@ -97,13 +98,14 @@ impl ConfigFile {
     pub(super) async fn credential(
         &self,
         keys: &[String],
+        asked: &Asked,
     ) -> Result<Option<Credential>, CredentialsError> {
         let Some(registry) = keys.last() else {
             return Ok(None);
         };
         let helper = keys.iter().find_map(|key| self.helpers.get_key_value(key));
         if let Some((key, Some(helper))) = helper {
-            return helper::get(helper, key).await;
+            return asked.credential(helper, key).await;
         }
         let named = |key| Some((key, self.credentials.get(key)?));
         if let Some((key, credential)) = keys.iter().find_map(named) {
@@ -116,7 +118,7 @@ impl ConfigFile {
             };
         }
         match &self.store {
-            Some(store) if helper.is_none() => helper::get(store, registry).await,
+            Some(store) if helper.is_none() => asked.credential(store, registry).await,
             _ => Ok(None),
         }
     }
@@ -219,7 +221,7 @@ mod tests {
                 "credHelpers":{"b.example":"surely-not-installed"},"credsStore":"surely-not-installed"}"#,
         )
         .unwrap();
-        let of = async |host: &str| file.credential(&[host.to_owned()]).await;
+        let of = async |host: &str| file.credential(&[host.to_owned()], &Asked::default()).await;
         let kept = Some(Credential::basic("me", "x"));
         assert_eq!(of("a.example").await.unwrap(), kept);
         for host in ["b.example", "c.example"] {
@@ -250,7 +252,9 @@ mod tests {
             r#"{"credHelpers":{"a.example":null}}"#,
         ] {
             let file = parse(text).unwrap();
-            let found = file.credential(&["a.example".to_owned()]).await;
+            let found = file
+                .credential(&["a.example".to_owned()], &Asked::default())
+                .await;
             assert_eq!(found.unwrap(), None, "{text}");
         }
     }
@@ -316,7 +320,7 @@ mod tests {
         for bad in [r#"{"auth":"hunter2"}"#, r#""hunter2""#] {
             let file = parse(&format!(r#"{{"auths":{{"a.example":{bad}}}}}"#)).unwrap();
             let error = file
-                .credential(&["a.example".to_owned()])
+                .credential(&["a.example".to_owned()], &Asked::default())
                 .await
                 .unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -329,9 +333,14 @@ mod tests {
             let good = r#""good.example":{"auth":"bWU6eA=="}"#;
             let file = parse(&format!(r#"{{"auths":{{"bad.example":{entry},{good}}}}}"#)).unwrap();
             let ask = |host: &str| [host.to_owned()];
-            let found = file.credential(&ask("good.example")).await.unwrap();
+            let found = file
+                .credential(&ask("good.example"), &Asked::default())
+                .await
+                .unwrap();
             assert_eq!(found, Some(Credential::basic("me", "x")));
-            let bad = file.credential(&ask("bad.example")).await;
+            let bad = file
+                .credential(&ask("bad.example"), &Asked::default())
+                .await;
             assert_eq!(bad.is_ok(), entry == "null", "{entry}");
         }
         for empty in ["", " \n", "{}"] {

@@ -17,7 +17,9 @@ use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{Credential, CredentialsError, config_file, helper, set, wire};
+use super::asked::Asked;
+use super::helper::Words;
+use super::{Credential, CredentialsError, config_file, set, wire};
 use crate::Registry;
 
 /// The variable with credentials that go before those of the file.
@@ -72,6 +74,7 @@ impl Keychain {
     pub(super) async fn credential(
         &self,
         registry: &Registry,
+        asked: &Asked,
         notes: &mut Vec<String>,
     ) -> Option<Credential> {
         let key = match registry.as_str() {
@@ -90,7 +93,7 @@ impl Keychain {
                     "Failed to create credential store from {VARIABLE}:  {problem}"
                 )),
             }
-            let entry = self.config.entry(key).await.ok()?;
+            let entry = self.config.entry(key, asked).await.ok()?;
             if !entry.is_empty() {
                 return entry.credential();
             }
@@ -132,12 +135,13 @@ impl Config {
     }
 
     /// What the helper has, if one keeps it, else what the file has.
-    async fn entry(&self, key: &str) -> Result<Entry, CredentialsError> {
+    async fn entry(&self, key: &str, asked: &Asked) -> Result<Entry, CredentialsError> {
         let mut entry = self.of_file(key);
         let helper = self.helpers.get(key).unwrap_or(&self.store);
         if !helper.is_empty() {
-            let (username, secret) = helper::ask(helper, key, helper::Words::Passed)
-                .await?
+            let found = asked.pair(helper, key, Words::Passed).await?;
+            let (username, secret) = found
+                .map(|(username, secret)| (username, secret.reveal().to_owned()))
                 .unwrap_or_default();
             let is_token = username == "<token>";
             let (password, token) = if is_token {
@@ -446,7 +450,7 @@ mod tests {
         let good = r#""auths":{"a.example":{"auth":"bWU6eA=="}}"#;
         let ask = async |rest: &str| {
             let config = Config::parse(format!("{{{good},{rest}}}").as_bytes()).unwrap();
-            config.entry("a.example").await
+            config.entry("a.example", &Asked::default()).await
         };
         assert!(ask(r#""credsStore":"surely-not-installed""#).await.is_err());
         let none = r#""credsStore":"surely-not-installed","credHelpers":{"a.example":""}"#;

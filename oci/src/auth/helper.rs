@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::{Credential, CredentialsError, MAX_BYTES, wire};
+use super::{CredentialsError, MAX_BYTES, wire};
 use crate::Registry;
 
 /// A helper that unlocks a keyring may wait for its user; one that hangs may not.
@@ -17,17 +17,6 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What helpers print, on standard output, where they have nothing. Also an exit code other than 0.
 const NOT_FOUND: &str = "credentials not found in native keychain";
-
-/// Asks `docker-credential-NAME` for the credential of a registry.
-///
-/// <https://github.com/docker/docker-credential-helpers>
-pub(super) async fn get(
-    name: &str,
-    registry: &str,
-) -> Result<Option<Credential>, CredentialsError> {
-    let pair = ask(name, registry, Words::Kept).await?;
-    Ok(pair.map(|(username, secret)| Credential::of_pair(&username, secret)))
-}
 
 /// What becomes of a helper's standard error.
 #[derive(Clone, Copy)]
@@ -38,7 +27,10 @@ pub(super) enum Words {
     Passed,
 }
 
-/// The same as it was said: who, and the secret. Nothing is neither of them.
+/// Asks `docker-credential-NAME` for the credential of a registry: who, and the secret. Nothing is neither
+/// of them.
+///
+/// <https://github.com/docker/docker-credential-helpers>
 pub(super) async fn ask(
     name: &str,
     registry: &str,
@@ -153,7 +145,7 @@ async fn exchange(
         .unwrap_or_else(|_| Err(io::Error::other("it did not answer")))
 }
 
-fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
+pub(super) fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
     CredentialsError::Helper {
         helper: program(name),
         registry: registry.to_owned(),
@@ -177,14 +169,16 @@ mod tests {
     #[tokio::test]
     async fn a_helper_with_a_path_for_a_name_does_not_run() {
         for name in ["", "../../bin/sh", "x/y", "a b"] {
-            let error = get(name, "r.example").await.unwrap_err().to_string();
+            let asked = ask(name, "r.example", Words::Kept).await;
+            let error = asked.unwrap_err().to_string();
             assert!(error.contains("its name is malformed"), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_an_error() {
-        assert!(get("surely-not-installed", "r.example").await.is_err());
+        let asked = ask("surely-not-installed", "r.example", Words::Kept).await;
+        assert!(asked.is_err());
     }
 
     fn shell(script: &str) -> Command {

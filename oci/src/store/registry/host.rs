@@ -201,7 +201,10 @@ impl Host {
                         let token = tokens.keep(scopes.clone(), answer, Instant::now());
                         Ok(Some(bearer(&token)))
                     }
-                    Err(error) if self.asks_at_root(shared, base).await => Err(error),
+                    Err(error) if self.asks_at_root(shared, base).await => {
+                        self.credentials.lock().await.clear();
+                        Err(error)
+                    }
                     // It lets in who has no token, so what it said itself is worth more.
                     Err(_) => {
                         self.learnt().challenge = None;
@@ -235,14 +238,16 @@ impl Host {
         asks
     }
 
-    /// Forgets what the registry did not take.
+    /// Forgets what the registry did not take. What is found in its place may be another credential: those
+    /// of clouds are good for hours.
     pub(super) async fn forget(&self, authorization: &Secret) {
-        if let Some(token) = authorization.reveal().strip_prefix("Bearer ") {
-            self.tokens.lock().await.forget(token);
+        match authorization.reveal().strip_prefix("Bearer ") {
+            Some(token) => self.tokens.lock().await.forget(token),
+            None => self.credentials.lock().await.clear(),
         }
     }
 
-    async fn credential(
+    pub(super) async fn credential(
         &self,
         shared: &Shared,
         repository: &Repository,
