@@ -22,6 +22,7 @@ use std::time::Duration;
 use crate::{Registry, Repository};
 
 pub use config_file::ConfigFile;
+pub use login::LoggedOut;
 pub use net::Secret;
 
 /// The largest file of credentials, or answer of a helper, that is read.

@@ -499,7 +499,7 @@ fn redirect(response: &Response, method: &Method) -> Option<Url> {
     }
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let from = response.url();
-    let to = address::join(from, location).ok()?;
+    let to = address::without_user(address::join(from, location).ok()?);
     (to.origin() == from.origin()).then_some(to)
 }
 
