@@ -170,7 +170,10 @@ impl Shared {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .entry((registry.clone(), insecure))
-            .or_insert_with(|| Arc::new(Host::new(registry, insecure)))
+            .or_insert_with(|| {
+                let plain = self.options.plain_in_private && registry.is_private();
+                Arc::new(Host::new(registry, insecure, plain))
+            })
             .clone()
     }
 

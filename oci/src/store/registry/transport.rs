@@ -170,7 +170,15 @@ impl Endpoint {
     /// 2. Redirects are followed, without credentials where they lead elsewhere.
     /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections. While
     ///    a registry wants to be left alone, nobody asks it.
+    ///
+    /// Who may be asked by plain HTTP is, at first; by HTTPS where that is another port.
     pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
+        if self.host.is_tls_first() {
+            let plain = self.base("http")?;
+            if self.try_tls(&plain, &request.action).await.is_ok() {
+                self.host.settle_scheme("https");
+            }
+        }
         let mut base = self.base(self.host.scheme().unwrap_or("http"))?;
         let mut url = match &request.target {
             Target::Path(path) => base
