@@ -21,12 +21,14 @@ type Pair = (String, Secret);
 /// An answer and when it came, or why there is none.
 type Answer = OnceCell<(Instant, Result<Option<Pair>, String>)>;
 
+/// By the name of the helper, and what it is asked for.
+type Answers = BTreeMap<(String, String), Arc<Answer>>;
+
 /// The answers of helpers, for all copies of what asks them.
 #[derive(Clone)]
 pub(super) struct Asked {
     good_for: Duration,
-    /// By the name of the helper, and what it is asked for.
-    answers: Arc<Mutex<BTreeMap<(String, String), Arc<Answer>>>>,
+    answers: Arc<Mutex<Answers>>,
 }
 
 impl Default for Asked {
@@ -99,7 +101,7 @@ impl Asked {
         found.clone()
     }
 
-    fn answers(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Answer>>> {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
         // Each change is one insertion or removal: a panic elsewhere leaves nothing half done.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,14 +119,14 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> Option<Pair> {
-        Some(("me".to_owned(), "x".into()))
+    fn pair() -> Pair {
+        ("me".to_owned(), "x".into())
     }
 
     #[tokio::test]
     async fn what_was_answered_is_not_asked_again_for_a_while() {
         for (found, good_for, runs) in [
-            (pair(), GOOD_FOR, 1),
+            (Some(pair()), GOOD_FOR, 1),
             (None, GOOD_FOR, 1),
             (None, Duration::ZERO, 3),
         ] {
@@ -151,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_meanwhile_waits_and_a_failure_is_forgotten() {
-        for outcome in [Ok(pair()), Err("locked".to_owned())] {
+        for outcome in [Ok(Some(pair())), Err("locked".to_owned())] {
             let (asked, count) = (Asked::default(), AtomicU32::new(0));
             let ask = async || {
                 let slow = async || {
@@ -177,9 +179,9 @@ mod tests {
         let gave_up = asked.once("test", "r.example", never);
         let (gave_up, found) = tokio::join!(
             tokio::time::timeout(Duration::from_millis(50), gave_up),
-            asked.once("test", "r.example", async || Ok(pair()))
+            asked.once("test", "r.example", async || Ok(Some(pair())))
         );
         assert!(gave_up.is_err());
-        assert_eq!(found, Ok(pair()));
+        assert_eq!(found, Ok(Some(pair())));
     }
 }

@@ -162,7 +162,8 @@ mod tests {
             let first = text.split('/').next().unwrap_or_default();
             let (host, port) = first.split_at(first.rfind(':').unwrap_or(first.len()));
             let is_transport = host == "oci" || host == "docker-daemon";
-            let is_port = port.is_empty() || port[1..].parse::<u16>().is_ok();
+            let number = port.strip_prefix(':');
+            let is_port = number.is_none_or(|it| it.parse::<u16>().is_ok());
             is_transport
                 || !is_port
                 || host.contains("..")
