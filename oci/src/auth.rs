@@ -3,13 +3,14 @@
 //! In order: what was given for a registry, `CNB_REGISTRY_AUTH`, and the file that Docker or Podman
 //! keeps, before which goes `DOCKER_AUTH_CONFIG`. Nothing is looked up, and no helper program runs, before a registry asks for credentials.
 
+mod asked;
 mod cnb;
 mod config_file;
 mod docker;
 mod helper;
-mod json;
 mod lock;
 mod login;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use crate::{Registry, Repository};
 
 pub use config_file::ConfigFile;
+pub use login::LoggedOut;
 pub use net::Secret;
 
 /// The largest file of credentials, or answer of a helper, that is read.
@@ -63,7 +65,7 @@ impl Credential {
     }
 
     /// What Docker's files and helpers mean by a pair: the name `<token>` marks an identity token.
-    fn of_pair(username: &str, secret: String) -> Self {
+    fn of_pair(username: &str, secret: impl Into<Secret>) -> Self {
         if username == "<token>" {
             Self::IdentityToken(secret.into())
         } else {
@@ -81,6 +83,7 @@ pub struct Credentials {
     files: Vec<ConfigFile>,
     notes: Vec<String>,
     as_upstream: Option<AsUpstream>,
+    asked: asked::Asked,
 }
 
 /// What is looked up for registries as a whole, as the lifecycle of the Go project does it.
@@ -190,7 +193,10 @@ impl Credentials {
     pub async fn look_up(&self, registry: &Registry) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(upstream) = &self.as_upstream {
-            let found = upstream.keychain.credential(registry, &mut notes).await;
+            let found = upstream
+                .keychain
+                .credential(registry, &self.asked, &mut notes)
+                .await;
             let mut known = upstream.known();
             let known = known.entry(registry.clone()).or_default();
             *known = found.or_else(|| known.take());
@@ -204,7 +210,7 @@ impl Credentials {
     }
 
     /// The credential for `repository`: the one for the longest path that contains it. May run a
-    /// credential helper.
+    /// credential helper, but not twice within minutes for one registry, whichever copy is asked.
     pub async fn for_repository(
         &self,
         repository: &Repository,
@@ -223,13 +229,13 @@ impl Credentials {
                 None => {
                     upstream
                         .keychain
-                        .credential(registry, &mut Vec::new())
+                        .credential(registry, &self.asked, &mut Vec::new())
                         .await
                 }
             });
         }
         for file in &self.files {
-            if let Some(credential) = file.credential(&keys).await? {
+            if let Some(credential) = file.credential(&keys, &self.asked).await? {
                 return Ok(Some(credential));
             }
         }

@@ -195,18 +195,17 @@ impl Image {
         &self.config_bytes
     }
 
-    /// Its layers, lowest first.
+    /// Its layers, lowest first; none where it cannot be said which diff ID is whose, as may be after
+    /// [`read_loosely`](Self::read_loosely) unless it [is even](Self::is_even).
     pub fn layers(&self) -> impl DoubleEndedIterator<Item = (&Descriptor, &DiffId)> {
-        self.manifest
-            .layers
-            .iter()
-            .zip(&self.config.rootfs.diff_ids)
+        let count = if self.is_even() { usize::MAX } else { 0 };
+        let layers = self.manifest.layers.iter();
+        layers.zip(self.config.rootfs.diff_ids.iter().take(count))
     }
 
     /// The layer with this diff ID; none where it cannot be said which is whose.
     pub fn layer(&self, diff_id: &DiffId) -> Option<&Descriptor> {
         self.layers()
-            .filter(|_| self.is_even())
             .find_map(|(layer, id)| (id == diff_id).then_some(layer))
     }
 

@@ -168,6 +168,36 @@ impl Manifest {
         }
     }
 
+    /// What `bytes` say that they are, else what they look like, to whom parses them: an image manifest or an
+    /// index where nothing is said of a type. None if they are neither. That they can be parsed as that is
+    /// not said.
+    pub(crate) fn media_type_of(bytes: &[u8]) -> Option<MediaType> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Config {
+            digest: bool,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Shape {
+            config: Config,
+        }
+        let probe: Probe = Doubt::AsGo.decode(bytes, &wire::KIND).ok()?;
+        // A config has a `config`, too, which is no descriptor.
+        let has_config = || {
+            let shape: Option<Shape> = Doubt::AsGo.decode(bytes, &wire::SHAPE).ok();
+            shape.is_some_and(|it| it.config.digest)
+        };
+        match probe.media_type {
+            Some(said) => Some(said),
+            None if probe.manifests => Some(MediaType::IMAGE_INDEX),
+            None if probe.layers || (probe.config && has_config()) => {
+                Some(MediaType::IMAGE_MANIFEST)
+            }
+            None => None,
+        }
+    }
+
     /// What it refers to, but for its subject: config and layers, or manifests.
     pub fn successors(&self) -> Vec<&Descriptor> {
         match self {
@@ -287,6 +317,44 @@ pub enum ManifestError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_media_type_is_what_it_would_be_parsed_as() {
+        let (image, index) = (MediaType::IMAGE_MANIFEST, MediaType::IMAGE_INDEX);
+        let config = r#""config":{"digest":"sha256:0"}"#;
+        let typed = |key: &str| format!(r#"{{"{key}":"{index}; charset=utf-8"}}"#);
+        for (text, expected) in [
+            (typed("mediaType"), Some(&index)),
+            (typed("MediaType"), Some(&index)),
+            (r#"{"manifests":[]}"#.to_owned(), Some(&index)),
+            (r#"{"Manifests":[]}"#.to_owned(), Some(&index)),
+            (r#"{"layers":[]}"#.to_owned(), Some(&image)),
+            (r#"{"LAYER\u017f":[]}"#.to_owned(), Some(&image)),
+            (format!("{{{config}}}"), Some(&image)),
+            (format!(r#"{{"mediaType":null,{config}}}"#), Some(&image)),
+            (format!("{{{}}}", config.to_uppercase()), Some(&image)),
+            (
+                r#"{"mediaType":"","manifests":null,"layers":[]}"#.to_owned(),
+                Some(&image),
+            ),
+            // The lifecycle takes what other readers find doubtful.
+            (r#"{"layers":[],"layers":[]} x"#.to_owned(), Some(&image)),
+            (
+                r#"{"config":{"Labels":{"x":"\"digest\""}},"rootfs":{}}"#.to_owned(),
+                None,
+            ),
+            (r#"{"mediaType":1,"layers":[]}"#.to_owned(), None),
+            (r#"{"mediaType":" ;x"}"#.to_owned(), None),
+            ("{}".to_owned(), None),
+            ("[]".to_owned(), None),
+            ("x".to_owned(), None),
+        ] {
+            let found = Manifest::media_type_of(text.as_bytes());
+            assert_eq!(found.as_ref(), expected, "{text}");
+        }
+        let plain = Manifest::media_type_of(br#"{"mediaType":"text/plain","layers":[]}"#);
+        assert_eq!(plain, Some("text/plain".into()));
+    }
 
     fn parse(media_type: &MediaType, text: &str) -> Result<Manifest, ManifestError> {
         Manifest::parse(media_type, text.as_bytes(), &Limits::default())

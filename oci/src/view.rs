@@ -419,6 +419,12 @@ pub async fn view_image<P: Pick + 'static>(
 where
     P::Kept: 'static,
 {
+    if !image.is_even() {
+        return Err(ViewError::Uneven {
+            layers: image.manifest().layers.len(),
+            diff_ids: image.config().rootfs.diff_ids.len(),
+        });
+    }
     let layers: Vec<_> = image.layers().collect();
     view_layers(store, &layers, pick, limits).await
 }
@@ -540,6 +546,14 @@ pub enum ViewError {
     PathTooLong {
         /// The limit.
         limit: usize,
+    },
+    /// Manifest and config speak of different layers.
+    #[error("the image has {layers} layers, but {diff_ids} diff IDs")]
+    Uneven {
+        /// In the manifest.
+        layers: usize,
+        /// In the config.
+        diff_ids: usize,
     },
     /// A layer is not what the image's config says.
     #[error(

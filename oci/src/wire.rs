@@ -56,6 +56,20 @@ pub(crate) const KIND: Type = Type::Struct(&Struct {
     ],
 });
 
+/// Whether the config of either is a descriptor.
+pub(crate) const SHAPE: Type = Type::Struct(&Struct {
+    package: "v1",
+    name: "Manifest",
+    fields: &[Field::new(
+        "config",
+        &Type::Struct(&Struct {
+            package: "v1",
+            name: "Descriptor",
+            fields: &[Field::new("digest", &Type::Presence)],
+        }),
+    )],
+});
+
 const DESCRIPTOR: Type = Type::Struct(&Struct {
     package: "v1",
     name: "Descriptor",

@@ -391,6 +391,40 @@ fn a_credential_helper_keeps_gives_and_forgets() {
     assert!(output.stderr.contains("locked"), "{}", output.stderr);
 }
 
+#[test]
+fn a_helper_is_run_once_for_a_registry() {
+    let workspace = Workspace::new();
+    let registry = registry(BASIC);
+    let host = registry.host();
+    let index = "application/vnd.oci.image.index.v1+json";
+    let content = r#"{"schemaVersion":2,"manifests":[]}"#;
+    registry.put_manifest("team/app", Some("v1"), index, content);
+    let helper = workspace.write("bin/docker-credential-test", HELPER);
+    fs_err::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", workspace.join("bin").display());
+    workspace.write(CONFIG, r#"{"credsStore":"test"}"#);
+    let from = format!("{host}/team/app:v1");
+    let copied = |to: &str| {
+        let to = format!("{host}/{to}:v1");
+        let mut copy = workspace.sealpack(["copy", &from, &to]);
+        let output = Output::of(copy.env("PATH", &path));
+        let log = fs_err::read_to_string(workspace.join("home/helper.log")).unwrap();
+        fs_err::remove_file(workspace.join("home/helper.log")).unwrap();
+        (output, log)
+    };
+    // Two repositories, and a store that has nothing.
+    let (output, log) = copied("team/copy");
+    output.expect(2);
+    assert_eq!(log, "get\n");
+
+    let login = ["login", &host, "--username", "me", "--password-stdin"];
+    with_input(workspace.sealpack(login).env("PATH", &path), "hunter2").expect(0);
+    fs_err::remove_file(workspace.join("home/helper.log")).unwrap();
+    let (output, log) = copied("other/copy");
+    output.expect(0);
+    assert_eq!(log, "get\n");
+}
+
 /// The same file serves the others, both ways, with a registry that the CNCF wrote.
 ///
 /// Not with `without`: crane and oras ask no token server that lies in a private network, if it is

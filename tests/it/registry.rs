@@ -1,13 +1,16 @@
 //! The registry client against a registry with faults: each test here fails when the defence that
 //! it is named for is taken out.
 
+mod answers;
 mod auth;
 mod blobs;
 mod hostile;
+mod hosts;
 mod manifests;
 mod real;
 mod referrers;
 mod secure;
+mod sizes;
 mod tokens;
 mod tools;
 mod uploads;

@@ -64,6 +64,10 @@ impl Session {
         };
         let options = RegistryOptions::find(home.as_deref(), &variables, &settings)
             .map_err(|error| malformed(&error))?;
+        let options = RegistryOptions {
+            plain_in_private: true,
+            ..options
+        };
         // Whether an image may be read is asked before anybody thinks of insecure registries.
         let strict = (!options.insecure.is_empty()).then(|| {
             let options = RegistryOptions {

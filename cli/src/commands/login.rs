@@ -159,12 +159,19 @@ pub(crate) async fn log_out(
 ) -> Result<(), CommandError> {
     let registry = parse(&args.registry)?;
     let file = file(args.authfile.as_deref(), environment)?;
-    let removed = ConfigFile::log_out(&file, &registry).await;
+    let done = ConfigFile::log_out(&file, &registry).await;
+    let done = done.map_err(CommandError::undecided)?;
     let report = LoggedOut {
         registry: registry.to_string(),
-        removed: removed.map_err(CommandError::undecided)?,
+        removed: done.found,
         file,
     };
+    for part in done.left {
+        ui.warn(format_args!(
+            "`{part}` has a credential of its own, which stays in `{}`",
+            report.file.display()
+        ));
+    }
     ui.result(args.printed.output, &report, |ui, report| {
         let (registry, file) = (&report.registry, report.file.display());
         if report.removed {

@@ -13,9 +13,8 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-pub use decode::{Problem, decode, unambiguous, unmarshal};
-pub use literal::unquoted;
-pub use syntax::{problem, stream_problem};
+pub use decode::{Problem, decode, decode_known, unambiguous, unmarshal};
+pub use syntax::problem;
 pub use types::{Field, Struct, Type, is_folded};
 
 /// The JSON of `value`.

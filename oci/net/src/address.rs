@@ -6,6 +6,7 @@ use url::{Host, Url};
 
 /// Where an answer from `from` points us: a redirect, the address of an upload, a token server.
 ///
+/// A name and password in it are nobody's that we know, and are left out: they would be sent as if they were.
 /// Anybody may be named over HTTPS. Plain HTTP must be the same server, or be named in `insecure`.
 /// And a server elsewhere does not get to name one on this machine or its link: that is how services
 /// are reached that believe whoever can reach them.
@@ -16,6 +17,7 @@ pub fn follow(
 ) -> Result<Url, String> {
     let to = join(from, location)
         .map_err(|error| format!("it names an address that is none: {error}"))?;
+    let to = without_user(to);
     let same_host = to.host() == from.host();
     let name = to.origin().ascii_serialization();
     let known = same_host || is_insecure(&authority(&to));
@@ -43,6 +45,14 @@ pub fn join(from: &Url, location: &str) -> Result<Url, url::ParseError> {
         set.map_err(|()| url::ParseError::InvalidPort)?;
     }
     Ok(to)
+}
+
+/// The same address without a name and password in it.
+pub fn without_user(mut url: Url) -> Url {
+    // Without a host there is no user either.
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url
 }
 
 /// The same address by HTTPS.
@@ -113,6 +123,16 @@ mod tests {
             (
                 "https://r.example/v2/",
                 "http://r.example/x",
+                "https://r.example/x",
+            ),
+            (
+                "https://r.example/v2/",
+                "https://me:hunter2@cdn.example/x",
+                "https://cdn.example/x",
+            ),
+            (
+                "https://r.example/v2/",
+                "//me@r.example/x",
                 "https://r.example/x",
             ),
             (

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::json::{self, Value, is_field};
-use super::{Credential, CredentialsError, MAX_BYTES, docker, helper, normalise};
+use serde::Deserialize;
+
+use super::asked::Asked;
+use super::{Credential, CredentialsError, MAX_BYTES, docker, normalise, wire};
 
 /// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
 /// keep more.
@@ -38,7 +40,7 @@ impl ConfigFile {
             problem,
         };
         // A file of nothing is one without configuration, as for Docker.
-        let raw = Raw::read(text).ok_or_else(|| {
+        let raw: Raw = wire::first(text.as_bytes(), &wire::ENTRIES).map_err(|_secret| {
             // Where, but not what: the error may quote a secret.
             let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err();
             malformed(match error {
@@ -53,9 +55,9 @@ impl ConfigFile {
         let mut credentials = BTreeMap::new();
         let mut of_addresses = Vec::new();
         for (key, entry) in raw.auths {
-            let credential = match docker::Entry::of(entry) {
-                Ok(entry) => entry.tolerantly().transpose(),
-                Err(()) => Some(Err("is not of the expected shape")),
+            let credential = match docker::Entry::read(&entry) {
+                Some(entry) => entry.tolerantly().transpose(),
+                None => Some(Err("is not of the expected shape")),
             };
             let is_address = key.contains("://");
             if let Some(credential) = credential {
@@ -96,13 +98,14 @@ impl ConfigFile {
     pub(super) async fn credential(
         &self,
         keys: &[String],
+        asked: &Asked,
     ) -> Result<Option<Credential>, CredentialsError> {
         let Some(registry) = keys.last() else {
             return Ok(None);
         };
         let helper = keys.iter().find_map(|key| self.helpers.get_key_value(key));
         if let Some((key, Some(helper))) = helper {
-            return helper::get(helper, key).await;
+            return asked.credential(helper, key).await;
         }
         let named = |key| Some((key, self.credentials.get(key)?));
         if let Some((key, credential)) = keys.iter().find_map(named) {
@@ -115,7 +118,7 @@ impl ConfigFile {
             };
         }
         match &self.store {
-            Some(store) if helper.is_none() => helper::get(store, registry).await,
+            Some(store) if helper.is_none() => asked.credential(store, registry).await,
             _ => Ok(None),
         }
     }
@@ -172,49 +175,13 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialsErro
     }
 }
 
-/// The names under which a file has lists of registries: `auths`, in whatever letters, each time it is there.
-pub(super) fn lists(text: &str) -> Vec<String> {
-    match json::read(text.as_bytes()) {
-        Ok(Some((Value::Object(fields), _))) => {
-            let keys = fields.into_iter().map(|(key, _)| key);
-            keys.filter(|key| is_field(key, "auths")).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What a file says, as far as it is for us.
-#[derive(Default)]
+/// What a file says, as far as it is for us; of each entry the text.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Raw {
-    auths: BTreeMap<String, Value>,
+    auths: BTreeMap<String, String>,
     cred_helpers: BTreeMap<String, String>,
     creds_store: String,
-}
-
-impl Raw {
-    /// Reads it as Docker does: what stands twice adds to what stood before.
-    fn read(text: &str) -> Option<Self> {
-        let mut raw = Self::default();
-        let fields = match json::read(text.as_bytes()).ok()? {
-            None => return Some(raw),
-            Some((Value::Object(fields), _)) => fields,
-            Some(_) => return None,
-        };
-        for (key, value) in fields {
-            if is_field(&key, "auths") {
-                match value {
-                    Value::Null => raw.auths.clear(),
-                    Value::Object(entries) => raw.auths.extend(entries),
-                    _ => return None,
-                }
-            } else if is_field(&key, "credhelpers") {
-                docker::texts(value, &mut raw.cred_helpers).ok()?;
-            } else if is_field(&key, "credsstore") && !value.put(&mut raw.creds_store) {
-                return None;
-            }
-        }
-        Some(raw)
-    }
 }
 
 #[cfg(test)]
@@ -254,7 +221,7 @@ mod tests {
                 "credHelpers":{"b.example":"surely-not-installed"},"credsStore":"surely-not-installed"}"#,
         )
         .unwrap();
-        let of = async |host: &str| file.credential(&[host.to_owned()]).await;
+        let of = async |host: &str| file.credential(&[host.to_owned()], &Asked::default()).await;
         let kept = Some(Credential::basic("me", "x"));
         assert_eq!(of("a.example").await.unwrap(), kept);
         for host in ["b.example", "c.example"] {
@@ -285,7 +252,9 @@ mod tests {
             r#"{"credHelpers":{"a.example":null}}"#,
         ] {
             let file = parse(text).unwrap();
-            let found = file.credential(&["a.example".to_owned()]).await;
+            let found = file
+                .credential(&["a.example".to_owned()], &Asked::default())
+                .await;
             assert_eq!(found.unwrap(), None, "{text}");
         }
     }
@@ -351,7 +320,7 @@ mod tests {
         for bad in [r#"{"auth":"hunter2"}"#, r#""hunter2""#] {
             let file = parse(&format!(r#"{{"auths":{{"a.example":{bad}}}}}"#)).unwrap();
             let error = file
-                .credential(&["a.example".to_owned()])
+                .credential(&["a.example".to_owned()], &Asked::default())
                 .await
                 .unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
@@ -364,9 +333,14 @@ mod tests {
             let good = r#""good.example":{"auth":"bWU6eA=="}"#;
             let file = parse(&format!(r#"{{"auths":{{"bad.example":{entry},{good}}}}}"#)).unwrap();
             let ask = |host: &str| [host.to_owned()];
-            let found = file.credential(&ask("good.example")).await.unwrap();
+            let found = file
+                .credential(&ask("good.example"), &Asked::default())
+                .await
+                .unwrap();
             assert_eq!(found, Some(Credential::basic("me", "x")));
-            let bad = file.credential(&ask("bad.example")).await;
+            let bad = file
+                .credential(&ask("bad.example"), &Asked::default())
+                .await;
             assert_eq!(bad.is_ok(), entry == "null", "{entry}");
         }
         for empty in ["", " \n", "{}"] {

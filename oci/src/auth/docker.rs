@@ -14,30 +14,39 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::json::{self, Value, is_field};
-use super::{Credential, CredentialsError, config_file, helper, set};
+use super::asked::Asked;
+use super::helper::Words;
+use super::{Credential, CredentialsError, config_file, set, wire};
 use crate::Registry;
 
 /// The variable with credentials that go before those of the file.
 pub(super) const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// What Docker keeps for a registry.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Entry {
     username: String,
     password: String,
     auth: String,
+    #[serde(rename = "identitytoken")]
     identity_token: String,
+    #[serde(rename = "registrytoken")]
     registry_token: String,
 }
 
 /// A `config.json`, all of which is as Docker has it.
-#[derive(Default)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Config {
+    #[serde(rename = "auths")]
     entries: BTreeMap<String, Entry>,
+    #[serde(rename = "credHelpers")]
     helpers: BTreeMap<String, String>,
+    #[serde(rename = "credsStore")]
     store: String,
 }
 
@@ -65,6 +74,7 @@ impl Keychain {
     pub(super) async fn credential(
         &self,
         registry: &Registry,
+        asked: &Asked,
         notes: &mut Vec<String>,
     ) -> Option<Credential> {
         let key = match registry.as_str() {
@@ -83,7 +93,7 @@ impl Keychain {
                     "Failed to create credential store from {VARIABLE}:  {problem}"
                 )),
             }
-            let entry = self.config.entry(key).await.ok()?;
+            let entry = self.config.entry(key, asked).await.ok()?;
             if !entry.is_empty() {
                 return entry.credential();
             }
@@ -117,22 +127,7 @@ fn place(home: Option<&Path>, environment: &BTreeMap<String, String>) -> Option<
 
 impl Config {
     fn parse(text: &[u8]) -> Result<Self, ()> {
-        let mut config = Self::default();
-        let fields = match json::read(text).map_err(drop)? {
-            None | Some((Value::Null, _)) => return Ok(config),
-            Some((Value::Object(fields), _)) => fields,
-            Some(_) => return Err(()),
-        };
-        for (key, value) in fields {
-            let field = FIELDS.iter().find(|(name, _)| is_field(&key, name));
-            match field {
-                Some((_, Shape::Auths)) => entries(value, &mut config.entries)?,
-                Some((_, Shape::Helpers)) => texts(value, &mut config.helpers)?,
-                Some((_, Shape::Store)) => value.put(&mut config.store).then_some(()).ok_or(())?,
-                Some((_, shape)) => check(value, shape)?,
-                None => {}
-            }
-        }
+        let mut config: Self = wire::first(text, &wire::CONFIG).map_err(drop)?;
         for entry in config.entries.values_mut() {
             entry.decode()?;
         }
@@ -140,12 +135,13 @@ impl Config {
     }
 
     /// What the helper has, if one keeps it, else what the file has.
-    async fn entry(&self, key: &str) -> Result<Entry, CredentialsError> {
+    async fn entry(&self, key: &str, asked: &Asked) -> Result<Entry, CredentialsError> {
         let mut entry = self.of_file(key);
         let helper = self.helpers.get(key).unwrap_or(&self.store);
         if !helper.is_empty() {
-            let (username, secret) = helper::ask(helper, key, helper::Words::Passed)
-                .await?
+            let found = asked.pair(helper, key, Words::Passed).await?;
+            let (username, secret) = found
+                .map(|(username, secret)| (username, secret.reveal().to_owned()))
                 .unwrap_or_default();
             let is_token = username == "<token>";
             let (password, token) = if is_token {
@@ -169,127 +165,12 @@ impl Config {
     }
 }
 
-/// The shapes of what is in a `config.json`.
-#[derive(Clone, Copy)]
-enum Shape {
-    Auths,
-    Helpers,
-    Store,
-    Text,
-    Texts,
-    List,
-    /// Texts below texts; of the names here, or of any.
-    Nested(&'static [&'static str]),
-}
-
-const FIELDS: [(&str, Shape); 24] = [
-    ("auths", Shape::Auths),
-    ("httpheaders", Shape::Texts),
-    ("psformat", Shape::Text),
-    ("imagesformat", Shape::Text),
-    ("networksformat", Shape::Text),
-    ("pluginsformat", Shape::Text),
-    ("volumesformat", Shape::Text),
-    ("statsformat", Shape::Text),
-    ("detachkeys", Shape::Text),
-    ("credsstore", Shape::Store),
-    ("credhelpers", Shape::Helpers),
-    ("serviceinspectformat", Shape::Text),
-    ("servicesformat", Shape::Text),
-    ("tasksformat", Shape::Text),
-    ("secretformat", Shape::Text),
-    ("configformat", Shape::Text),
-    ("nodesformat", Shape::Text),
-    ("prunefilters", Shape::List),
-    (
-        "proxies",
-        Shape::Nested(&["httpproxy", "httpsproxy", "noproxy", "ftpproxy", "allproxy"]),
-    ),
-    ("currentcontext", Shape::Text),
-    ("clipluginsextradirs", Shape::List),
-    ("plugins", Shape::Nested(&[])),
-    ("aliases", Shape::Texts),
-    ("features", Shape::Texts),
-];
-
-/// Whether what nobody here needs is as Docker takes it.
-fn check(value: Value, shape: &Shape) -> Result<(), ()> {
-    let is_text = |it: &Value| matches!(it, Value::Text(_) | Value::Null);
-    let is_good = match (value, shape) {
-        (Value::Null, _) | (Value::Text(_), Shape::Text) => true,
-        (Value::Array(values), Shape::List) => values.iter().all(is_text),
-        (Value::Object(fields), Shape::Texts) => fields.iter().all(|(_, it)| is_text(it)),
-        (Value::Object(fields), Shape::Nested(names)) => fields.iter().all(|(_, it)| match it {
-            Value::Null => true,
-            Value::Object(fields) => fields.iter().all(|(key, it)| {
-                let counts = names.is_empty() || names.iter().any(|name| is_field(key, name));
-                !counts || is_text(it)
-            }),
-            _ => false,
-        }),
-        _ => false,
-    };
-    is_good.then_some(()).ok_or(())
-}
-
-/// A table of texts, beside those that are there.
-pub(super) fn texts(value: Value, into: &mut BTreeMap<String, String>) -> Result<(), ()> {
-    match value {
-        Value::Null => into.clear(),
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let mut text = String::new();
-                value.put(&mut text).then_some(()).ok_or(())?;
-                into.insert(key, text);
-            }
-        }
-        _ => return Err(()),
-    }
-    Ok(())
-}
-
-/// Entries of registries, beside those that are there.
-fn entries(value: Value, into: &mut BTreeMap<String, Entry>) -> Result<(), ()> {
-    match value {
-        Value::Null => into.clear(),
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                into.insert(key, Entry::of(value)?);
-            }
-        }
-        _ => return Err(()),
-    }
-    Ok(())
-}
-
 impl Entry {
     /// An entry as it stands in a file.
-    pub(super) fn of(value: Value) -> Result<Self, ()> {
-        let mut entry = Self::default();
-        let fields = match value {
-            Value::Null => return Ok(entry),
-            Value::Object(fields) => fields,
-            _ => return Err(()),
-        };
-        let mut address = String::new();
-        for (key, value) in fields {
-            let field = [
-                ("username", &mut entry.username),
-                ("password", &mut entry.password),
-                ("auth", &mut entry.auth),
-                ("serveraddress", &mut address),
-                ("identitytoken", &mut entry.identity_token),
-                ("registrytoken", &mut entry.registry_token),
-            ]
-            .into_iter()
-            .find(|(name, _)| is_field(&key, name));
-            if let Some((_, field)) = field
-                && !value.put(field)
-            {
-                return Err(());
-            }
-        }
-        Ok(entry)
+    pub(super) fn read(text: &str) -> Option<Self> {
+        // The error is dropped because it may quote a secret.
+        let read: Option<Self> = go::json::unmarshal(text.as_bytes(), &wire::ENTRY).ok()?;
+        Some(read.unwrap_or_default())
     }
 
     /// Takes name and password from `auth`, which goes before them.
@@ -389,42 +270,23 @@ pub(super) fn split(encoded: &str) -> Result<(String, String), &'static str> {
 
 /// What is in [`VARIABLE`]: `auth` of registries, and nothing else. Why not is said as Docker says it.
 pub(super) fn of_variable(text: &str) -> Result<BTreeMap<String, Entry>, String> {
-    let Some((value, rest)) = json::read(text.as_bytes())? else {
-        return Ok(BTreeMap::new());
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Variable {
+        auths: BTreeMap<String, Entry>,
+    }
+    let (variable, rest) = match go::json::decode_known(text.as_bytes(), &wire::VARIABLE) {
+        Err(problem) if problem.is_end() => (None, &[][..]),
+        read => read.map_err(|problem| problem.to_string())?,
     };
-    let mut entries = BTreeMap::new();
-    let mut problem = None;
-    for (key, value) in fields(value, "value of type configfile.configEnv", &mut problem) {
-        if !is_field(&key, "auths") {
-            problem.get_or_insert_with(|| format!("json: unknown field {key:?}"));
-            continue;
-        }
-        let wanted = "struct field configEnv.auths of type map[string]configfile.configEnvAuth";
-        for (address, value) in fields(value, wanted, &mut problem) {
-            let wanted = "struct field configEnv.auths of type configfile.configEnvAuth";
-            let mut auth = String::new();
-            for (key, value) in fields(value, wanted, &mut problem) {
-                let kind = value.kind();
-                if !is_field(&key, "auth") {
-                    problem.get_or_insert_with(|| format!("json: unknown field {key:?}"));
-                } else if !value.put(&mut auth) {
-                    let wanted = "struct field configEnvAuth.auths.auth of type string";
-                    problem.get_or_insert_with(|| mismatch(kind, wanted));
-                }
-            }
-            entries.insert(address, auth);
-        }
-    }
-    if let Some(problem) = problem {
-        return Err(problem);
-    }
+    let Variable { auths } = variable.unwrap_or_default();
     if !matches!(rest.trim_ascii_start().first(), None | Some(b']' | b'}')) {
         return Err(format!(
             "{VARIABLE} does not support more than one JSON object"
         ));
     }
-    let decode = |(address, auth): (String, String)| {
-        let auth = Zeroizing::new(auth);
+    let decode = |(address, entry): (String, Entry)| {
+        let auth = Zeroizing::new(entry.auth);
         if auth.is_empty() {
             return Err(format!(
                 "{VARIABLE} environment variable is missing key `auth` for {address}"
@@ -438,23 +300,7 @@ pub(super) fn of_variable(text: &str) -> Result<BTreeMap<String, Entry>, String>
         };
         Ok((address, entry))
     };
-    entries.into_iter().map(decode).collect()
-}
-
-/// The fields of an object; of `null` none, as of what is none, which is a problem.
-fn fields(value: Value, wanted: &str, problem: &mut Option<String>) -> Vec<(String, Value)> {
-    match value {
-        Value::Object(fields) => return fields,
-        Value::Null => {}
-        other => {
-            problem.get_or_insert_with(|| mismatch(other.kind(), wanted));
-        }
-    }
-    Vec::new()
-}
-
-fn mismatch(kind: &str, wanted: &str) -> String {
-    format!("json: cannot unmarshal {kind} into Go {wanted}")
+    auths.into_iter().map(decode).collect()
 }
 
 /// The host, and the port if any, of what an entry is called by: an address or a host, with a path or not.
@@ -604,7 +450,7 @@ mod tests {
         let good = r#""auths":{"a.example":{"auth":"bWU6eA=="}}"#;
         let ask = async |rest: &str| {
             let config = Config::parse(format!("{{{good},{rest}}}").as_bytes()).unwrap();
-            config.entry("a.example").await
+            config.entry("a.example", &Asked::default()).await
         };
         assert!(ask(r#""credsStore":"surely-not-installed""#).await.is_err());
         let none = r#""credsStore":"surely-not-installed","credHelpers":{"a.example":""}"#;

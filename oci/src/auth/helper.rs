@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use super::json::{self, Value, is_field};
-use super::{Credential, CredentialsError, MAX_BYTES};
+use super::{CredentialsError, MAX_BYTES, wire};
 use crate::Registry;
 
 /// A helper that unlocks a keyring may wait for its user; one that hangs may not.
@@ -18,17 +17,6 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// What helpers print, on standard output, where they have nothing. Also an exit code other than 0.
 const NOT_FOUND: &str = "credentials not found in native keychain";
-
-/// Asks `docker-credential-NAME` for the credential of a registry.
-///
-/// <https://github.com/docker/docker-credential-helpers>
-pub(super) async fn get(
-    name: &str,
-    registry: &str,
-) -> Result<Option<Credential>, CredentialsError> {
-    let pair = ask(name, registry, Words::Kept).await?;
-    Ok(pair.map(|(username, secret)| Credential::of_pair(&username, secret)))
-}
 
 /// What becomes of a helper's standard error.
 #[derive(Clone, Copy)]
@@ -39,7 +27,10 @@ pub(super) enum Words {
     Passed,
 }
 
-/// The same as it was said: who, and the secret. Nothing is neither of them.
+/// Asks `docker-credential-NAME` for the credential of a registry: who, and the secret. Nothing is neither
+/// of them.
+///
+/// <https://github.com/docker/docker-credential-helpers>
 pub(super) async fn ask(
     name: &str,
     registry: &str,
@@ -51,35 +42,9 @@ pub(super) async fn ask(
         Err(words) if words == NOT_FOUND => return Ok(None),
         Err(words) => return Err(failed(name, registry, words)),
     };
-    let (username, secret) = answer(&output)
+    let (username, secret) = wire::answer(&output)
         .ok_or_else(|| failed(name, registry, "its answer is malformed".to_owned()))?;
     Ok((!username.is_empty() || !secret.is_empty()).then_some((username, secret)))
-}
-
-/// Name and secret in an answer. As Docker reads it, whatever follows, and in whatever letters.
-fn answer(output: &[u8]) -> Option<(String, String)> {
-    let (mut server, mut username, mut secret) = Default::default();
-    match json::read(output).ok()??.0 {
-        Value::Null => {}
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let field = [
-                    ("serverurl", &mut server),
-                    ("username", &mut username),
-                    ("secret", &mut secret),
-                ]
-                .into_iter()
-                .find(|(name, _)| is_field(&key, name));
-                if let Some((_, field)) = field
-                    && !value.put(field)
-                {
-                    return None;
-                }
-            }
-        }
-        _ => return None,
-    }
-    Some((username, secret))
 }
 
 /// Has the helper keep a credential.
@@ -180,7 +145,7 @@ async fn exchange(
         .unwrap_or_else(|_| Err(io::Error::other("it did not answer")))
 }
 
-fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
+pub(super) fn failed(name: &str, registry: &str, problem: String) -> CredentialsError {
     CredentialsError::Helper {
         helper: program(name),
         registry: registry.to_owned(),
@@ -204,33 +169,16 @@ mod tests {
     #[tokio::test]
     async fn a_helper_with_a_path_for_a_name_does_not_run() {
         for name in ["", "../../bin/sh", "x/y", "a b"] {
-            let error = get(name, "r.example").await.unwrap_err().to_string();
+            let asked = ask(name, "r.example", Words::Kept).await;
+            let error = asked.unwrap_err().to_string();
             assert!(error.contains("its name is malformed"), "{error}");
         }
     }
 
     #[tokio::test]
     async fn a_helper_that_is_not_there_is_an_error() {
-        assert!(get("surely-not-installed", "r.example").await.is_err());
-    }
-
-    #[test]
-    fn answers_are_read_as_docker_reads_them() {
-        let pair = |name: &str, secret: &str| Some((name.to_owned(), secret.to_owned()));
-        for (text, expected) in [
-            (
-                r#"{"ServerURL":"https://x","Username":"me","Secret":"s"} x"#,
-                pair("me", "s"),
-            ),
-            (r#"{"username":"me","SECRET":"s"}"#, pair("me", "s")),
-            (r#"{"Username":null}"#, pair("", "")),
-            (r#"{"ServerURL":1,"Username":"me","Secret":"s"}"#, None),
-            ("", None),
-            ("hello", None),
-            ("[]", None),
-        ] {
-            assert_eq!(answer(text.as_bytes()), expected, "{text}");
-        }
+        let asked = ask("surely-not-installed", "r.example", Words::Kept).await;
+        assert!(asked.is_err());
     }
 
     fn shell(script: &str) -> Command {

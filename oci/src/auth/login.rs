@@ -5,9 +5,10 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{ConfigFile, Credential, CredentialsError, config_file, helper, lock, normalise};
+use super::{ConfigFile, Credential, CredentialsError, config_file, helper, lock, normalise, wire};
 use crate::Registry;
 
 impl ConfigFile {
@@ -57,10 +58,11 @@ impl ConfigFile {
         Ok(helper.map(helper::program))
     }
 
-    /// Forgets the credential for `registry`; whether there was one.
-    pub async fn log_out(path: &Path, registry: &Registry) -> Result<bool, CredentialsError> {
+    /// Forgets the credential for `registry` as a whole, under whatever name: an address stands for its
+    /// host, also one with a path.
+    pub async fn log_out(path: &Path, registry: &Registry) -> Result<LoggedOut, CredentialsError> {
         let Some(file) = Self::read(path)? else {
-            return Ok(false);
+            return Ok(LoggedOut::default());
         };
         let helper = file.helper_for(registry.as_str());
         if let Some(name) = helper {
@@ -71,12 +73,41 @@ impl ConfigFile {
         let mut document = read_document(path)?;
         let auths = auths_of(path, &mut document)?;
         let before = auths.len();
-        auths.retain(|key, _| normalise(key) != registry.as_str());
+        auths.retain(|key, _| !is_for(key, registry));
         let found = auths.len() < before;
+        let left = auths.keys().map(|key| normalise(key));
+        let is_below = |key: &String| {
+            let rest = key.strip_prefix(registry.as_str());
+            rest.is_some_and(|it| it.starts_with('/'))
+        };
+        let mut left: Vec<_> = left.filter(is_below).collect();
+        left.sort();
         if found {
             write_document(path, &document)?;
         }
-        Ok(found || helper.is_some())
+        Ok(LoggedOut {
+            found: found || helper.is_some(),
+            left,
+        })
+    }
+}
+
+/// What was forgotten.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to it")]
+pub struct LoggedOut {
+    /// Whether there was a credential; of what a helper keeps that is not known.
+    pub found: bool,
+    /// The parts of the registry, `HOST/PATH`, that have credentials of their own, which stay.
+    pub left: Vec<String>,
+}
+
+/// Whether what is kept under `key` is for `registry` as a whole.
+fn is_for(key: &str, registry: &Registry) -> bool {
+    let name = normalise(key);
+    match name.split_once('/') {
+        Some((host, _)) => key.contains("://") && host == registry.as_str(),
+        None => name == registry.as_str(),
     }
 }
 
@@ -93,9 +124,14 @@ fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
     let Some(text) = config_file::read_text(path)? else {
         return Ok(Map::new());
     };
+    // The error is dropped because it may quote a secret.
+    let document: Map<String, Value> = serde_json::from_str(&text)
+        .ok()
+        .ok_or_else(|| no_object(path, "it"))?;
     // What is read from a file with several lists would not be what is written back.
-    let lists = config_file::lists(&text);
-    if lists.len() > 1 || lists.iter().any(|it| it != "auths") {
+    let is_one = go::json::unambiguous::<IgnoredAny>(text.as_bytes(), &wire::LISTS).is_ok();
+    let is_other = |key: &String| key != wire::AUTHS && go::json::is_folded(wire::AUTHS, key);
+    if !is_one || document.keys().any(is_other) {
         return Err(CredentialsError::File {
             path: path.to_owned(),
             problem:
@@ -103,10 +139,7 @@ fn read_document(path: &Path) -> Result<Map<String, Value>, CredentialsError> {
                     .to_owned(),
         });
     }
-    // The error is dropped because it may quote a secret.
-    serde_json::from_str(&text)
-        .ok()
-        .ok_or_else(|| no_object(path, "it"))
+    Ok(document)
 }
 
 fn auths_of<'a>(
@@ -166,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/config.json");
         let registry: Registry = "r.example:5000".parse().unwrap();
-        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap().found);
 
         fs_err::create_dir(path.parent().unwrap()).unwrap();
         fs_err::write(
@@ -191,10 +224,10 @@ mod tests {
             .unwrap();
         assert_eq!(found, Some(credential));
 
-        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap().found);
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("detachKeys") && !text.contains("r.example"));
-        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap().found);
     }
 
     #[test]
@@ -238,7 +271,7 @@ mod tests {
                 scope.spawn(move || {
                     let registry = registry(number);
                     let removed = run().block_on(ConfigFile::log_out(path, &registry));
-                    assert!(removed.unwrap());
+                    assert!(removed.unwrap().found);
                 });
             }
         });
@@ -270,14 +303,39 @@ mod tests {
         let text = r#"{"auths":{"https://r.example/v1/":{},"r.example":{},"other.example":{}}}"#;
         fs_err::write(&path, text).unwrap();
         let registry: Registry = "r.example".parse().unwrap();
-        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap().found);
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(!text.contains("r.example/v1"), "{text}");
         assert!(text.contains("other.example"), "{text}");
 
+        let text = r#"{"auths":{"https://r.example/some/path":{"auth":"bWU6eA=="},"r.example/team":{"auth":"bWU6eA=="},
+            "R.Example/Team/app":{},"r.example.org/x":{},"https://index.docker.io/v1/":{}}}"#;
+        fs_err::write(&path, text).unwrap();
+        let log_out = async |name: &str| {
+            let registry = name.parse().unwrap();
+            ConfigFile::log_out(&path, &registry).await.unwrap()
+        };
+        let left = || vec!["r.example/Team/app".to_owned(), "r.example/team".to_owned()];
+        let all = LoggedOut {
+            found: true,
+            left: left(),
+        };
+        assert_eq!(log_out("r.example").await, all);
+        let nothing = LoggedOut {
+            found: false,
+            left: left(),
+        };
+        assert_eq!(log_out("r.example").await, nothing);
+        let file = ConfigFile::read(&path).unwrap().unwrap();
+        let found = Credentials::default().with_file(file);
+        let app = "r.example/app".parse().unwrap();
+        assert_eq!(found.for_repository(&app).await.unwrap(), None);
+        assert!(log_out("docker.io").await.found);
+        assert!(!log_out("docker.io").await.found);
+
         // Where there is nothing to forget, nothing is written.
         fs_err::write(&path, "{ }").unwrap();
-        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap().found);
         assert_eq!(fs_err::read_to_string(&path).unwrap(), "{ }");
     }
 
@@ -310,11 +368,11 @@ mod tests {
         let path = folder.path().join("config.json");
         fs_err::write(&path, r#"{"auths":null}"#).unwrap();
         let registry: Registry = "r.example".parse().unwrap();
-        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(!ConfigFile::log_out(&path, &registry).await.unwrap().found);
         let credential = Credential::basic("me", "x");
         let kept = ConfigFile::log_in(&path, &registry, &credential).await;
         assert_eq!(kept.unwrap(), None);
-        assert!(ConfigFile::log_out(&path, &registry).await.unwrap());
+        assert!(ConfigFile::log_out(&path, &registry).await.unwrap().found);
     }
 
     #[tokio::test]

@@ -1,4 +1,23 @@
 use super::*;
+use crate::view::{FileContent, FileInfo, Missed, Pick, ViewError, ViewLimits, view_image};
+
+struct Nothing;
+
+impl Pick for Nothing {
+    type Kept = ();
+
+    fn wants(&mut self, _: &FileInfo<'_>) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _: &FileInfo<'_>, _: &mut FileContent<'_>) -> Option<()> {
+        None
+    }
+
+    fn miss(&mut self, _: &FileInfo<'_>, _: Missed) -> Option<()> {
+        None
+    }
+}
 
 #[test]
 fn manifests_have_the_bytes_that_others_write() {
@@ -182,6 +201,9 @@ async fn what_is_read_loosely_has_to_be_what_it_is_called() {
         assert!(!image.is_even() && image.index().is_none());
         let id = DiffId(Digest::of(b"layer"));
         assert_eq!(image.layer(&id), None, "which layer is it?");
+        assert_eq!(image.layers().count(), 0, "which is whose?");
+        let viewed = view_image(&store, &image, Nothing, ViewLimits::default()).await;
+        assert!(matches!(viewed, Err(ViewError::Uneven { .. })));
     }
     let image = push(&store, 1, 1, "").await;
     let index = push_index(&store, image.clone(), "linux/amd64").await;

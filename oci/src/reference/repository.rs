@@ -33,6 +33,32 @@ impl Registry {
         }
     }
 
+    /// As go-containerregistry reads it: the name of a host may end with a dot, so that it is looked for
+    /// nowhere else.
+    pub(super) fn weak(text: &str) -> Result<Self, ReferenceError> {
+        text.parse().or_else(|error: ReferenceError| {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let name = host.strip_suffix('.').filter(|it| is_named(it));
+            let relative = name.map(|it| format!("{it}{port}"));
+            match relative.and_then(|it| it.parse::<Self>().ok()) {
+                Some(_) => Ok(Self(text.to_ascii_lowercase())),
+                None => Err(error),
+            }
+        })
+    }
+
+    /// Whether a port is said.
+    pub(crate) fn has_port(&self) -> bool {
+        let behind = self.0.rsplit_once(']').map_or(&*self.0, |(_, it)| it);
+        behind.contains(':')
+    }
+
+    /// Whether it is an address in a private network, by RFC 1918.
+    pub(crate) fn is_private(&self) -> bool {
+        let ip = self.host().parse::<std::net::Ipv4Addr>();
+        ip.is_ok_and(|it| it.is_private())
+    }
+
     /// Whether it is this very machine: then plain HTTP is safe, and is tried without being asked.
     pub fn is_loopback(&self) -> bool {
         let host = self.host();
@@ -86,6 +112,12 @@ const TRANSPORTS: [&str; 4] = ["oci", "oci-archive", "docker-archive", "docker-d
 /// one, too, if it has an upper-case letter, which no repository has.
 pub(super) fn is_host(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost"
+}
+
+/// Whether it is no address: those end with a number.
+fn is_named(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    !last.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// A part of the name of a host. Some have `_` in theirs, though no standard has it.

@@ -46,7 +46,7 @@ fn weak_tag(text: &str) -> Result<Tag, ReferenceError> {
 
 fn weak_repository(text: &str) -> Result<Repository, ReferenceError> {
     let (registry, path) = match text.split_once('/') {
-        Some((first, path)) if is_host(first) => (first.parse::<Registry>()?, path),
+        Some((first, path)) if is_host(first) => (Registry::weak(first)?, path),
         _ => (Registry::DOCKER_HUB.parse::<Registry>()?, text),
     };
     let is_letter = |it: u8| {
@@ -134,5 +134,83 @@ mod tests {
         ] {
             assert_eq!(Reference::parse_weakly(text), text.parse(), "{text}");
         }
+    }
+
+    /// What go-containerregistry 0.21.9 and distribution/reference 0.6.0 made of names, which is what crane,
+    /// the lifecycle, Docker and skopeo make of them: `-` for none.
+    #[test]
+    fn names_are_read_as_the_tools_of_the_field_read_them() {
+        let recorded = include_str!("../../../tests/fixtures/references.tsv");
+        let shown = |reference: &Reference, full: bool| {
+            let Location::Registry(repository) = &reference.location else {
+                return "no image".to_owned();
+            };
+            let tag = reference.tag.as_ref().map(|it| format!(":{it}"));
+            let digest = reference.digest.as_ref().map(|it| format!("@{it}"));
+            let rest = match (tag, digest) {
+                (tag, Some(digest)) if full => tag.unwrap_or_default() + &digest,
+                (_, Some(digest)) => digest,
+                (Some(tag), None) => tag,
+                (None, None) if full => String::new(),
+                (None, None) => ":latest".to_owned(),
+            };
+            format!("{repository}{rest}")
+        };
+        // What no host and no port can be is refused before anybody is asked for it; and a name of ours that
+        // Docker does not take is for the registry to judge.
+        let is_refused = |text: &str| {
+            let first = text.split('/').next().unwrap_or_default();
+            let (host, port) = first.split_at(first.rfind(':').unwrap_or(first.len()));
+            let is_transport = host == "oci" || host == "docker-daemon";
+            let number = port.strip_prefix(':');
+            let is_port = number.is_none_or(|it| it.parse::<u16>().is_ok());
+            is_transport
+                || !is_port
+                || host.contains("..")
+                || host.starts_with([':', '-'])
+                || host.contains("-.")
+                || !host.is_ascii()
+        };
+        let is_looser = |text: &str| text.starts_with("r_x.") || text.contains("a.-b");
+        let docker_hub = |name: String| name.replace("index.docker.io/", "docker.io/");
+        let mut differ = Vec::new();
+        for line in recorded.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [text, go, scheme, docker] = fields[..] else {
+                panic!("{line}")
+            };
+            let lower = |name: &str| match name.split_once('/') {
+                Some((host, rest)) => format!("{}/{rest}", host.to_ascii_lowercase()),
+                None => name.to_owned(),
+            };
+            let read = Reference::parse_weakly(text);
+            let ours = read.as_ref().map_or("-".to_owned(), |it| shown(it, false));
+            let is_known = ours == "-" && is_refused(text);
+            if !is_known && docker_hub(lower(&ours)) != docker_hub(lower(go)) {
+                differ.push(format!("go {text}: {go}, ours {ours}"));
+            }
+            // Which registries may be asked by plain HTTP. Docker's clients do so for all of this machine.
+            if let Ok(Reference {
+                location: Location::Registry(it),
+                ..
+            }) = &read
+            {
+                let registry = it.registry();
+                let may = registry.is_private() || registry.is_loopback();
+                let is_ours = registry.is_loopback()
+                    && (!registry.has_port()
+                        || registry.host() == "127.0.0.2"
+                        || text != lower(text));
+                if may != (scheme == "http") && !is_ours {
+                    differ.push(format!("scheme {text}: {scheme}"));
+                }
+            }
+            let ours = text.parse().map_or("-".to_owned(), |it| shown(&it, true));
+            let is_known = is_refused(text) || (docker == "-" && is_looser(text));
+            if !is_known && docker_hub(lower(&ours)) != docker_hub(lower(docker)) {
+                differ.push(format!("docker {text}: {docker}, ours {ours}"));
+            }
+        }
+        assert!(differ.is_empty(), "{}", differ.join("\n"));
     }
 }

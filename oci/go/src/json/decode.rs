@@ -7,7 +7,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::literal::{base64, to_base64, unquoted};
+use super::literal::{base64, mended, to_base64, unquoted};
 use super::syntax;
 use super::types::{Struct, Type};
 
@@ -39,6 +39,11 @@ impl Problem {
     pub fn go_reads_on(&self) -> bool {
         self.go_reads_on
     }
+
+    /// Whether a stream has come to its end before a value: `io.EOF`.
+    pub fn is_end(&self) -> bool {
+        self.text == "EOF"
+    }
 }
 
 /// Reads `text` as `json.Unmarshal` does.
@@ -49,7 +54,7 @@ impl Problem {
 pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
         Some(problem) => Err(Problem::of(problem)),
-        None => read(text, of, Doubles::LastCounts),
+        None => Ok(read(text, of, Fields::Any)?.0),
     }
 }
 
@@ -62,7 +67,7 @@ pub fn unmarshal<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Probl
 pub fn unambiguous<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::problem(text) {
         Some(problem) => Err(Problem::of(problem)),
-        None => read(text, of, Doubles::Fail),
+        None => Ok(read(text, of, Fields::Once)?.0),
     }
 }
 
@@ -74,35 +79,60 @@ pub fn unambiguous<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Pro
 pub fn decode<T: DeserializeOwned>(text: &[u8], of: &Type) -> Result<T, Problem> {
     match syntax::stream_problem(text) {
         Some(problem) => Err(Problem::of(problem)),
-        None => read(text, of, Doubles::LastCounts),
+        None => Ok(read(text, of, Fields::Any)?.0),
     }
 }
 
-/// What becomes of a field of a struct that is there twice.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Doubles {
-    Fail,
-    LastCounts,
+/// The same after `DisallowUnknownFields`; and what follows the value.
+///
+/// # Errors
+///
+/// If it does not begin with a value, or with another than `of` takes, or one with fields that `of` does
+/// not have.
+pub fn decode_known<'a, T: DeserializeOwned>(
+    text: &'a [u8],
+    of: &Type,
+) -> Result<(T, &'a [u8]), Problem> {
+    match syntax::stream_problem(text) {
+        Some(problem) => Err(Problem::of(problem)),
+        None => read(text, of, Fields::Known),
+    }
 }
 
-/// Reads the first value of `text`, which is JSON up to its end.
-fn read<T: DeserializeOwned>(text: &[u8], of: &Type, doubles: Doubles) -> Result<T, Problem> {
+/// Which fields a struct may have.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Fields {
+    /// Any. Of one that is there twice the last value counts.
+    Any,
+    /// Those of its type.
+    Known,
+    /// Any, but each once.
+    Once,
+}
+
+/// Reads the first value of `text`, which is JSON up to its end; and what follows it.
+fn read<'a, T: DeserializeOwned>(
+    text: &'a [u8],
+    of: &Type,
+    allowed: Fields,
+) -> Result<(T, &'a [u8]), Problem> {
     let mut reader = Reader {
         rest: text,
         context: Context::default(),
         saved: None,
-        doubles,
+        allowed,
         values: 0,
     };
     let mut value = of.zero();
     reader.value(of, &mut value)?;
-    match reader.saved {
-        Some(problem) => Err(problem),
-        None => serde_json::from_value(value).map_err(|error| Problem {
-            text: error.to_string(),
-            go_reads_on: true,
-        }),
+    if let Some(problem) = reader.saved {
+        return Err(problem);
     }
+    let value = serde_json::from_value(value).map_err(|error| Problem {
+        text: error.to_string(),
+        go_reads_on: true,
+    })?;
+    Ok((value, reader.rest))
 }
 
 struct Reader<'a> {
@@ -110,7 +140,7 @@ struct Reader<'a> {
     context: Context,
     /// What is told at the end: the first value that has another type.
     saved: Option<Problem>,
-    doubles: Doubles,
+    allowed: Fields,
     /// How many values were read.
     values: usize,
 }
@@ -209,6 +239,13 @@ impl<'a> Reader<'a> {
                 *place = Value::String(text);
             }
             (Type::Any, _) => *place = self.any(0)?,
+            (Type::Raw, _) => {
+                let before = self.rest;
+                self.skip();
+                let len = before.len() - self.rest.len();
+                let text = before.get(..len).unwrap_or_default();
+                *place = Value::String(mended(text));
+            }
             (_, Kind::Null) => self.skip(),
             (Type::Presence, _) => {
                 self.skip();
@@ -295,10 +332,14 @@ impl<'a> Reader<'a> {
         let mut seen = Vec::new();
         while let Some(key) = self.key() {
             let Some(field) = of.field(&key) else {
+                if self.allowed == Fields::Known {
+                    let key = crate::words::quoted(key.as_bytes());
+                    self.save(Problem::of(format!("json: unknown field {key}")));
+                }
                 self.skip();
                 continue;
             };
-            if self.doubles == Doubles::Fail {
+            if self.allowed == Fields::Once {
                 if seen.contains(&field.key) {
                     return Err(Problem::of(format!("`{}` is there twice", field.key)));
                 }
@@ -650,6 +691,44 @@ mod tests {
             assert_eq!(read(text), Err(words.to_owned()), "{text}");
         }
         assert!(decode::<Value>(b"{} x", &OUTER).is_ok());
+        assert!(decode::<Value>(b" ", &OUTER).unwrap_err().is_end());
+    }
+
+    #[test]
+    fn unknown_fields_are_told_if_that_is_wanted_and_what_follows_is_given() {
+        let known = |text: &'static str| {
+            let read = decode_known::<Value>(text.as_bytes(), &OUTER);
+            read.map_err(|it| it.to_string())
+        };
+        assert_eq!(
+            known(r#"{"INNER":{"b":true}} x"#),
+            Ok((json!({"inner": {"b": true}}), &b" x"[..]))
+        );
+        // Of what is wrong the first is told.
+        for (text, words) in [
+            (
+                r#"{"in\"ner":1,"list":1}"#,
+                r#"json: unknown field "in\"ner""#,
+            ),
+            (r#"{"inner":{"x":[]}}"#, r#"json: unknown field "x""#),
+            (
+                r#"{"list":1,"x":1}"#,
+                "json: cannot unmarshal number into Go struct field Outer.list of type []p.Inner",
+            ),
+        ] {
+            assert_eq!(known(text), Err(words.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_raw_is_given_as_it_stands() {
+        const RAW: Type = Type::Map(&Type::Raw);
+        let text = br#"{"a": [1, {"x" :"]\""} ] , "b":null,"a2":"x","n":-1e5 }"#;
+        let read: Value = unmarshal(text, &RAW).unwrap();
+        assert_eq!(
+            read,
+            json!({"a": r#"[1, {"x" :"]\""} ]"#, "a2": r#""x""#, "b": "null", "n": "-1e5"})
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::str;
 
 /// Reads what stands between the quotes of a text: what is no Unicode becomes U+FFFD, byte by byte.
-pub fn unquoted(text: &[u8]) -> String {
+pub(super) fn unquoted(text: &[u8]) -> String {
     let mut read = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.iter().position(|it| *it == b'\\') {
@@ -28,6 +28,13 @@ pub fn unquoted(text: &[u8]) -> String {
         rest = escape.get(2..).unwrap_or_default();
     }
     push_lossy(&mut read, rest);
+    read
+}
+
+/// Text in which each byte that is no Unicode is U+FFFD.
+pub(super) fn mended(text: &[u8]) -> String {
+    let mut read = String::with_capacity(text.len());
+    push_lossy(&mut read, text);
     read
 }
 

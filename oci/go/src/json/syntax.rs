@@ -17,7 +17,7 @@ pub fn problem(text: &[u8]) -> Option<String> {
 }
 
 /// Why `text` does not begin with a JSON value, in the words of `json.Decoder`, which reads no further.
-pub fn stream_problem(text: &[u8]) -> Option<String> {
+pub(super) fn stream_problem(text: &[u8]) -> Option<String> {
     let mut scanner = Scanner::default();
     for &byte in text {
         // A number ends where something else begins.

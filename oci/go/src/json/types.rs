@@ -10,6 +10,8 @@ pub enum Type {
     Any,
     /// None of Go's: whether there is something, whatever it is. `null` is nothing.
     Presence,
+    /// `json.RawMessage`: text to be read later. It is given as a text.
+    Raw,
     /// `bool`.
     Bool,
     /// A signed integer of 64 bits, and what its type is called.
@@ -107,6 +109,7 @@ impl Type {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Any | Self::Presence => "interface {}".to_owned(),
+            Self::Raw => "json.RawMessage".to_owned(),
             Self::Bool => "bool".to_owned(),
             Self::Bytes => "[]uint8".to_owned(),
             Self::Integer(name) | Self::Text(name) | Self::Time(name) | Self::Own(name, _) => {
@@ -130,6 +133,7 @@ impl Type {
             Self::Struct(_) => Value::Object(serde_json::Map::new()),
             Self::Any
             | Self::Presence
+            | Self::Raw
             | Self::Bytes
             | Self::List(_)
             | Self::Map(_)

@@ -1,9 +1,6 @@
 //! What can be found out from an index and the manifests that it leads to, wherever they lie.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::index::IndexFile;
 use crate::store::check;
@@ -117,43 +114,7 @@ pub(in crate::store) trait Source {
     }
 }
 
-/// What a manifest says that it is, else what it looks like. What is `null` or empty says nothing.
+/// What a manifest says that it is, else what it looks like.
 pub(in crate::store) fn media_type_of(content: &[u8]) -> Option<MediaType> {
-    let text = crate::json::text(content);
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&text).ok()?;
-    let said = |name: &str| {
-        let text = fields.get(name)?.get();
-        (!matches!(text, "null" | r#""""#)).then_some(text)
-    };
-    // A config has a `config`, too, which is no descriptor.
-    let has_config = || said("config").is_some_and(|it| it.contains(r#""digest""#));
-    match said("mediaType") {
-        Some(text) => {
-            let said: Option<MediaType> = serde_json::from_str(text).ok();
-            said.map(|it| it.without_parameters())
-        }
-        None if said("manifests").is_some() => Some(MediaType::IMAGE_INDEX),
-        None if said("layers").is_some() || has_config() => Some(MediaType::IMAGE_MANIFEST),
-        None => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_is_what_it_says_and_else_what_it_looks_like() {
-        let of = |text: &str| media_type_of(text.as_bytes());
-        let image = Some(MediaType::IMAGE_MANIFEST);
-        let typed = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json; charset=utf-8"}"#;
-        assert_eq!(of(typed), image);
-        assert_eq!(of(r#"{"mediaType":"","layers":[]}"#), image);
-        assert_eq!(
-            of(r#"{"mediaType":null,"config":{"digest":"sha256:0"}}"#),
-            image
-        );
-        assert_eq!(of(r#"{"manifests":[]}"#), Some(MediaType::IMAGE_INDEX));
-        assert_eq!(of(r#"{"config":{"Env":[]},"rootfs":{}}"#), None);
-    }
+    Manifest::media_type_of(content)
 }

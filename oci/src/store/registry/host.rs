@@ -34,6 +34,9 @@ pub(super) struct Host {
     pub(super) registry: Registry,
     /// Any certificate, or none, will do.
     pub(super) insecure: bool,
+    /// Whether HTTPS is tried first where plain HTTP may be: without a port they are two servers, of which
+    /// one may not be there.
+    tls_first: bool,
     learnt: Mutex<Learnt>,
     /// Held while a token is asked for, so that no two ask for the same one.
     tokens: tokio::sync::Mutex<Tokens>,
@@ -53,11 +56,14 @@ struct Learnt {
 }
 
 impl Host {
-    pub(super) fn new(registry: &Registry, insecure: bool) -> Self {
-        let plain = insecure || registry.is_loopback();
+    /// `plain` is whether it may be asked by plain HTTP, though it is neither insecure nor this machine.
+    pub(super) fn new(registry: &Registry, insecure: bool, plain: bool) -> Self {
+        let tls_first = plain || !registry.has_port();
+        let plain = plain || insecure || registry.is_loopback();
         Self {
             registry: registry.clone(),
             insecure,
+            tls_first,
             learnt: Mutex::new(Learnt {
                 scheme: (!plain).then_some("https"),
                 ..Learnt::default()
@@ -99,6 +105,11 @@ impl Host {
     /// `http` or `https`, once it is known.
     pub(super) fn scheme(&self) -> Option<&'static str> {
         self.learnt().scheme
+    }
+
+    /// Whether it is to be found out by HTTPS first.
+    pub(super) fn is_tls_first(&self) -> bool {
+        self.tls_first && self.scheme().is_none()
     }
 
     pub(super) fn settle_scheme(&self, scheme: &'static str) {
@@ -201,7 +212,10 @@ impl Host {
                         let token = tokens.keep(scopes.clone(), answer, Instant::now());
                         Ok(Some(bearer(&token)))
                     }
-                    Err(error) if self.asks_at_root(shared, base).await => Err(error),
+                    Err(error) if self.asks_at_root(shared, base).await => {
+                        self.credentials.lock().await.clear();
+                        Err(error)
+                    }
                     // It lets in who has no token, so what it said itself is worth more.
                     Err(_) => {
                         self.learnt().challenge = None;
@@ -235,14 +249,16 @@ impl Host {
         asks
     }
 
-    /// Forgets what the registry did not take.
+    /// Forgets what the registry did not take. What is found in its place may be another credential: those
+    /// of clouds are good for hours.
     pub(super) async fn forget(&self, authorization: &Secret) {
-        if let Some(token) = authorization.reveal().strip_prefix("Bearer ") {
-            self.tokens.lock().await.forget(token);
+        match authorization.reveal().strip_prefix("Bearer ") {
+            Some(token) => self.tokens.lock().await.forget(token),
+            None => self.credentials.lock().await.clear(),
         }
     }
 
-    async fn credential(
+    pub(super) async fn credential(
         &self,
         shared: &Shared,
         repository: &Repository,
@@ -494,7 +510,7 @@ fn redirect(response: &Response, method: &Method) -> Option<Url> {
     }
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
     let from = response.url();
-    let to = address::join(from, location).ok()?;
+    let to = address::without_user(address::join(from, location).ok()?);
     (to.origin() == from.origin()).then_some(to)
 }
 
@@ -504,16 +520,24 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_and_what_was_named() {
-        let scheme = |name: &str, insecure| Host::new(&name.parse().unwrap(), insecure).scheme();
-        assert_eq!(scheme("r.example", false), Some("https"));
-        assert_eq!(scheme("10.1.2.3:5000", false), Some("https"));
-        assert_eq!(scheme("r.example", true), None);
-        assert_eq!(scheme("127.0.0.1:5000", false), None);
+        let host = |name: &str, insecure, plain| {
+            let host = Host::new(&name.parse().unwrap(), insecure, plain);
+            (host.scheme(), host.is_tls_first())
+        };
+        let tls = (Some("https"), false);
+        assert_eq!(host("r.example", false, false), tls);
+        assert_eq!(host("10.1.2.3:5000", false, false), tls);
+        assert_eq!(host("10.1.2.3:5000", false, true), (None, true));
+        assert_eq!(host("r.example", true, false), (None, true));
+        assert_eq!(host("r.example:5000", true, false), (None, false));
+        assert_eq!(host("127.0.0.1:5000", false, false), (None, false));
+        assert_eq!(host("[::1]:5000", false, false), (None, false));
+        assert_eq!(host("[::1]", false, false), (None, true));
     }
 
     #[test]
     fn what_was_sent_lately_is_remembered() {
-        let host = Host::new(&"r.example".parse().unwrap(), false);
+        let host = Host::new(&"r.example".parse().unwrap(), false, false);
         let token = |at: usize| Secret::from(format!("token-{at}"));
         for at in [0, 1, 0, 1] {
             host.note_sent(&bearer(&token(at)));

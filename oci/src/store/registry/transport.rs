@@ -170,8 +170,10 @@ impl Endpoint {
     /// 2. Redirects are followed, without credentials where they lead elsewhere.
     /// 3. What may yet succeed is tried again: overload, faults of the server, broken connections. While
     ///    a registry wants to be left alone, nobody asks it.
+    ///
+    /// Who may be asked by plain HTTP is, at first; by HTTPS where that is another port.
     pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
-        let mut base = self.base(self.host.scheme().unwrap_or("http"))?;
+        let mut base = self.first_base(&request.action).await?;
         let mut url = match &request.target {
             Target::Path(path) => base
                 .join(path)
@@ -411,6 +413,15 @@ impl Endpoint {
             self.repository.path()
         );
         Url::parse(&text).map_err(|error| self.unavailable("connect", error))
+    }
+
+    /// Where to begin: by plain HTTP where it is not known that it is to be HTTPS; which is found out first
+    /// where the two are two ports.
+    async fn first_base(&self, action: &str) -> Result<Url, StoreError> {
+        if self.host.is_tls_first() && self.try_tls(&self.base("http")?, action).await.is_ok() {
+            self.host.settle_scheme("https");
+        }
+        self.base(self.host.scheme().unwrap_or("http"))
     }
 
     /// Asks by HTTPS, where plain HTTP did not get us far: the same address, if there is an answer.
