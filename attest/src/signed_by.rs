@@ -68,6 +68,18 @@ impl Identity {
     pub fn claims(&self) -> &BTreeMap<Claim, String> {
         &self.claims
     }
+
+    /// Whether `other` says the same, but for which run it was: whoever accepts one accepts the other.
+    pub fn is_same_in_another_run(&self, other: &Self) -> bool {
+        let lasting = |it: &Self| {
+            let mut claims = it.claims.clone();
+            claims.remove(&Claim::RunInvocationUri);
+            claims
+        };
+        self.subjects == other.subjects
+            && self.issuer == other.issuer
+            && lasting(self) == lasting(other)
+    }
 }
 
 impl fmt::Display for Identity {
@@ -197,5 +209,33 @@ claims! {
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_run_may_be_another_one() {
+        let identity = |claims: &[(Claim, &str)]| {
+            let claims = claims.iter().map(|(claim, it)| (*claim, (*it).to_owned()));
+            let name = Subject::Uri("https://x.example/build.yml".to_owned());
+            Identity::new(vec![name], Some("i".to_owned()), claims.collect())
+        };
+        let of = |run, branch| {
+            identity(&[
+                (Claim::RunInvocationUri, run),
+                (Claim::SourceRepositoryRef, branch),
+            ])
+        };
+        assert!(of("1", "main").is_same_in_another_run(&of("2", "main")));
+        assert!(!of("1", "main").is_same_in_another_run(&of("2", "work")));
+        assert!(!of("1", "main").is_same_in_another_run(&identity(&[])));
+        let other = Identity {
+            issuer: Some("j".to_owned()),
+            ..of("1", "main")
+        };
+        assert!(!of("1", "main").is_same_in_another_run(&other));
     }
 }

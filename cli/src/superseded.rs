@@ -5,20 +5,23 @@
 //! The new claim is there before the old one goes, and nothing goes but what is verified to be by the same
 //! signer, of the same image, and about the same thing:
 //!
-//! * a provenance, if it is of the same build type and builder;
-//! * a verdict, if it is by the same verifier and policy, and for the same name of the image;
+//! * a provenance, if the same went into the build, by the same builder: another commit, or a source with
+//!   changes that are in no commit, is another build, though the image came out the same;
+//! * a verdict, if it says the same but for when, and which evidence it names: a newer build's;
 //! * anything else, if it says the very same.
 //!
-//! A claim that more logs or clocks have seen than the new one stays, and so does one that is newer: of two
-//! builds that publish at once, each would else delete what the other one wrote.
+//! A claim that another log or clock has seen than the new one stays, and so does one that is newer: of two
+//! builds that publish at once, each would else delete what the other one wrote. What somebody attached
+//! something to stays, too.
 
 use std::collections::BTreeSet;
 
 use attest::{
-    Accept, IdentityPattern, SignedBy, SignerPattern, TextPattern, Unchecked, Verified, discover,
+    Accept, IdentityPattern, SignedBy, SignerPattern, TextPattern, Unchecked, Verified,
+    VerifiedSignature, Witness, discover,
 };
 use bytes::Bytes;
-use intoto::{PredicateType, Provenance, Timestamp, Vsa};
+use intoto::{BuildDefinition, Builder, PredicateType, Provenance, Timestamp, Vsa};
 use oci::{Descriptor, Digest, Limits, Store, StoreError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -48,6 +51,14 @@ pub(crate) async fn delete(
         }
     };
     for (done, manifest) in old.iter().enumerate() {
+        let above = store.referrers(&manifest.digest).await;
+        if above.is_ok_and(|it| !it.is_empty()) {
+            ui.aside(format_args!(
+                "kept {}, to which something is attached",
+                manifest.digest
+            ));
+            continue;
+        }
         // Who does not let one go lets none go.
         if let Err(error) = store.delete(manifest).await {
             let error = go::words::chain(&error);
@@ -126,25 +137,58 @@ struct Claim<'a> {
     manifest: &'a Descriptor,
     signer: &'a SignedBy,
     about: About,
-    /// How many logs and clocks have seen it, whoever they are.
-    witnesses: usize,
+    witnesses: Witnesses,
     at: Option<OffsetDateTime>,
 }
 
 /// What a claim is about, beside the image.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug, PartialEq)]
 enum About {
-    Build {
-        build_type: String,
-        builder: String,
-    },
-    Judgement {
-        verifier: String,
-        resource: String,
-        policy: String,
-    },
+    /// What went in, and who built.
+    Build(Box<(BuildDefinition, Builder)>),
+    /// What was judged, without when and on which evidence.
+    Judgement(Box<Vsa>),
     /// No more is known than what it says.
     Text(Bytes),
+}
+
+/// Who has seen a signature: logs and clocks by name, and how many there are of those that nobody asked.
+#[derive(Debug, Default)]
+struct Witnesses {
+    logs: BTreeSet<String>,
+    clocks: BTreeSet<String>,
+    unread_logs: usize,
+    unread_clocks: usize,
+}
+
+impl Witnesses {
+    fn of(proof: &VerifiedSignature) -> Self {
+        let mut all = Self {
+            logs: proof.logs().iter().map(|it| it.log.clone()).collect(),
+            ..Self::default()
+        };
+        for it in proof.times() {
+            let (Witness::TimestampAuthority(name) | Witness::Log(name)) = &it.witness;
+            all.clocks.insert(name.clone());
+        }
+        for it in proof.unchecked() {
+            match it {
+                Unchecked::LogEntries { count } => all.unread_logs += count,
+                Unchecked::Timestamps { count } => all.unread_clocks += count,
+                // Whoever it is from, it is good for nothing.
+                Unchecked::LogEntry { .. } | Unchecked::Timestamp { .. } => {}
+            }
+        }
+        all
+    }
+
+    /// Whether each of `others` is among these, as far as can be known.
+    fn contain(&self, others: &Self) -> bool {
+        others.logs.is_subset(&self.logs)
+            && others.clocks.is_subset(&self.clocks)
+            && others.unread_logs <= self.unread_logs
+            && others.unread_clocks <= self.unread_clocks
+    }
 }
 
 impl<'a> Claim<'a> {
@@ -152,32 +196,23 @@ impl<'a> Claim<'a> {
     fn of(verified: &'a Verified) -> Option<Self> {
         let statement = verified.statement();
         let (about, said) = if let Ok(it) = statement.predicate_as::<Provenance>() {
-            let about = About::Build {
-                build_type: it.build_definition.build_type,
-                builder: it.run_details.builder.id,
-            };
-            (about, it.run_details.metadata.finished_on)
-        } else if let Ok(it) = statement.predicate_as::<Vsa>() {
-            let about = About::Judgement {
-                verifier: it.verifier.id,
-                resource: it.resource_uri,
-                policy: it.policy.uri,
-            };
-            (about, it.time_verified)
+            let run = it.run_details;
+            let about = About::Build(Box::new((it.build_definition, run.builder)));
+            (about, run.metadata.finished_on)
+        } else if let Ok(mut it) = statement.predicate_as::<Vsa>() {
+            let at = it.time_verified.take();
+            it.input_attestations.clear();
+            (About::Judgement(Box::new(it)), at)
         } else {
             (About::Text(verified.payload().clone()), None)
         };
         let proof = verified.proof();
-        let unchecked = proof.unchecked().iter().map(|it| match it {
-            Unchecked::LogEntries { count } | Unchecked::Timestamps { count } => *count,
-            Unchecked::LogEntry { .. } | Unchecked::Timestamp { .. } => 1,
-        });
         let seen = proof.times().iter().map(|it| it.time).max();
         Some(Self {
             manifest: verified.manifest()?,
             signer: verified.signer(),
             about,
-            witnesses: proof.logs().len() + proof.times().len() + unchecked.sum::<usize>(),
+            witnesses: Witnesses::of(proof),
             at: said.as_ref().and_then(time).or(seen),
         })
     }
@@ -187,7 +222,7 @@ impl<'a> Claim<'a> {
         let order = |it: &Self| (it.at, it.manifest.digest.clone());
         self.about == old.about
             && is_same(self.signer, old.signer)
-            && old.witnesses <= self.witnesses
+            && self.witnesses.contain(&old.witnesses)
             && order(old) < order(self)
     }
 }
@@ -196,13 +231,11 @@ fn time(text: &Timestamp) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text.as_str(), &Rfc3339).ok()
 }
 
-/// Whether both are the same signer. What else a certificate says is of one run: its commit, its number.
+/// Whether both are the same signer, so that whoever accepts one accepts the other.
 fn is_same(one: &SignedBy, other: &SignedBy) -> bool {
     match (one, other) {
         (SignedBy::Key(one), SignedBy::Key(other)) => one == other,
-        (SignedBy::Identity(one), SignedBy::Identity(other)) => {
-            one.issuer() == other.issuer() && one.subjects() == other.subjects()
-        }
+        (SignedBy::Identity(one), SignedBy::Identity(other)) => one.is_same_in_another_run(other),
         _ => false,
     }
 }
@@ -233,19 +266,41 @@ mod tests {
             witnesses,
             at,
         };
-        let new = claim(&low, &ours, "x", 1, at(10));
+        let nobody = Witnesses::default;
+        let log = |name: &str| Witnesses {
+            logs: BTreeSet::from([name.to_owned()]),
+            ..nobody()
+        };
+        let clock = |name: &str| Witnesses {
+            clocks: BTreeSet::from([name.to_owned()]),
+            ..nobody()
+        };
+        let unread = |logs, clocks| Witnesses {
+            unread_logs: logs,
+            unread_clocks: clocks,
+            ..nobody()
+        };
+        let seen = || Witnesses {
+            unread_logs: 1,
+            ..log("l")
+        };
+        let new = claim(&low, &ours, "x", seen(), at(10));
         for (old, expected) in [
-            (claim(&high, &ours, "x", 1, at(9)), true),
-            (claim(&high, &ours, "x", 0, None), true),
-            (claim(&high, &others, "x", 1, at(9)), false),
-            (claim(&high, &ours, "y", 1, at(9)), false),
-            (claim(&high, &ours, "x", 2, at(9)), false),
-            (claim(&high, &ours, "x", 1, at(11)), false),
+            (claim(&high, &ours, "x", log("l"), at(9)), true),
+            (claim(&high, &ours, "x", nobody(), None), true),
+            (claim(&high, &ours, "x", unread(1, 0), None), true),
+            (claim(&high, &others, "x", log("l"), at(9)), false),
+            (claim(&high, &ours, "y", log("l"), at(9)), false),
+            (claim(&high, &ours, "x", log("m"), at(9)), false),
+            (claim(&high, &ours, "x", clock("l"), at(9)), false),
+            (claim(&high, &ours, "x", unread(2, 0), at(9)), false),
+            (claim(&high, &ours, "x", unread(0, 1), at(9)), false),
+            (claim(&high, &ours, "x", log("l"), at(11)), false),
         ] {
             assert_eq!(new.supersedes(&old), expected, "{old:?}");
         }
         // Of two builds that see one another, only one deletes.
-        let twin = claim(&high, &ours, "x", 1, at(10));
+        let twin = claim(&high, &ours, "x", seen(), at(10));
         assert!(!new.supersedes(&twin) && twin.supersedes(&new));
         assert!(!new.supersedes(&new));
     }

@@ -1,7 +1,7 @@
 //! Why a registry gave no answer, as Go's HTTP client says it: nobody listens, nobody knows the name,
 //! TLS did not come about, or the connection broke.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use oci::store::{NameError, NoName, RegistryRequest, RegistrySilence, TlsProblem};
 
@@ -83,17 +83,17 @@ fn operation(method: &str) -> String {
     }
 }
 
-/// What Go's resolver says: of the name server that it asked last, or of the one that answered.
+/// What Go's resolver says. From where it asked is not known here.
 fn no_address(error: &NameError) -> String {
-    let servers = error.servers();
-    let (server, why) = match error.kind() {
-        NoName::Unknown => (servers.first(), "no such host"),
-        NoName::Failed => (servers.last(), "server misbehaving"),
-        NoName::Late => (servers.last(), "i/o timeout"),
-        NoName::Unreached => (servers.last(), "connection refused"),
-    };
-    let on = server.map(|it| format!(" on {}", SocketAddr::new(*it, 53)));
+    let on = error.server().map(|it| format!(" on {it}"));
     let on = on.unwrap_or_default();
+    let why = match (error.kind(), error.io()) {
+        (NoName::Unknown, _) => "no such host".to_owned(),
+        (NoName::Failed, _) => "server misbehaving".to_owned(),
+        (NoName::Late, _) => "i/o timeout".to_owned(),
+        (NoName::Unreached, Some(cause)) => go::words::io_cause(cause),
+        (NoName::Unreached, None) => "no answer from DNS server".to_owned(),
+    };
     format!("dial tcp: lookup {}{on}: {why}", error.host())
 }
 
@@ -118,8 +118,9 @@ fn no_tls(problem: &TlsProblem, url: &str) -> String {
         TlsProblem::TooEarly { now, from } => {
             format!("{EXPIRED} {} is before {}", time(*now), time(*from))
         }
-        TlsProblem::Other(text) => text.clone(),
-        other => format!("{other:?}"),
+        TlsProblem::Certificate(text) => text.clone(),
+        TlsProblem::Other(text) => return format!("tls: {text}"),
+        other => return format!("tls: {other:?}"),
     };
     format!("{FAILED}{text}")
 }
@@ -192,6 +193,7 @@ fn alert(number: u8) -> String {
         115 => "unknown PSK identity",
         116 => "certificate required",
         120 => "no application protocol",
+        121 => "encrypted client hello required",
         _ => return format!("alert({number})"),
     };
     text.to_owned()

@@ -8,6 +8,8 @@ use futures_util::TryStreamExt as _;
 use reqwest::header::{DATE, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
+use crate::{NameError, NoName};
+
 /// Reads an answer whole.
 pub async fn read_body(response: Response, limit: u64) -> Result<Bytes, TransportError> {
     if response.content_length().is_some_and(|it| it > limit) {
@@ -88,9 +90,21 @@ impl TransportError {
         }
     }
 
-    /// Whether the same request may have an answer later. Certificates stay what they are.
+    /// Whether the same request may have an answer later. Certificates stay what they are, and who is
+    /// unknown stays so.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Http { source, .. } if tls_error(source).is_none())
+        let is_unknown = self
+            .name_error()
+            .is_some_and(|it| it.kind() == NoName::Unknown);
+        !is_unknown && matches!(self, Self::Http { source, .. } if tls_error(source).is_none())
+    }
+
+    /// Why the name of the host has no address, if that is why.
+    pub fn name_error(&self) -> Option<&NameError> {
+        match self {
+            Self::Http { source, .. } => cause(source),
+            _ => None,
+        }
     }
 
     /// Whether the server was reached, and its certificate is not one to trust.
@@ -137,6 +151,8 @@ pub enum TlsProblem {
     },
     /// The server does not want to speak: the number of its alert (RFC 8446, section 6).
     Alert(u8),
+    /// Something else is wrong with the certificate, in the words of the library.
+    Certificate(String),
     /// Something else, in the words of the library.
     Other(String),
 }
@@ -168,7 +184,7 @@ impl TlsProblem {
             },
             // An authority's own certificate, which nobody named.
             other if other.to_string().contains("CaUsedAsEndEntity") => Self::UnknownAuthority,
-            other => Self::Other(other.to_string()),
+            other => Self::Certificate(other.to_string()),
         }
     }
 }
@@ -190,6 +206,11 @@ fn told(connected: bool, origin: &str) -> String {
 
 /// How TLS failed by what one of the two sides is, not by a connection that broke.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    cause(error)
+}
+
+/// The first of the causes that is a `T`.
+fn cause<T: std::error::Error + 'static>(error: &reqwest::Error) -> Option<&T> {
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref() {

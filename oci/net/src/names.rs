@@ -1,28 +1,56 @@
-//! The addresses of a host, by its name: as `/etc/hosts` has them, or the name servers of this machine.
+//! The addresses of a host, by its name: as C libraries and Go find them, since a static program has no
+//! `getaddrinfo`.
 //!
-//! A static program has no `getaddrinfo`. Where `/etc/resolv.conf` is missing, or names nobody, the name
-//! server is sought on this machine, as C libraries and Go do: no stranger is asked about names that
-//! were never meant for one.
+//! 1. What `/etc/hosts` says of the name as it is typed counts, and nobody is asked.
+//! 2. The name servers of `/etc/resolv.conf` are asked in its order: the second only where the first fails,
+//!    or says nothing in time. Who does not know the name ends the search.
+//! 3. Where that file is missing, or names no server, it is sought on this machine. No stranger is asked
+//!    about names that were never meant for one.
+//!
+//! Lines that cannot be read are passed over.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name as DnsName, RecordType};
+use hickory_resolver::{Hosts, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The name servers of this machine, which are asked when the first name is sought.
+/// Where a name server listens.
+const PORT: u16 = 53;
+/// The most name servers that are asked, as in C libraries and Go.
+const MAX_SERVERS: usize = 3;
+/// The most that is read of a file.
+const MAX_FILE: u64 = 16 << 20;
+/// How long a name is sought. A connection may take a second longer.
+const IN_TIME: Duration = Duration::from_secs(9);
+
+/// The names that this machine knows, read when the first one is sought.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names(Arc<OnceLock<Servers>>);
+pub(crate) struct Names(Arc<OnceLock<Known>>);
 
 #[derive(Debug)]
-struct Servers {
+struct Known {
+    hosts: Hosts,
+    servers: Vec<Server>,
+    /// How often all of them are asked.
+    attempts: u32,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
     resolver: TokioResolver,
-    addresses: Vec<IpAddr>,
 }
 
 /// The addresses of `host`: at least one.
@@ -32,24 +60,15 @@ pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, NameError> {
 
 impl Names {
     async fn of(&self, host: &str) -> Result<Vec<IpAddr>, NameError> {
-        let failed = |servers: &[IpAddr], source| NameError {
-            host: host.to_owned(),
-            servers: servers.to_vec(),
-            source,
-        };
-        let Servers {
-            resolver,
-            addresses,
-        } = match self.0.get() {
-            Some(servers) => servers,
+        let known = match self.0.get() {
+            Some(known) => known,
             None => {
-                let made = servers().map_err(|source| failed(&[], source))?;
+                let made = Known::of_this_machine();
+                let made = made.map_err(|source| NameError::new(host, None, source))?;
                 self.0.get_or_init(|| made)
             }
         };
-        let found = resolver.lookup_ip(host).await;
-        let found = found.map_err(|source| failed(addresses, source))?;
-        Ok(found.iter().collect())
+        known.addresses(host).await
     }
 }
 
@@ -66,29 +85,139 @@ impl Resolve for Names {
     }
 }
 
-fn servers() -> Result<Servers, NetError> {
-    let (config, options) = read_system_conf().unwrap_or_else(|_| of_this_machine());
-    asked(config, options)
+impl Known {
+    fn of_this_machine() -> Result<Self, NetError> {
+        // Who may not read a file has none.
+        let read = |path: &str| content(Path::new(path)).unwrap_or_default();
+        Self::read(&read("/etc/hosts"), &read("/etc/resolv.conf"), PORT)
+    }
+
+    /// What the two files say; the servers listen on `port`.
+    fn read(hosts: &[u8], servers: &[u8], port: u16) -> Result<Self, NetError> {
+        let (config, _passed_over) = resolv_conf::Config::parse_with_errors(servers);
+        let mut addresses: Vec<IpAddr> = config
+            .nameservers
+            .iter()
+            .map(IpAddr::from)
+            .take(MAX_SERVERS)
+            .collect();
+        // By UDP nobody says that no server is there.
+        let is_sought = addresses.is_empty();
+        if is_sought {
+            addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        }
+        let search = config.get_last_search_or_domain();
+        let search: Vec<_> = search
+            .filter_map(|it| DnsName::from_str_relaxed(it).ok())
+            .collect();
+        let mut options = ResolverOpts::default();
+        options.ndots = config.ndots as usize;
+        options.timeout = Duration::from_secs(config.timeout.clamp(1, 30).into());
+        options.attempts = 0;
+        options.edns0 = config.edns0;
+        // All addresses are tried at once (RFC 8305).
+        options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+        options.use_hosts_file = ResolveHosts::Never;
+        let servers = addresses.into_iter().map(|address| {
+            let mut server = if is_sought || config.use_vc {
+                NameServerConfig::tcp(address)
+            } else {
+                NameServerConfig::udp_and_tcp(address)
+            };
+            for it in &mut server.connections {
+                it.port = port;
+            }
+            let config = ResolverConfig::from_parts(None, search.clone(), vec![server]);
+            let provider = TokioRuntimeProvider::default();
+            let mut resolver = TokioResolver::builder_with_config(config, provider);
+            *resolver.options_mut() = options.clone();
+            Ok::<_, NetError>(Server {
+                address: SocketAddr::new(address, port),
+                resolver: resolver.build()?,
+            })
+        });
+        let servers = servers.collect::<Result<_, _>>()?;
+        let mut known = Hosts::default();
+        known.read_hosts_conf(String::from_utf8_lossy(hosts).as_bytes())?;
+        Ok(Self {
+            hosts: known,
+            servers,
+            attempts: config.attempts.clamp(1, 5),
+        })
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NameError> {
+        let found = self.in_hosts(host);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let mut asked = None;
+        let ask = self.ask(host, &mut asked);
+        match tokio::time::timeout(IN_TIME, ask).await {
+            Ok(answer) => answer,
+            Err(_) => Err(NameError::new(host, asked, NetError::Timeout)),
+        }
+    }
+
+    /// What the file of hosts says, the addresses of version 4 first.
+    fn in_hosts(&self, host: &str) -> Vec<IpAddr> {
+        let Ok(name) = DnsName::from_utf8(host) else {
+            return Vec::new();
+        };
+        let kinds = [RecordType::A, RecordType::AAAA];
+        let found = kinds.iter().filter_map(|kind| {
+            let query = Query::query(name.clone(), *kind);
+            self.hosts.lookup_static_host(&query)
+        });
+        let records = found.flat_map(|it| it.answers().to_vec());
+        records.filter_map(|it| it.data.ip_addr()).collect()
+    }
+
+    /// Asks the servers; `asked` is the one that was asked last.
+    async fn ask(
+        &self,
+        host: &str,
+        asked: &mut Option<SocketAddr>,
+    ) -> Result<Vec<IpAddr>, NameError> {
+        let mut failed = NameError::new(host, None, NetError::NoConnections);
+        for _ in 0..self.attempts {
+            for server in &self.servers {
+                *asked = Some(server.address);
+                let answer = match is_there(server.address) {
+                    Ok(()) => server.resolver.lookup_ip(host).await,
+                    Err(error) => Err(error.into()),
+                };
+                failed = match answer {
+                    Ok(found) => return Ok(found.iter().collect()),
+                    Err(source) => NameError::new(host, *asked, source),
+                };
+                if failed.kind() == NoName::Unknown {
+                    return Err(failed);
+                }
+            }
+        }
+        Err(failed)
+    }
 }
 
-fn asked(config: ResolverConfig, mut options: ResolverOpts) -> Result<Servers, NetError> {
-    // Both are tried at once (RFC 8305).
-    options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
-    let addresses = config.name_servers().iter().map(|it| it.ip).collect();
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-    *builder.options_mut() = options;
-    Ok(Servers {
-        resolver: builder.build()?,
-        addresses,
-    })
+/// An error if this machine says at once that nobody listens there. Of other machines nothing is known.
+fn is_there(server: SocketAddr) -> io::Result<()> {
+    if !server.ip().is_loopback() {
+        return Ok(());
+    }
+    let own = SocketAddr::new(server.ip(), 0);
+    let socket = UdpSocket::bind(own)?;
+    socket.connect(server)?;
+    // What the first one met is told of the second. A server passes over what is no question.
+    socket.send(&[])?;
+    socket.send(&[])?;
+    Ok(())
 }
 
-/// They are asked by TCP, since nobody says that no server is there to who asks by UDP.
-fn of_this_machine() -> (ResolverConfig, ResolverOpts) {
-    let servers: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    let servers = servers.map(NameServerConfig::tcp).to_vec();
-    let config = ResolverConfig::from_name_servers(servers);
-    (config, ResolverOpts::default())
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Why a name has no address.
@@ -96,7 +225,7 @@ fn of_this_machine() -> (ResolverConfig, ResolverOpts) {
 #[error("{}", told(self))]
 pub struct NameError {
     host: String,
-    servers: Vec<IpAddr>,
+    server: Option<SocketAddr>,
     source: NetError,
 }
 
@@ -115,14 +244,23 @@ pub enum NoName {
 }
 
 impl NameError {
+    fn new(host: &str, server: Option<SocketAddr>, source: NetError) -> Self {
+        Self {
+            host: host.to_owned(),
+            // Nobody is asked for what is no name.
+            server: server.filter(|_| !matches!(source, NetError::Proto(_))),
+            source,
+        }
+    }
+
     /// The name.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The name servers that there are, in the order in which they are asked.
-    pub fn servers(&self) -> &[IpAddr] {
-        &self.servers
+    /// The name server that said so, or was asked last.
+    pub fn server(&self) -> Option<SocketAddr> {
+        self.server
     }
 
     /// What is wrong.
@@ -133,88 +271,207 @@ impl NameError {
                 _ => NoName::Failed,
             },
             NetError::Dns(_) => NoName::Failed,
+            NetError::Proto(_) => NoName::Unknown,
             NetError::Timeout => NoName::Late,
             _ => NoName::Unreached,
+        }
+    }
+
+    /// What the system said of the way to the name server.
+    pub fn io(&self) -> Option<&io::Error> {
+        match &self.source {
+            NetError::Io(error) => Some(error)
+                .filter(|it| it.raw_os_error().is_some())
+                .map(|it| &**it),
+            _ => None,
         }
     }
 }
 
 fn told(error: &NameError) -> String {
-    let NameError { host, servers, .. } = error;
-    let servers: Vec<_> = servers.iter().map(IpAddr::to_string).collect();
-    let servers = match servers.len() {
-        0 => "the name server".to_owned(),
-        1 => format!("the name server {}", servers.join("")),
-        _ => format!("the name servers {}", servers.join(" and ")),
+    let NameError { host, server, .. } = error;
+    let server = match server {
+        Some(server) => format!("the name server {}", server.ip()),
+        None => "the name server".to_owned(),
     };
     match error.kind() {
         NoName::Unknown => "host name not found (DNS)".to_owned(),
-        NoName::Failed => format!("{servers} failed to say where `{host}` is"),
-        NoName::Late => format!("{servers} did not say in time where `{host}` is"),
-        NoName::Unreached => format!("{servers} could not be asked where `{host}` is"),
+        NoName::Failed => format!("{server} failed to say where `{host}` is"),
+        NoName::Late => format!("{server} did not say in time where `{host}` is"),
+        NoName::Unreached => format!("{server} could not be asked where `{host}` is"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
     use super::*;
 
-    /// Asks a name server on this machine, which answers each question by `code`.
-    async fn ask(code: u8) -> NameError {
-        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut address = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
-        address.connections[0].port = server.local_addr().unwrap().port();
+    /// A name server on this machine, by its address. It answers by a code, or with an address, or never.
+    struct Peer {
+        address: Ipv4Addr,
+        questions: Arc<AtomicUsize>,
+    }
+
+    /// `port` is the one of all servers of a test.
+    fn serve(
+        address: [u8; 4],
+        port: &mut u16,
+        answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Peer {
+        let address = Ipv4Addr::from(address);
+        let socket = UdpSocket::bind((address, *port)).unwrap();
+        *port = socket.local_addr().unwrap().port();
+        let questions = Arc::new(AtomicUsize::new(0));
+        let counted = questions.clone();
         thread::spawn(move || {
             let mut question = [0; 512];
-            while let Ok((length, asker)) = server.recv_from(&mut question) {
-                let mut answer = question[..length].to_vec();
-                answer[2] |= 0x80;
-                answer[3] = 0x80 | code;
-                // The question alone: what the asker added is not said again.
-                answer[11] = 0;
-                let end = answer[12..].iter().position(|it| *it == 0).unwrap();
-                answer.truncate(12 + end + 5);
-                let _sent = server.send_to(&answer, asker);
+            while let Ok((length, asker)) = socket.recv_from(&mut question) {
+                if length < 12 {
+                    continue;
+                }
+                counted.fetch_add(1, Ordering::SeqCst);
+                if let Some(answer) = answer(&question[..length]) {
+                    let _sent = socket.send_to(&answer, asker);
+                }
             }
         });
-        let config = ResolverConfig::from_name_servers(vec![address]);
-        let mut options = ResolverOpts::default();
-        options.attempts = 0;
-        let names = Names::default();
-        names.0.set(asked(config, options).unwrap()).unwrap();
-        names.of("r.test").await.unwrap_err()
+        Peer { address, questions }
+    }
+
+    /// The question alone, which is answered by `code`: what the asker added is not said again.
+    fn code(question: &[u8], code: u8) -> Vec<u8> {
+        let mut answer = question.to_vec();
+        answer[2] |= 0x80;
+        answer[3] = 0x80 | code;
+        answer[11] = 0;
+        let end = answer[12..].iter().position(|it| *it == 0).unwrap();
+        answer.truncate(12 + end + 5);
+        answer
+    }
+
+    /// The address 10.0.0.7 for a question of version 4, none for others.
+    fn seven(question: &[u8]) -> Vec<u8> {
+        let mut answer = code(question, 0);
+        if answer[answer.len() - 3] == 1 {
+            answer[7] = 1;
+            answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 7]);
+        }
+        answer
+    }
+
+    fn known(hosts: &str, servers: &[&Peer], port: u16) -> Known {
+        let lines = servers
+            .iter()
+            .map(|it| format!("nameserver {}\n", it.address));
+        let text =
+            lines.collect::<String>() + "search bad..name\noptions timeout:1 attempts:1 odd:x\n";
+        Known::read(hosts.as_bytes(), text.as_bytes(), port).unwrap()
     }
 
     #[tokio::test]
     async fn what_a_name_server_says_is_told() {
-        let cases = [
-            (3, NoName::Unknown, "host name not found (DNS)"),
+        for (answer, kind, words) in [
+            (Some(3), NoName::Unknown, "host name not found (DNS)"),
             (
-                2,
+                Some(2),
                 NoName::Failed,
                 "the name server 127.0.0.1 failed to say where `r.test` is",
             ),
-        ];
-        for (code, kind, words) in cases {
-            let error = ask(code).await;
+            (
+                None,
+                NoName::Late,
+                "the name server 127.0.0.1 did not say in time where `r.test` is",
+            ),
+        ] {
+            let mut port = 0;
+            let peer = serve([127, 0, 0, 1], &mut port, move |it| {
+                answer.map(|as_| code(it, as_))
+            });
+            let error = known("", &[&peer], port)
+                .addresses("r.test")
+                .await
+                .unwrap_err();
             assert_eq!(
                 (error.kind(), &*error.to_string()),
                 (kind, words),
                 "{error:?}"
             );
             assert_eq!(error.host(), "r.test");
-            assert_eq!(error.servers(), [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+            assert_eq!(error.server().unwrap().ip(), peer.address);
         }
+        // Nobody listens at port 1 of this machine.
+        let nobody = Known::read(b"", b"nameserver 127.0.0.1", 1).unwrap();
+        let error = nobody.addresses("r.test").await.unwrap_err();
+        assert_eq!(error.kind(), NoName::Unreached);
+        assert_eq!(
+            error.io().map(io::Error::kind),
+            Some(io::ErrorKind::ConnectionRefused)
+        );
+        let long = format!("{}.test", "x".repeat(64));
+        let error = nobody.addresses(&long).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.server()),
+            (NoName::Unreached, Some("127.0.0.1:1".parse().unwrap()))
+        );
     }
 
     #[tokio::test]
-    async fn a_machine_that_names_no_server_is_asked_itself() {
-        let (config, options) = of_this_machine();
-        let servers = asked(config, options).unwrap();
-        assert_eq!(servers.addresses.len(), 2);
-        assert!(servers.addresses.iter().all(IpAddr::is_loopback));
+    async fn servers_are_asked_in_their_order() {
+        let mut port = 0;
+        let good = serve([127, 0, 0, 1], &mut port, |it| Some(seven(it)));
+        let fails = serve([127, 0, 0, 2], &mut port, |it| Some(code(it, 2)));
+        let silent = serve([127, 0, 0, 3], &mut port, |_| None);
+        let unknowing = serve([127, 0, 0, 4], &mut port, |it| Some(code(it, 3)));
+        let found = vec![IpAddr::from([10, 0, 0, 7])];
+        for first in [&good, &fails, &silent] {
+            let known = known("", &[first, &good, &unknowing], port);
+            assert_eq!(known.addresses("r.test").await.unwrap(), found);
+        }
+        assert_eq!(unknowing.questions.load(Ordering::SeqCst), 0);
+        // Who does not know a name is believed.
+        let asked = good.questions.load(Ordering::SeqCst);
+        let known = known("", &[&unknowing, &good], port);
+        let error = known.addresses("r.test").await.unwrap_err();
+        assert_eq!(error.kind(), NoName::Unknown);
+        assert_eq!(good.questions.load(Ordering::SeqCst), asked);
+    }
+
+    #[tokio::test]
+    async fn what_hosts_says_is_asked_of_nobody() {
+        let mut port = 0;
+        let server = serve([127, 0, 0, 1], &mut port, |it| Some(seven(it)));
+        let hosts = "# \u{fffd}\n10.1.2.3 Registry.corp registry\n::7 registry\nodd line\n";
+        let known = known(hosts, &[&server], port);
+        for (name, expected) in [
+            ("registry.corp", &["10.1.2.3"][..]),
+            ("REGISTRY", &["10.1.2.3", "::7"]),
+        ] {
+            let expected: Vec<IpAddr> = expected.iter().map(|it| it.parse().unwrap()).collect();
+            assert_eq!(known.addresses(name).await.unwrap(), expected, "{name}");
+        }
+        assert_eq!(server.questions.load(Ordering::SeqCst), 0);
+        known.addresses("other.corp").await.unwrap();
+        assert_ne!(server.questions.load(Ordering::SeqCst), 0);
+        let odd = Known::read(b"10.1.2.3 r.corp # \xff\n", b"", 1).unwrap();
+        assert_eq!(odd.addresses("r.corp").await.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_machine_that_names_no_server_is_asked_itself() {
+        for text in ["", "# nothing\n", "nameserver x\n", "search corp\n"] {
+            let known = Known::read(b"", text.as_bytes(), PORT).unwrap();
+            let servers = known.servers.iter().map(|it| it.address.ip());
+            let servers: Vec<_> = servers.collect();
+            assert_eq!(
+                servers,
+                [
+                    IpAddr::from(Ipv4Addr::LOCALHOST),
+                    Ipv6Addr::LOCALHOST.into()
+                ]
+            );
+        }
     }
 }

@@ -104,6 +104,71 @@ fn what_others_say_and_what_was_said_besides_stays() {
     is_proven(&project, &image);
 }
 
+/// The image comes out the same, and what is said of its source does not.
+#[test]
+fn proof_of_another_source_stays_and_so_does_what_is_signed_itself() {
+    let registry = TestRegistry::start(Switches::default());
+    let project = Project::typical();
+    let image = format!("{}/team/app:v1", registry.host());
+    project.build(&image).expect(0);
+    // A commit of the app, where there was none: the files are the same.
+    let app = project.path("app");
+    for args in [
+        &["init", "-q"][..],
+        &["add", "-A"],
+        &[
+            "-c",
+            "user.name=x",
+            "-c",
+            "user.email=x@x.example",
+            "commit",
+            "-qm",
+            "x",
+        ],
+    ] {
+        let mut git = std::process::Command::new("git");
+        assert!(
+            git.arg("-C")
+                .arg(&app)
+                .args(args)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    build_later(&project, &image);
+    let other_source = referrers(&project, &image);
+    assert!(other_source > 5, "{other_source}");
+    build_later(&project, &image);
+    assert_eq!(referrers(&project, &image), other_source);
+    // Somebody vouches for the provenance: what that is about must not go.
+    let attached = project
+        .run(&["tree", &image, "-o", "json"])
+        .expect(0)
+        .json();
+    let text = attached.to_string();
+    let provenance = text.split("\"digest\":\"").skip(1).find_map(|it| {
+        let digest = it.split('"').next()?;
+        let below = it.split("\"digest\"").next()?;
+        below
+            .contains("slsa.dev/provenance")
+            .then(|| digest.to_owned())
+    });
+    let provenance = provenance.unwrap_or_else(|| panic!("{text}"));
+    let name = image.rsplit_once(':').unwrap().0;
+    let target = format!("{name}@{provenance}");
+    project
+        .run(&["sign", &target, "--key", "test.key"])
+        .expect(0);
+    build_later(&project, &image);
+    let still = project
+        .run(&["tree", &image, "-o", "json"])
+        .expect(0)
+        .json();
+    assert!(still.to_string().contains(&provenance));
+    is_proven(&project, &image);
+}
+
 #[test]
 fn a_registry_that_deletes_nothing_is_only_warned_of() {
     for status in [401, 403, 405] {

@@ -174,7 +174,7 @@ impl RegistrySilence {
 
     /// Why the name of the host has no address, if that is why.
     pub fn name_error(&self) -> Option<&net::NameError> {
-        self.causes().find_map(|it| it.downcast_ref())
+        self.cause.name_error()
     }
 
     /// Whether the connection was closed before the answer was complete.
