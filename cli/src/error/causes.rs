@@ -69,7 +69,12 @@ fn missing(said: &[String]) -> Option<&str> {
 
 /// The file that could not be read, by a sentence of ours or of the library that opens files.
 fn file(text: &str) -> Option<&str> {
-    const TRIED: [&str; 3] = ["failed to read ", "failed to open ", "failed to query "];
+    const TRIED: [&str; 4] = [
+        "failed to canonicalize ",
+        "failed to open ",
+        "failed to query ",
+        "failed to read ",
+    ];
     if !TRIED.iter().any(|it| text.starts_with(it)) {
         return None;
     }
