@@ -216,3 +216,57 @@ async fn a_link_to_what_cannot_be_read_is_not_counted_on() {
     store.push_blob(&target, upload).await.unwrap();
     assert!(fs_err::symlink_metadata(&blob).unwrap().is_file());
 }
+
+/// What it refers to is still needed: the link may lead somewhere again.
+#[tokio::test]
+async fn nothing_is_collected_where_a_manifest_is_a_link_that_leads_nowhere() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let image = push_image(&store, b"layer", None).await;
+    store.tag(&image, &tag("v1")).await.unwrap();
+    let blob = path.join("blobs/sha256").join(image.digest.hex());
+    let elsewhere = workspace.join("elsewhere");
+    fs_err::rename(&blob, &elsewhere).unwrap();
+    link(&workspace.join("nowhere"), &blob);
+    let before = state(&path.join("blobs"));
+    let future = now() + Duration::from_mins(1);
+    for roots in [GcRoots::Listed, GcRoots::Tagged] {
+        let collected = store.gc(roots, future).await;
+        let Err(StoreError::Malformed { problem, .. }) = collected else {
+            panic!("{collected:?}");
+        };
+        assert!(problem.contains("a link that leads nowhere"), "{problem}");
+    }
+    assert_eq!(state(&path.join("blobs")), before);
+}
+
+#[tokio::test]
+async fn links_that_lead_nowhere_or_to_other_things_are_errors() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let image = push_image(&store, b"layer", None).await;
+    let blob = path.join("blobs/sha256").join(image.digest.hex());
+    let pipe = workspace.join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    for target in [&workspace.join("nowhere"), &blob, &pipe, &path] {
+        fs_err::remove_file(&blob).unwrap();
+        link(target, &blob);
+        assert!(store.fetch(&image).await.is_err(), "{}", target.display());
+        assert!(!store.contains(&image).await.unwrap_or_default());
+    }
+    // The lock is made, and never where a link leads.
+    let victim = workspace.join("victim");
+    link(&victim, &path.join(".lock"));
+    let other = push_image(&store, b"other", None).await;
+    let refused = store.tag(&other, &tag("v1")).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })));
+    assert!(!victim.exists(), "it was made through the link");
+}

@@ -125,6 +125,8 @@ impl Blobs {
         Ok(modified.map_err(|error| self.failed("look at", digest, error))? < before)
     }
 
+    /// None if there is nothing. A link that leads nowhere is not nothing: what it names was meant to be
+    /// there, and what that refers to is still needed.
     fn open_file(&self, digest: &Digest) -> Result<Option<Opened>, StoreError> {
         let malformed = |problem: &str| StoreError::Malformed {
             place: place(&self.root),
@@ -132,7 +134,13 @@ impl Blobs {
         };
         let mut found = match Opened::at(&self.path(digest)) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let there = kind_of(&self.root, &self.path(digest))?;
+                if there.is_some_and(|it| it.is_symlink()) {
+                    return Err(malformed("a link that leads nowhere"));
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(self.failed("open", digest, error)),
         };
         let metadata = found.file.metadata();
