@@ -135,18 +135,55 @@ pub enum IgnoreReason {
 /// A listing is a hint: each manifest is fetched and asked itself what it refers to and what it
 /// holds. Anyone who may push may attach, so whatever is wrong with one referrer only makes that
 /// one ignored. A store that cannot be asked is an error: it leaves open what is there.
+///
+/// Who replaces proof adds the new and then deletes the old, so what was listed may be gone when it is
+/// fetched. If something is, and the listing has changed since, all is looked at once more.
 pub async fn discover(
     store: &dyn Store,
     subject: &Descriptor,
+    limits: &Limits,
+) -> Result<Discovered, AttachError> {
+    let listed = list(store, subject).await?;
+    let found = look_at(store, subject, listed.clone(), limits).await?;
+    let is_gone =
+        |it: &Ignored| matches!(&it.reason, IgnoreReason::Absent(error) if error.is_not_found());
+    if !found.ignored.iter().any(is_gone) {
+        return Ok(found);
+    }
+    let now = list(store, subject).await?;
+    if now
+        .iter()
+        .map(|it| &it.digest)
+        .eq(listed.iter().map(|it| &it.digest))
+    {
+        return Ok(found);
+    }
+    look_at(store, subject, now, limits).await
+}
+
+/// What the store lists, in the order of digests.
+async fn list(store: &dyn Store, subject: &Descriptor) -> Result<Vec<Descriptor>, AttachError> {
+    let listed = store.referrers(&subject.digest).await;
+    let mut listed = listed.map_err(|source| AttachError::Store {
+        subject: subject.digest.clone(),
+        source,
+    })?;
+    listed.sort_by(|a, b| a.digest.cmp(&b.digest));
+    listed.dedup_by(|a, b| a.digest == b.digest);
+    Ok(listed)
+}
+
+/// Reads all of `listed` that the limits allow.
+async fn look_at(
+    store: &dyn Store,
+    subject: &Descriptor,
+    mut listed: Vec<Descriptor>,
     limits: &Limits,
 ) -> Result<Discovered, AttachError> {
     let failed = |source| AttachError::Store {
         subject: subject.digest.clone(),
         source,
     };
-    let mut listed = store.referrers(&subject.digest).await.map_err(failed)?;
-    listed.sort_by(|a, b| a.digest.cmp(&b.digest));
-    listed.dedup_by(|a, b| a.digest == b.digest);
     // Likely ones first: that matters only beyond the limit.
     listed.sort_by_key(|it| !is_likely(it));
     let unread = listed.len().saturating_sub(limits.referrers);

@@ -3,13 +3,17 @@
 
 pub(crate) mod subject;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use oci::store::read;
-use oci::{Descriptor, Digest, Found, Limits, Location, Selector, Store, StoreError};
+use oci::{Descriptor, Digest, Found, Limits, Location, Selector, Store, StoreError, Tag};
 use serde::Deserialize;
 
-use self::subject::Subject;
-use crate::error::{CommandError, Message};
+use crate::error::{CommandError, Context as _, Message};
+
+/// How many tags are asked about at once.
+const CONCURRENCY: usize = 16;
 
 /// What stands behind the digest.
 const ENDINGS: [&str; 3] = [".sig", ".att", ".sbom"];
@@ -74,17 +78,72 @@ async fn resolved(found: &Found, image: &Digest) -> Vec<Result<DigestTag, StoreE
     join_all(asked).await
 }
 
+/// A tag of another image that names `target`, too: who deletes that takes it from both.
+pub(crate) async fn other_name(
+    found: &Found,
+    target: &Descriptor,
+) -> Result<Option<Tag>, StoreError> {
+    let own = format!("sha256-{}", found.descriptor.digest.hex());
+    let mut tags = found.store.tags().await?;
+    tags.retain(|it| it.is_digest_tag() && !it.as_str().starts_with(&own));
+    let mut asked = stream::iter(tags)
+        .map(|tag| async move {
+            let named = found.store.resolve(&Selector::Tag(tag.clone())).await;
+            (tag, named)
+        })
+        .buffer_unordered(CONCURRENCY);
+    while let Some((tag, named)) = asked.next().await {
+        match named {
+            Ok(named) if named.digest == target.digest => return Ok(Some(tag)),
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a store failed: all else only says that what is there is not what cosign attached, and anybody who
+/// may push can bring that about.
+fn is_failure(error: &StoreError) -> bool {
+    !matches!(
+        error,
+        StoreError::NotFound { .. }
+            | StoreError::SizeMismatch { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Manifest { .. }
+    )
+}
+
+/// What is at `target`, if it can be had.
+async fn content(
+    store: &dyn Store,
+    target: &Descriptor,
+    limit: u64,
+) -> Result<Option<Bytes>, StoreError> {
+    match read(store, target, limit).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_failure(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 /// What cosign attached by a tag, if the tag names nothing else.
-async fn layers(store: &dyn Store, target: &Descriptor) -> Option<Vec<Descriptor>> {
+async fn layers(
+    store: &dyn Store,
+    target: &Descriptor,
+) -> Result<Option<Vec<Descriptor>>, StoreError> {
     #[derive(Deserialize)]
     struct Attached {
         layers: Vec<Descriptor>,
     }
 
-    let bytes = read(store, target, Limits::default().manifest_bytes).await;
-    let Attached { layers } = serde_json::from_slice(&bytes.ok()?).ok()?;
-    let mut types = layers.iter().map(|it| it.media_type.as_str());
-    (!layers.is_empty() && types.all(|it| LAYERS.contains(&it))).then_some(layers)
+    let bytes = content(store, target, Limits::default().manifest_bytes).await?;
+    let attached = bytes.and_then(|it| serde_json::from_slice(&it).ok());
+    Ok(attached.and_then(|Attached { layers }| {
+        let mut types = layers.iter().map(|it| it.media_type.as_str());
+        (!layers.is_empty() && types.all(|it| LAYERS.contains(&it))).then_some(layers)
+    }))
 }
 
 /// What a tag holds.
@@ -102,32 +161,36 @@ pub(crate) fn note(tag: &str) -> String {
     format!("it has {holds} in cosign's old format, which cannot be verified yet (tag `{tag}`)")
 }
 
-/// What is said of an image that has nothing else than `tags`: whether it is signed is not known.
+/// What is said of an image that has nothing else than such tags: whether it is signed is not known. Nor is
+/// it if the store fails when it is asked for them.
 ///
 /// Only if they name what cosign attached to it. Anybody may give such a name to anything, and a rejection would
 /// become a doubt by it.
-pub(crate) async fn all_there_is(
-    found: &Found,
-    image: &str,
-    tags: &[String],
-) -> Option<CommandError> {
+pub(crate) async fn all_there_is(found: &Found, image: &str) -> Option<CommandError> {
+    let digest = &found.descriptor.digest;
     let mut attached = Vec::new();
-    for name in tags {
-        let tag = name.parse().ok().map(Selector::Tag)?;
-        let target = found.store.resolve(&tag).await;
-        if let Ok(target) = target
-            && subject::of(&*found.store, &target, &found.descriptor.digest)
+    let mut failure = None;
+    for tag in resolved(found, digest).await {
+        let asked = match tag {
+            Ok(DigestTag { name, target }) => subject::of(&*found.store, &target, digest)
                 .await
-                .ok()
-                == Some(Subject::Image)
-        {
-            attached.push(name.as_str());
+                .map(|it| (name, it)),
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok((name, subject)) if subject.may_be_proof() => attached.push(name),
+            Err(error) if is_failure(&error) => failure = failure.or(Some(error)),
+            _ => {}
         }
     }
-    doubt(image, &attached)
+    doubt(image, &attached).or_else(|| {
+        let unknown = Err::<(), _>(failure?);
+        let said = || format!("whether `{image}` has proof in cosign's old format is not known");
+        unknown.context(said).err()
+    })
 }
 
-fn doubt(image: &str, tags: &[&str]) -> Option<CommandError> {
+fn doubt(image: &str, tags: &[String]) -> Option<CommandError> {
     let first = tags.first()?;
     let more = match tags.len() - 1 {
         0 => String::new(),
@@ -145,7 +208,7 @@ pub(crate) async fn alone(found: &Found, image: &str) -> Option<CommandError> {
     if has_referrers(found).await {
         return None;
     }
-    all_there_is(found, image, &of(found).await).await
+    all_there_is(found, image).await
 }
 
 /// Whether anything is attached to `found` as a referrer, or that is not known.
@@ -182,7 +245,7 @@ mod tests {
             let target = Descriptor::of(MediaType::IMAGE_MANIFEST, &manifest);
             store.push_manifest(&target, manifest).await.unwrap();
             assert_eq!(
-                super::layers(&store, &target).await.is_some(),
+                super::layers(&store, &target).await.unwrap().is_some(),
                 expected,
                 "{types:?}"
             );

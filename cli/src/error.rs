@@ -112,8 +112,8 @@ impl CommandError {
     pub(crate) fn refusal(&self) -> Option<u16> {
         let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.source);
         while let Some(it) = cause {
-            if let Some(StoreError::Refused { source, .. }) = it.downcast_ref() {
-                return Some(source.downcast_ref::<RegistryRefusal>()?.status);
+            if let Some(error @ StoreError::Refused { .. }) = it.downcast_ref() {
+                return Some(error.answer()?.status);
             }
             cause = it.source();
         }

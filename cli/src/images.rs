@@ -132,7 +132,8 @@ impl<'a> Lookup<'a> {
     }
 
     /// Refused if the registry of `destination` says that who has our credentials, or none, may not write
-    /// there. What else goes wrong with the question is said where something is written.
+    /// there, or that nobody may: there is no such repository, or it only lets read. What else goes wrong with
+    /// the question is said where something is written.
     pub(crate) async fn may_write(&self, destination: &Reference) -> Result<(), CommandError> {
         let Location::Registry(repository) = &destination.location else {
             return Ok(());
@@ -143,6 +144,12 @@ impl<'a> Lookup<'a> {
         let error = said(error, Some(destination));
         match error.refusal() {
             Some(401 | 403) => Err(error),
+            Some(404) => Err(error.hint(
+                "make the repository, or the project that it belongs to, first: this registry does not by itself",
+            )),
+            Some(405) => {
+                Err(error.hint("name a registry that takes images: proxies and mirrors only let read"))
+            }
             _ => Ok(()),
         }
     }

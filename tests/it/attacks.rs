@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use attest::{AttachError, Discovered, IgnoreReason, Rejection, Verifier};
@@ -101,6 +102,8 @@ fn statement(subject: &Value) -> String {
 struct Liar {
     truth: MemoryStore,
     listed: Option<Vec<Descriptor>>,
+    /// What it lists before that: once each.
+    listed_first: Mutex<Vec<Vec<Descriptor>>>,
     swapped: BTreeMap<Digest, Bytes>,
     is_down: bool,
 }
@@ -110,6 +113,7 @@ impl Liar {
         Self {
             truth,
             listed: None,
+            listed_first: Mutex::default(),
             swapped: BTreeMap::new(),
             is_down: false,
         }
@@ -173,6 +177,9 @@ impl Store for Liar {
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
         self.up()?;
+        if let Some(listed) = self.listed_first.lock().unwrap().pop() {
+            return Ok(listed);
+        }
         match &self.listed {
             Some(listed) => Ok(listed.clone()),
             None => self.truth.referrers(subject).await,
@@ -340,6 +347,24 @@ async fn row_07_a_store_that_cannot_be_asked_is_no_answer() {
     store.is_down = false;
     store.listed = Some(Vec::new());
     assert!(!is_signed(&store).await);
+}
+
+/// A build that replaces proof deletes the old when the new is there: between listing and fetching.
+#[tokio::test]
+async fn row_07_proof_that_was_replaced_meanwhile_is_found() {
+    let store = Liar::over(memory().await);
+    sign(&store).await;
+    let gone = Descriptor::of(MediaType::IMAGE_MANIFEST, b"gone");
+    let layer = Descriptor::of(MediaType::SIGSTORE_BUNDLE, b"gone");
+    let half_gone = push(&store, &referrer(IMAGE, &layer)).await;
+    for old in [gone.clone(), half_gone.clone()] {
+        *store.listed_first.lock().unwrap() = vec![vec![old]];
+        assert!(is_signed(&store).await);
+    }
+    // Only once: a registry may go on like that for ever.
+    *store.listed_first.lock().unwrap() = vec![vec![], vec![half_gone], vec![gone]];
+    assert!(!is_signed(&store).await);
+    assert_eq!(store.listed_first.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

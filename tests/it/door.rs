@@ -93,8 +93,28 @@ fn a_cache_that_nobody_named_stops_no_build() {
 fn a_destination_that_takes_nothing_is_said_before_anything_is_built() {
     let project = Project::typical();
     project.write("file", "");
+    project.build("oci:own:v1").expect(0);
+    for name in ["folder", "all"] {
+        fs_err::create_dir_all(project.join(name)).unwrap();
+        for file in ["oci-layout", "index.json"] {
+            fs_err::copy(
+                project.join(format!("own/{file}")),
+                project.join(format!("{name}/{file}")),
+            )
+            .unwrap();
+        }
+    }
+    fs_err::create_dir(project.join("folder/blobs")).unwrap();
+    for (target, link) in [
+        ("own/blobs/sha256", "folder/blobs/sha256"),
+        ("own/blobs", "all/blobs"),
+    ] {
+        fs_err::os::unix::fs::symlink(project.join(target), project.join(link)).unwrap();
+    }
     for (destination, says) in [
         ("oci:app:v1", "it is no layout, and not empty"),
+        ("oci:folder:v1", "`blobs/sha256` is a link"),
+        ("oci:all:v1", "`sealpack copy oci:all:TAG oci:DIR:TAG`"),
         (
             "oci:file/out:v1",
             "`oci:file/out:v1` cannot be written: `file`",

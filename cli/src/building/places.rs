@@ -20,6 +20,12 @@ pub(crate) fn are_writable(destinations: &[Reference]) -> Result<(), CommandErro
         let folder = match &destination.location {
             Location::Layout(path) => {
                 LayoutStore::refuse_other(path)?;
+                LayoutStore::refuse_linked(path).map_err(|error| {
+                    CommandError::from(error).hint(format!(
+                        "copy what it holds into a layout of its own: `sealpack copy {}:TAG oci:DIR:TAG`",
+                        destination.location
+                    ))
+                })?;
                 Some(path.as_path())
             }
             Location::LayoutArchive(path) | Location::DockerArchive { path, .. } => path.parent(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
-use oci::{Descriptor, Limits, Location, Reference, Store, StoreError};
+use oci::{Descriptor, Found, Limits, Location, Reference, Store, StoreError};
 use serde::Serialize;
 
 use crate::args::{Access, Printed};
@@ -59,7 +59,7 @@ struct Report {
     /// What is attached to the image and was not asked for.
     left_behind: usize,
     /// Tags by which cosign 1 and 2 attached something to the image: not asked for, or what they name is
-    /// about another image, or not what cosign attached.
+    /// another image's, too, or not what cosign attached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     digest_tags_left_behind: Vec<String>,
 }
@@ -106,20 +106,11 @@ pub(crate) async fn run(
             continue;
         }
         if args.referrers {
-            let subject = subject::of(&*found.store, &tag.target, &root.digest).await;
-            let reason = match subject {
-                Ok(Subject::Image) => {
-                    if attached.iter().all(|it| it.digest != tag.target.digest) {
-                        attached.push(tag.target);
-                    }
-                    continue;
+            let Some(reason) = reason_to_keep(&found, &tag.target).await else {
+                if attached.iter().all(|it| it.digest != tag.target.digest) {
+                    attached.push(tag.target);
                 }
-                Ok(Subject::Other) => "it is about another image".to_owned(),
-                Ok(Subject::Nothing) => "it is not what cosign attaches".to_owned(),
-                Err(error) => format!(
-                    "which image it is about is not known: {}",
-                    go::words::chain(&error)
-                ),
+                continue;
             };
             reasons.push(reason);
         }
@@ -159,6 +150,24 @@ pub(crate) async fn run(
             )),
         }
     })
+}
+
+/// Why what one of cosign's tags of the image `found` names is not to go with it, if it is not.
+async fn reason_to_keep(found: &Found, target: &Descriptor) -> Option<String> {
+    let not_known =
+        |what, error| Some(format!("{what} is not known: {}", go::words::chain(&error)));
+    match subject::of(&*found.store, target, &found.descriptor.digest).await {
+        Ok(Subject::Image) => None,
+        Ok(Subject::Both) => Some("it is about another image, too".to_owned()),
+        // Equal SBOMs of two images are one manifest.
+        Ok(Subject::Unsaid) => match digest_tags::other_name(found, target).await {
+            Ok(other) => other.map(|it| format!("another image has it by the tag `{it}`, too")),
+            Err(error) => not_known("whether another image has it, too,", error),
+        },
+        Ok(Subject::Other) => Some("it is about another image".to_owned()),
+        Ok(Subject::Nothing) => Some("it is not what cosign attaches".to_owned()),
+        Err(error) => not_known("which image it is about", error),
+    }
 }
 
 /// Says which of cosign's tags name what stays, and of those that were asked for why.

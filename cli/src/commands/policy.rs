@@ -113,11 +113,7 @@ async fn check(args: PolicyCheck, environment: &Environment, ui: &Ui) -> Result<
     if report.accepted {
         return Ok(());
     }
-    if !report.digest_tags.is_empty()
-        && !digest_tags::has_referrers(&there).await
-        && let Some(error) =
-            digest_tags::all_there_is(&there, &report.image, &report.digest_tags).await
-    {
+    if let Some(error) = digest_tags::alone(&there, &report.image).await {
         return Err(with_findings(error, &judged.verdict));
     }
     let mut notes = with_unread(&judged, Listing::Here);

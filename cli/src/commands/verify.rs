@@ -297,7 +297,7 @@ impl<'a> Asked<'a> {
         }
         let is_bare = report.unproven.is_empty() && report.unread == 0 && proof.verified.is_empty();
         let doubt = if is_bare {
-            digest_tags::all_there_is(&found, &report.image, &report.digest_tags).await
+            digest_tags::all_there_is(&found, &report.image).await
         } else {
             None
         };

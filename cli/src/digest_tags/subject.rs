@@ -3,54 +3,74 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use oci::store::read;
 use oci::{Descriptor, Digest, Limits, Store, StoreError};
 use serde::Deserialize;
 
-use super::layers;
+use super::{content, layers};
 
 /// What a tag names, asked about one image.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Subject {
-    /// It is about the image, as far as it says what it is about: an SBOM does not.
+    /// It is about the image.
     Image,
-    /// Some of it is about another image.
+    /// It is about the image and about another one.
+    Both,
+    /// It does not say what it is about: an SBOM.
+    Unsaid,
+    /// It is about another image.
     Other,
     /// It is not what cosign attaches.
     Nothing,
 }
 
-/// Whether what is at `target` is about `image`, all of it.
+impl Subject {
+    /// Whether it may prove something of the image.
+    pub(crate) fn may_be_proof(self) -> bool {
+        matches!(self, Self::Image | Self::Both | Self::Unsaid)
+    }
+}
+
+/// What an image or another artifact is named by: each of its digests.
+type Names = Vec<String>;
+
+/// What is at `target` is about, asked about `image`.
 pub(crate) async fn of(
     store: &dyn Store,
     target: &Descriptor,
     image: &Digest,
 ) -> Result<Subject, StoreError> {
-    let Some(layers) = layers(store, target).await else {
+    let Some(layers) = layers(store, target).await? else {
         return Ok(Subject::Nothing);
     };
+    let image = image.to_string();
+    let (mut is_about_image, mut is_about_other) = (false, false);
     for layer in layers {
         let parse = match layer.media_type.as_str() {
             "application/vnd.dev.cosign.simplesigning.v1+json" => of_signature,
             "application/vnd.dsse.envelope.v1+json" => of_envelope,
             _ => continue,
         };
-        let bytes = match read(store, &layer.bare(), Limits::default().metadata_bytes).await {
-            Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(Subject::Nothing),
-            Err(error) => return Err(error),
+        let bytes = content(store, &layer.bare(), Limits::default().metadata_bytes).await?;
+        let Some(subjects) = bytes.and_then(|it| parse(&it)) else {
+            return Ok(Subject::Nothing);
         };
-        match parse(&bytes) {
-            None => return Ok(Subject::Nothing),
-            Some(named) if !named.contains(&image.to_string()) => return Ok(Subject::Other),
-            Some(_) => {}
+        let ours = subjects.iter().filter(|it| it.contains(&image)).count();
+        is_about_image |= ours > 0;
+        is_about_other |= ours < subjects.len() || subjects.is_empty();
+        if is_about_image && is_about_other {
+            break;
         }
     }
-    Ok(Subject::Image)
+    Ok(match (is_about_image, is_about_other) {
+        (true, false) => Subject::Image,
+        (true, true) => Subject::Both,
+        (false, true) => Subject::Other,
+        (false, false) => Subject::Unsaid,
+    })
 }
 
 /// The image that a signature is of.
-fn of_signature(bytes: &[u8]) -> Option<Vec<String>> {
+fn of_signature(bytes: &[u8]) -> Option<Vec<Names>> {
     #[derive(Deserialize)]
     struct Payload {
         critical: Critical,
@@ -68,11 +88,11 @@ fn of_signature(bytes: &[u8]) -> Option<Vec<String>> {
     }
 
     let payload: Payload = serde_json::from_slice(bytes).ok()?;
-    Some(vec![payload.critical.image.docker_manifest_digest])
+    Some(vec![vec![payload.critical.image.docker_manifest_digest]])
 }
 
-/// The images that an attestation is about: of any version of in-toto's statements.
-fn of_envelope(bytes: &[u8]) -> Option<Vec<String>> {
+/// What an attestation is about: of any version of in-toto's statements.
+fn of_envelope(bytes: &[u8]) -> Option<Vec<Names>> {
     #[derive(Deserialize)]
     struct Envelope {
         payload: String,
@@ -91,6 +111,9 @@ fn of_envelope(bytes: &[u8]) -> Option<Vec<String>> {
     let envelope: Envelope = serde_json::from_slice(bytes).ok()?;
     let payload = STANDARD.decode(envelope.payload).ok()?;
     let statement: Statement = serde_json::from_slice(&payload).ok()?;
-    let digests = statement.subject.iter().flat_map(|it| &it.digest);
-    Some(digests.map(|(name, hex)| format!("{name}:{hex}")).collect())
+    let names = |it: Artifact| {
+        let digests = it.digest.iter();
+        digests.map(|(name, hex)| format!("{name}:{hex}")).collect()
+    };
+    Some(statement.subject.into_iter().map(names).collect())
 }

@@ -38,7 +38,9 @@ use self::index::IndexFile;
 use self::snapshot::Snapshots;
 use self::source::Source;
 use super::joined;
-use crate::{Content, Descriptor, Digest, Limits, Selector, Store, StoreError, Tag, Upload};
+use crate::{
+    Algorithm, Content, Descriptor, Digest, Limits, Selector, Store, StoreError, Tag, Upload,
+};
 
 mod blobs;
 mod gc;
@@ -127,6 +129,15 @@ impl LayoutStore {
         let layout = Layout::at(path.into());
         if layout.path.is_dir() && !layout.has_version()? {
             layout.refuse_other_content()?;
+        }
+        Ok(())
+    }
+
+    /// Fails where the folder of blobs is a link, through which nothing is written; changes nothing.
+    pub fn refuse_linked(path: impl Into<PathBuf>) -> Result<(), StoreError> {
+        let layout = Layout::at(path.into());
+        if layout.path.is_dir() {
+            layout.blobs.own_folder(Algorithm::Sha256)?;
         }
         Ok(())
     }

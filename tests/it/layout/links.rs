@@ -127,7 +127,7 @@ async fn what_is_written_stays_in_the_layout() {
     store.delete(&image).await.unwrap();
     assert!(!blob.exists());
 
-    // Through a folder nothing is written, deleted or collected.
+    // Through a folder nothing is written, deleted or collected, and what is there is not made to look new.
     let other = Descriptor::of(MediaType::LAYER_TAR, b"other");
     for path in [&folder, &all] {
         let store = LayoutStore::open(path).unwrap();
@@ -135,7 +135,8 @@ async fn what_is_written_stays_in_the_layout() {
         let pushed = store.push_blob(&other, upload).await.map(|()| 0);
         let deleted = store.delete(&image).await.map(|()| 0);
         let collected = store.gc(GcRoots::Tagged, future).await;
-        for refused in [pushed, deleted, collected] {
+        let again = store.push_manifest(&image, bytes.clone()).await.map(|()| 0);
+        for refused in [pushed, deleted, collected, again] {
             let Err(StoreError::Malformed { problem, .. }) = refused else {
                 panic!("{refused:?}");
             };
@@ -172,6 +173,72 @@ async fn what_is_wrong_behind_a_link_is_left_as_it_is() {
     assert_eq!(read(&store, &target, 10).await.unwrap(), good);
     assert_eq!(modified(), before);
     assert_eq!(fs_err::read(&file).unwrap(), b"evil");
+}
+
+/// Nor is it where a folder above it is the link.
+#[tokio::test]
+async fn what_is_wrong_in_a_linked_folder_is_left_as_it_is() {
+    let workspace = Workspace::new();
+    let (image, _) = real(&workspace).await;
+    let [_, folder, all] = linked(&workspace);
+    let blob = workspace.join("real/blobs/sha256").join(image.digest.hex());
+    let wrong = vec![b'-'; usize::try_from(image.size).unwrap()];
+    fs_err::write(&blob, wrong).unwrap();
+    let before = state(&workspace.join("real"));
+    for path in [&folder, &all] {
+        let store = LayoutStore::open(path).unwrap();
+        let streamed = read(&store, &image, 10_000).await.map(drop);
+        let whole = store.resolve(&Selector::Digest(image.digest.clone())).await;
+        for refused in [streamed, whole.map(drop)] {
+            assert!(matches!(refused, Err(StoreError::DigestMismatch { .. })));
+        }
+        assert!(!store.contains(&image).await.unwrap());
+    }
+    assert_eq!(state(&workspace.join("real")), before);
+}
+
+/// What is behind it cannot be checked, and whoever pushes is about to rely on it.
+#[tokio::test]
+async fn a_link_to_what_cannot_be_read_is_not_counted_on() {
+    // Not even root may read it.
+    let unreadable = Path::new("/proc/sys/vm/compact_memory");
+    if !unreadable.exists() || fs_err::File::open(unreadable).is_ok() {
+        return;
+    }
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let target = Descriptor::of(MediaType::LAYER_TAR, b"");
+    let blob = path.join("blobs/sha256").join(target.digest.hex());
+    link(unreadable, &blob);
+    assert!(!store.contains(&target).await.unwrap());
+    let upload = Upload::Bytes(Bytes::new());
+    store.push_blob(&target, upload).await.unwrap();
+    assert!(fs_err::symlink_metadata(&blob).unwrap().is_file());
+}
+
+/// What it refers to is still needed: the link may lead somewhere again.
+#[tokio::test]
+async fn nothing_is_collected_where_a_manifest_is_a_link_that_leads_nowhere() {
+    let workspace = Workspace::new();
+    let path = workspace.join("layout");
+    let store = LayoutStore::create(&path).unwrap();
+    let image = push_image(&store, b"layer", None).await;
+    store.tag(&image, &tag("v1")).await.unwrap();
+    let blob = path.join("blobs/sha256").join(image.digest.hex());
+    let elsewhere = workspace.join("elsewhere");
+    fs_err::rename(&blob, &elsewhere).unwrap();
+    link(&workspace.join("nowhere"), &blob);
+    let before = state(&path.join("blobs"));
+    let future = now() + Duration::from_mins(1);
+    for roots in [GcRoots::Listed, GcRoots::Tagged] {
+        let collected = store.gc(roots, future).await;
+        let Err(StoreError::Malformed { problem, .. }) = collected else {
+            panic!("{collected:?}");
+        };
+        assert!(problem.contains("a link that leads nowhere"), "{problem}");
+    }
+    assert_eq!(state(&path.join("blobs")), before);
 }
 
 #[tokio::test]

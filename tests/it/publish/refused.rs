@@ -115,7 +115,34 @@ fn what_the_build_begins_with_has_to_be_readable() {
     }
 }
 
-/// It may be down for a moment, or not know such requests: then publishing says what is wrong.
+/// Some registries make no repository that is pushed to, and a proxy takes nothing from anybody.
+#[test]
+fn a_repository_that_takes_nothing_ends_the_build_at_once() {
+    let project = Project::typical();
+    for (status, hint) in [
+        (404, "make the repository, or the project"),
+        (405, "name a registry that takes images"),
+    ] {
+        let registry = TestRegistry::start(Switches {
+            faults: vec![Fault::first(
+                usize::MAX,
+                "POST /v2/team/app/blobs/uploads/",
+                FaultKind::Status(status, None),
+            )],
+            ..Switches::default()
+        });
+        let host = registry.host();
+        let output = build(&project, &format!("{host}/team/app:v1"), &host, None).expect(2);
+        for phase in ["analyze", "detect", "build  ", "export"] {
+            assert!(!output.stderr.contains(phase), "{phase}: {output:?}");
+        }
+        for says in [&host, hint, "nothing was built"] {
+            assert!(output.stderr.contains(says), "{says}: {output:?}");
+        }
+    }
+}
+
+/// It may be down for a moment, or not understand: then publishing says what is wrong.
 #[test]
 fn what_is_no_refusal_is_none() {
     let project = Project::typical();
@@ -123,7 +150,7 @@ fn what_is_no_refusal_is_none() {
         faults: vec![Fault::first(
             1,
             "POST /v2/team/app/blobs/uploads/",
-            FaultKind::Status(404, None),
+            FaultKind::Status(400, None),
         )],
         ..Switches::default()
     });

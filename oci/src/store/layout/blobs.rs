@@ -95,11 +95,11 @@ impl Blobs {
             .is_some_and(|it| it.is_file() && it.len() == target.size))
     }
 
-    /// As [`has`](Self::has), but not if it was condemned or is a link; and makes the file look new, so that a
+    /// As [`has`](Self::has), but not if it was condemned or lies behind a link; and makes the file look new, so that a
     /// collection of garbage leaves it to whoever asked because they are about to refer to it. Where
     /// that may not be written, there is no such collection either.
     pub(super) fn freshen(&self, target: &Descriptor) -> Result<bool, StoreError> {
-        if !self.has(target)? {
+        if !self.has(target)? || self.own_folder(target.digest.algorithm()).is_err() {
             return Ok(false);
         }
         match self.open_file(&target.digest) {
@@ -108,7 +108,11 @@ impl Blobs {
                 set_modified(&found.file, UTIME_NOW);
                 Ok(true)
             }
-            Ok(None) | Err(_) => Ok(true),
+            // What we cannot open here is not ours to write; what a link leads to is not counted on.
+            Ok(None) | Err(_) => {
+                let found = kind_of(&self.root, &self.path(&target.digest))?;
+                Ok(found.is_some_and(|it| it.is_file()))
+            }
         }
     }
 
@@ -121,20 +125,30 @@ impl Blobs {
         Ok(modified.map_err(|error| self.failed("look at", digest, error))? < before)
     }
 
+    /// None if there is nothing. A link that leads nowhere is not nothing: what it names was meant to be
+    /// there, and what that refers to is still needed.
     fn open_file(&self, digest: &Digest) -> Result<Option<Opened>, StoreError> {
-        let found = match Opened::at(&self.path(digest)) {
+        let malformed = |problem: &str| StoreError::Malformed {
+            place: place(&self.root),
+            problem: format!("{digest} is {problem}"),
+        };
+        let mut found = match Opened::at(&self.path(digest)) {
             Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let there = kind_of(&self.root, &self.path(digest))?;
+                if there.is_some_and(|it| it.is_symlink()) {
+                    return Err(malformed("a link that leads nowhere"));
+                }
+                return Ok(None);
+            }
             Err(error) => return Err(self.failed("open", digest, error)),
         };
         let metadata = found.file.metadata();
         let metadata = metadata.map_err(|error| self.failed("open", digest, error))?;
         if !metadata.is_file() {
-            return Err(StoreError::Malformed {
-                place: place(&self.root),
-                problem: format!("{digest} is not a plain file"),
-            });
+            return Err(malformed("not a plain file"));
         }
+        found.is_link |= self.own_folder(digest.algorithm()).is_err();
         Ok(Some(found))
     }
 
@@ -317,7 +331,8 @@ impl Blobs {
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) file: File,
-    /// Whether it lies behind a link, and so may be anybody's.
+    /// Whether it lies behind a link, and so may be anybody's. [`at`](Self::at) looks at the last part of
+    /// the path only.
     pub(super) is_link: bool,
 }
 
