@@ -60,13 +60,12 @@ pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, NameError> {
 
 impl Names {
     async fn of(&self, host: &str) -> Result<Vec<IpAddr>, NameError> {
-        let known = match self.0.get() {
-            Some(known) => known,
-            None => {
-                let made = Known::of_this_machine();
-                let made = made.map_err(|source| NameError::new(host, None, source))?;
-                self.0.get_or_init(|| made)
-            }
+        let known = if let Some(known) = self.0.get() {
+            known
+        } else {
+            let made = Known::of_this_machine();
+            let made = made.map_err(|source| NameError::new(host, None, source))?;
+            self.0.get_or_init(|| made)
         };
         known.addresses(host).await
     }
