@@ -2,7 +2,7 @@
 //!
 //! The parts, from the outside in: [`RegistryStore`] is what one repository can do;
 //! `manifests`, `referrers`, `download` and `upload` are the requests that this takes;
-//! `transport` sends them: with credentials (`host`, `challenge`, `token`), to where they may go
+//! `transport` sends them: by the right scheme (`scheme`), with credentials (`host`, `challenge`, `token`), to where they may go
 //! (`net::address`, `link`), again where that helps, over [`net::Connections`]. A [`MirroredStore`] reads from
 //! other places with the same content first, as [`Mirrors`] say.
 //!
@@ -19,6 +19,7 @@ pub(crate) mod mirrors;
 mod options;
 mod problem;
 mod referrers;
+mod scheme;
 mod settings;
 mod token;
 mod transport;

@@ -15,6 +15,7 @@ use url::Url;
 use super::challenge::Challenge;
 use super::client::Shared;
 use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence};
+use super::scheme::Found;
 use super::token::{Scopes, TokenAnswer, Tokens};
 use crate::auth::{Credential, Secret};
 use crate::{Registry, Repository, StoreError};
@@ -37,6 +38,8 @@ pub(super) struct Host {
     /// Whether HTTPS is tried first where plain HTTP may be: without a port they are two servers, of which
     /// one may not be there.
     tls_first: bool,
+    /// What was last found out about HTTPS. Held while it is found out.
+    pub(super) secure: tokio::sync::Mutex<Option<Found>>,
     learnt: Mutex<Learnt>,
     /// Held while a token is asked for, so that no two ask for the same one.
     tokens: tokio::sync::Mutex<Tokens>,
@@ -64,6 +67,7 @@ impl Host {
             registry: registry.clone(),
             insecure,
             tls_first,
+            secure: tokio::sync::Mutex::default(),
             learnt: Mutex::new(Learnt {
                 scheme: (!plain).then_some("https"),
                 ..Learnt::default()
@@ -112,8 +116,12 @@ impl Host {
         self.tls_first && self.scheme().is_none()
     }
 
-    pub(super) fn settle_scheme(&self, scheme: &'static str) {
-        self.learnt().scheme.get_or_insert(scheme);
+    pub(super) fn settle_plain(&self) {
+        self.learnt().scheme.get_or_insert("http");
+    }
+
+    pub(super) fn settle_https(&self) {
+        self.learnt().scheme = Some("https");
     }
 
     /// Whether the registry has asked for credentials.
