@@ -182,7 +182,7 @@ impl Endpoint {
         };
         let longest = self.shared.options.retries.longest;
         self.host.until_welcome(longest).await;
-        let (mut attempt, mut hops, mut renewed) = (0, 0, false);
+        let (mut attempt, mut hops, mut renewed, mut replaced) = (0, 0, false, false);
         loop {
             let own = address::authority(&url) == address::authority(&base);
             // Another request may have learnt meanwhile that it is to be HTTPS.
@@ -236,11 +236,19 @@ impl Endpoint {
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && own && !renewed && request.body.is_left() {
                 renewed = true;
+                replaced = authorization.is_some();
                 let scopes = &mut request.scopes;
                 if self.renew(&response, authorization.as_ref(), scopes).await {
                     continue;
                 }
                 return Ok(response);
+            }
+            if !replaced
+                && request.body.is_left()
+                && self.is_replaced(status, authorization.as_ref()).await
+            {
+                replaced = true;
+                continue;
             }
             if status.is_redirection() && response.headers().contains_key(LOCATION) {
                 hops += 1;
@@ -315,10 +323,23 @@ impl Endpoint {
             scopes.ask(scope);
         }
         if let Some(sent) = sent {
-            self.host.forget(sent).await;
+            self.host.forget(&self.shared, sent).await;
         }
         self.host.learn_challenge(challenge);
         true
+    }
+
+    /// Whether there is another name and password in the place of those that were `sent` and refused. Some
+    /// say that they have expired as if it were not allowed.
+    async fn is_replaced(&self, status: StatusCode, sent: Option<&Secret>) -> bool {
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        match sent.filter(|_| is_refused) {
+            Some(sent) => {
+                let (shared, repository) = (&self.shared, &self.repository);
+                self.host.is_replaced(shared, repository, sent).await
+            }
+            None => false,
+        }
     }
 
     fn redirect(
