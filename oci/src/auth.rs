@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::{Registry, Repository};
 
+pub(crate) use asked::GOOD_FOR;
 pub use config_file::ConfigFile;
 pub use login::LoggedOut;
 pub use net::Secret;
@@ -61,6 +62,17 @@ impl Credential {
         Self::Basic {
             username: username.into(),
             password: password.into(),
+        }
+    }
+
+    /// What proves it.
+    fn secrets(&self) -> Vec<&Secret> {
+        match self {
+            Self::Basic { password, .. } => vec![password],
+            Self::IdentityToken(token) | Self::RegistryToken(token) => vec![token],
+            Self::IdentityTokenOrBasic {
+                token, password, ..
+            } => vec![token, password],
         }
     }
 
@@ -207,6 +219,12 @@ impl Credentials {
     /// What the user should know of what was left out.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Forgets the answers of helpers that gave `credential`, which somebody did not take: what they give next
+    /// may be another one.
+    pub(crate) fn forget(&self, credential: &Credential) {
+        self.asked.forget(&credential.secrets());
     }
 
     /// The credential for `repository`: the one for the longest path that contains it. May run a

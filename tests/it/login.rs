@@ -311,7 +311,11 @@ fn a_credential_helper_keeps_gives_and_forgets() {
     let helper = workspace.write("bin/docker-credential-test", HELPER);
     fs_err::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", workspace.join("bin").display());
-    workspace.write(CONFIG, r#"{"credsStore":"test"}"#);
+    // Another name for it must not win over what the helper keeps from now on.
+    let before = format!(
+        r#"{{"credsStore":"test","auths":{{"https://{host}/some/path":{{"auth":"b2xkOm9sZA=="}}}}}}"#
+    );
+    workspace.write(CONFIG, before);
 
     let login = ["login", &host, "--username", "me", "--password-stdin"];
     let output = with_input(workspace.sealpack(login).env("PATH", &path), "hunter2").expect(0);

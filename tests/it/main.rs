@@ -66,6 +66,7 @@ mod readme;
 mod rebase;
 mod recipes;
 mod registry;
+mod renewed;
 mod report;
 mod sbom;
 mod secrets;

@@ -9,6 +9,7 @@ mod hosts;
 mod manifests;
 mod real;
 mod referrers;
+mod schemes;
 mod secure;
 mod sizes;
 mod tokens;

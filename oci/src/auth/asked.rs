@@ -13,7 +13,7 @@ use super::{Credential, CredentialsError, Secret, helper};
 
 /// How long an answer is good, also that there is nothing. What helpers give may be valid for an hour, and
 /// who runs for days has to ask again.
-const GOOD_FOR: Duration = Duration::from_mins(5);
+pub(crate) const GOOD_FOR: Duration = Duration::from_mins(5);
 
 /// Who, and the secret.
 type Pair = (String, Secret);
@@ -101,6 +101,14 @@ impl Asked {
         found.clone()
     }
 
+    /// Forgets each answer that has one of `secrets`: somebody did not take it.
+    pub(super) fn forget(&self, secrets: &[&Secret]) {
+        self.answers().retain(|_, answer| {
+            let found = answer.get().and_then(|(_, it)| it.as_ref().ok()?.as_ref());
+            !found.is_some_and(|(_, secret)| secrets.contains(&secret))
+        });
+    }
+
     fn answers(&self) -> MutexGuard<'_, Answers> {
         // Each change is one insertion or removal: a panic elsewhere leaves nothing half done.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,6 +157,24 @@ mod tests {
             ask("b.example").await;
             assert_eq!(count.load(Ordering::Relaxed), runs + 1);
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_asked_again_and_nothing_else() {
+        let asked = Asked::default();
+        let ask = async |registry: &str, secret: &str| {
+            let found = async || Ok(Some(("me".to_owned(), secret.into())));
+            let found = asked.once("test", registry, found).await.unwrap();
+            found.unwrap().1
+        };
+        ask("a.example", "old").await;
+        ask("b.example", "other").await;
+        asked.forget(&[&"old".into()]);
+        assert_eq!(ask("a.example", "new").await, "new".into());
+        assert_eq!(ask("b.example", "new").await, "other".into());
+        // Who was refused with the old one comes late.
+        asked.forget(&[&"old".into()]);
+        assert_eq!(ask("a.example", "newer").await, "new".into());
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Credentials in the files that Docker and Podman keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::asked::Asked;
 use super::{Credential, CredentialsError, MAX_BYTES, docker, normalise, wire};
+use crate::Registry;
 
 /// A `config.json` of Docker, or an `auth.json` of Podman: credentials, and which helper programs
 /// keep more.
@@ -121,6 +122,18 @@ impl ConfigFile {
             Some(store) if helper.is_none() => asked.credential(store, registry).await,
             _ => Ok(None),
         }
+    }
+
+    /// The parts of `registry`, `HOST/PATH`, that have credentials of their own, here or with a helper.
+    pub(super) fn below(&self, registry: &Registry) -> Vec<String> {
+        let helpers = self.helpers.iter().filter(|(_, it)| it.is_some());
+        let keys = self.credentials.keys().chain(helpers.map(|(key, _)| key));
+        let is_below = |key: &&String| {
+            let rest = key.strip_prefix(registry.as_str());
+            rest.is_some_and(|it| it.starts_with('/'))
+        };
+        let below: BTreeSet<_> = keys.filter(is_below).cloned().collect();
+        below.into_iter().collect()
     }
 
     /// The helper that keeps the credential for `registry`, if one does.

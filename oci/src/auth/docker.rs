@@ -85,7 +85,7 @@ impl Keychain {
         for _ in 0..2 {
             match &self.given {
                 Ok(given) => {
-                    if let Some(entry) = given.get(key) {
+                    if let Some((_, entry)) = find(given, key) {
                         return entry.clone().credential();
                     }
                 }
@@ -100,6 +100,15 @@ impl Keychain {
         }
         None
     }
+}
+
+/// What is under `key`, else under the first key that is the same but for the case of its letters: Docker
+/// compares what its user typed, of which a registry has lost the case here.
+fn find<'a, T>(map: &'a BTreeMap<String, T>, key: &str) -> Option<(&'a String, &'a T)> {
+    map.get_key_value(key).or_else(|| {
+        let mut entries = map.iter();
+        entries.find(|(it, _)| it.eq_ignore_ascii_case(key))
+    })
 }
 
 /// The file that counts: Docker's, wherever, if there is one, else Podman's.
@@ -137,7 +146,10 @@ impl Config {
     /// What the helper has, if one keeps it, else what the file has.
     async fn entry(&self, key: &str, asked: &Asked) -> Result<Entry, CredentialsError> {
         let mut entry = self.of_file(key);
-        let helper = self.helpers.get(key).unwrap_or(&self.store);
+        let (key, helper) = match find(&self.helpers, key) {
+            Some((key, helper)) => (key.as_str(), helper),
+            None => (key, &self.store),
+        };
         if !helper.is_empty() {
             let found = asked.pair(helper, key, Words::Passed).await?;
             let (username, secret) = found
@@ -157,10 +169,14 @@ impl Config {
 
     /// The entry of this name, else the first whose address has it as its host.
     fn of_file(&self, key: &str) -> Entry {
-        let entry = self.entries.get(key).or_else(|| {
+        let of_host = |is_it: &dyn Fn(&str) -> bool| {
             let mut entries = self.entries.iter();
-            entries.find_map(|(address, entry)| (host_of(address) == key).then_some(entry))
-        });
+            entries.find_map(|(address, entry)| is_it(&host_of(address)).then_some(entry))
+        };
+        let entry = self.entries.get(key);
+        let entry = entry.or_else(|| of_host(&|host| host == key));
+        let entry = entry.or_else(|| Some(find(&self.entries, key)?.1));
+        let entry = entry.or_else(|| of_host(&|host| host.eq_ignore_ascii_case(key)));
         entry.cloned().unwrap_or_default()
     }
 }
@@ -326,6 +342,43 @@ mod tests {
         Config::parse(text.as_bytes()).map(|it| it.of_file(key).credential())
     }
 
+    #[tokio::test]
+    async fn the_case_of_letters_counts_only_where_it_tells_two_apart() {
+        let me = |name: &str| Credential::basic(name, "x");
+        let one = r#"{"auths":{"R.Example":{"auth":"YTp4"}}}"#;
+        let address = r#"{"auths":{"https://R.Example/v2/":{"auth":"YTp4"}}}"#;
+        let two =
+            r#"{"auths":{"R.Example":{"auth":"YTp4"},"https://r.example/v1/":{"auth":"Yjp4"}}}"#;
+        for (text, name) in [(one, "a"), (address, "a"), (two, "b")] {
+            let found = entry_of(text, "r.example").unwrap();
+            assert_eq!(found, Some(me(name)), "{text}");
+        }
+        let text =
+            r#"{"auths":{"r.example":{"auth":"Yjp4"}},"credHelpers":{"R.Example":"surely/no"}}"#;
+        let config = Config::parse(text.as_bytes()).unwrap();
+        let error = config.entry("r.example", &Asked::default()).await;
+        // Asked for it as it is written.
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains("`R.Example`"), "{error}");
+
+        let registry = "r.example".parse().unwrap();
+        for (given, name) in [
+            (r#"{"auths":{"R.EXAMPLE":{"auth":"YTp4"}}}"#, "a"),
+            (
+                r#"{"auths":{"R.EXAMPLE":{"auth":"YTp4"},"r.example":{"auth":"Yjp4"}}}"#,
+                "b",
+            ),
+        ] {
+            let keychain = Keychain {
+                config: Config::default(),
+                given: of_variable(given),
+            };
+            let (asked, mut notes) = (Asked::default(), Vec::new());
+            let found = keychain.credential(&registry, &asked, &mut notes).await;
+            assert_eq!(found, Some(me(name)), "{given}");
+        }
+    }
+
     #[test]
     fn entries_are_found_as_docker_finds_them() {
         let me = Some(Credential::basic("me", "x"));
@@ -364,7 +417,7 @@ mod tests {
                 r#"{"auths":{"a.example":{"username":"no","auth":"bWU6AHgA"}}}"#,
                 &me,
             ),
-            (r#"{"auths":{"A.example":{"auth":"bWU6eA=="}}}"#, &None),
+            (r#"{"auths":{"A.example":{"auth":"bWU6eA=="}}}"#, &me),
             (r#"{"auths":{"a.example":{"username":"me"}}}"#, &None),
             ("null", &None),
             ("", &None),

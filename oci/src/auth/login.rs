@@ -52,7 +52,8 @@ impl ConfigFile {
         let _lock = lock::lock(path, lock::PATIENCE).await?;
         let mut document = read_document(path)?;
         let auths = auths_of(path, &mut document)?;
-        auths.retain(|key, _| normalise(key) != registry.as_str());
+        // Any other name for it could win over the new one, or over the helper.
+        auths.retain(|key, _| !is_for(key, registry));
         auths.insert(key_of(registry), Value::Object(entry));
         write_document(path, &document)?;
         Ok(helper.map(helper::program))
@@ -75,13 +76,8 @@ impl ConfigFile {
         let before = auths.len();
         auths.retain(|key, _| !is_for(key, registry));
         let found = auths.len() < before;
-        let left = auths.keys().map(|key| normalise(key));
-        let is_below = |key: &String| {
-            let rest = key.strip_prefix(registry.as_str());
-            rest.is_some_and(|it| it.starts_with('/'))
-        };
-        let mut left: Vec<_> = left.filter(is_below).collect();
-        left.sort();
+        let text = zeroize::Zeroizing::new(serde_json::json!(document).to_string());
+        let left = Self::parse(path, &text)?.below(registry);
         if found {
             write_document(path, &document)?;
         }
@@ -204,7 +200,8 @@ mod tests {
         fs_err::create_dir(path.parent().unwrap()).unwrap();
         fs_err::write(
             &path,
-            r#"{"auths":{"https://r.example:5000/v2/":{"auth":"b2xkOm9sZA=="}},"detachKeys":"ctrl-x"}"#,
+            r#"{"auths":{"https://r.example:5000/v2/":{"auth":"b2xkOm9sZA=="},
+                "https://r.example:5000/some/path":{"auth":"b2xkOm9sZA=="}},"detachKeys":"ctrl-x"}"#,
         )
         .unwrap();
         let credential = Credential::basic("me", "a:b");
@@ -213,7 +210,7 @@ mod tests {
             .unwrap();
         let text = fs_err::read_to_string(&path).unwrap();
         assert!(text.contains("detachKeys"));
-        // The old one, under its other name, is gone.
+        // The old one, under its other names, is gone.
         assert!(!text.contains("b2xkOm9sZA=="), "{text}");
         let mode = fs_err::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -309,13 +306,17 @@ mod tests {
         assert!(text.contains("other.example"), "{text}");
 
         let text = r#"{"auths":{"https://r.example/some/path":{"auth":"bWU6eA=="},"r.example/team":{"auth":"bWU6eA=="},
-            "R.Example/Team/app":{},"r.example.org/x":{},"https://index.docker.io/v1/":{}}}"#;
+            "R.Example/Team/app":{"identitytoken":"x"},"r.example/empty":{},"r.example.org/x":{},
+            "https://index.docker.io/v1/":{}},"credHelpers":{"r.example/kept":"test","r.example/file":""}}"#;
         fs_err::write(&path, text).unwrap();
         let log_out = async |name: &str| {
             let registry = name.parse().unwrap();
             ConfigFile::log_out(&path, &registry).await.unwrap()
         };
-        let left = || vec!["r.example/Team/app".to_owned(), "r.example/team".to_owned()];
+        let left = || {
+            let left = ["r.example/Team/app", "r.example/kept", "r.example/team"];
+            left.map(str::to_owned).to_vec()
+        };
         let all = LoggedOut {
             found: true,
             left: left(),

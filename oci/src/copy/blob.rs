@@ -52,6 +52,12 @@ async fn transfer(copy: &Copying<'_>, target: &Descriptor) -> Result<Outcome, Co
     // A destination that did not want the content has dropped it by now, and that ends the other side.
     let fed = fed.or_else(|| feed.now_or_never());
     match (fed, pushed) {
+        // It is at the destination by another length, and nowhere else.
+        (Some(Err(missing)), Err(other @ StoreError::SizeMismatch { came: Some(_), .. }))
+            if missing.is_not_found() =>
+        {
+            Err(CopyError::destination(&target.digest, other))
+        }
         // Then the destination only says that its upload broke off.
         (Some(Err(error)), _) => Err(CopyError::source(&target.digest, error)),
         (_, Err(error)) => Err(CopyError::destination(&target.digest, error)),

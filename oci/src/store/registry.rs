@@ -2,7 +2,7 @@
 //!
 //! The parts, from the outside in: [`RegistryStore`] is what one repository can do;
 //! `manifests`, `referrers`, `download` and `upload` are the requests that this takes;
-//! `transport` sends them: with credentials (`host`, `challenge`, `token`), to where they may go
+//! `transport` sends them: by the right scheme (`scheme`), with credentials (`host`, `challenge`, `token`), to where they may go
 //! (`net::address`, `link`), again where that helps, over [`net::Connections`]. A [`MirroredStore`] reads from
 //! other places with the same content first, as [`Mirrors`] say.
 //!
@@ -19,6 +19,7 @@ pub(crate) mod mirrors;
 mod options;
 mod problem;
 mod referrers;
+mod scheme;
 mod settings;
 mod token;
 mod transport;
@@ -35,7 +36,7 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use net::header::HeaderMap;
 
-use self::manifests::Recent;
+use self::manifests::{Found, Recent};
 use self::referrers::Change;
 use self::token::Access;
 use self::transport::Endpoint;
@@ -241,10 +242,27 @@ impl Store for RegistryStore {
     }
 
     async fn push_blob(&self, target: &Descriptor, upload: Upload) -> Result<(), StoreError> {
-        if self.endpoint.contains(target, Access::Push).await? {
-            return Ok(());
+        let other = match self.endpoint.look(target, Access::Push).await? {
+            Found::Same => return Ok(()),
+            Found::Other(other) => Some(other),
+            Found::Nothing => None,
+        };
+        let pushed = self.endpoint.push_blob(target, upload).await;
+        match (pushed, other) {
+            // The content is not at hand: then it is the length that keeps what is there from being it.
+            (Err(StoreError::Unavailable { source, .. }), Some(other))
+                if source.is::<std::io::Error>() =>
+            {
+                let mismatch = StoreError::SizeMismatch {
+                    digest: target.digest.clone(),
+                    expected: target.size,
+                    presented: other.size,
+                    came: None,
+                };
+                Err(other.came_so(mismatch))
+            }
+            (pushed, _) => pushed,
         }
-        self.endpoint.push_blob(target, upload).await
     }
 
     async fn push_manifest(&self, target: &Descriptor, content: Bytes) -> Result<(), StoreError> {

@@ -9,9 +9,9 @@ use oci::{
 };
 use serde_json::{Value, json};
 use testkit::registry::{Switches, TestRegistry};
-use testkit::{Output, Workspace};
+use testkit::{Output, Reply, Workspace};
 
-use super::{content, registry};
+use super::{content, count, quick, registry, scripted};
 
 /// A manifest of a layer of `bytes` whose size is said to be `size`, if it is said.
 fn image(bytes: &Bytes, size: Option<&Value>) -> Vec<u8> {
@@ -156,4 +156,50 @@ async fn no_store_gives_or_takes_what_is_said_to_be_nothing() {
     let text = image(&bytes, Some(&json!(-1)));
     let parsed = Manifest::parse(&MediaType::IMAGE_MANIFEST, &text, &Limits::default());
     assert!(parsed.is_err());
+}
+
+/// A registry that has 10 bytes, says of them that they are 11, and loses sight of uploads at their end.
+#[tokio::test]
+async fn an_upload_that_ended_is_not_denied_by_a_length() {
+    let bytes = content(10);
+    let target = Descriptor::of(MediaType::LAYER_GZIP, &bytes);
+    let (server, store) = scripted(quick(), |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => Reply::new(200).header("Content-Length: 11"),
+        Some("POST") => {
+            let session = "Location: /v2/team/app/blobs/uploads/1";
+            Reply::new(202).header(session).body("")
+        }
+        _ => Reply::new(404).body(""),
+    });
+    let pushed = store.push_blob(&target, Upload::Bytes(bytes)).await;
+    pushed.unwrap();
+    assert_eq!(count(&server.lines(), "PUT"), 1);
+
+    // What cannot be sent is said to be of two lengths.
+    let gone = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let gone = async { Err(StoreError::io("source", "go on", gone)) };
+    let upload = Upload::Stream(oci::Content::new(futures_util::stream::once(gone)));
+    let error = store.push_blob(&target, upload).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::SizeMismatch { expected: 10, presented: 11, came: Some(it), .. }
+            if it.announced),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn what_is_not_as_long_as_it_is_said_to_be_is_not_mounted() {
+    let workspace = Workspace::new();
+    let server = TestRegistry::start(Switches::default());
+    let bytes = content(10);
+    server.put_blob("app", bytes.clone());
+    server.put_blob("app", Bytes::from_static(b"{}"));
+    for (tag, size, code) in [("right", 10, 0), ("short", 9, 2), ("long", 11, 2)] {
+        let text = image(&bytes, Some(&json!(size)));
+        server.put_manifest("app", Some(tag), MediaType::IMAGE_MANIFEST.as_str(), text);
+        let from = format!("{}/app:{tag}", server.host());
+        let to = format!("{}/copy/{tag}:v1", server.host());
+        let copied = Output::of(&mut workspace.sealpack(["copy", &from, &to]));
+        assert_eq!(copied.code, code, "{copied:?}");
+    }
 }

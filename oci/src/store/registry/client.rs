@@ -57,14 +57,6 @@ impl RegistryClient {
         })
     }
 
-    /// Whether there is a credential for `repository`.
-    pub async fn has_credential(&self, repository: &Repository) -> bool {
-        let insecure = self.shared.is_insecure_below(repository);
-        let host = self.shared.host(repository.registry(), insecure);
-        let found = host.credential(&self.shared, repository).await;
-        found.is_ok_and(|it| it.is_some())
-    }
-
     /// The store that `repository` is.
     pub fn repository(&self, repository: &Repository) -> RegistryStore {
         let insecure = self.shared.is_insecure_below(repository);
@@ -236,18 +228,6 @@ mod tests {
         assert!(shared.host(&registry, false).insecure);
         assert!(shared.is_insecure("r.example:5000"));
         assert!(!shared.is_insecure("other.example"));
-    }
-
-    #[tokio::test]
-    async fn whether_there_is_a_credential_is_what_was_set_up() {
-        let credential = crate::auth::Credential::basic("me", "x");
-        let client = RegistryClient::new(RegistryOptions {
-            credentials: crate::auth::Credentials::default().with("r.example/team", credential),
-            ..RegistryOptions::default()
-        });
-        let has = async |name: &str| client.has_credential(&name.parse().unwrap()).await;
-        assert!(has("r.example/team/app").await);
-        assert!(!has("r.example/other").await);
     }
 
     #[test]

@@ -15,8 +15,9 @@ use url::Url;
 use super::challenge::Challenge;
 use super::client::Shared;
 use super::problem::{RegistryRefusal, RegistryRequest, RegistrySilence};
+use super::scheme::Found;
 use super::token::{Scopes, TokenAnswer, Tokens};
-use crate::auth::{Credential, Secret};
+use crate::auth::{Credential, GOOD_FOR, Secret};
 use crate::{Registry, Repository, StoreError};
 
 /// The largest answer of a token server that is read.
@@ -37,13 +38,15 @@ pub(super) struct Host {
     /// Whether HTTPS is tried first where plain HTTP may be: without a port they are two servers, of which
     /// one may not be there.
     tls_first: bool,
+    /// What was last found out about HTTPS. Held while it is found out.
+    pub(super) secure: tokio::sync::Mutex<Option<Found>>,
     learnt: Mutex<Learnt>,
     /// Held while a token is asked for, so that no two ask for the same one.
     tokens: tokio::sync::Mutex<Tokens>,
     /// Until when it wants to be left alone.
     throttled: watch::Sender<Option<Instant>>,
     /// Held while credentials are looked up: a helper may ask its user.
-    credentials: tokio::sync::Mutex<BTreeMap<String, Option<Credential>>>,
+    credentials: tokio::sync::Mutex<LookedUp>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +67,7 @@ impl Host {
             registry: registry.clone(),
             insecure,
             tls_first,
+            secure: tokio::sync::Mutex::default(),
             learnt: Mutex::new(Learnt {
                 scheme: (!plain).then_some("https"),
                 ..Learnt::default()
@@ -112,8 +116,12 @@ impl Host {
         self.tls_first && self.scheme().is_none()
     }
 
-    pub(super) fn settle_scheme(&self, scheme: &'static str) {
-        self.learnt().scheme.get_or_insert(scheme);
+    pub(super) fn settle_plain(&self) {
+        self.learnt().scheme.get_or_insert("http");
+    }
+
+    pub(super) fn settle_https(&self) {
+        self.learnt().scheme = Some("https");
     }
 
     /// Whether the registry has asked for credentials.
@@ -171,17 +179,10 @@ impl Host {
         let challenge = self.learnt().challenge.clone();
         match challenge {
             None => Ok(None),
-            Some(Challenge::Basic) => Ok(match self.credential(shared, repository).await? {
-                Some(
-                    Credential::Basic { username, password }
-                    | Credential::IdentityTokenOrBasic {
-                        username, password, ..
-                    },
-                ) => Some(basic(&username, &password)),
-                Some(Credential::RegistryToken(token)) => Some(bearer(&token)),
-                Some(Credential::IdentityToken(token)) => Some(basic("<token>", &token)),
-                None => None,
-            }),
+            Some(Challenge::Basic) => {
+                let credential = self.credential(shared, repository).await?;
+                Ok(credential.as_ref().map(authorization_of))
+            }
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let mut tokens = self.tokens.lock().await;
                 if let Some(token) = tokens.covering(scopes, Instant::now()) {
@@ -205,17 +206,21 @@ impl Host {
                         service: service.as_deref(),
                         realm: realm?,
                     };
-                    question.ask(shared, self, credential.as_ref()).await
+                    let answer = question.ask(shared, self, credential.as_ref()).await;
+                    // A server that fails says nothing of the credential.
+                    if let (Err(StoreError::Refused { .. }), Some(refused)) = (&answer, &credential)
+                        && let Some(other) = self.replaced(shared, repository, refused).await
+                    {
+                        return question.ask(shared, self, Some(&other)).await;
+                    }
+                    answer
                 };
                 match answer.await {
                     Ok(answer) => {
                         let token = tokens.keep(scopes.clone(), answer, Instant::now());
                         Ok(Some(bearer(&token)))
                     }
-                    Err(error) if self.asks_at_root(shared, base).await => {
-                        self.credentials.lock().await.clear();
-                        Err(error)
-                    }
+                    Err(error) if self.asks_at_root(shared, base).await => Err(error),
                     // It lets in who has no token, so what it said itself is worth more.
                     Err(_) => {
                         self.learnt().challenge = None;
@@ -251,21 +256,60 @@ impl Host {
 
     /// Forgets what the registry did not take. What is found in its place may be another credential: those
     /// of clouds are good for hours.
-    pub(super) async fn forget(&self, authorization: &Secret) {
-        match authorization.reveal().strip_prefix("Bearer ") {
-            Some(token) => self.tokens.lock().await.forget(token),
-            None => self.credentials.lock().await.clear(),
+    pub(super) async fn forget(&self, shared: &Shared, authorization: &Secret) {
+        if let Some(token) = authorization.reveal().strip_prefix("Bearer ") {
+            self.tokens.lock().await.forget(token);
+        }
+        let mut known = self.credentials.lock().await;
+        for credential in known.forget(|it| authorization_of(it) == *authorization) {
+            shared.options.credentials.forget(&credential);
         }
     }
 
-    pub(super) async fn credential(
+    /// The same of a name and password that the registry did not take; whether others are found in their
+    /// place.
+    pub(super) async fn is_replaced(
+        &self,
+        shared: &Shared,
+        repository: &Repository,
+        authorization: &Secret,
+    ) -> bool {
+        if !authorization.reveal().starts_with("Basic ") {
+            return false;
+        }
+        self.forget(shared, authorization).await;
+        // If there is none now, what the registry says is worth more.
+        let other = self
+            .credential(shared, repository)
+            .await
+            .unwrap_or_default();
+        other.is_some_and(|it| authorization_of(&it) != *authorization)
+    }
+
+    /// What is found in place of a credential that was refused, if that is another one.
+    async fn replaced(
+        &self,
+        shared: &Shared,
+        repository: &Repository,
+        refused: &Credential,
+    ) -> Option<Credential> {
+        self.credentials.lock().await.forget(|it| it == refused);
+        shared.options.credentials.forget(refused);
+        let other = self
+            .credential(shared, repository)
+            .await
+            .unwrap_or_default();
+        other.filter(|it| it != refused)
+    }
+
+    async fn credential(
         &self,
         shared: &Shared,
         repository: &Repository,
     ) -> Result<Option<Credential>, StoreError> {
         let mut known = self.credentials.lock().await;
-        if let Some(credential) = known.get(repository.path()) {
-            return Ok(credential.clone());
+        if let Some(credential) = known.good(repository.path(), Instant::now()) {
+            return Ok(credential.cloned());
         }
         let credential = shared
             .options
@@ -277,8 +321,48 @@ impl Host {
                 action: "look up credentials".to_owned(),
                 source: error.into(),
             })?;
-        known.insert(repository.path().to_owned(), credential.clone());
+        known.keep(repository.path(), credential.clone(), Instant::now());
         Ok(credential)
+    }
+}
+
+/// The credentials that were looked up, or that there is none, by the path of the repository.
+#[derive(Debug, Default)]
+struct LookedUp(BTreeMap<String, (Instant, Option<Credential>)>);
+
+/// A credential, or that there is none.
+type Known<'a> = Option<&'a Credential>;
+
+impl LookedUp {
+    /// What was found not long ago: those of clouds are good for hours, and who runs for days has to look
+    /// again.
+    fn good(&self, path: &str, now: Instant) -> Option<Known<'_>> {
+        let (since, credential) = self.0.get(path)?;
+        (now.duration_since(*since) < GOOD_FOR).then_some(credential.as_ref())
+    }
+
+    fn keep(&mut self, path: &str, credential: Option<Credential>, now: Instant) {
+        self.0.insert(path.to_owned(), (now, credential));
+    }
+
+    /// Forgets those that `is_refused` says.
+    fn forget(&mut self, is_refused: impl Fn(&Credential) -> bool) -> Vec<Credential> {
+        let refused =
+            |credential: &Option<Credential>| credential.as_ref().is_some_and(&is_refused);
+        let gone = self.0.extract_if(.., |_, (_, it)| refused(it));
+        gone.filter_map(|(_, (_, it))| it).collect()
+    }
+}
+
+/// What to send of a credential to a registry that hands out no tokens.
+fn authorization_of(credential: &Credential) -> Secret {
+    match credential {
+        Credential::Basic { username, password }
+        | Credential::IdentityTokenOrBasic {
+            username, password, ..
+        } => basic(username, password),
+        Credential::RegistryToken(token) => bearer(token),
+        Credential::IdentityToken(token) => basic("<token>", token),
     }
 }
 
@@ -533,6 +617,24 @@ mod tests {
         assert_eq!(host("127.0.0.1:5000", false, false), (None, false));
         assert_eq!(host("[::1]:5000", false, false), (None, false));
         assert_eq!(host("[::1]", false, false), (None, true));
+    }
+
+    #[test]
+    fn what_was_looked_up_is_looked_up_again_some_day() {
+        let (mut known, now) = (LookedUp::default(), Instant::now());
+        let mine = || Some(Credential::basic("me", "x"));
+        known.keep("mine", mine(), now);
+        known.keep("none", None, now);
+        let before = now + GOOD_FOR.saturating_sub(Duration::from_secs(1));
+        assert_eq!(known.good("mine", before), Some(mine().as_ref()));
+        assert_eq!(known.good("none", before), Some(None));
+        for path in ["mine", "none"] {
+            assert_eq!(known.good(path, now + GOOD_FOR), None);
+        }
+        known.keep("other", Some(Credential::basic("me", "y")), now);
+        assert_eq!(known.forget(|it| Some(it) == mine().as_ref()).len(), 1);
+        assert_eq!(known.good("mine", before), None);
+        assert!(known.good("other", before).is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::super::check;
 use super::link;
-use super::problem::RegistryContent;
+use super::problem::{RegistryContent, RegistryRequest};
 use super::token::Access;
 use super::transport::{Body, Document, Endpoint, Target};
 use crate::{Descriptor, Digest, Hasher, Manifest, MediaType, Selector, StoreError, Tag};
@@ -133,12 +133,26 @@ impl Endpoint {
         RegistryContent::new(document.request.clone(), size, false).came_so(error)
     }
 
-    /// Whether the registry has the manifest or blob that `target` describes.
+    /// Whether the registry has the manifest or blob that `target` describes: a blob of another length is not
+    /// that one.
     pub(super) async fn contains(
         &self,
         target: &Descriptor,
         access: Access,
     ) -> Result<bool, StoreError> {
+        Ok(match self.look(target, access).await? {
+            Found::Same => true,
+            // Who sends it finds out which length is right.
+            Found::Other(_) | Found::Nothing => false,
+        })
+    }
+
+    /// What the registry has in the place of the manifest or blob that `target` describes.
+    pub(super) async fn look(
+        &self,
+        target: &Descriptor,
+        access: Access,
+    ) -> Result<Found, StoreError> {
         let kind = if target.media_type.is_manifest() {
             "manifests"
         } else {
@@ -158,11 +172,15 @@ impl Endpoint {
         }
         let response = self.send(&mut request).await?;
         match response.status() {
-            // Who sends it finds out which length is right.
             status if status.is_success() => {
-                Ok(kind != "blobs" || !is_other_length(response.headers(), target.size))
+                let other = other_length(response.headers(), target.size);
+                let other = other.filter(|_| kind == "blobs").map(|size| {
+                    let asked = RegistryRequest::new(&request.method, response.url());
+                    RegistryContent::new(asked, size, true)
+                });
+                Ok(other.map_or(Found::Same, Found::Other))
             }
-            StatusCode::NOT_FOUND => Ok(false),
+            StatusCode::NOT_FOUND => Ok(Found::Nothing),
             _ => Err(self
                 .refusal(&request, response, target.digest.as_str())
                 .await),
@@ -394,11 +412,21 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether the head of a blob says another length than `size`. Some say 0 of all; one that is encoded on the
-/// way has another length there.
-fn is_other_length(headers: &HeaderMap, size: u64) -> bool {
+/// What a registry has in the place of something that is described.
+pub(super) enum Found {
+    /// It, for all that the registry says.
+    Same,
+    /// A blob of another length, as the registry says.
+    Other(RegistryContent),
+    Nothing,
+}
+
+/// The length that the head of a blob says, if it is another one than `size`. Some say 0 of all; one that is
+/// encoded on the way has another length there.
+fn other_length(headers: &HeaderMap, size: u64) -> Option<u64> {
     let said = text(headers, "content-length").and_then(|it| it.parse().ok());
-    !headers.contains_key("content-encoding") && said.is_some_and(|it: u64| it != 0 && it != size)
+    let said = said.filter(|it| *it != 0 && *it != size);
+    said.filter(|_| !headers.contains_key("content-encoding"))
 }
 
 /// The media type without its parameters.
@@ -435,7 +463,7 @@ mod tests {
                 let name = net::header::HeaderName::from_static(name);
                 (name, HeaderValue::from_static(value))
             });
-            is_other_length(&headers.collect(), size)
+            other_length(&headers.collect(), size).is_some()
         };
         assert!(is_other(&[("content-length", "10")], 9));
         assert!(is_other(&[("content-length", "10")], 0));

@@ -21,8 +21,8 @@ pub struct RegistryOptions {
     /// Registries that may be asked by plain HTTP, or by HTTPS without a valid certificate:
     /// `host[:port]`, matched as a prefix. Loopback addresses may be asked by plain HTTP anyway.
     pub insecure: Vec<String>,
-    /// Whether registries at private addresses (RFC 1918) may be asked by plain HTTP, too, where there is
-    /// nothing at HTTPS, as go-containerregistry has it.
+    /// Whether registries at private addresses (RFC 1918) may be asked by plain HTTP, too, where no
+    /// registry answers by HTTPS, as go-containerregistry has it.
     pub plain_in_private: bool,
     /// Whom to trust to say which server is which.
     pub trust: TrustSettings,

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use net::{Method, StatusCode, TransportError};
 use serde::Deserialize;
@@ -129,14 +130,14 @@ impl RegistryContent {
 /// [`StoreError::Unavailable`]. It says what its cause says.
 ///
 /// [`StoreError::Unavailable`]: crate::StoreError::Unavailable
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegistrySilence {
     /// What was asked.
     pub request: RegistryRequest,
     /// Whether an answer began to come.
     pub began: bool,
-    cause: TransportError,
+    cause: Arc<TransportError>,
 }
 
 impl RegistrySilence {
@@ -145,7 +146,7 @@ impl RegistrySilence {
         Self {
             request,
             began: false,
-            cause,
+            cause: Arc::new(cause),
         }
     }
 
@@ -159,7 +160,7 @@ impl RegistrySilence {
 
     /// Whether the connection could be made.
     pub fn is_connected(&self) -> bool {
-        !matches!(&self.cause, TransportError::Http { connected, .. } if !connected)
+        !matches!(&*self.cause, TransportError::Http { connected, .. } if !connected)
     }
 
     /// Whether the server was reached, and showed a certificate that is not to be trusted.

@@ -9,7 +9,7 @@ use net::header::{
     WWW_AUTHENTICATE,
 };
 use net::{
-    Method, Peer, Response, StatusCode, TransportError, Version, address, file_body, is_transient,
+    Method, Peer, Response, StatusCode, TransportError, address, file_body, is_transient,
     read_body, retry_after,
 };
 use url::Url;
@@ -173,7 +173,7 @@ impl Endpoint {
     ///
     /// Who may be asked by plain HTTP is, at first; by HTTPS where that is another port.
     pub(super) async fn send(&self, request: &mut Request) -> Result<Response, StoreError> {
-        let mut base = self.first_base(&request.action).await?;
+        let (mut base, mut secure) = self.first_base().await?;
         let mut url = match &request.target {
             Target::Path(path) => base
                 .join(path)
@@ -182,9 +182,15 @@ impl Endpoint {
         };
         let longest = self.shared.options.retries.longest;
         self.host.until_welcome(longest).await;
-        let (mut attempt, mut hops, mut renewed) = (0, 0, false);
+        let (mut attempt, mut hops, mut renewed, mut replaced) = (0, 0, false, false);
         loop {
             let own = address::authority(&url) == address::authority(&base);
+            // Another request may have learnt meanwhile that it is to be HTTPS.
+            if own && url.scheme() == "http" && self.host.scheme() == Some("https") {
+                base = self.base("https")?;
+                url = address::with_https(&url)
+                    .ok_or_else(|| self.malformed("its address cannot be asked by HTTPS"))?;
+            }
             let authorization = if own {
                 self.host
                     .authorization(&self.shared, &self.repository, &request.scopes, &url)
@@ -201,31 +207,12 @@ impl Endpoint {
                 self.send_once(request, &url, own, authorization.as_ref())
                     .await?
             };
-            // Another request may have learnt meanwhile that it is to be HTTPS.
             if own && url.scheme() == "http" && self.host.scheme() != Some("http") {
-                if is_other_scheme(&result) {
-                    match (self.try_tls(&url, &request.action).await, &result) {
-                        (Ok(secure), _) => {
-                            self.host.settle_scheme("https");
-                            base = self.base("https")?;
-                            url = secure;
-                            continue;
-                        }
-                        // It did expect TLS, so why that failed says more than its answer.
-                        (Err(error), Ok(_)) => return Err(error),
-                        // What is wrong with a certificate says more than that plain HTTP broke off.
-                        (Err(error), Err(_))
-                            if error
-                                .silence()
-                                .is_some_and(RegistrySilence::is_about_certificate) =>
-                        {
-                            return Err(error);
-                        }
-                        (Err(_), Err(_)) => {}
-                    }
-                }
-                if result.is_ok() {
-                    self.host.settle_scheme("http");
+                let known = secure.take();
+                let action = &request.action;
+                let is_other = self.is_for_https(&result, known.as_ref(), action).await?;
+                if is_other && request.body.is_left() {
+                    continue;
                 }
             }
             let again = request.retry && request.body.is_left();
@@ -249,15 +236,25 @@ impl Endpoint {
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && own && !renewed && request.body.is_left() {
                 renewed = true;
+                replaced = authorization.is_some();
                 let scopes = &mut request.scopes;
                 if self.renew(&response, authorization.as_ref(), scopes).await {
                     continue;
                 }
                 return Ok(response);
             }
+            if !replaced
+                && request.body.is_left()
+                && self.is_replaced(status, authorization.as_ref()).await
+            {
+                replaced = true;
+                continue;
+            }
             if status.is_redirection() && response.headers().contains_key(LOCATION) {
                 hops += 1;
-                url = self.redirect(request, &response, hops)?;
+                let next = self.redirect(request, &response, hops)?;
+                self.learn_redirect(&url, &next);
+                url = next;
                 continue;
             }
             if is_transient(status) {
@@ -326,10 +323,23 @@ impl Endpoint {
             scopes.ask(scope);
         }
         if let Some(sent) = sent {
-            self.host.forget(sent).await;
+            self.host.forget(&self.shared, sent).await;
         }
         self.host.learn_challenge(challenge);
         true
+    }
+
+    /// Whether there is another name and password in the place of those that were `sent` and refused. Some
+    /// say that they have expired as if it were not allowed.
+    async fn is_replaced(&self, status: StatusCode, sent: Option<&Secret>) -> bool {
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        match sent.filter(|_| is_refused) {
+            Some(sent) => {
+                let (shared, repository) = (&self.shared, &self.repository);
+                self.host.is_replaced(shared, repository, sent).await
+            }
+            None => false,
+        }
     }
 
     fn redirect(
@@ -404,46 +414,6 @@ impl Endpoint {
             .ok_or_else(|| self.malformed("an answer lacks its `Location`"))?;
         address::follow(from, location, |it| self.shared.is_insecure(it))
             .map_err(|problem| self.malformed(problem))
-    }
-
-    fn base(&self, scheme: &str) -> Result<Url, StoreError> {
-        let text = format!(
-            "{scheme}://{}/v2/{}/",
-            self.host.registry,
-            self.repository.path()
-        );
-        Url::parse(&text).map_err(|error| self.unavailable("connect", error))
-    }
-
-    /// Where to begin: by plain HTTP where it is not known that it is to be HTTPS; which is found out first
-    /// where the two are two ports.
-    async fn first_base(&self, action: &str) -> Result<Url, StoreError> {
-        if self.host.is_tls_first() && self.try_tls(&self.base("http")?, action).await.is_ok() {
-            self.host.settle_scheme("https");
-        }
-        self.base(self.host.scheme().unwrap_or("http"))
-    }
-
-    /// Asks by HTTPS, where plain HTTP did not get us far: the same address, if there is an answer.
-    async fn try_tls(&self, url: &Url, action: &str) -> Result<Url, StoreError> {
-        let secure = address::with_https(url)
-            .ok_or_else(|| self.malformed("its address cannot be asked by HTTPS"))?;
-        let root = secure
-            .join("/v2/")
-            .map_err(|error| self.unavailable(action, error))?;
-        let client = self.shared.client(Peer {
-            url: &root,
-            insecure: self.host.insecure,
-            named: true,
-        })?;
-        match client.get(root).send().await {
-            Ok(_) => Ok(secure),
-            Err(error) => {
-                let asked = RegistryRequest::new(&Method::GET, &secure);
-                let silence = RegistrySilence::new(asked, TransportError::of(error));
-                Err(self.unavailable(action, silence))
-            }
-        }
     }
 
     /// The error that an answer is which is not what was hoped for. `what` was asked for.
@@ -561,17 +531,5 @@ fn header_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().copied().map(char::from).collect(),
-    }
-}
-
-/// Whether this looks like a server that expected TLS: an error instead of an answer, or what Go
-/// says.
-fn is_other_scheme(result: &Result<Response, TransportError>) -> bool {
-    match result {
-        Ok(response) => {
-            response.status() == StatusCode::BAD_REQUEST && response.version() == Version::HTTP_10
-        }
-        Err(TransportError::Http { connected, .. }) => *connected,
-        Err(_) => false,
     }
 }

@@ -10,6 +10,7 @@ use net::{Method, Response, StatusCode, is_transient};
 use url::Url;
 
 use super::download::PROGRESS;
+use super::manifests::Found;
 use super::problem::Told;
 use super::token::{Access, Scopes};
 use super::transport::{Body, Endpoint, Request, Target};
@@ -56,8 +57,13 @@ impl Endpoint {
             };
             match outcome {
                 Outcome::Done => return Ok(()),
-                // The last answer may have been lost, and the session ended by success.
-                Outcome::Gone(_) if self.contains(target, Access::Push).await? => return Ok(()),
+                // The last answer may have been lost, and the session ended by success. The registry has
+                // checked it then, whatever length somebody says of it.
+                Outcome::Gone(_)
+                    if !matches!(self.look(target, Access::Push).await?, Found::Nothing) =>
+                {
+                    return Ok(());
+                }
                 Outcome::Gone(_)
                     if source.is_left() && attempt <= self.shared.options.retries.count =>
                 {
@@ -84,7 +90,11 @@ impl Endpoint {
             .open_session(&format!("?{query}"), scopes, &action)
             .await?
         {
-            Opened::Done => Ok(true),
+            // It has the digest, and nobody has compared the length yet.
+            Opened::Done => {
+                let found = self.look(target, Access::Push).await;
+                Ok(!matches!(found, Ok(Found::Other(_))))
+            }
             Opened::Session(session) => {
                 self.cancel(session).await;
                 Ok(false)
