@@ -5,7 +5,17 @@ purls(component) := {purl | purl := component.purl; is_string(purl)} | {r.refere
 	some r in component.externalRefs
 	is_purl(r)
 	is_string(r.referenceLocator)
+} | {purl |
+	some found in identities(object.get(component, ["evidence", "identity"], null))
+	found.field == "purl"
+	purl := found.concludedValue
+	is_string(purl)
 }
+
+# As of CycloneDX 1.6 a list, or one as before.
+identities(evidence) := evidence if {
+	is_array(evidence)
+} else := [evidence]
 
 # All that may have a licence or a purl, with or without a name: components and services wherever they
 # stand, what the document is about, and in SPDX packages, files and snippets. Not what a component was made
@@ -72,6 +82,7 @@ problem contains p if {
 	some s in sbom
 	some component in array.concat(judged(s), judged_spdx(s))
 	some purl in purls(component)
+	count(purl) <= longest_purl
 	some [kind, spelled] in spellings(purl)
 	some pattern, meanings in denied_purls
 	some meant in meanings[kind]
@@ -81,5 +92,18 @@ problem contains p if {
 		"statement": s.digest,
 		"message": sprintf("`%s` is denied by `%s`", [purl, pattern]),
 		"solution": "replace it",
+	}
+}
+
+problem contains p if {
+	count(denied_purls) > 0
+	some s in sbom
+	some component in array.concat(judged(s), judged_spdx(s))
+	some purl in purls(component)
+	count(purl) > longest_purl
+	p := {
+		"statement": s.digest,
+		"message": sprintf("purl of more than %d characters: `%s…`", [longest_purl, substring(purl, 0, 60)]),
+		"solution": "give the package a shorter name or version",
 	}
 }
