@@ -49,6 +49,7 @@ denied_purls := {pattern: pattern_spellings(pattern) |
 	is_string(pattern)
 }
 
+# Looked up, not compared with one another: a document may name thousands.
 problem contains p if {
 	count(denied_licenses) > 0
 	some s in sbom
@@ -56,12 +57,14 @@ problem contains p if {
 		some component in array.concat(judged(s), judged_spdx(s))
 		some id in license_ids(component)
 	}
-	references := denied_references(s)
 	# Each once: most have the same few licences.
-	some id in {name[1] | some name in named}
-	some what in called(id, references)
+	denied := {id: found |
+		some id in {name[1] | some name in named}
+		found := called(id, s.digest)
+		count(found) > 0
+	}
 	some name in named
-	name[1] == id
+	some what in denied[name[1]]
 	p := {
 		"statement": s.digest,
 		"message": sprintf("`%s` has the denied licence %s", [name[0], what]),
@@ -70,11 +73,10 @@ problem contains p if {
 }
 
 # Which denied licence is called so, if it is one: by its identifier, or by a name of the document's own.
-called(id, references) := {sprintf("`%s`", [id]) | is_denied(id)} | {text |
-	some reference in references
-	reference[0] == lower(id)
-	not is_denied(id)
-	text := sprintf("`%s` (`%s`)", [reference[1], id])
+called(id, document) := {sprintf("`%s`", [id])} if {
+	is_denied(id)
+} else := {sprintf("`%s` (`%s`)", [found, id]) |
+	some found in denied_references[document][lower(id)]
 }
 
 problem contains p if {
