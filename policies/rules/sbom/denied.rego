@@ -53,14 +53,14 @@ denied_purls := {pattern: pattern_spellings(pattern) |
 problem contains p if {
 	count(denied_licenses) > 0
 	some s in sbom
-	named := {[title(component), id] |
+	named := {[title(component), said] |
 		some component in array.concat(judged(s), judged_spdx(s))
-		some id in license_ids(component)
+		some said in license_said(component)
 	}
 	# Each once: most have the same few licences.
-	denied := {id: found |
-		some id in {name[1] | some name in named}
-		found := called(id, s.digest)
+	denied := {said: found |
+		some said in {name[1] | some name in named}
+		found := {what | some id in license_ids(said); some what in called(id, s.digest)}
 		count(found) > 0
 	}
 	some name in named

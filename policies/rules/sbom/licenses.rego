@@ -1,14 +1,15 @@
 package sealpack.sbom
 
-# What a licence is called, by all that an SBOM says of it: its identifier, a name, an address, a text.
-license_ids(component) := {id |
+# All that an SBOM says of the licences of a component: names, identifiers and addresses, and texts.
+license_said(component) := {["name", text] |
 	some text in license_names(component)
 	is_string(text)
-	some id in ids(text)
-} | {id |
-	some text in license_texts(component)
-	some id in ids_in(text)
-}
+} | {["text", text] | some text in license_texts(component)}
+
+# What a licence is called by one of these.
+license_ids(said) := ids(said[1]) if {
+	said[0] == "name"
+} else := ids_in(said[1])
 
 # A licence that is an alternative (`MIT OR AGPL-3.0-only`) is found too: which one was chosen is
 # not known.
