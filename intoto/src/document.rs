@@ -13,6 +13,8 @@ use crate::PredicateType;
 enum Shape {
     /// A text, and not an empty one.
     Text,
+    /// A text, which may be empty: `BuildKit` writes `"builder": {"id": ""}`.
+    TextOrNone,
     /// A text that begins so.
     Begins(&'static str),
     /// One of these texts.
@@ -39,11 +41,17 @@ static KNOWN: [Known; 7] = [
     (
         PredicateType::SPDX,
         "an SPDX document",
-        &[&[
-            ("spdxVersion", Shape::Begins("SPDX-")),
-            // As of 3.0.
-            ("@graph", Shape::List),
-        ]],
+        // As of 3.0 it is JSON-LD.
+        &[
+            &[
+                ("spdxVersion", Shape::Begins("SPDX-")),
+                ("@graph", Shape::List),
+            ],
+            &[
+                ("spdxVersion", Shape::Begins("SPDX-")),
+                ("@context", Shape::Text),
+            ],
+        ],
     ),
     (
         PredicateType::SLSA_PROVENANCE_V1,
@@ -51,14 +59,14 @@ static KNOWN: [Known; 7] = [
         &[
             &[("buildDefinition.buildType", Shape::Text)],
             &[("buildDefinition.externalParameters", Shape::ObjectOrNull)],
-            &[("runDetails.builder.id", Shape::Text)],
+            &[("runDetails.builder.id", Shape::TextOrNone)],
         ],
     ),
     (
         PredicateType::SLSA_PROVENANCE_V02,
         "SLSA provenance v0.2",
         &[
-            &[("builder.id", Shape::Text)],
+            &[("builder.id", Shape::TextOrNone)],
             &[("buildType", Shape::Text)],
         ],
     ),
@@ -153,6 +161,7 @@ impl Shape {
         let text = value.as_str();
         match self {
             Self::Text => text.is_some_and(|it| !it.trim().is_empty()),
+            Self::TextOrNone => text.is_some(),
             Self::Begins(start) => text.is_some_and(|it| it.starts_with(start)),
             Self::OneOf(texts) => text.is_some_and(|it| texts.contains(&it)),
             Self::Object => value.is_object(),
@@ -166,6 +175,7 @@ impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text => write!(f, "is not a text, or empty"),
+            Self::TextOrNone => write!(f, "is not a text"),
             Self::Begins(start) => write!(f, "does not begin with `{start}`"),
             Self::OneOf(texts) => write!(f, "is not `{}`", texts.join("` or `")),
             Self::Object | Self::ObjectOrNull => write!(f, "is not an object"),
@@ -265,6 +275,11 @@ mod tests {
             said(&PredicateType::SLSA_PROVENANCE_V1, &json!({})).to_string(),
             "not SLSA provenance v1: `buildDefinition.buildType` is missing"
         );
+        // Any JSON-LD has a graph.
+        assert_eq!(
+            said(&PredicateType::SPDX, &json!({"@graph": []})).to_string(),
+            "not an SPDX document: `spdxVersion` is missing"
+        );
         let mut summary = vsa.1;
         summary["verificationResult"] = "passed".into();
         assert_eq!(
@@ -293,6 +308,17 @@ mod tests {
                     "buildDefinition": {"buildType": "t", "externalParameters": null},
                     "runDetails": {"builder": {"id": "b"}},
                 }),
+            ),
+            (
+                PredicateType::SLSA_PROVENANCE_V1,
+                json!({
+                    "buildDefinition": {"buildType": "t", "externalParameters": {}},
+                    "runDetails": {"builder": {"id": ""}},
+                }),
+            ),
+            (
+                PredicateType::SLSA_PROVENANCE_V02,
+                json!({"builder": {"id": ""}, "buildType": "t"}),
             ),
         ] {
             assert_eq!(kind.misfit(&document), None, "{kind}");

@@ -30,6 +30,7 @@ pub(crate) const SHIPPED: &[Shipped] = shipped![
     "sbom" / "components.rego",
     "sbom" / "denied.rego",
     "sbom" / "licenses.rego",
+    "sbom" / "names.rego",
     "sbom" / "purls.rego",
     "sbom" / "sbom.rego",
     "sbom" / "subject.rego",
@@ -51,4 +52,24 @@ pub(crate) fn sets() -> Vec<&'static str> {
 /// The rules of the set called `name`; none if there is no such set.
 pub(crate) fn set(name: &str) -> impl Iterator<Item = &'static Shipped> {
     SHIPPED.iter().filter(move |it| it.set == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_have_the_names_of_the_list() {
+        let gnu = ["agpl-", "gpl-", "lgpl-"];
+        let mut names: Vec<_> = spdx::identifiers::LICENSES
+            .iter()
+            .map(|it| (it.name.to_lowercase(), it.full_name))
+            .filter(|(id, _)| id != "noassertion" && !gnu.iter().any(|it| id.starts_with(it)))
+            .map(|(id, name)| format!("\t\"{id}\": {},\n", serde_json::json!(name)))
+            .collect();
+        names.sort();
+        let shipped = SHIPPED.iter().find(|it| it.name.ends_with("/names.rego"));
+        let (_, list) = shipped.unwrap().text.split_once(":= {\n").unwrap();
+        assert_eq!(list, format!("{}}}\n", names.concat()), "of names.rego");
+    }
 }

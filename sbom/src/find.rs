@@ -34,6 +34,7 @@ use oci::view::{FileContent, FileInfo, Missed, Pick};
 
 use self::os::Release;
 use self::owned::Owned;
+use crate::component::Component;
 use crate::percent::encode;
 use crate::purl::Purl;
 
@@ -380,6 +381,21 @@ fn parsed(purl: &str) -> Option<Purl> {
     Purl::parse(purl)
 }
 
+/// Bytes of a name or a version in a package URL. The longest name that npm takes has 214.
+const LONGEST: usize = 400;
+
+/// Takes the package URL of a component whose name or version is longer than any that a registry takes:
+/// policies compare package URLs, and refuse what is too long for that. Whether it did.
+fn shorten(component: &mut Component) -> bool {
+    let texts = [
+        Some(&component.name),
+        component.group.as_ref(),
+        component.version.as_ref(),
+    ];
+    let is_long = texts.into_iter().flatten().any(|it| it.len() > LONGEST);
+    is_long && component.purl.take().is_some()
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut hex, byte| {
         // Writing to a string does not fail.
@@ -391,6 +407,24 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_a_very_long_name_has_no_package_url() {
+        for (name, version, is_long) in [
+            ("a!".repeat(200), "1".to_owned(), false),
+            ("a!".repeat(201), "1".to_owned(), true),
+            ("a".to_owned(), "1".repeat(401), true),
+        ] {
+            let mut component = Component::new(crate::component::Kind::Library, &name);
+            component.purl = parsed(&purl("npm", "", &name, &version, &[]));
+            component.version = Some(version);
+            assert_eq!(shorten(&mut component), is_long);
+            assert_eq!(component.purl.is_none(), is_long);
+            // What is left is short enough for the rules, which compare 4096 characters.
+            let length = component.purl.map_or(0, |it| it.as_str().len());
+            assert!(length < 4096, "{length}");
+        }
+    }
 
     /// Each small where it is stored, each large where it is kept.
     #[test]

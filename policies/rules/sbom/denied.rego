@@ -5,7 +5,17 @@ purls(component) := {purl | purl := component.purl; is_string(purl)} | {r.refere
 	some r in component.externalRefs
 	is_purl(r)
 	is_string(r.referenceLocator)
+} | {purl |
+	some found in identities(object.get(component, ["evidence", "identity"], null))
+	found.field == "purl"
+	purl := found.concludedValue
+	is_string(purl)
 }
+
+# As of CycloneDX 1.6 a list, or one as before.
+identities(evidence) := evidence if {
+	is_array(evidence)
+} else := [evidence]
 
 # All that may have a licence or a purl, with or without a name: components and services wherever they
 # stand, what the document is about, and in SPDX packages, files and snippets. Not what a component was made
@@ -39,19 +49,22 @@ denied_purls := {pattern: pattern_spellings(pattern) |
 	is_string(pattern)
 }
 
+# Looked up, not compared with one another: a document may name thousands.
 problem contains p if {
 	count(denied_licenses) > 0
 	some s in sbom
-	named := {[title(component), id] |
+	named := {[title(component), said] |
 		some component in array.concat(judged(s), judged_spdx(s))
-		some id in license_ids(component)
+		some said in license_said(component)
 	}
-	references := denied_references(s)
 	# Each once: most have the same few licences.
-	some id in {name[1] | some name in named}
-	some what in called(id, references)
+	denied := {said: found |
+		some said in {name[1] | some name in named}
+		found := {what | some id in license_ids(said); some what in called(id, s.digest)}
+		count(found) > 0
+	}
 	some name in named
-	name[1] == id
+	some what in denied[name[1]]
 	p := {
 		"statement": s.digest,
 		"message": sprintf("`%s` has the denied licence %s", [name[0], what]),
@@ -60,11 +73,10 @@ problem contains p if {
 }
 
 # Which denied licence is called so, if it is one: by its identifier, or by a name of the document's own.
-called(id, references) := {sprintf("`%s`", [id]) | is_denied(id)} | {text |
-	some reference in references
-	reference[0] == lower(id)
-	not is_denied(id)
-	text := sprintf("`%s` (`%s`)", [reference[1], id])
+called(id, document) := {sprintf("`%s`", [id])} if {
+	is_denied(id)
+} else := {sprintf("`%s` (`%s`)", [found, id]) |
+	some found in denied_references[document][lower(id)]
 }
 
 problem contains p if {
@@ -72,6 +84,7 @@ problem contains p if {
 	some s in sbom
 	some component in array.concat(judged(s), judged_spdx(s))
 	some purl in purls(component)
+	count(purl) <= longest_purl
 	some [kind, spelled] in spellings(purl)
 	some pattern, meanings in denied_purls
 	some meant in meanings[kind]
@@ -81,5 +94,18 @@ problem contains p if {
 		"statement": s.digest,
 		"message": sprintf("`%s` is denied by `%s`", [purl, pattern]),
 		"solution": "replace it",
+	}
+}
+
+problem contains p if {
+	count(denied_purls) > 0
+	some s in sbom
+	some component in array.concat(judged(s), judged_spdx(s))
+	some purl in purls(component)
+	count(purl) > longest_purl
+	p := {
+		"statement": s.digest,
+		"message": sprintf("purl of more than %d characters: `%s…`", [longest_purl, substring(purl, 0, 60)]),
+		"solution": "give the package a shorter name or version",
 	}
 }

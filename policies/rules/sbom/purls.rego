@@ -2,7 +2,9 @@ package sealpack.sbom
 
 # A purl has many spellings, and what is denied is denied in each: its scheme, its type and most names are
 # compared without case, any character may be encoded, and empty segments of its path count for nothing.
-plain(purl) := shortened(lower(decoded(lower(trim_space(purl)))))
+
+# Longer than any that a tool writes. What is longer is not compared.
+longest_purl := 4096
 
 shortened(purl) := trim_right(
 	regex.replace(regex.replace(purl, `^pkg:/+`, "pkg:"), `/+`, "/"),
@@ -26,13 +28,12 @@ decoded_pattern(text) := text if {
 	some run in regex.find_n(encoded, text, -1)
 ])
 
-# One of `outer`, one of `inner`, and so on.
+# One of `outer`, one of `inner`, and so on: of `outer` there is one more.
 woven(outer, inner) := concat("", [part |
+	padded := array.concat(inner, [""])
 	some index, text in outer
-	part := concat("", [text, object.get(indexed(inner), index, "")])
+	some part in [text, padded[index]]
 ])
-
-indexed(list) := {index: text | some index, text in list}
 
 # All that a pattern has to match one of.
 #
@@ -42,11 +43,32 @@ indexed(list) := {index: text | some index, text in list}
 # - Names of Python projects are the same with `-`, `_` and `.`, one or several (PEP 503): in a spelling of
 #   their own, so that no other purl is matched by what is meant for these.
 spellings(purl) := {[kind, spelled] |
-	full := plain(purl)
-	bare := trim_right(regex.replace(full, `[?#].*$`, ""), "/")
-	some one in {full, ordered(full), bare} | {sprintf("%s@", [bare]) | not has_version(bare)}
+	parts := cut(lower(trim_space(purl)))
+	bare := shortened(lower(decoded(parts.front)))
+	all := {behind(bare, tail) | some tail in tails(parts.behind)} | {bare}
+	some one in all | {sprintf("%s@", [bare]) | not has_version(bare)}
 	some kind, spelled in kinds(one)
 }
+
+# What is before the qualifiers and the path, and these. Cut before it is decoded: `%23` is a part of a name.
+cut(raw) := {"front": front, "behind": substring(raw, count(front), -1)} if {
+	front := split(split(raw, "#")[0], "?")[0]
+}
+
+# Qualifiers and path as they stand, in order, and each alone.
+tails(raw) := {lower(decoded(tail)) | some tail in orders(raw)}
+
+orders(raw) := {raw, concat("", [qualifiers, path]), qualifiers, path} if {
+	front := split(raw, "#")[0]
+	path := substring(raw, count(front), -1)
+	qualifiers := ordered(front)
+}
+
+ordered(qualifiers) := sprintf("?%s", [concat("&", sort(split(trim_prefix(qualifiers, "?"), "&")))]) if {
+	startswith(qualifiers, "?")
+} else := qualifiers
+
+behind(bare, tail) := shortened(concat("", [bare, tail]))
 
 kinds(purl) := {"plain": purl, "python": python(purl)} if {
 	startswith(purl, "pkg:pypi/")
@@ -54,20 +76,30 @@ kinds(purl) := {"plain": purl, "python": python(purl)} if {
 
 # All that a pattern means, of each kind. One without a version means each.
 pattern_spellings(pattern) := {"plain": meant, "python": {python_pattern(one) | some one in meant}} if {
-	full := shortened(lower(decoded_pattern(lower(trim_space(pattern)))))
-	meant := {full} | {sprintf("%s@*", [full]) | not has_version(full)}
+	parts := cut_pattern(lower(trim_space(pattern)))
+	bare := shortened(lower(decoded_pattern(parts.front)))
+	some_version := {bare} | {sprintf("%s@*", [bare]) | not has_version(bare)}
+	meant := {behind(one, lower(decoded_pattern(tail))) |
+		some one in some_version
+		some tail in {parts.behind, pattern_order(parts.behind)}
+	}
 }
+
+pattern_order(raw) := concat("", [ordered(front), substring(raw, count(front), -1)]) if {
+	front := split(raw, "#")[0]
+}
+
+# In a pattern `?` is any one character, unless what follows is a qualifier.
+cut_pattern(raw) := {"front": found[0][1], "behind": found[0][2]} if {
+	found := regex.find_all_string_submatch_n(
+		`(?s)^((?:\[[^\]]*\]|[^\[])*?)(\?[a-z][a-z0-9._-]*=.*|#.*)$`,
+		raw, 1,
+	)
+	count(found) > 0
+} else := {"front": raw, "behind": ""}
 
 # The `@` of a scope stands before the last slash, or at the beginning of a segment.
 has_version(purl) if regex.match(`[^/:]@[^/]*$`, purl)
-
-ordered(purl) := sprintf("%s?%s", [
-	found[0][1],
-	concat("&", sort(split(found[0][2], "&"))),
-]) if {
-	found := regex.find_all_string_submatch_n(`^([^?#]*)\?([^#]*)`, purl, 1)
-	count(found) > 0
-} else := purl
 
 # Up to the version only, in which these differ.
 python(purl) := concat("@", array.concat(

@@ -437,3 +437,64 @@ fn taking_evidence_away_never_helps() {
         }
     }
 }
+
+#[test]
+fn large_names_are_judged_in_time() {
+    let mut keys = Keys::default();
+    let app = image("app");
+    let parameters = json!({
+        "denied-licenses": ["AGPL-3.0"],
+        "denied-purls": ["pkg:npm/left-pad", "pkg:npm/@*/b"],
+    });
+    let policy = policy(
+        &["sbom"],
+        None,
+        &[keys.identity("a")],
+        &[],
+        parameters.as_object().unwrap().clone(),
+    );
+    let name = format!("pkg:npm/{}@1", "a%21".repeat(1000));
+    let components: Vec<_> = (0..15)
+        .map(|it| json!({ "type": "library", "name": "x", "purl": format!("{name}{it}") }))
+        .collect();
+    let bom = |components: Value| json!({ "metadata": { "component": { "version": app.digest.as_str() } }, "components": components });
+    let long = format!("pkg:npm/{}@1", "a%21".repeat(20_000));
+    let described = json!({ "SPDXID": "i", "name": "i", "versionInfo": app.digest.as_str() });
+    let packages = (0..400).map(
+        |it| json!({ "name": format!("p{it}"), "licenseDeclared": format!("LicenseRef-{it}") }),
+    );
+    let packages: Vec<_> = std::iter::once(described).chain(packages).collect();
+    let infos: Vec<_> = (0..400)
+        .map(|it| json!({ "licenseId": format!("LicenseRef-{it}"), "name": "AGPL-3.0-only" }))
+        .collect();
+    let spdx = json!({
+        "documentDescribes": ["i"],
+        "packages": packages,
+        "hasExtractedLicensingInfos": infos,
+    });
+    for (kind, predicate, count, first) in [
+        (PredicateType::CYCLONEDX, bom(components.into()), 0, ""),
+        (
+            PredicateType::CYCLONEDX,
+            bom(json!([{ "type": "library", "name": "x", "purl": long }])),
+            1,
+            "purl of more than 4096 characters: `pkg:npm/a%21a%21",
+        ),
+        (
+            PredicateType::SPDX,
+            spdx,
+            400,
+            "`p0@?` has the denied licence `AGPL-3.0-only` (`LicenseRef-0`)",
+        ),
+    ] {
+        let claim = keys.claim(&app, "a", &kind, predicate);
+        // Rules that run for too long are an error.
+        let verdict = evaluate(&policy, &Evidence::about(&app, [claim])).unwrap();
+        let said = messages(&verdict);
+        assert_eq!(said.len(), count, "{:?}", said.first());
+        assert!(
+            said.first().is_none_or(|it| it.starts_with(first)),
+            "{said:?}"
+        );
+    }
+}

@@ -201,9 +201,17 @@ fn of_license(text: &str) -> Option<String> {
     if text.contains(['*', '?']) {
         return Some("licences are named one by one, without patterns".to_owned());
     }
-    text.contains([' ', '\t', '\n', '(', ')']).then(|| {
-        "an identifier has neither blanks nor brackets; expressions are taken apart".to_owned()
-    })
+    if text.contains(char::is_whitespace) || text.contains(['(', ')']) {
+        return Some(
+            "an identifier has neither blanks nor brackets; expressions are taken apart".to_owned(),
+        );
+    }
+    // Texts are taken apart there, so no licence is ever called so.
+    let is_apart = |it: char| {
+        "/,;|&[]{}<>\"'`“”‘’«»\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}".contains(it)
+    };
+    text.contains(is_apart)
+        .then(|| "name the identifier, one each: `AGPL-3.0-only`".to_owned())
 }
 
 /// A number of signers that can be met. A pattern of identities may stand for any number.

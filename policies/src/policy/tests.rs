@@ -304,6 +304,21 @@ fn what_can_never_come_to_anything_is_a_mistake() {
         (shipped, "denied-licenses = [\"\"]", "it is empty"),
         (
             shipped,
+            "denied-licenses = [\"https://spdx.org/licenses/AGPL-3.0-only.html\"]",
+            "name the identifier",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"MIT/Apache-2.0\"]",
+            "name the identifier",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"AGPL-3.0,SSPL-1.0\"]",
+            "name the identifier",
+        ),
+        (
+            shipped,
             "denied-licenses = [1]",
             "`denied-licenses` is not a list of texts: it has 1",
         ),

@@ -27,13 +27,18 @@ pub(crate) fn read(root: &mut Object, origin: &str) -> Reading {
         let tools = objects(metadata, "tools").chain(current);
         reading.inventory.tools = tools.filter_map(tool).collect();
         let people = objects(metadata, "authors").filter_map(|it| party(it, true));
-        let makers = ["manufacture", "manufacturer"].into_iter();
-        let makers = makers.filter_map(|it| metadata.get(it)?.as_object());
-        let makers = makers.filter_map(|it| party(it, false));
-        reading.inventory.authors = people.chain(makers).collect();
+        let organisation = |name| party(metadata.get(name)?.as_object()?, false);
+        // Who made the document. Up to 1.6 `manufacture` is who made what it is about.
+        let maker = organisation("manufacturer");
+        let manufacturer = organisation("manufacture");
+        reading.inventory.authors = people.chain(maker).collect();
         if let Some(Value::Object(main)) = metadata.remove("component") {
             reading.root = Some(0);
             add(&mut reading, main, None, origin);
+            let root = reading.inventory.components.first_mut();
+            if let Some(it) = root.filter(|it| it.originator.is_none()) {
+                it.originator = manufacturer;
+            }
         }
     }
     for component in take_list(root, "components") {

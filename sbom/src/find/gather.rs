@@ -71,11 +71,14 @@ impl<'a> Gathering<'a> {
     /// Adds `component`, which `finder` found at `path`; what is there already gets one more place.
     fn add(
         &mut self,
-        component: Component,
+        mut component: Component,
         finder: &'static str,
         path: &str,
         layer: usize,
     ) -> Node {
+        if super::shorten(&mut component) {
+            self.gap(path, "a name or version of more than 400 bytes");
+        }
         let mut evidence = Evidence::found(finder, path);
         evidence.layer = self.view.layer(layer).cloned();
         let key = match &component.purl {

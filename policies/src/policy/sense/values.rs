@@ -107,9 +107,12 @@ pub(super) fn of(name: &str, value: &Value, all: &Map<String, Value>) -> Result<
             (!is_level).then(|| format!("a level is 1, 2 or 3, not {level}"))
         }),
         Kind::Signers => of_builders(name, value, all, |signers| {
-            let Some(signers) = signers.as_array().filter(|it| !it.is_empty()) else {
+            let Some(signers) = signers.as_array() else {
                 return Some(format!("its signers are not a list: {signers}"));
             };
+            if signers.is_empty() {
+                return Some("it has no signers, so nothing of it would be accepted".to_owned());
+            }
             let wrong = signers.iter().find(|it| !is_signer(it))?;
             Some(format!(
                 "a signer is the fingerprint of a key (`sha256:…`) or `{{ identity = \"…\", issuer = \"…\" }}`, not {wrong}"
@@ -223,6 +226,7 @@ mod tests {
                 signers(json!("sha256:00")),
                 "of `a`: its signers are not a list",
             ),
+            (signers(json!([])), "of `a`: it has no signers"),
             (
                 signers(json!(["00"])),
                 "a signer is the fingerprint of a key",

@@ -66,7 +66,7 @@ fn who_made_a_cyclonedx_document_is_in_spdx() {
         let merged = merged(&[cyclonedx_with(json!({
             "tools": tools,
             "authors": [{"name": "Jane Doe", "email": "jane@example.test"}],
-            "manufacture": {"name": "Acme"},
+            "manufacturer": {"name": "Acme"},
         }))]);
         let creators = merged.spdx.root()["creationInfo"]["creators"]
             .as_array()
@@ -79,6 +79,23 @@ fn who_made_a_cyclonedx_document_is_in_spdx() {
             assert!(creators.contains(&json!(creator)), "{creators:?}");
         }
     }
+}
+
+#[test]
+fn who_made_what_a_cyclonedx_document_is_about_did_not_make_the_document() {
+    let about = |component: Value| {
+        let merged = merged(&[cyclonedx_with(json!({
+            "component": component,
+            "manufacture": {"name": "Acme"},
+        }))]);
+        let creators = merged.spdx.root()["creationInfo"]["creators"].to_string();
+        assert!(!creators.contains("Acme"), "{creators}");
+        named(merged.spdx.packages(), "app")[0]["originator"].clone()
+    };
+    let app = json!({"type": "application", "name": "app"});
+    assert_eq!(about(app), "Organization: Acme");
+    let other = json!({"type": "application", "name": "app", "author": "Jane"});
+    assert!(!about(other).to_string().contains("Acme"));
 }
 
 #[test]
