@@ -93,24 +93,45 @@ impl BuildpackDescriptor {
             });
         }
         let root = join(&join(dir, escape_id(&element.id)), &element.version);
-        let file = match kind {
-            Kind::Buildpack => "buildpack.toml",
-            Kind::Extension => "extension.toml",
-        };
-        let text: File = read_required(&root.join(file))?;
+        match kind {
+            Kind::Buildpack => Self::of_buildpack(root),
+            Kind::Extension => Self::of_extension(root),
+        }
+    }
+
+    fn of_buildpack(root: PathBuf) -> Result<Self, FileError> {
+        let text: BuildpackFile = read_required(&root.join("buildpack.toml"))?;
         let targets = if text.targets.is_empty() {
-            text.implied_targets(kind, &root)?
+            text.implied_targets(&root)?
         } else {
             text.targets
         };
         Ok(Self {
-            kind,
+            kind: Kind::Buildpack,
             api: text.api,
-            info: match kind {
-                Kind::Buildpack => text.buildpack,
-                Kind::Extension => text.extension.into(),
-            },
+            info: text.buildpack,
             order: text.order,
+            targets,
+            root,
+        })
+    }
+
+    fn of_extension(root: PathBuf) -> Result<Self, FileError> {
+        let text: ExtensionFile = read_required(&root.join("extension.toml"))?;
+        let mut targets = text.targets;
+        if targets.is_empty() {
+            let mut programs = programs(&root)?.into_iter();
+            targets.push(if programs.any(|it| it == "detect" || it == "generate") {
+                Target::linux()
+            } else {
+                Target::default()
+            });
+        }
+        Ok(Self {
+            kind: Kind::Extension,
+            api: text.api,
+            info: text.extension.into(),
+            order: Vec::new(),
             targets,
             root,
         })
@@ -127,16 +148,23 @@ impl BuildpackDescriptor {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
-struct File {
+struct BuildpackFile {
     api: String,
     buildpack: Info,
-    extension: Extension,
     order: Vec<OrderGroup>,
     targets: Vec<Target>,
     stacks: Vec<Stack>,
+}
+
+/// What else stands there may be anything.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ExtensionFile {
+    api: String,
+    extension: Extension,
+    targets: Vec<Target>,
 }
 
 /// Who an extension is: one writes no SBOMs, so what its file says of them may be anything.
@@ -172,23 +200,18 @@ struct Stack {
     id: String,
 }
 
-impl File {
-    /// What a module runs on that does not say so: its stacks tell, or its programs.
-    fn implied_targets(&self, kind: Kind, root: &Path) -> Result<Vec<Target>, FileError> {
-        let linux = || Target {
+impl Target {
+    fn linux() -> Self {
+        Self {
             os: "linux".to_owned(),
-            ..Target::default()
-        };
-        if kind == Kind::Extension {
-            let programs = programs(root)?;
-            return Ok(
-                if programs.iter().any(|it| it == "detect" || it == "generate") {
-                    vec![linux()]
-                } else {
-                    vec![Target::default()]
-                },
-            );
+            ..Self::default()
         }
+    }
+}
+
+impl BuildpackFile {
+    /// What a buildpack runs on that does not say so: its stacks tell, or its programs.
+    fn implied_targets(&self, root: &Path) -> Result<Vec<Target>, FileError> {
         let has_targets = self
             .api
             .parse::<BuildpackApi>()
@@ -204,12 +227,12 @@ impl File {
                         name: "ubuntu".to_owned(),
                         version: "18.04".to_owned(),
                     }],
-                    ..linux()
+                    ..Target::linux()
                 });
             }
         }
         if targets.is_empty() && programs(root)?.iter().any(|it| it == "build") {
-            targets.push(linux());
+            targets.push(Target::linux());
         }
         Ok(targets)
     }
@@ -278,9 +301,8 @@ mod tests {
         for name in bin {
             std::fs::write(dir.path().join("bin").join(name), "").expect("a file");
         }
-        let file: File = toml::from_str(text).expect("good TOML");
-        file.implied_targets(Kind::Buildpack, dir.path())
-            .expect("a readable folder")
+        let file: BuildpackFile = toml::from_str(text).expect("good TOML");
+        file.implied_targets(dir.path()).expect("a readable folder")
     }
 
     #[test]
@@ -298,16 +320,28 @@ mod tests {
     }
 
     #[test]
-    fn what_an_extension_says_of_sboms_is_not_read() {
-        let text = |kind: &str| format!("[{kind}]\nid = \"x\"\nsbom-formats = true\n");
-        let file: File = toml::from_str(&text("extension")).unwrap();
-        assert_eq!(Info::from(file.extension).id, "x");
-        assert!(toml::from_str::<File>(&text("buildpack")).is_err());
+    fn what_an_extension_says_of_sboms_and_stacks_is_not_read() {
+        for odd in [
+            "sbom-formats = true",
+            "[[stacks]]\nid = 1",
+            "[[order]]\ngroup = 1",
+        ] {
+            let text = |kind: &str| format!("[{kind}]\nid = \"x\"\n{odd}\n");
+            let file: ExtensionFile = toml::from_str(&text("extension")).unwrap();
+            assert_eq!(Info::from(file.extension).id, "x");
+            let read = toml::from_str::<BuildpackFile>(&text("buildpack"));
+            assert!(read.is_err(), "{odd}");
+        }
     }
 
     #[test]
     fn execution_environments_come_in_two_forms() {
-        let list = |text: &str| toml::from_str::<File>(text).unwrap().buildpack.exec_env;
+        let list = |text: &str| {
+            toml::from_str::<BuildpackFile>(text)
+                .unwrap()
+                .buildpack
+                .exec_env
+        };
         assert_eq!(list("[buildpack]\nexec-env = [\"a\", \"b\"]\n"), ["a", "b"]);
         assert_eq!(list("[[buildpack.exec-env]]\nname = \"a\"\n"), ["a"]);
     }

@@ -50,7 +50,9 @@ NO_SIZE = "a manifest that does not say which a layer is, or how long"
 TWO_KINDS = "a document that is both a manifest and an index"
 INSECURE = "-insecure-registry without a registry"
 DOTS = "a part of an image's name that is . or .."
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS, INSECURE, DOTS]
+COMPOSITE = "a member of a composite buildpack whose Buildpack API nobody speaks"
+APP_IN_TMP = "an app in the folder for temporary files"
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS, INSECURE, DOTS, COMPOSITE, APP_IN_TMP]
 
 
 def panicked(step):
@@ -218,7 +220,7 @@ def row_of(case, i, want, got, behaviour):
                 return NO_HISTORY
     if "document is both an image manifest and an index" in said:
         return TWO_KINDS
-    if re.search(r"malformed manifest: (missing field `(digest|size)`|invalid value: integer `-)", said):
+    if re.search(r"missing field `(digest|size)`|invalid value: integer `-\d+`, expected u64", said):
         return NO_SIZE
     theirs, ours = up.get("tree") or {}, us.get("tree") or {}
     odd = [p for p in {*theirs, *ours} if theirs.get(p) != ours.get(p)]
@@ -241,6 +243,13 @@ def row_of(case, i, want, got, behaviour):
         return AUTH
     if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith(("builder", "creator")) and other_apis(case):
         return OTHER_API
+    if us["exit"] == 12 and up["exit"] != 12 and up["name"].startswith("detector") and other_apis(case) \
+            and "failed to set API for Buildpack" in us["stdout"] and any("[[order]]" in t for p, t in (case.get("files") or {}).items() if t and p.endswith("/buildpack.toml")):
+        return COMPOSITE
+    # Where the layers are made before they are in the image; it has another name each time.
+    of_env = [(it or {}).get("CNB_APP_DIR") for it in (case.get("env"), case["steps"][i].get("env"))]
+    if up["exit"] == us["exit"] == 0 and "/tmp" in (*of_env, *[b for a, b in zip(args, args[1:]) if a == "-app"]):
+        return APP_IN_TMP
     if other_ids(case):
         return OTHER_ID
     if up["exit"] == us["exit"] and any("with.dot" in t and ".sbom." in t for t in texts(case)) \
@@ -271,12 +280,15 @@ def row_of(case, i, want, got, behaviour):
     if row:
         return row
     ping = any(f["path"] == "^/v2/$" for f in case.get("faults") or [])
-    if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |failed to find accessible run image", up["stdout"]):
+    if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |failed to find accessible run image|selected run image '.*' is not accessible", up["stdout"]):
         return PING
     if ping and up["files"] != us["files"] and any("mirrors" in t for t in texts(case)):
         return PING
     if not behaviour and unformatted(up["stdout"]) == unformatted(us["stdout"]):
         return FORMAT
+    # Which of several requests meets a fault that some meet.
+    if not behaviour and up["exit"] != 0 and case.get("faults") and all(f.get("first") for f in case["faults"]):
+        return SOME_REQUESTS
     blob = r"blobs/(sha256:[0-9a-f]{64}|uploads/[0-9a-f]{16}(\?digest=sha256%3A[0-9a-f]{64})?)"
     if not behaviour and re.sub(blob, "", up["stdout"]) == re.sub(blob, "", us["stdout"]):
         return RANDOM

@@ -23,7 +23,7 @@ use super::cache;
 use crate::console::Console;
 use crate::experimental::guard;
 use crate::failure::{BUILDPACK_API, Failure, GENERIC};
-use crate::files::read;
+use crate::files::{read, read_or_default};
 use crate::inputs::Inputs;
 use crate::phase::Phase;
 use crate::privileges::User;
@@ -125,7 +125,13 @@ fn export_and_cache(
     let opened = opened.map_err(failed)?;
     let offered = offered(inputs, console).map_err(generic)?;
     let api = inputs.platform_api;
-    let run_images = run_image_for_export(api, analyzed, &offered, &inputs.layers);
+    // It is read once more, as the user that this became: one who may not read it gets no further.
+    let of_user: Analyzed = if api.has_targets() && !offered.images.is_empty() {
+        read_or_default(&inputs.analyzed, "analyzed", Level::Warn, console).map_err(generic)?
+    } else {
+        Analyzed::default()
+    };
+    let run_images = run_image_for_export(api, &of_user, &offered, &inputs.layers);
     let run_images = run_images.map_err(|error| {
         let cause = go::words::chain(&error);
         generic(format!("failed to read build metadata file: {cause}"))

@@ -509,11 +509,11 @@ impl Parser<'_> {
         let value = self.value(false, depth)?;
         let is_array = matches!(value, Value::Array(_));
         let current = self.current.clone();
-        // Of what an inline table holds only the keys count for the table around it.
+        // Of what an inline table holds hardly more than the keys count for the table around it.
         let shadow = match &value {
             Value::Table(_) => Value::Table(Table::new()),
             Value::Array(_) => Value::Array(Vec::new()),
-            _ => Value::Boolean(true),
+            plain => plain.clone(),
         };
         self.set(&current, shadow)?;
         self.note(&current, is_array, start)?;
