@@ -39,9 +39,12 @@ impl Orphans {
             .into_iter()
             .collect();
         stops.thread_block().map_err(Failed::new(STEP))?;
-        let parent = rustix::process::getppid();
-        let group = rustix::process::getpgid(parent).map_err(Failed::new(STEP))?;
-        rustix::process::setpgid(None, Some(group)).map_err(Failed::new(STEP))
+        // One that was made outside of this process namespace has no number here; then it is a group of its
+        // own, which the program's is not either.
+        let parent = nix::unistd::getppid();
+        let group = nix::unistd::getpgid(Some(parent)).map_err(Failed::new(STEP))?;
+        let group = Pid::from_raw(group.as_raw());
+        rustix::process::setpgid(None, group).map_err(Failed::new(STEP))
     }
 
     /// Kills them all, until there are no more.
