@@ -204,12 +204,19 @@ pub enum Isolation {
     Required,
 }
 
+/// Who runs programs in place of root: no buildpack is to be root of this machine, and no lifecycle would
+/// let it.
+const BUILDER: User = User {
+    uid: BUILD_USER,
+    gid: BUILD_USER,
+};
+
 /// Runs programs in the build environment.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     config: Config,
     namespaces: Option<Namespaces>,
-    /// Who runs programs where there are no namespaces, if not whoever runs us.
+    /// Who runs programs where there is no user namespace, if not whoever runs us.
     instead: Option<User>,
     report: IsolationReport,
 }
@@ -245,10 +252,11 @@ impl Sandbox {
                             reason: report.lack(),
                         });
                     }
+                    let is_root = matches!(config.root, Root::Machine) && !namespaces.user;
                     return Ok(Self {
                         config,
                         namespaces: Some(namespaces),
-                        instead: None,
+                        instead: is_root.then_some(BUILDER),
                         report,
                     });
                 }
@@ -273,20 +281,21 @@ impl Sandbox {
             Isolation::Auto => Ok(Self {
                 config,
                 namespaces: None,
-                // No buildpack is to be root of this machine, and no lifecycle would let it.
-                instead: rustix::process::geteuid().is_root().then_some(User {
-                    uid: BUILD_USER,
-                    gid: BUILD_USER,
-                }),
+                instead: rustix::process::geteuid().is_root().then_some(BUILDER),
                 report: IsolationReport::none(refused),
             }),
         }
     }
 
-    /// Who runs programs where nothing is isolated, if not whoever runs us: what they are to read and
+    /// Who runs programs where users are not isolated, if not whoever runs us: what they are to read and
     /// write has to be theirs.
     pub fn instead(&self) -> Option<User> {
         self.instead
+    }
+
+    /// Whether programs see a root of their own.
+    pub fn has_root(&self) -> bool {
+        self.namespaces.is_some()
     }
 
     /// Whether layers that cannot be stacked are all that is in the way, perhaps.

@@ -2,9 +2,10 @@
 //! without. A container has the root of this machine, and a layer of its own over it.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::{Output, Podman, Project, binary, skipped};
+use testkit::{Output, Podman, Project, binary, peer, skipped};
 
 const SECCOMP: [&str; 2] = ["--security-opt", "seccomp=unconfined"];
 const UNMASK: [&str; 2] = ["--security-opt", "unmask=ALL"];
@@ -184,4 +185,46 @@ fn a_build_needs_nothing_of_the_environment() {
         let said = &output.stderr;
         assert!(!said.contains("error"), "as {user}: {said}");
     }
+}
+
+/// As behind `nsenter` or `unshare --pid`: who called is in a process group that is outside of the process
+/// namespace. In another root no user namespace may be made, and where that is no mount, no root either.
+#[test]
+fn root_builds_where_it_may_make_no_user_namespace() {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root || ["unshare", "chroot"].iter().any(|it| peer(it).is_none()) {
+        return;
+    }
+    let one = "mount --rbind / \"$0\"";
+    let parts = "for it in /*; do \
+                   if [ -h \"$it\" ]; then cp -P \"$it\" \"$0$it\"; \
+                   elif [ -d \"$it\" ]; then mkdir \"$0$it\" && mount --rbind \"$it\" \"$0$it\"; fi; \
+                 done";
+    let mut digests = Vec::new();
+    for (root, says) in [(one, "user not"), (parts, "without isolation")] {
+        let project = Project::typical();
+        fs_err::create_dir(project.join("root")).unwrap();
+        let build = project.build_command(["--tag", "oci:out:v1", "--key", "test.key"]);
+        let script = format!(
+            "set -e; {root}; mount -t proc proc \"$0/proc\"; folder=$1; shift; \
+             exec chroot \"$0\" sh -c 'cd \"$0\" && exec \"$@\"' \"$folder\" \"$@\""
+        );
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--pid", "--fork", "sh", "-c", &script])
+            .arg(project.join("root"))
+            .arg(build.get_current_dir().unwrap())
+            .arg(build.get_program())
+            .args(build.get_args());
+        for (name, value) in build.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = Output::of(&mut command).expect(0);
+        assert!(output.stderr.contains(says), "{says}: {}", output.stderr);
+        digests.push(output.stdout);
+    }
+    assert_eq!(digests[0], digests[1]);
 }

@@ -274,7 +274,7 @@ impl Phases<'_> {
             ("CNB_DEPRECATION_MODE", "quiet"),
         ];
         let mut env = self.ground.env.clone();
-        if self.sandbox.instead().is_some() {
+        if self.sandbox.instead().is_some() && !self.sandbox.has_root() {
             env.insert("HOME".into(), self.staging.root().join(HOME).into());
         }
         env.extend(told.map(|(name, value)| (name.into(), value.into())));

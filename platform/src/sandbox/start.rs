@@ -49,6 +49,8 @@ pub(super) fn start(
         config.cancel.spawn(&name, &mut process)?
     };
     let (map, user, as_root) = match &config.root {
+        // Root without a user namespace, who gives that up inside.
+        Root::Machine if namespaces.is_some() && instead.is_some() => (Map::Real, instead, false),
         Root::Machine => (Map::own(), instead, false),
         Root::Image(image) => (Map::from(&image.map), Some(image.user), image.as_root),
     };
