@@ -52,9 +52,9 @@ pub(crate) async fn delete(
     };
     for (done, manifest) in old.iter().enumerate() {
         let above = store.referrers(&manifest.digest).await;
-        if above.is_ok_and(|it| !it.is_empty()) {
+        if !above.is_ok_and(|it| it.is_empty()) {
             ui.aside(format_args!(
-                "kept {}, to which something is attached",
+                "kept {}, to which something may be attached",
                 manifest.digest
             ));
             continue;

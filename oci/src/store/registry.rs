@@ -22,6 +22,7 @@ mod referrers;
 mod scheme;
 mod settings;
 mod token;
+mod token_server;
 mod transport;
 mod upload;
 
