@@ -103,9 +103,22 @@ impl Images for RegistryImages {
     }
 
     async fn check_write(&self, name: &str) -> Result<(), PlaceError> {
-        let (repository, _) = parse(name)?;
-        self.client.repository(&repository).check_write().await?;
-        Ok(())
+        let (repository, selector) = parse(name)?;
+        let store = self.client.repository(&repository);
+        let Err(error) = store.check_write().await else {
+            return Ok(());
+        };
+        // Upstream asks for the image first: who may not read it either is told that.
+        let is_refused = error
+            .answer()
+            .is_some_and(|it| matches!(it.status, 401 | 403));
+        if is_refused
+            && let Err(first) = store.has(&selector).await
+            && !may_read(&first)
+        {
+            return Err(first.into());
+        }
+        Err(error.into())
     }
 }
 

@@ -52,7 +52,9 @@ INSECURE = "-insecure-registry without a registry"
 DOTS = "a part of an image's name that is . or .."
 COMPOSITE = "a member of a composite buildpack whose Buildpack API nobody speaks"
 APP_IN_TMP = "an app in the folder for temporary files"
-ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS, INSECURE, DOTS, COMPOSITE, APP_IN_TMP]
+BLOB_IS_OTHER = "a registry that says it has a blob, by another length"
+UPLOAD_ONCE = "a registry that answers the beginning of an upload by 200, once"
+ROWS = [CRASH, OTHER_ID, OTHER_API, DOTTED, SHELL_WORDS, PROFILE, OWNER, AUTH, PARALLEL, SLICES, RUN_GONE, PING, SOME_REQUESTS, BARE_HEAD, EXEC_ENV, REDIRECT, FORMAT, WRITE_CHECK, TOKEN, NO_CONFIG, SLOW, RANDOM, NO_CACHE_YET, LINK, NO_HOST, LOST, LAYERS_DIFFER, OUTSIDE, THROUGH_LINK, IN_THE_WAY, BROKEN_OFF, NO_HARD_LINK, APP_IS_CACHE, ONE_ID, EXTENDED_ID, LAYOUT_DIGEST, LAYOUT_TAGS, FIFO, NO_NAME, EXTENDED, TWICE, NO_HISTORY, ODD_CONFIG, NO_SIZE, TWO_KINDS, INSECURE, DOTS, COMPOSITE, APP_IN_TMP, BLOB_IS_OTHER, UPLOAD_ONCE]
 
 
 def panicked(step):
@@ -255,6 +257,8 @@ def row_of(case, i, want, got, behaviour):
     if up["exit"] == us["exit"] and any("with.dot" in t and ".sbom." in t for t in texts(case)) \
             and re.search(r"sbom", json.dumps([up.get("tree"), us.get("tree")])):
         return DOTTED
+    if us["exit"] == 52 and up["exit"] == 0 and re.search(r"open /layers/[^/]+/[^/]*\.[^/]*\.sbom\.[a-z]+\.json: permission denied", said):
+        return DOTTED
     if case["name"].startswith("launch"):
         if any(x in (up["stdout"] + up["stderr"] + said) for x in (".profile",)):
             return PROFILE
@@ -280,14 +284,14 @@ def row_of(case, i, want, got, behaviour):
     if row:
         return row
     ping = any(f["path"] == "^/v2/$" for f in case.get("faults") or [])
-    if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |failed to find accessible run image|selected run image '.*' is not accessible", up["stdout"]):
+    if ping and up["exit"] != 0 and re.search("GET http://localhost:5077/v2/: |Get \"http://localhost:5077/v2/\": EOF|failed to find accessible run image|selected run image '.*' is not accessible", up["stdout"]):
         return PING
     if ping and up["files"] != us["files"] and any("mirrors" in t for t in texts(case)):
         return PING
     if not behaviour and unformatted(up["stdout"]) == unformatted(us["stdout"]):
         return FORMAT
     # Which of several requests meets a fault that some meet.
-    if not behaviour and up["exit"] != 0 and case.get("faults") and all(f.get("first") for f in case["faults"]):
+    if not behaviour and up["exit"] != 0 and any(f.get("first") for f in case.get("faults") or []):
         return SOME_REQUESTS
     blob = r"blobs/(sha256:[0-9a-f]{64}|uploads/[0-9a-f]{16}(\?digest=sha256%3A[0-9a-f]{64})?)"
     if not behaviour and re.sub(blob, "", up["stdout"]) == re.sub(blob, "", us["stdout"]):
@@ -303,12 +307,17 @@ def row_of(case, i, want, got, behaviour):
         return EXEC_ENV
     faults = case.get("faults") or []
     if "failed to ensure registry read/write access" in up["stdout"] and us["stdout"] != up["stdout"] and "read/write access" not in us["stdout"] \
-            and any(f.get("first") and f.get("status") in (408, 429, 500, 502, 503, 504) and re.match(f.get("method", ""), "POST") for f in faults):
+            and any(f.get("first") and f.get("status") in (401, 408, 429, 500, 502, 503, 504) and re.match(f.get("method", ""), "POST") for f in faults):
         return WRITE_CHECK
     if any("unless" in f and not re.search(f["path"], "/v2/") for f in faults) and up["exit"] != 0 and us["exit"] == 0:
         return TOKEN
     if "/blobs/:: " in up["stdout"]:
         return NO_CONFIG
+    if "MANIFEST_BLOB_UNKNOWN" in up["stdout"] and us["exit"] == 0 \
+            and any(f.get("status") == 200 and "blobs" in f["path"] and re.match(f.get("method", ""), "HEAD") for f in faults):
+        return BLOB_IS_OTHER
+    if up["exit"] != 0 and us["exit"] == 0 and any(f.get("first") and f.get("status") == 200 and "blobs" in f["path"] and f.get("method") == "POST" for f in faults):
+        return UPLOAD_ONCE
     # Ours reads a manifest, and asks for no head.
     read_only = [f for f in faults if f.get("method") == "HEAD" and "manifests" in f["path"]]
     if faults and len(read_only) == len(faults) and all(" %s " % f.get("status") not in said for f in faults):
@@ -336,10 +345,19 @@ def row_of(case, i, want, got, behaviour):
     return None
 
 
+def refuses_auth(case):
+    """Whether ours takes no credential of the environment."""
+    values = [(it or {}).get("CNB_REGISTRY_AUTH") for it in [case.get("env"), *[s.get("env") for s in case["steps"]]]]
+    return any(re.search(r'"(?!(Basic|Bearer|X-Identity) )[^"{}:]*"}', it) for it in values if it)
+
+
 def without(case, want, got, behaviour, words):
     """The differences that are left, and the rows that explain the others.
 
     What follows a step that a row explains is explained with it."""
+    # What makes ready for the next build needs what the one before left.
+    if behaviour and behaviour[0].startswith("run: RuntimeError") and refuses_auth(case):
+        return [], [], {AUTH}
     kept_behaviour, kept_words = [], []
     for i in range(len(want["steps"])):
         name = "%d %s" % (i + 1, want["steps"][i]["name"])
