@@ -131,9 +131,9 @@ impl<'a> Lookup<'a> {
         })
     }
 
-    /// Refused if the registry of `destination` says that who has our credentials, or none, may not write
-    /// there, or that nobody may: there is no such repository, or it only lets read. What else goes wrong with
-    /// the question is said where something is written.
+    /// An error if the registry of `destination` refuses to have something written there: our credential does
+    /// not allow it (401, 403), there is no such repository (404), or it can only be read (405). Whatever else
+    /// goes wrong with the question comes up again, and is said, when something is written.
     pub(crate) async fn may_write(&self, destination: &Reference) -> Result<(), CommandError> {
         let Location::Registry(repository) = &destination.location else {
             return Ok(());

@@ -1,5 +1,6 @@
-//! Which image it is about what cosign 1 and 2 attached by a tag. The tag is no answer: anybody may give the
-//! name to what proves another image, and who deletes by the tag would delete that.
+//! Reads which image a signature or attestation of cosign 1 and 2 is about. The tag that it was found by does
+//! not say: anybody can give that name to the proof of another image, and whoever deletes what the tag names
+//! would delete that proof.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

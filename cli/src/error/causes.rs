@@ -54,8 +54,8 @@ fn without_file(said: Vec<String>) -> Vec<String> {
     vec![first.clone(), line]
 }
 
-/// The file that is not there, if that is the end of it: the last that is named, and only if somebody tried
-/// to read it. Where a program was not found, or a folder to write to, it is none that was read before.
+/// The file that is missing, if that is the last cause: the last file that is named, and only if reading it was
+/// tried. A missing program, or a missing folder to write to, says nothing about a file that was read before.
 fn missing(said: &[String]) -> Option<&str> {
     let (last, before) = said.split_last()?;
     let text = last.strip_suffix(" (os error 2)").unwrap_or(last);

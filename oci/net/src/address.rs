@@ -49,7 +49,7 @@ pub fn join(from: &Url, location: &str) -> Result<Url, url::ParseError> {
 
 /// The same address without a name and password in it.
 pub fn without_user(mut url: Url) -> Url {
-    // Without a host there is no user either.
+    // These fail only for an address without a host, which has neither.
     url.set_username("").ok();
     url.set_password(None).ok();
     url

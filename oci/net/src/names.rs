@@ -100,9 +100,7 @@ impl Known {
             .map(IpAddr::from)
             .take(MAX_SERVERS)
             .collect();
-        // By UDP nobody says that no server is there.
-        let is_sought = addresses.is_empty();
-        if is_sought {
+        if addresses.is_empty() {
             addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         }
         let search = config.get_last_search_or_domain();
@@ -118,7 +116,7 @@ impl Known {
         options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         options.use_hosts_file = ResolveHosts::Never;
         let servers = addresses.into_iter().map(|address| {
-            let mut server = if is_sought || config.use_vc {
+            let mut server = if config.use_vc {
                 NameServerConfig::tcp(address)
             } else {
                 NameServerConfig::udp_and_tcp(address)
@@ -199,7 +197,8 @@ impl Known {
     }
 }
 
-/// An error if this machine says at once that nobody listens there. Of other machines nothing is known.
+/// An error if `server` is on this machine, and nobody listens there. Of other machines that is not known at
+/// once, so they are asked.
 fn is_there(server: SocketAddr) -> io::Result<()> {
     if !server.ip().is_loopback() {
         return Ok(());
@@ -207,7 +206,8 @@ fn is_there(server: SocketAddr) -> io::Result<()> {
     let own = SocketAddr::new(server.ip(), 0);
     let socket = UdpSocket::bind(own)?;
     socket.connect(server)?;
-    // What the first one met is told of the second. A server passes over what is no question.
+    // The kernel reports the refusal of the first datagram when the second is sent. A name server ignores
+    // an empty one.
     socket.send(&[])?;
     socket.send(&[])?;
     Ok(())

@@ -39,8 +39,8 @@ impl Orphans {
             .into_iter()
             .collect();
         stops.thread_block().map_err(Failed::new(STEP))?;
-        // One that was made outside of this process namespace has no number here; then it is a group of its
-        // own, which the program's is not either.
+        // A group from outside of this process namespace has no number here, 0, and cannot be joined. Then
+        // this process gets a group of its own, which is not the program's either.
         let parent = nix::unistd::getppid();
         let group = nix::unistd::getpgid(Some(parent)).map_err(Failed::new(STEP))?;
         let group = Pid::from_raw(group.as_raw());

@@ -51,10 +51,7 @@ const PARAMETERS: [&str; 7] = ["scope", "service", "mount", "from", "digest", "n
 
 impl RegistryRequest {
     pub(super) fn new(method: &Method, url: &Url) -> Self {
-        let mut shown = url.clone();
-        // Without a host there is no user either.
-        shown.set_username("").ok();
-        shown.set_password(None).ok();
+        let mut shown = net::address::without_user(url.clone());
         shown.set_fragment(None);
         if url.query().is_some() {
             let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
