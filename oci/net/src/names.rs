@@ -2,18 +2,19 @@
 //! `getaddrinfo`.
 //!
 //! 1. What `/etc/hosts` says of the name as it is typed counts, and nobody is asked.
-//! 2. The name servers of `/etc/resolv.conf` are asked in its order: the second only where the first fails,
-//!    or says nothing in time. Who does not know the name ends the search.
+//! 2. The name servers of `/etc/resolv.conf` are asked in its order, for the name and for those that `search`
+//!    makes of it: the second server only where the first fails, or says nothing in time.
 //! 3. Where that file is missing, or names no server, it is sought on this machine. No stranger is asked
 //!    about names that were never meant for one.
 //!
-//! Lines that cannot be read are passed over.
+//! Lines that cannot be read are passed over. The files are read again when they have changed.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::config::{
@@ -25,6 +26,7 @@ use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name as DnsName, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::time::Instant;
 
 /// Where a name server listens.
 const PORT: u16 = 53;
@@ -35,9 +37,21 @@ const MAX_FILE: u64 = 16 << 20;
 /// How long a name is sought. A connection may take a second longer.
 const IN_TIME: Duration = Duration::from_secs(9);
 
-/// The names that this machine knows, read when the first one is sought.
+/// How long what was read is taken to be what stands in the files.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The names that this machine knows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Names(Arc<OnceLock<Known>>);
+pub(crate) struct Names(Arc<Mutex<Option<Read>>>);
+
+/// What was last read: a machine may get other name servers while this runs.
+#[derive(Debug)]
+struct Read {
+    at: Instant,
+    hosts: Vec<u8>,
+    servers: Vec<u8>,
+    known: Arc<Known>,
+}
 
 #[derive(Debug)]
 struct Known {
@@ -45,6 +59,10 @@ struct Known {
     servers: Vec<Server>,
     /// How often all of them are asked.
     attempts: u32,
+    /// What may be added to a name, each with a dot at its end.
+    search: Vec<String>,
+    /// How many dots a name has that is sought as it is first.
+    ndots: usize,
 }
 
 #[derive(Debug)]
@@ -60,14 +78,32 @@ pub async fn addresses(host: &str) -> Result<Vec<IpAddr>, NameError> {
 
 impl Names {
     async fn of(&self, host: &str) -> Result<Vec<IpAddr>, NameError> {
-        let known = if let Some(known) = self.0.get() {
-            known
-        } else {
-            let made = Known::of_this_machine();
-            let made = made.map_err(|source| NameError::new(host, None, source))?;
-            self.0.get_or_init(|| made)
-        };
+        let known = self.known();
+        let known = known.map_err(|source| NameError::new(host, None, source))?;
         known.addresses(host).await
+    }
+
+    fn known(&self) -> Result<Arc<Known>, NetError> {
+        let now = Instant::now();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = &*last
+            && now.duration_since(read.at) < FRESH
+        {
+            return Ok(read.known.clone());
+        }
+        let hosts = content(Path::new("/etc/hosts"));
+        let servers = content(Path::new("/etc/resolv.conf"));
+        let known = match last.take() {
+            Some(read) if read.hosts == hosts && read.servers == servers => read.known,
+            _ => Arc::new(Known::read(&hosts, &servers, PORT)?),
+        };
+        *last = Some(Read {
+            at: now,
+            hosts,
+            servers,
+            known: known.clone(),
+        });
+        Ok(known)
     }
 }
 
@@ -85,12 +121,6 @@ impl Resolve for Names {
 }
 
 impl Known {
-    fn of_this_machine() -> Result<Self, NetError> {
-        // Who may not read a file has none.
-        let read = |path: &str| content(Path::new(path)).unwrap_or_default();
-        Self::read(&read("/etc/hosts"), &read("/etc/resolv.conf"), PORT)
-    }
-
     /// What the two files say; the servers listen on `port`.
     fn read(hosts: &[u8], servers: &[u8], port: u16) -> Result<Self, NetError> {
         let (config, _passed_over) = resolv_conf::Config::parse_with_errors(servers);
@@ -104,12 +134,14 @@ impl Known {
             addresses = vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         }
         let search = config.get_last_search_or_domain();
-        let search: Vec<_> = search
-            .filter_map(|it| DnsName::from_str_relaxed(it).ok())
-            .collect();
+        let search = search.filter_map(|it| DnsName::from_str_relaxed(it).ok());
+        let search = search.map(|it| format!("{}.", it.to_string().trim_matches('.')));
+        let search = search.filter(|it| it != ".").collect();
         let mut options = ResolverOpts::default();
-        options.ndots = config.ndots as usize;
-        options.timeout = Duration::from_secs(config.timeout.clamp(1, 30).into());
+        // All of them are to be asked in time.
+        let count = u32::try_from(addresses.len()).unwrap_or(1);
+        let longest = IN_TIME / (count + 1);
+        options.timeout = Duration::from_secs(config.timeout.max(1).into()).min(longest);
         options.attempts = 0;
         options.edns0 = config.edns0;
         // All addresses are tried at once (RFC 8305).
@@ -124,7 +156,7 @@ impl Known {
             for it in &mut server.connections {
                 it.port = port;
             }
-            let config = ResolverConfig::from_parts(None, search.clone(), vec![server]);
+            let config = ResolverConfig::from_name_servers(vec![server]);
             let provider = TokioRuntimeProvider::default();
             let mut resolver = TokioResolver::builder_with_config(config, provider);
             *resolver.options_mut() = options.clone();
@@ -140,6 +172,8 @@ impl Known {
             hosts: known,
             servers,
             attempts: config.attempts.clamp(1, 5),
+            search,
+            ndots: config.ndots as usize,
         })
     }
 
@@ -170,18 +204,57 @@ impl Known {
         records.filter_map(|it| it.data.ip_addr()).collect()
     }
 
-    /// Asks the servers; `asked` is the one that was asked last.
+    /// The names to seek in place of `host`, in their order. Each ends with a dot: it is a whole name.
+    fn names(&self, host: &str) -> Vec<String> {
+        if host.ends_with('.') {
+            return vec![host.to_owned()];
+        }
+        let longer = self.search.iter().map(|it| format!("{host}.{it}"));
+        let mut names: Vec<_> = longer.collect();
+        let is_first = host.matches('.').count() >= self.ndots;
+        let place = if is_first { 0 } else { names.len() };
+        names.insert(place, format!("{host}."));
+        names
+    }
+
+    /// Seeks each name at the servers until one has an address; `asked` is the one that was asked last.
     async fn ask(
         &self,
         host: &str,
         asked: &mut Option<SocketAddr>,
     ) -> Result<Vec<IpAddr>, NameError> {
+        let mut servers: VecDeque<_> = self.servers.iter().collect();
+        let mut unknown = None;
+        let mut failed = None;
+        for name in self.names(host) {
+            match self.ask_for(&name, host, &mut servers, asked).await {
+                Ok(found) => return Ok(found),
+                Err(error) if error.kind() == NoName::Unknown => unknown = unknown.or(Some(error)),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        // Of a name that a server failed to look for it is not known that it is unknown.
+        let none = || NameError::new(host, None, NetError::NoConnections);
+        Err(failed.or(unknown).unwrap_or_else(none))
+    }
+
+    /// Seeks `name`. A server that fails is asked last from then on.
+    async fn ask_for(
+        &self,
+        name: &str,
+        host: &str,
+        servers: &mut VecDeque<&Server>,
+        asked: &mut Option<SocketAddr>,
+    ) -> Result<Vec<IpAddr>, NameError> {
         let mut failed = NameError::new(host, None, NetError::NoConnections);
         for _ in 0..self.attempts {
-            for server in &self.servers {
+            for _ in 0..servers.len() {
+                let Some(server) = servers.front() else {
+                    break;
+                };
                 *asked = Some(server.address);
                 let answer = match is_there(server.address) {
-                    Ok(()) => server.resolver.lookup_ip(host).await,
+                    Ok(()) => server.resolver.lookup_ip(name).await,
                     Err(error) => Err(error.into()),
                 };
                 failed = match answer {
@@ -191,6 +264,7 @@ impl Known {
                 if failed.kind() == NoName::Unknown {
                     return Err(failed);
                 }
+                servers.rotate_left(1);
             }
         }
         Err(failed)
@@ -213,10 +287,16 @@ fn is_there(server: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-fn content(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of a file; of one that may not be read, or is none, nothing.
+fn content(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    if path.is_file()
+        && let Ok(file) = File::open(path)
+        && file.take(MAX_FILE).read_to_end(&mut bytes).is_err()
+    {
+        bytes.clear();
+    }
+    bytes
 }
 
 /// Why a name has no address.
@@ -436,6 +516,69 @@ mod tests {
         let error = known.addresses("r.test").await.unwrap_err();
         assert_eq!(error.kind(), NoName::Unknown);
         assert_eq!(good.questions.load(Ordering::SeqCst), asked);
+    }
+
+    /// The question's name is `r.test` with this behind it.
+    fn is_for(question: &[u8], behind: &[u8]) -> bool {
+        let name = [b"\x01r\x04test", behind, b"\0"].concat();
+        question[12..].starts_with(&name)
+    }
+
+    #[tokio::test]
+    async fn a_name_is_sought_at_all_servers_before_a_longer_one() {
+        let with_search = |servers: &[&Peer], port, options: &str| {
+            let lines = servers
+                .iter()
+                .map(|it| format!("nameserver {}\n", it.address));
+            let text = lines.collect::<String>() + "search corp\noptions attempts:1 " + options;
+            Known::read(b"", text.as_bytes(), port).unwrap()
+        };
+        let mut port = 0;
+        let silent = serve([127, 0, 0, 3], &mut port, |_| None);
+        // It knows the name alone, and that there is none with the domain behind it.
+        let knows = serve([127, 0, 0, 1], &mut port, |it| {
+            Some(if is_for(it, b"") {
+                seven(it)
+            } else {
+                code(it, 3)
+            })
+        });
+        let found = vec![IpAddr::from([10, 0, 0, 7])];
+        let known = with_search(&[&silent, &knows], port, "timeout:30\n");
+        assert_eq!(known.addresses("r.test").await.unwrap(), found);
+        // One that could not look for the name itself does not know that it is unknown.
+        let fails = serve([127, 0, 0, 2], &mut port, |it| {
+            Some(code(it, if is_for(it, b"") { 2 } else { 3 }))
+        });
+        let known = with_search(&[&fails, &knows], port, "\n");
+        assert_eq!(known.addresses("r.test").await.unwrap(), found);
+        let known = with_search(&[&fails], port, "\n");
+        let error = known.addresses("r.test").await.unwrap_err();
+        assert_eq!(error.kind(), NoName::Failed);
+        let known = with_search(&[&fails], port, "ndots:2\n");
+        assert_eq!(known.names("r.test"), ["r.test.corp.", "r.test."]);
+        assert_eq!(known.names("r.test."), ["r.test."]);
+        let known = with_search(&[&fails], port, "\n");
+        assert_eq!(known.names("r.test"), ["r.test.", "r.test.corp."]);
+    }
+
+    #[tokio::test]
+    async fn files_are_read_again_when_they_may_have_changed() {
+        let names = Names::default();
+        let first = names.known().unwrap();
+        assert!(Arc::ptr_eq(&first, &names.known().unwrap()));
+        let mut last = names.0.lock().unwrap();
+        let read = last.as_mut().unwrap();
+        read.at -= FRESH;
+        drop(last);
+        // Nothing has changed.
+        assert!(Arc::ptr_eq(&first, &names.known().unwrap()));
+        let mut last = names.0.lock().unwrap();
+        let read = last.as_mut().unwrap();
+        read.at -= FRESH;
+        read.servers.push(b'#');
+        drop(last);
+        assert!(!Arc::ptr_eq(&first, &names.known().unwrap()));
     }
 
     #[tokio::test]
