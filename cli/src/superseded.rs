@@ -21,7 +21,9 @@ use attest::{
     VerifiedSignature, Witness, discover,
 };
 use bytes::Bytes;
-use intoto::{BuildDefinition, Builder, PredicateType, Provenance, Timestamp, Vsa};
+use intoto::{
+    BuildDefinition, Builder, PredicateType, Provenance, ResourceDescriptor, Timestamp, Vsa,
+};
 use oci::{Descriptor, Digest, Limits, Store, StoreError};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -51,8 +53,7 @@ pub(crate) async fn delete(
         }
     };
     for (done, manifest) in old.iter().enumerate() {
-        let above = store.referrers(&manifest.digest).await;
-        if !above.is_ok_and(|it| it.is_empty()) {
+        if !is_alone(store, manifest).await {
             ui.aside(format_args!(
                 "kept {}, to which something may be attached",
                 manifest.digest
@@ -73,6 +74,12 @@ pub(crate) async fn delete(
             manifest.digest
         ));
     }
+}
+
+/// Whether nothing is attached to a claim itself: what somebody says of it would be about nothing without it.
+pub(crate) async fn is_alone(store: &dyn Store, manifest: &Descriptor) -> bool {
+    let above = store.referrers(&manifest.digest).await;
+    above.is_ok_and(|it| it.is_empty())
 }
 
 /// What is to go, in the order of digests.
@@ -136,6 +143,8 @@ fn choose(verified: &[Verified], new: &BTreeSet<Digest>) -> Vec<Descriptor> {
 struct Claim<'a> {
     manifest: &'a Descriptor,
     signer: &'a SignedBy,
+    /// What the claim is of: the image, and whatever else it names.
+    subjects: &'a [ResourceDescriptor],
     about: About,
     witnesses: Witnesses,
     at: Option<OffsetDateTime>,
@@ -144,8 +153,8 @@ struct Claim<'a> {
 /// What a claim is about, beside the image.
 #[derive(Debug, PartialEq)]
 enum About {
-    /// What went in, and who built.
-    Build(Box<(BuildDefinition, Builder)>),
+    /// What went in, who built, and what came out beside the image.
+    Build(Box<(BuildDefinition, Builder, Vec<ResourceDescriptor>)>),
     /// What was judged, without when and on which evidence.
     Judgement(Box<Vsa>),
     /// No more is known than what it says.
@@ -197,7 +206,7 @@ impl<'a> Claim<'a> {
         let statement = verified.statement();
         let (about, said) = if let Ok(it) = statement.predicate_as::<Provenance>() {
             let run = it.run_details;
-            let about = About::Build(Box::new((it.build_definition, run.builder)));
+            let about = About::Build(Box::new((it.build_definition, run.builder, run.byproducts)));
             (about, run.metadata.finished_on)
         } else if let Ok(mut it) = statement.predicate_as::<Vsa>() {
             let at = it.time_verified.take();
@@ -211,6 +220,7 @@ impl<'a> Claim<'a> {
         Some(Self {
             manifest: verified.manifest()?,
             signer: verified.signer(),
+            subjects: statement.subjects(),
             about,
             witnesses: Witnesses::of(proof),
             at: said.as_ref().and_then(time).or(seen),
@@ -221,6 +231,7 @@ impl<'a> Claim<'a> {
     fn supersedes(&self, old: &Self) -> bool {
         let order = |it: &Self| (it.at, it.manifest.digest.clone());
         self.about == old.about
+            && self.subjects == old.subjects
             && is_same(self.signer, old.signer)
             && self.witnesses.contain(&old.witnesses)
             && order(old) < order(self)
@@ -262,6 +273,7 @@ mod tests {
         let claim = |manifest, signer, text: &'static str, witnesses, at| Claim {
             manifest,
             signer,
+            subjects: &[],
             about: About::Text(Bytes::from_static(text.as_bytes())),
             witnesses,
             at,
@@ -299,6 +311,13 @@ mod tests {
         ] {
             assert_eq!(new.supersedes(&old), expected, "{old:?}");
         }
+        // What is of another image, too, says more.
+        let other = [ResourceDescriptor::of(&low.digest)];
+        let both = Claim {
+            subjects: &other,
+            ..claim(&high, &ours, "x", nobody(), None)
+        };
+        assert!(!new.supersedes(&both));
         // Of two builds that see one another, only one deletes.
         let twin = claim(&high, &ours, "x", seen(), at(10));
         assert!(!new.supersedes(&twin) && twin.supersedes(&new));

@@ -13,7 +13,7 @@
 //! | `/run` | empty: the sockets of the machine's services are there |
 //! | what is [hidden](Config::hidden) | empty, or not to be read |
 //! | the network | a loopback of its own, or the machine's |
-//! | a user | whoever runs us, without any capability; root appears as [`BUILD_USER`] |
+//! | a user | whoever runs us, without any capability; root appears as [`BUILD_USER`], and where there is no user namespace, becomes that user of the machine |
 //!
 //! With an image's root:
 //!
@@ -202,6 +202,14 @@ pub enum Isolation {
     Auto,
     /// All of it.
     Required,
+}
+
+/// The home of who may run programs in place of root, where root runs us and that user has one: what is
+/// secret in it has to be [hidden](Config::hidden), too.
+pub fn home_of_builder() -> Option<PathBuf> {
+    let is_root = rustix::process::geteuid().is_root();
+    let home = image::listed_home(BUILD_USER).filter(|_| is_root);
+    home.map(PathBuf::from).filter(|it| it.is_absolute())
 }
 
 /// Who runs programs in place of root: no buildpack is to be root of this machine, and no lifecycle would

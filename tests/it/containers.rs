@@ -3,9 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::slice;
 
 use serde_json::{Value, json};
-use testkit::{Output, Podman, Project, binary, peer, skipped};
+use testkit::{FakeBuildpack, Output, Podman, Project, binary, peer, skipped};
 
 const SECCOMP: [&str; 2] = ["--security-opt", "seccomp=unconfined"];
 const UNMASK: [&str; 2] = ["--security-opt", "unmask=ALL"];
@@ -200,9 +201,11 @@ fn root_builds_where_it_may_make_no_user_namespace() {
                    if [ -h \"$it\" ]; then cp -P \"$it\" \"$0$it\"; \
                    elif [ -d \"$it\" ]; then mkdir \"$0$it\" && mount --rbind \"$it\" \"$0$it\"; fi; \
                  done";
+    let home = FakeBuildpack::new("test/home")
+        .build("ls \"$HOME\" > \"$HOME/seen\" && [ \"$(id -u)\" = 1000 ]\n");
     let mut digests = Vec::new();
     for (root, says) in [(one, "user not"), (parts, "without isolation")] {
-        let project = Project::typical();
+        let project = Project::new(slice::from_ref(&home));
         fs_err::create_dir(project.join("root")).unwrap();
         let build = project.build_command(["--tag", "oci:out:v1", "--key", "test.key"]);
         let script = format!(

@@ -275,6 +275,16 @@ fn what_is_attested_are_the_bytes_that_were_given() {
         .run(&["verify", "oci:out:v1", "--key", "test.pub"])
         .expect(0);
 
+    // What somebody vouched for stays, and that is said.
+    let target = format!("oci:out@{}", second["manifest"].as_str().unwrap());
+    project
+        .run(&["sign", &target, "--key", "test.key"])
+        .expect(0);
+    project.write("claim.json", "{\"third\": 3}");
+    let third = attest(&["--replace"]);
+    assert_eq!(third["replaced"], Value::Null);
+    assert!(count() > before);
+
     // Where nothing may be deleted, what was attached is said all the same.
     let registry = TestRegistry::start(Switches {
         faults: vec![Fault::first(9, "DELETE", FaultKind::Status(405, None))],

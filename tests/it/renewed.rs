@@ -17,6 +17,13 @@ echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"$secret\"}"
 const OLD: &str = "Basic bWU6b2xk";
 const NEW: &str = "Basic bWU6bmV3";
 
+/// Some key: nothing is found to verify.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaxfR8uEsQkf4vOblY6RA8ncDfYEt
+6zOg9KE5RdiYwpZP40Li/hp/m47n60p8D54WK84zV2sxXs7LtkBoN79R9Q==
+-----END PUBLIC KEY-----
+";
+
 fn image() -> Reply {
     Reply::new(200)
         .header("Content-Type: application/vnd.oci.image.index.v1+json")
@@ -25,6 +32,15 @@ fn image() -> Reply {
 
 /// What comes of looking at an image where the helper has `then` after `old`, and how often it is asked.
 fn look(
+    then: &str,
+    answer: impl Fn(&Asked, Option<&str>) -> Reply + Send + Sync + 'static,
+) -> (Output, usize) {
+    look_at(&["v1"], then, answer)
+}
+
+/// The same of images by these tags: `verify` looks at several.
+fn look_at(
+    tags: &[&str],
     then: &str,
     answer: impl Fn(&Asked, Option<&str>) -> Reply + Send + Sync + 'static,
 ) -> (Output, usize) {
@@ -38,8 +54,17 @@ fn look(
     fs_err::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
     workspace.write("home/.docker/config.json", r#"{"credsStore":"test"}"#);
     let path = format!("{}:/usr/bin:/bin", workspace.join("bin").display());
-    let tree = ["tree", &format!("{}/team/app:v1", server.host())];
-    let output = Output::of(workspace.sealpack(tree).env("PATH", path));
+    let images = tags
+        .iter()
+        .map(|tag| format!("{}/team/app:{tag}", server.host()));
+    let command = if tags.len() == 1 {
+        &["tree"][..]
+    } else {
+        &["verify", "--key", "key.pub"]
+    };
+    workspace.write("key.pub", KEY);
+    let mut look = workspace.sealpack(command);
+    let output = Output::of(look.args(images).env("PATH", path));
     let asked = fs_err::read_to_string(workspace.join("home/asked")).unwrap_or_default();
     (output, asked.lines().count())
 }
@@ -84,6 +109,15 @@ fn a_password_that_is_refused_is_asked_for_again_once() {
         let (output, asked) = look("old", bearer(refusal));
         assert_eq!((output.code, asked), (2, 2), "{refusal}: {output:?}");
     }
+}
+
+#[test]
+fn a_password_that_is_all_there_is_is_not_sought_at_each_refusal() {
+    let tags = ["v1", "v2", "v3"];
+    let (output, asked) = look_at(&tags, "old", basic(403));
+    assert_eq!((output.code, asked), (2, 2), "{output:?}");
+    let (output, asked) = look_at(&tags, "old", bearer(403));
+    assert_eq!((output.code, asked), (2, 2), "{output:?}");
 }
 
 #[test]

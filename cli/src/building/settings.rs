@@ -496,8 +496,11 @@ fn secrets(signer: &BuildSigner, environment: &Environment) -> Vec<PathBuf> {
         "/var/run/docker.sock",
     ];
     let home = environment.home();
+    // Who builds in place of root may read what is in another home.
+    let other = platform::sandbox::home_of_builder();
     let in_home = home
         .iter()
+        .chain(&other)
         .flat_map(|home| IN_HOME.map(|name| home.join(name)));
     let named = [
         "DOCKER_CERT_PATH",

@@ -18,6 +18,7 @@ use crate::files;
 use crate::images::Lookup;
 use crate::keys;
 use crate::signing::Signer;
+use crate::superseded;
 use crate::typed;
 use crate::ui::{Tone, Ui};
 
@@ -202,7 +203,7 @@ async fn attach<P: Serialize>(
     let deleted = match public.filter(|_| target.replace) {
         Some(key) => {
             let kind = statement.predicate_type();
-            replace(&found, &referrer.manifest, kind, key, &mut replaced).await
+            replace(&found, &referrer.manifest, kind, key, &mut replaced, ui).await
         }
         None => Ok(()),
     };
@@ -238,13 +239,15 @@ async fn attach<P: Serialize>(
 }
 
 /// Deletes what `key` has claimed of this kind before `new`. What others claim stays, as does all that
-/// cannot be verified: who deletes by what a stranger wrote can be made to delete anything.
+/// cannot be verified: who deletes by what a stranger wrote can be made to delete anything. So does what
+/// somebody attached something to.
 async fn replace(
     found: &Found,
     new: &Descriptor,
     kind: &PredicateType,
     key: PublicKey,
     replaced: &mut Vec<String>,
+    ui: &Ui,
 ) -> Result<(), CommandError> {
     let accept = Accept {
         predicate_type: kind.clone(),
@@ -261,6 +264,12 @@ async fn replace(
     for manifest in proof.verified.iter().filter_map(|it| it.manifest()) {
         let digest = manifest.digest.to_string();
         if manifest.digest != new.digest && !replaced.contains(&digest) {
+            if !superseded::is_alone(&*found.store, manifest).await {
+                ui.warn(format_args!(
+                    "{digest} stays beside the new claim: something may be attached to it"
+                ));
+                continue;
+            }
             found.store.delete(manifest).await?;
             replaced.push(digest);
         }

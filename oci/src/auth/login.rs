@@ -13,8 +13,9 @@ use crate::Registry;
 
 impl ConfigFile {
     /// Keeps `credential` for `registry` in the file at `path`, or with the helper that this file
-    /// names: the name of that program, if it is one. All else in the file stays, and so do the
-    /// credentials that others keep at the same time. The file is replaced at once, readable by its
+    /// names: the name of that program, if it is one. Entries under other names of the registry go, also
+    /// addresses with a path, as `log_out` has it. All else in the file stays, and so do the credentials
+    /// that others keep at the same time. The file is replaced at once, readable by its
     /// owner only.
     pub async fn log_in(
         path: &Path,

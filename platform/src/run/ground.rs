@@ -207,10 +207,14 @@ impl Ground {
     /// Gives what buildpacks are to write to to the user that they run as.
     pub(super) fn hand_over(&self, staging: &Staging, sandbox: &Sandbox) -> io::Result<()> {
         if let Some(user) = sandbox.instead() {
-            // Past folders that are ours alone; into what is theirs.
-            fs::set_permissions(staging.root(), std::fs::Permissions::from_mode(0o711))?;
-            fs::create_dir_all(staging.root().join(HOME))?;
-            for folder in ["layers", "workspace", HOME] {
+            let mut folders = vec!["layers", "workspace"];
+            // Without mounts what is theirs lies behind folders that are ours alone.
+            if !sandbox.has_root() {
+                fs::set_permissions(staging.root(), std::fs::Permissions::from_mode(0o711))?;
+                fs::create_dir_all(staging.root().join(HOME))?;
+                folders.push(HOME);
+            }
+            for folder in folders {
                 give(&staging.place(folder), user)?;
             }
         }

@@ -274,8 +274,14 @@ impl Phases<'_> {
             ("CNB_DEPRECATION_MODE", "quiet"),
         ];
         let mut env = self.ground.env.clone();
-        if self.sandbox.instead().is_some() && !self.sandbox.has_root() {
-            env.insert("HOME".into(), self.staging.root().join(HOME).into());
+        if self.sandbox.instead().is_some() {
+            // That of whoever runs us is closed to who builds.
+            let home = if self.sandbox.has_root() {
+                PathBuf::from("/tmp")
+            } else {
+                self.staging.root().join(HOME)
+            };
+            env.insert("HOME".into(), home.into());
         }
         env.extend(told.map(|(name, value)| (name.into(), value.into())));
         let building = self.sandbox.path(&Path::new("/layers").join(BUILDING));

@@ -169,6 +169,11 @@ pub(super) fn enter(own_processes: bool) -> Result<bool, Failed> {
 
 /// The home of `user`, as `/etc/passwd` has it; `/` without one.
 pub(super) fn home(user: User) -> OsString {
+    listed_home(user.uid).unwrap_or_else(|| "/".into())
+}
+
+/// The home that `/etc/passwd` has for a user.
+pub(super) fn listed_home(uid: u32) -> Option<OsString> {
     use std::io::Read as _;
 
     let mut text = Vec::new();
@@ -178,7 +183,7 @@ pub(super) fn home(user: User) -> OsString {
             .read_to_end(&mut text)
             .unwrap_or_default();
     }
-    home_in(&text, user.uid).unwrap_or_else(|| "/".into())
+    home_in(&text, uid)
 }
 
 fn home_in(passwd: &[u8], uid: u32) -> Option<OsString> {

@@ -40,11 +40,13 @@ impl Orphans {
             .collect();
         stops.thread_block().map_err(Failed::new(STEP))?;
         // A group from outside of this process namespace has no number here, 0, and cannot be joined. Then
-        // this process gets a group of its own, which is not the program's either.
+        // this process stays in the program's group, and a program that kills its group ends both.
         let parent = nix::unistd::getppid();
         let group = nix::unistd::getpgid(Some(parent)).map_err(Failed::new(STEP))?;
-        let group = Pid::from_raw(group.as_raw());
-        rustix::process::setpgid(None, group).map_err(Failed::new(STEP))
+        match Pid::from_raw(group.as_raw()) {
+            Some(group) => rustix::process::setpgid(None, Some(group)).map_err(Failed::new(STEP)),
+            None => Ok(()),
+        }
     }
 
     /// Kills them all, until there are no more.

@@ -74,6 +74,31 @@ fn wanting(asked: &Asked) -> Reply {
     Reply::new(401).header(challenge).body("")
 }
 
+#[tokio::test]
+async fn a_registry_that_fails_on_both_ports_is_not_told_a_password_by_plain_http() {
+    for status in [429, 503] {
+        // The first answers of each port, and those after them.
+        let starting = move |failures: usize| {
+            let asks = AtomicUsize::new(0);
+            move |asked: &Asked| {
+                if asks.fetch_add(1, Ordering::Relaxed) < failures {
+                    Reply::new(status).body("")
+                } else {
+                    wanting(asked)
+                }
+            }
+        };
+        let Some(ports) = Ports::start(starting(1), starting(2)) else {
+            return;
+        };
+        let store = ports.insecure();
+        for size in 1..4 {
+            assert!(store.contains(&blob(&content(size))).await.unwrap());
+        }
+        assert_eq!(ports.told(), 0, "{status}");
+    }
+}
+
 fn to_https(asked: &Asked) -> Reply {
     let path = asked.line.split(' ').nth(1).unwrap_or_default();
     let location = format!("Location: https://r.local{path}");
@@ -82,7 +107,7 @@ fn to_https(asked: &Asked) -> Reply {
 
 #[tokio::test]
 async fn only_a_registry_is_one_by_https() {
-    for status in [302, 404, 502] {
+    for status in [302, 403, 404] {
         let other = move |_: &Asked| Reply::new(status).body("");
         let Some(ports) = Ports::start(|_| Reply::new(200).body(""), other) else {
             return;

@@ -203,7 +203,8 @@ impl Host {
                     let answer = question.ask(shared, self, credential.as_ref()).await;
                     // A server that fails says nothing of the credential.
                     if let (Err(StoreError::Refused { .. }), Some(refused)) = (&answer, &credential)
-                        && let Some(other) = self.replaced(shared, repository, refused).await
+                        && let Some(other) =
+                            self.another(shared, repository, |it| it == refused).await
                     {
                         return question.ask(shared, self, Some(&other)).await;
                     }
@@ -268,32 +269,40 @@ impl Host {
         repository: &Repository,
         authorization: &Secret,
     ) -> bool {
-        if !authorization.reveal().starts_with("Basic ") {
-            return false;
-        }
-        self.forget(shared, authorization).await;
-        // If there is none now, what the registry says is worth more.
-        let other = self
-            .credential(shared, repository)
-            .await
-            .unwrap_or_default();
-        other.is_some_and(|it| authorization_of(&it) != *authorization)
+        authorization.reveal().starts_with("Basic ")
+            && self
+                .another(shared, repository, |it| {
+                    authorization_of(it) == *authorization
+                })
+                .await
+                .is_some()
     }
 
-    /// What is found in place of a credential that was refused, if that is another one.
-    async fn replaced(
+    /// What is found in place of a credential that was refused, if that is another one. Where the same was
+    /// found lately, nobody is asked again. If there is none now, what the registry says is worth more.
+    async fn another(
         &self,
         shared: &Shared,
         repository: &Repository,
-        refused: &Credential,
+        is_refused: impl Fn(&Credential) -> bool,
     ) -> Option<Credential> {
-        self.credentials.lock().await.forget(|it| it == refused);
-        shared.options.credentials.forget(refused);
-        let other = self
-            .credential(shared, repository)
-            .await
-            .unwrap_or_default();
-        other.filter(|it| it != refused)
+        {
+            let mut known = self.credentials.lock().await;
+            if known.is_all_there_is(&is_refused, Instant::now()) {
+                return None;
+            }
+            for credential in known.forget(&is_refused) {
+                shared.options.credentials.forget(&credential);
+            }
+        }
+        let other = self.credential(shared, repository).await;
+        let other = other.unwrap_or_default()?;
+        if is_refused(&other) {
+            let mut known = self.credentials.lock().await;
+            known.all_there_is.push((Instant::now(), other));
+            return None;
+        }
+        Some(other)
     }
 
     async fn credential(
@@ -322,7 +331,11 @@ impl Host {
 
 /// The credentials that were looked up, or that there is none, by the path of the repository.
 #[derive(Debug, Default)]
-struct LookedUp(BTreeMap<String, (Instant, Option<Credential>)>);
+struct LookedUp {
+    found: BTreeMap<String, (Instant, Option<Credential>)>,
+    /// Those that were refused, and found again when others were sought.
+    all_there_is: Vec<(Instant, Credential)>,
+}
 
 /// A credential, or that there is none.
 type Known<'a> = Option<&'a Credential>;
@@ -331,20 +344,27 @@ impl LookedUp {
     /// What was found not long ago: those of clouds are good for hours, and who runs for days has to look
     /// again.
     fn good(&self, path: &str, now: Instant) -> Option<Known<'_>> {
-        let (since, credential) = self.0.get(path)?;
+        let (since, credential) = self.found.get(path)?;
         (now.duration_since(*since) < GOOD_FOR).then_some(credential.as_ref())
     }
 
     fn keep(&mut self, path: &str, credential: Option<Credential>, now: Instant) {
-        self.0.insert(path.to_owned(), (now, credential));
+        self.found.insert(path.to_owned(), (now, credential));
     }
 
     /// Forgets those that `is_refused` says.
     fn forget(&mut self, is_refused: impl Fn(&Credential) -> bool) -> Vec<Credential> {
         let refused =
             |credential: &Option<Credential>| credential.as_ref().is_some_and(&is_refused);
-        let gone = self.0.extract_if(.., |_, (_, it)| refused(it));
+        let gone = self.found.extract_if(.., |_, (_, it)| refused(it));
         gone.filter_map(|(_, (_, it))| it).collect()
+    }
+
+    /// Whether one that `is_refused` says was found again lately, when another was sought.
+    fn is_all_there_is(&mut self, is_refused: impl Fn(&Credential) -> bool, now: Instant) -> bool {
+        self.all_there_is
+            .retain(|(since, _)| now.duration_since(*since) < GOOD_FOR);
+        self.all_there_is.iter().any(|(_, it)| is_refused(it))
     }
 }
 

@@ -106,10 +106,12 @@ impl Endpoint {
         Ok(false)
     }
 
-    /// An answer is one of a registry, but for one that sends us elsewhere: that may be to HTTPS.
+    /// An answer by plain HTTP settles that, unless it leads elsewhere, which may be to HTTPS, or is one of a
+    /// server that fails: both ports may have the registry soon.
     fn settle_plain(&self, result: &Result<Response, TransportError>) {
         if let Ok(response) = result
             && !response.status().is_redirection()
+            && !net::is_transient(response.status())
         {
             self.host.settle_plain();
         }
@@ -172,6 +174,13 @@ impl Endpoint {
             let error = match self.shared.within_document_timeout(exchange).await {
                 Ok(status) if status.is_success() || status == StatusCode::UNAUTHORIZED => {
                     return Ok(Secure::Registry);
+                }
+                // Nobody can say yet who answers there.
+                Ok(status) if net::is_transient(status) && !is_first => return Ok(Secure::Late),
+                Ok(status) if net::is_transient(status) => {
+                    is_first = false;
+                    self.shared.pause(1, None).await;
+                    continue;
                 }
                 Ok(_) => return Ok(Secure::Other),
                 Err(error) => error,
