@@ -217,7 +217,9 @@ license_bare(id) := regex.replace(
 # Version 2.0`. A longer name with one in it counts, unless it is that of another licence (`full`).
 official(text) := {name |
 	count(denied_official) > 0
-	said := sprintf(" %s ", [name_plain(text)])
+	# `Eclipse Public License (EPL) v1.0`: with what is in brackets and without.
+	some one in {text, regex.replace(text, `\(\s*[A-Za-z]{2,6}\s*\)`, " ")}
+	said := sprintf(" %s ", [name_plain(one)])
 	some name, plain in denied_official
 	contains(said, sprintf(" %s ", [plain]))
 }
@@ -240,13 +242,25 @@ official_plain := split(name_plain(concat(" zzz ", [official_names[id] | some id
 name_plain(text) := trim_space(regex.replace(
 	regex.replace(
 		regex.replace(
-			regex.replace(lower(text), `(?:\s-\s|[^\p{L}0-9.+-])+`, " "),
+			regex.replace(name_words(lower(text)), `(?:\s-\s|[^\p{L}0-9.+-])+`, " "),
 			`\b(?:version|vers?\.?|v\.?) ?([0-9])`, "$1",
 		),
 		`\b(?:the|licen[cs]e)\b`, " ",
 	),
 	`(?:\.0)?\.?(?:\s+|$)`, " ",
 ))
+
+# `Server-Side` is two words, as is `NonCommercial`. Twice, for words of one letter.
+name_words(text) := replace(
+	replace(
+		regex.replace(
+			regex.replace(text, `(\p{L})-(\p{L})`, "$1 $2"),
+			`(\p{L})-(\p{L})`, "$1 $2",
+		),
+		"noncommercial", "non commercial",
+	),
+	"sharealike", "share alike",
+)
 
 # `null` is no licence, as it is no list of any. What was found in a component counts as what it says.
 licenses(component) := [entry |
@@ -314,7 +328,11 @@ content(attached) := base64.decode(plain) if {
 ids_in(text) := ids(text) if {
 	count(text) <= 200
 	not contains(trim_space(text), "\n")
-} else := (gnu_names(start) | official(start)) | {id |
+} else := ((gnu_names(start) | official(start)) | {word |
+	# Other words are words: `MIT` and `Intel` are in texts of other licences.
+	some word in words(start)
+	regex.match(`[0-9]`, word)
+}) | {id |
 	some found in regex.find_all_string_submatch_n(`(?i)SPDX-License-Identifier:[ \t]*([^\r\n*]+)`, text, -1)
 	some id in ids(found[1])
 } if {
