@@ -77,9 +77,10 @@ mod tests {
         let differ = |one: &str, other: &str, sign: &str| {
             let others: BTreeSet<&str> = other.lines().collect();
             let only = one.lines().filter(|it| !others.contains(it));
-            only.map(|it| format!("{sign}{it}\n")).collect::<String>()
+            only.map(|it| format!("{sign}{it}")).collect::<Vec<_>>()
         };
-        let lines = differ(list, &right, "-") + &differ(&right, list, "+");
+        let lines = [differ(list, &right, "-"), differ(&right, list, "+")];
+        let lines = lines.concat().join("\n");
         assert!(
             lines.is_empty(),
             "names.rego is not as the list has it:\n{lines}"
