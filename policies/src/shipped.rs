@@ -56,6 +56,8 @@ pub(crate) fn set(name: &str) -> impl Iterator<Item = &'static Shipped> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -70,6 +72,22 @@ mod tests {
         names.sort();
         let shipped = SHIPPED.iter().find(|it| it.name.ends_with("/names.rego"));
         let (_, list) = shipped.unwrap().text.split_once(":= {\n").unwrap();
-        assert_eq!(list, format!("{}}}\n", names.concat()), "of names.rego");
+        let right = format!("{}}}\n", names.concat());
+        // Not the two lists, of which nobody sees how they differ.
+        let differ = |one: &str, other: &str, sign: &str| {
+            let others: BTreeSet<&str> = other.lines().collect();
+            let only = one.lines().filter(|it| !others.contains(it));
+            only.map(|it| format!("{sign}{it}")).collect::<Vec<_>>()
+        };
+        let lines = [differ(list, &right, "-"), differ(&right, list, "+")];
+        let lines = lines.concat().join("\n");
+        assert!(
+            lines.is_empty(),
+            "names.rego is not as the list has it:\n{lines}"
+        );
+        assert!(
+            list == right,
+            "names.rego is in another order than the list"
+        );
     }
 }

@@ -426,6 +426,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_very_long_name_is_a_gap() {
+        let text = format!(r#"{{"name":"{}","version":"1"}}"#, "a".repeat(401));
+        let entry = oci::tar::Entry {
+            path: "node_modules/a/package.json".into(),
+            kind: oci::tar::EntryKind::File {
+                size: text.len() as u64,
+            },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+        };
+        let mut tar = oci::tar::Writer::new(Vec::new());
+        tar.write(&entry, text.as_bytes()).unwrap();
+        let tar = tar.finish().unwrap();
+        let mut view = oci::view::View::new(oci::view::ViewLimits::default());
+        view.add_layer(&tar[..], &mut Finders::default()).unwrap();
+        let inventory = find(&view);
+        assert_eq!(inventory.components.len(), 1);
+        assert!(inventory.components.iter().all(|it| it.purl.is_none()));
+        let gaps: Vec<_> = inventory.gaps.iter().map(|it| &it.reason).collect();
+        assert_eq!(gaps, ["a name or version of more than 400 bytes"]);
+    }
+
     /// Each small where it is stored, each large where it is kept.
     #[test]
     fn many_that_unpack_to_much_do_not_take_all_memory() {

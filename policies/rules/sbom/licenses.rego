@@ -15,11 +15,24 @@ license_ids(said) := ids(said[1]) if {
 # not known.
 ids(text) := address_ids(trim_space(text)) if {
 	is_address(trim_space(text))
+} else := full(line) if {
+	line := typed(text)
+	full(line)
 } else := ((words(line) | gnu_names(line)) | official(line)) | {id |
 	some found in regex.find_n(address, line, -1)
 	some id in address_ids(found)
 } if {
 	line := typed(text)
+}
+
+# The name of a listed licence in full, and nothing else. What other identifiers are in it are not meant: `MIT No
+# Attribution` is not `MIT`. An identifier is what it is, even if it is also the name of another licence.
+full(line) := {official_names[id] | some id in named} | ({word |
+	some word in words(line)
+	not official_names[lower(word)]
+} | gnu_names(line)) if {
+	not official_names[lower(trim_space(line))]
+	named := official_ids[name_plain(line)]
 }
 
 # `MIT/Apache-2.0` is how Cargo once wrote an alternative.
@@ -129,16 +142,25 @@ gnu_later(said) := "" if {
 # Identifiers of licences are compared without case (SPDX 2.3, annex D.2). Who denies `AGPL-3.0`, as it
 # was written before there was `-only`, means the licence, whatever stands behind. Who writes `-only` or
 # `-or-later` means that one, in its newer spelling and in the older ones.
-is_denied(id) if {
+is_denied(id) if is_meant(id)
+
+is_denied(id) if own_name(id) in denied_own
+
+is_denied(id) if denied_official[id]
+
+# A name in full.
+is_denied(name) if {
+	contains(name, " ")
+	some id in official_ids[name_plain(name)]
+	is_meant(id)
+}
+
+is_meant(id) if {
 	plain := license_plain(id)
 	some denied in denied_meanings
 	denied.base == license_base(plain)
 	is_later(plain) in denied.later
 }
-
-is_denied(id) if own_name(id) in denied_own
-
-is_denied(id) if denied_official[id]
 
 denied_meanings := [{"base": license_base(plain), "later": which} |
 	some denied in denied_licenses
@@ -192,10 +214,12 @@ license_bare(id) := regex.replace(
 )
 
 # The denied licences whose names in full are in `text`, in other words for the version, too: `Apache License,
-# Version 2.0`. A longer name with one in it counts.
+# Version 2.0`. A longer name with one in it counts, unless it is that of another licence (`full`).
 official(text) := {name |
 	count(denied_official) > 0
-	said := sprintf(" %s ", [name_plain(text)])
+	# `Eclipse Public License (EPL) v1.0`: with what is in brackets and without.
+	some one in {text, regex.replace(text, `\(\s*[A-Za-z]{2,6}\s*\)`, " ")}
+	said := sprintf(" %s ", [name_plain(one)])
 	some name, plain in denied_official
 	contains(said, sprintf(" %s ", [plain]))
 }
@@ -204,20 +228,39 @@ denied_official[name] := plain if {
 	some denied in denied_licenses
 	name := official_names[lower(trim_space(denied))]
 	plain := name_plain(name)
-	# Of one word is as good as the identifier.
+	# One word is found where it is the identifier, and where nothing else is said (`full`).
 	contains(plain, " ")
 }
+
+official_ids[plain] contains official_list[index] if some index, plain in official_plain
+
+official_list := [id | some id, _ in official_names]
+
+# Made plain in one go, with a word between them that none has: one by one takes a hundred times as long.
+official_plain := split(name_plain(concat(" zzz ", [official_names[id] | some id in official_list])), " zzz ")
 
 name_plain(text) := trim_space(regex.replace(
 	regex.replace(
 		regex.replace(
-			regex.replace(lower(text), `(?:\s-\s|[^\p{L}0-9.+-])+`, " "),
+			regex.replace(name_words(lower(text)), `(?:\s-\s|[^\p{L}0-9.+-])+`, " "),
 			`\b(?:version|vers?\.?|v\.?) ?([0-9])`, "$1",
 		),
 		`\b(?:the|licen[cs]e)\b`, " ",
 	),
 	`(?:\.0)?\.?(?:\s+|$)`, " ",
 ))
+
+# `Server-Side` is two words, as is `NonCommercial`. Twice, for words of one letter.
+name_words(text) := replace(
+	replace(
+		regex.replace(
+			regex.replace(text, `(\p{L})-(\p{L})`, "$1 $2"),
+			`(\p{L})-(\p{L})`, "$1 $2",
+		),
+		"noncommercial", "non commercial",
+	),
+	"sharealike", "share alike",
+)
 
 # `null` is no licence, as it is no list of any. What was found in a component counts as what it says.
 licenses(component) := [entry |
@@ -285,7 +328,11 @@ content(attached) := base64.decode(plain) if {
 ids_in(text) := ids(text) if {
 	count(text) <= 200
 	not contains(trim_space(text), "\n")
-} else := (gnu_names(start) | official(start)) | {id |
+} else := ((gnu_names(start) | official(start)) | {word |
+	# Other words are words: `MIT` and `Intel` are in texts of other licences.
+	some word in words(start)
+	regex.match(`[0-9]`, word)
+}) | {id |
 	some found in regex.find_all_string_submatch_n(`(?i)SPDX-License-Identifier:[ \t]*([^\r\n*]+)`, text, -1)
 	some id in ids(found[1])
 } if {

@@ -2,7 +2,8 @@
 # title: What licences are called in full, by their identifiers in lower case
 # description: >
 #   All names of SPDX's list of licences but those of GNU's, which people write in more ways than one can
-#   list. A test compares it with the list, and says what it should be.
+#   list. The list is that of the crate `spdx`; where its next version has another, the test
+#   `licences_have_the_names_of_the_list` says which lines differ.
 package sealpack.sbom
 
 official_names := {

@@ -459,6 +459,7 @@ fn large_names_are_judged_in_time() {
         .collect();
     let bom = |components: Value| json!({ "metadata": { "component": { "version": app.digest.as_str() } }, "components": components });
     let long = format!("pkg:npm/{}@1", "a%21".repeat(20_000));
+    let denied = format!("pkg:npm/left-pad@1{}", "a".repeat(80_000));
     let described = json!({ "SPDXID": "i", "name": "i", "versionInfo": app.digest.as_str() });
     let packages = (0..400).map(
         |it| json!({ "name": format!("p{it}"), "licenseDeclared": format!("LicenseRef-{it}") }),
@@ -479,6 +480,13 @@ fn large_names_are_judged_in_time() {
             bom(json!([{ "type": "library", "name": "x", "purl": long }])),
             1,
             "purl of more than 4096 characters: `pkg:npm/a%21a%21",
+        ),
+        // Not compared, though it is denied.
+        (
+            PredicateType::CYCLONEDX,
+            bom(json!([{ "type": "library", "name": "x", "purl": denied }])),
+            1,
+            "purl of more than 4096 characters: `pkg:npm/left-pad@1aaaa",
         ),
         (
             PredicateType::SPDX,

@@ -206,6 +206,10 @@ fn of_license(text: &str) -> Option<String> {
             "an identifier has neither blanks nor brackets; expressions are taken apart".to_owned(),
         );
     }
+    // What stands around a word of a sentence is taken away from it.
+    if text.starts_with(['.', ':', '!']) || text.ends_with(['.', ':', '!']) {
+        return Some("no identifier begins or ends with `.`, `:` or `!`".to_owned());
+    }
     // Texts are taken apart there, so no licence is ever called so.
     let is_apart = |it: char| {
         "/,;|&[]{}<>\"'`“”‘’«»\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}".contains(it)

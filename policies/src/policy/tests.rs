@@ -319,6 +319,31 @@ fn what_can_never_come_to_anything_is_a_mistake() {
         ),
         (
             shipped,
+            "denied-licenses = [\"SSPL-1.0.\"]",
+            "no identifier begins or ends with `.`, `:` or `!`",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"SSPL-1.0:\"]",
+            "no identifier begins or ends with `.`, `:` or `!`",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"SSPL-1.0!\"]",
+            "no identifier begins or ends with `.`, `:` or `!`",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\".SSPL-1.0\"]",
+            "no identifier begins or ends with `.`, `:` or `!`",
+        ),
+        (
+            shipped,
+            "denied-licenses = [\"DocumentRef-a:LicenseRef-b\"]",
+            "",
+        ),
+        (
+            shipped,
             "denied-licenses = [1]",
             "`denied-licenses` is not a list of texts: it has 1",
         ),
